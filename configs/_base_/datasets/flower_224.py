@@ -1,0 +1,39 @@
+"""A prepared folder (see tools/prepare_data.py) at 224 px, batches of 32.
+
+`data_root` is the one thing to change for your own photos: class names and their number come from its classes.txt.
+"""
+
+data_root = 'data/flower'
+
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(
+        type='TorchvisionTransforms',  # torchvision.transforms.v2 by name, with its arguments
+        transforms=[
+            dict(type='RandomResizedCrop', size=224, scale=(0.3, 1.0)),  # share of the area kept
+            dict(type='RandomHorizontalFlip', p=0.5),
+        ],
+    ),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='TorchvisionTransforms', transforms=[dict(type='Resize', size=256), dict(type='CenterCrop', size=224)]),
+    dict(type='PackInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=2,
+    dataset=dict(type='ImageFolder', ann_file='train.txt', data_prefix='training_set', pipeline=train_pipeline),
+    sampler=dict(type='CounterSampler', shuffle=True),  # order = f(seed, epoch)
+)
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=2,
+    dataset=dict(type='ImageFolder', ann_file='val.txt', data_prefix='val_set', pipeline=test_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
+val_evaluator = [dict(type='Accuracy', topk=(1,)), dict(type='ClassificationReport')]
+val_cfg = dict()
+# test_dataloader, test_evaluator and test_cfg: the test set where data_root has a test.txt, else the validation set.

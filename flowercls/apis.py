@@ -1,0 +1,188 @@
+"""The verbs: prepare, train, test. Each takes what a command line gives and returns what it prints last.
+
+Heavy packages are imported inside, so that ``--help`` and a misspelt key are answered at once.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from flowercls.datasets.prepare import PreparedReport
+
+Overrides = Sequence[str] | dict
+
+
+def prepare(
+    raw_dir: str | Path | None,
+    out_dir: str | Path,
+    *,
+    demo: bool = False,
+    download: str | None = None,
+    sha256: str | None = None,
+    **options,
+) -> 'PreparedReport':
+    """Make a prepared folder from a folder of photos per class.
+
+    Args:
+        raw_dir: Folder with one sub-folder of photos per class; None with ``demo`` or ``download``.
+        out_dir: Folder to make.
+        demo: Draw flowers and prepare them.
+        download: Address of an archive to fetch and prepare.
+        sha256: Digest the archive must have; without it the digest is recorded at the first download.
+        **options: As `flowercls.datasets.prepare.prepare`.
+
+    Raises:
+        DataError: if the photos cannot be used.
+        ConfigError: if ``out_dir`` is not free to be written.
+    """
+    from flowercls.datasets.prepare import prepare as prepare_folder
+
+    if demo:
+        from flowercls.datasets.demo import prepare_drawn
+
+        return prepare_drawn(out_dir, **options)
+    if download:
+        from flowercls.datasets.archive import fetch_archive
+
+        archive = fetch_archive(download, Path(f'{Path(out_dir)}-raw'), sha256=sha256)
+        known = 'recorded now, checked from now on' if archive.recorded else 'as expected'
+        print(f'photos in {archive.path}, SHA-256 of the archive {archive.sha256} ({known})', flush=True)
+        return prepare_folder(archive.path, out_dir, **options)
+    return prepare_folder(raw_dir, out_dir, **options)
+
+
+def train(
+    config: str | Path,
+    *,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    overrides: Overrides = (),
+    allow_config_change: bool = False,
+    dry_run: bool = False,
+    **flags,
+) -> str:
+    """Fine-tune the model of a config and leave a run folder.
+
+    Args:
+        config: Path of the config file.
+        work_dir: Folder of the run; the default is ``work_dirs/<config stem>``.
+        resume: ``'auto'`` continues the newest run of this config (or the one in ``work_dir``), a path that checkpoint.
+        overrides: As ``--cfg-options``: a list of ``key=value``, or a dict with dotted keys.
+        allow_config_change: Resume although the config is not the one the run was started with.
+        dry_run: Check everything and try one batch; write nothing.
+        **flags: ``amp``, ``no_validate``, ``auto_scale_lr``, ``deterministic`` and ``launcher``, as
+            `flowercls.engine.ready.Flags`.
+
+    Returns:
+        The last block to show: result, time and where things are.
+    """
+    from flowercls.engine.ready import Flags, ready_config
+
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') as folder:
+            cfg = ready_config(config, overrides, Flags(**flags), drawn_folder=folder)
+            cfg.work_dir = f'{folder}/run'
+            return _dry_run(cfg)
+    cfg = ready_config(config, overrides, Flags(**flags))
+    return _train(cfg, config, work_dir, resume, allow_config_change)
+
+
+def _train(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str | None, allow_change: bool) -> str:
+    from flowercls.engine import describe, run_folder, runner, training
+    from flowercls.engine.distributed import decide_once
+
+    work_dir = work_dir or cfg.get('work_dir')
+    resume = resume or ('auto' if cfg.get('resume') else None)
+    plan = decide_once(lambda: run_folder.plan_run(run_folder.stem_of(config), work_dir, resume))
+    if plan.checkpoint and not allow_change:
+        run_folder.check_unchanged(plan.checkpoint.parent, cfg)
+    weights = None if plan.checkpoint else decide_once(lambda: _starting_weights(cfg))
+    run_folder.make_folder(plan.folder)
+    cfg.work_dir = str(plan.folder)
+    the_runner = runner.build_runner(cfg)
+    if weights is not None:
+        runner.load_starting_weights(the_runner, weights)  # a try: what does not fit is said before the run begins
+    if the_runner.rank == 0:
+        print(plan.announcement)
+        print(describe.describe_run(the_runner, weights), flush=True)
+        run_folder.write_config(plan.folder, cfg, config)
+    try:
+        result = training.run_training(the_runner, weights, plan.checkpoint)
+    finally:
+        if the_runner.rank == 0:
+            _draw_curves(plan.folder, the_runner)
+    return describe.describe_result(result) if the_runner.rank == 0 else ''
+
+
+def _dry_run(cfg: 'Config') -> str:
+    from flowercls.engine import describe, runner, training
+
+    weights = _starting_weights(cfg)
+    the_runner = runner.build_runner(cfg)
+    print(describe.describe_run(the_runner, weights), flush=True)
+    return training.try_one_batch(the_runner, weights)
+
+
+def test(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    work_dir: str | None = None,
+    out: str | None = None,
+    out_item: str | None = None,
+    overrides: Overrides = (),
+    **flags,
+) -> str:
+    """Evaluate a checkpoint on the test set, or on the validation set where there is no test set.
+
+    Args:
+        config: Path of the config file.
+        checkpoint: The checkpoint to evaluate.
+        work_dir: Folder of the run; the results go to ``<work_dir>/test_<checkpoint stem>/``. The default is the
+            folder the checkpoint lies in.
+        out: One more file to write: .csv gets the predictions, .json the metrics.
+        out_item: ``'pred'`` or ``'metrics'``, which must fit the ending of ``out``.
+        overrides: As ``--cfg-options``.
+        **flags: ``amp`` and ``launcher``, as `flowercls.engine.ready.Flags`.
+
+    Returns:
+        The last block to show: figures and where they are.
+
+    Raises:
+        CheckpointError: if the checkpoint is missing, damaged, of another model or of other classes.
+    """
+    from flowercls.engine.ready import Flags, ready_config
+    from flowercls.engine.run_folder import check_checkpoint_exists
+    from flowercls.evaluation.output import check_output, write_output
+
+    checkpoint = Path(checkpoint)
+    check_output(out, out_item)
+    check_checkpoint_exists(checkpoint)
+    cfg = ready_config(config, overrides, Flags(**flags))
+
+    from flowercls.engine import describe, training
+    from flowercls.engine.run_folder import make_folder
+
+    make_folder(folder := Path(work_dir or checkpoint.parent) / f'test_{checkpoint.stem}')
+    cfg.work_dir = str(folder)
+    result = training.run_test(cfg, checkpoint)
+    if result is None:
+        return ''
+    write_output(out, *result)
+    return describe.describe_test(result[1], folder)
+
+
+def _starting_weights(cfg: 'Config') -> Path | None:
+    from flowercls.models.weights import find_weights
+
+    return find_weights(cfg.load_from) if cfg.get('load_from') else None
+
+
+def _draw_curves(folder: Path, runner) -> None:
+    from flowercls.visualization.curves import plot_curves
+
+    plot_curves(folder, runner.message_hub.runtime_info.get('best_epoch'))

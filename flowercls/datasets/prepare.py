@@ -1,0 +1,243 @@
+"""The verb *prepare*: raw folder -> prepared folder, in the ImageNet layout that BaseDT checks (its only door).
+
+The prepared folder appears whole, under its name, or not at all; the raw folder is only read. BaseDT's own splitting
+is not used: it deletes what is in its way, loses photos to rounding and cannot be repeated.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from flowercls.datasets.copying import MAX_NAME_BYTES, copy_photo
+from flowercls.datasets.overview import draw_overview
+from flowercls.datasets.plan import Plan, PlannedPhoto, make_plan
+from flowercls.datasets.prepared_report import PreparedReport, make_report, manifest
+from flowercls.datasets.processes import map_in_processes, with_progress
+from flowercls.datasets.scan import scan_folder
+from flowercls.datasets.split import TEST, TRAIN, VAL
+from flowercls.errors import ConfigError, DataError, DiskError
+from flowercls.files import disk_errors, sync_folder, write_json, write_whole
+
+LIST_NAMES = {TRAIN: 'train.txt', VAL: 'val.txt', TEST: 'test.txt'}
+
+
+def prepare(
+    raw_dir: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    *,
+    val_ratio: float = 0.2,
+    test_ratio: float = 0.0,
+    seed: int = 0,
+    folds: int | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    allow_tiny_classes: bool = False,
+    dry_run: bool = False,
+) -> PreparedReport:
+    """Verify, de-duplicate and split a folder of photos.
+
+    Args:
+        raw_dir: Folder with one folder of photos for each class; never written to.
+        out_dir: Folder to make.
+        val_ratio: Share of each class for validation, rounded half up, at least one photo.
+        test_ratio: Share of each class for a test set; 0 makes none.
+        seed: Another seed is another split; the same seed gives the same files.
+        folds: Also write lists for this many-fold cross-validation over training and validation photos.
+        workers: Processes that decode; None takes one a CPU, 0 decodes in this process.
+        overwrite: Move an existing ``out_dir`` aside instead of refusing.
+        allow_tiny_classes: Let a class with a single photo into the training set instead of refusing.
+        dry_run: Only say what would be done.
+
+    Raises:
+        ConfigError: if an option is impossible or ``out_dir`` is not free.
+        DataError: if the raw folder cannot be used, or changes meanwhile.
+        DiskError: if there is not enough space, or ``out_dir`` may not be written.
+    """
+    _check_options(val_ratio, test_ratio, folds, workers)
+    raw, out = Path(raw_dir), Path(out_dir)
+    _check_folders(raw, out, overwrite)
+    options = {'seed': seed, 'val_ratio': val_ratio, 'test_ratio': test_ratio, 'folds': folds}
+    with _staging(out, dry_run) as staging:
+        plan = make_plan(raw, scan_folder(raw, workers), **options, allow_tiny_classes=allow_tiny_classes)
+        report = make_report(plan, out, seed=seed, num_folds=folds, dry_run=dry_run)
+        if dry_run:
+            return report
+        _check_space(plan, staging)
+        hashes = _copy_photos(raw, plan, staging, workers)
+        _write_lists(plan, staging, folds)
+        draw_overview(staging, plan, staging / 'overview.png')
+        write_json(staging / 'manifest.json', manifest(plan, hashes, options))
+        _check_layout(plan, staging)
+        return replace(report, backup=_publish(staging, out))
+
+
+def _check_options(val_ratio: float, test_ratio: float, folds: int | None, workers: int | None) -> None:
+    mistakes = []
+    if not 0 < val_ratio < 1:
+        mistakes.append(f'--val-ratio {val_ratio}: expected a share between 0 and 1, such as 0.2')
+    if not 0 <= test_ratio < 1:
+        mistakes.append(f'--test-ratio {test_ratio}: expected 0 (no test set) or a share below 1, such as 0.1')
+    if not mistakes and val_ratio + test_ratio >= 1:
+        mistakes.append(f'--val-ratio {val_ratio} and --test-ratio {test_ratio} leave nothing to train on')
+    if folds is not None and folds < 2:
+        mistakes.append(f'--folds {folds}: expected 2 or more')
+    if workers is not None and workers < 0:
+        mistakes.append(f'--workers {workers}: expected 0 (no extra process) or more')
+    if mistakes:
+        raise ConfigError('; '.join(mistakes) + '.')
+
+
+def _check_folders(raw: Path, out: Path, overwrite: bool) -> None:
+    real_raw, real_out = raw.resolve(), out.resolve()
+    if real_raw == real_out or real_raw in real_out.parents or real_out in real_raw.parents:
+        raise ConfigError(
+            f'{out}: the prepared folder and the raw folder {raw} may not lie within each other. Fix: choose a '
+            'prepared folder somewhere else.'
+        )
+    if len(os.fsencode(out.name)) > MAX_NAME_BYTES:  # staging folder and backups have longer names still
+        raise ConfigError(f'{out}: is too long a name, expected at most {MAX_NAME_BYTES} bytes.')
+    if out.is_file():
+        raise ConfigError(f'{out}: is a file, expected the name of a new folder.')
+    if _is_used(out) and not overwrite:
+        raise ConfigError(
+            f'{out}: is there already, and is not empty. Fix: choose another name, or --overwrite, '
+            'which moves the folder aside and keeps it.'
+        )
+
+
+def _is_used(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+@contextlib.contextmanager
+def _staging(out: Path, dry_run: bool) -> Iterator[Path]:
+    """A folder next to ``out``, on the same file system; whatever is left of it at the end is removed."""
+    out = out.resolve()
+    missing = [folder for folder in out.parents if not folder.exists()]
+    if dry_run:
+        yield out
+        return
+    staging = out.with_name(f'.{out.name}.preparing-{os.getpid()}')
+    try:
+        # Before the photos are read: who may not write here should not wait for that.
+        try:
+            with disk_errors(out):
+                out.parent.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(staging, ignore_errors=True)
+                staging.mkdir()
+        except OSError as error:  # in a file, in /proc, on a disk that is gone, ...
+            raise DiskError(f'{out}: cannot be made ({error.strerror}). Fix: choose another folder.') from error
+        yield staging
+    except BaseException:  # also Ctrl-C
+        shutil.rmtree(staging, ignore_errors=True)
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _check_space(plan: Plan, staging: Path) -> None:
+    def num_bytes(planned: PlannedPhoto) -> int:
+        width, height = planned.photo.size
+        return 3 * width * height if planned.converted else planned.photo.num_bytes
+
+    needed = int(1.05 * sum(map(num_bytes, plan.photos)))
+    free = shutil.disk_usage(staging).free
+    if free < needed:
+        raise DiskError(
+            f'{staging.parent}: the photos need up to {needed >> 20:,} MiB, {free >> 20:,} MiB are free. Fix: free '
+            'some space, or prepare to another disk.'
+        )
+
+
+def _copy_photos(raw: Path, plan: Plan, staging: Path, workers: int | None) -> dict[str, str]:
+    """Fill the sets; returns the SHA-256 of each file written."""
+    for name in plan.set_names:
+        for label in plan.classes:
+            (staging / name / label).mkdir(parents=True)
+    # Copying is over before processes have started; decoding and encoding is what they are for.
+    if not any(planned.converted for planned in plan.photos):
+        workers = 0
+    copied = map_in_processes(partial(_copy, raw, staging), plan.photos, workers, on_crash=_refuse_crash)
+    return dict(with_progress(copied, len(plan.photos), 'Copying photos'))
+
+
+def _copy(raw: Path, staging: Path, planned: PlannedPhoto) -> tuple[str, str]:
+    return planned.file, copy_photo(raw, planned.photo, staging / planned.file)
+
+
+def _refuse_crash(planned: PlannedPhoto) -> tuple[str, str]:
+    raise DataError(f'{planned.photo.path}: ended the process that converted it. Fix: save it as JPEG in an editor.')
+
+
+def _write_lists(plan: Plan, staging: Path, num_folds: int | None) -> None:
+    labels = {name: label for label, name in enumerate(plan.classes)}
+    _write_lines(staging / 'classes.txt', plan.classes)
+    for name in plan.set_names:
+        rows = [(planned.file.split('/', 1)[1], labels[planned.photo.class_name]) for planned in plan.of(name)]
+        _write_lines(staging / LIST_NAMES[name], (f'{file} {label}' for file, label in rows))
+    if num_folds is None:
+        return
+    (staging / 'folds').mkdir()
+    for fold in range(num_folds):
+        for part in ('train', 'val'):
+            chosen = [
+                f'{planned.file} {labels[planned.photo.class_name]}'
+                for planned in plan.photos
+                if planned.fold is not None and (planned.fold == fold) == (part == 'val')
+            ]
+            _write_lines(staging / 'folds' / f'fold_{fold}_{part}.txt', chosen)
+
+
+def _write_lines(path: Path, lines) -> None:
+    with write_whole(path) as file:
+        file.writelines(f'{line}\n' for line in lines)
+
+
+def _check_layout(plan: Plan, staging: Path) -> None:
+    """Nothing missing, nothing more, and a layout that BaseDT accepts."""
+    import BaseDT.dataset  # brings OpenCV
+
+    there = sum(len(files) for name in plan.set_names for _, _, files in os.walk(staging / name))
+    if there != len(plan.photos):
+        raise DataError(f'{staging.parent}: {there} photos arrived of {len(plan.photos)}; this disk merges file names.')
+    BaseDT.dataset.open = partial(open, encoding='utf-8')  # it reads classes.txt as the locale says
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints Chinese, which not every terminal takes
+            BaseDT.dataset.DataSet(str(staging)).check_cls()
+    except ValueError as error:
+        raise DataError(f'{staging}: BaseDT does not accept the prepared folder ({error}).') from error
+    finally:
+        del BaseDT.dataset.open
+
+
+def _publish(staging: Path, out: Path) -> Path | None:
+    """Give the finished folder its name; returns where the folder that had it before is now."""
+    real, backup = out.resolve(), None
+    with disk_errors(out):
+        if _is_used(real):
+            backup = _free_name(real.with_name(f'{real.name}.bak-{time.strftime("%Y%m%d-%H%M%S")}'))
+            real.rename(backup)
+        elif real.is_dir():
+            real.rmdir()
+        try:
+            staging.rename(real)
+        except BaseException:
+            if backup:
+                backup.rename(real)
+            raise
+        sync_folder(real.parent)
+    return backup and out.with_name(backup.name)
+
+
+def _free_name(path: Path) -> Path:
+    name, number = path, 2
+    while name.exists():
+        name, number = path.with_name(f'{path.name}-{number}'), number + 1
+    return name

@@ -1,0 +1,211 @@
+"""What was done to a raw folder: as a file for programs (manifest.json) and as text for the person who asked."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowercls.datasets.plan import Plan
+from flowercls.datasets.scan import Skipped
+
+MANIFEST_VERSION = 1
+# What BaseDT calls enough for a class; below it only says so.
+ENOUGH = {'training_set': 100, 'val_set': 10}
+SET_TITLES = {'training_set': 'training', 'val_set': 'validation', 'test_set': 'test'}
+
+
+@dataclass(frozen=True)
+class PreparedReport:
+    """What became of every file of a raw folder; paths are relative to it, with ``/``.
+
+    Attributes:
+        out_dir: The prepared folder.
+        classes: Class names, in the order of their labels.
+        counts: Photos of each class in each set, ``counts['val_set']['rose']``.
+        scanned: Files found; always copied + converted + left out as skipped or duplicates.
+        copied: Photos taken byte for byte.
+        converted: (path, what was done to it) of the other photos taken.
+        skipped: Files left out, with the reason; label conflicts are among them.
+        duplicates: (path left out, path of the same photo kept), within one class.
+        conflicts: Those skipped because the same photo lies in two classes.
+        near_duplicates: Groups of paths that look the same; kept, each group in one set.
+        seed: Of the split.
+        num_folds: How many folds were written, None if not asked for.
+        backup: Where a prepared folder that was in the way is now.
+        dry_run: Whether nothing was written.
+    """
+
+    out_dir: Path
+    classes: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    scanned: int
+    copied: int
+    converted: tuple[tuple[str, tuple[str, ...]], ...]
+    skipped: tuple[Skipped, ...]
+    duplicates: tuple[tuple[str, str], ...]
+    conflicts: tuple[Skipped, ...]
+    near_duplicates: tuple[tuple[str, ...], ...]
+    seed: int
+    num_folds: int | None
+    backup: Path | None = None
+    dry_run: bool = False
+
+    def summary(self) -> str:
+        """Counts, then every file with a problem, by reason."""
+        parts = [self._title(), _table(self.classes, self.counts), self._balance()]
+        parts += _grouped('left out', self._left_out())
+        parts += _grouped('converted to plain RGB', ((path, ', '.join(done), '') for path, done in self.converted))
+        parts += self._near_duplicate_lines() + self._few_photos_lines()
+        if self.backup:
+            parts.append(f'the folder that was there before is now {self.backup}')
+        return '\n\n'.join(parts)
+
+    def _title(self) -> str:
+        total = self.copied + len(self.converted)
+        folds = f', {self.num_folds} folds' if self.num_folds else ''
+        would = ' (dry run: nothing was written)' if self.dry_run else ''
+        return f'{self.out_dir}: {total:,} photos of {len(self.classes)} classes, seed {self.seed}{folds}{would}'
+
+    def _balance(self) -> str:
+        return (
+            f'{self.scanned:,} files scanned = {self.copied:,} copied + {len(self.converted):,} converted'
+            f' + {len(self.skipped):,} skipped + {len(self.duplicates):,} duplicates'
+        )
+
+    def _left_out(self) -> Iterator[tuple[str, str, str]]:
+        yield from ((skip.path, skip.reason, skip.detail) for skip in self.skipped)
+        yield from ((path, 'duplicate', f'the same photo as {kept}') for path, kept in self.duplicates)
+
+    def _near_duplicate_lines(self) -> list[str]:
+        if not self.near_duplicates:
+            return []
+        lines = [f'near-duplicates: groups of photos that look the same ({len(self.near_duplicates)}), kept in one set']
+        for group in self.near_duplicates:
+            mixed = len({path.split('/')[0] for path in group}) > 1
+            lines.append(
+                '  ' + '  '.join(map(printable, group)) + ('  (different classes: check them)' if mixed else '')
+            )
+        return ['\n'.join(lines)]
+
+    def _few_photos_lines(self) -> list[str]:
+        lines = []
+        for set_name, enough in ENOUGH.items():
+            few = [f'{label} {number}' for label, number in self.counts[set_name].items() if number < enough]
+            if few:
+                lines.append(
+                    f'few {SET_TITLES[set_name]} photos, better {enough} of a class: {printable(", ".join(few))}'
+                )
+        return ['\n'.join(lines)] if lines else []
+
+
+def make_report(
+    plan: Plan,
+    out_dir: str | os.PathLike,
+    *,
+    seed: int,
+    num_folds: int | None,
+    backup: Path | None = None,
+    dry_run: bool = False,
+) -> PreparedReport:
+    """Sum up a plan that was carried out, or, with ``dry_run``, would be."""
+    groups = defaultdict(list)
+    for planned in plan.photos:
+        if planned.group is not None:
+            groups[planned.group].append(planned.photo.path)
+    converted = sorted((planned.photo.path, planned.converted) for planned in plan.photos if planned.converted)
+    return PreparedReport(
+        out_dir=Path(out_dir),
+        classes=plan.classes,
+        counts=plan.counts(),
+        scanned=plan.num_scanned,
+        copied=len(plan.photos) - len(converted),
+        converted=tuple(converted),
+        skipped=plan.skipped,
+        duplicates=tuple((left_out.path, kept.path) for left_out, kept in plan.duplicates),
+        conflicts=tuple(skip for skip in plan.skipped if skip.reason == 'label conflict'),
+        near_duplicates=tuple(tuple(sorted(groups[number])) for number in sorted(groups)),
+        seed=seed,
+        num_folds=num_folds,
+        backup=backup,
+        dry_run=dry_run,
+    )
+
+
+def manifest(plan: Plan, hashes: dict[str, str], options: dict[str, Any]) -> dict[str, Any]:
+    """Content of manifest.json: nothing of the moment or the machine, so the same command gives the same file.
+
+    Args:
+        plan: What was done.
+        hashes: SHA-256 of each file of the prepared folder.
+        options: Seed, ratios and folds of the split.
+    """
+    converted = sum(bool(planned.converted) for planned in plan.photos)
+    return {
+        'version': MANIFEST_VERSION,
+        'classes': list(plan.classes),
+        **options,
+        'counts': {
+            'scanned': plan.num_scanned,
+            'copied': len(plan.photos) - converted,
+            'converted': converted,
+            'skipped': len(plan.skipped),
+            'duplicates': len(plan.duplicates),
+            'sets': plan.counts(),
+        },
+        'images': [
+            {
+                'file': planned.file,
+                'raw': writable(planned.photo.path),
+                'class': planned.photo.class_name,
+                'set': planned.set_name,
+                'size': list(planned.photo.size),
+                'raw_sha256': planned.photo.sha256,
+                'sha256': hashes[planned.file],
+                'duplicate_group': planned.group,
+                'converted': list(planned.converted),
+            }
+            for planned in plan.photos
+        ],
+        'skipped': [
+            {'raw': writable(skip.path), 'reason': skip.reason, 'detail': writable(skip.detail)}
+            for skip in plan.skipped
+        ],
+        'duplicates': [
+            {'raw': writable(left_out.path), 'duplicate_of': writable(kept.path), 'sha256': kept.sha256}
+            for left_out, kept in plan.duplicates
+        ],
+    }
+
+
+def writable(text: str) -> str:
+    """``text`` with bytes that are not UTF-8 (in old file names) escaped, as no UTF-8 file can hold them."""
+    return text.encode('utf-8', 'backslashreplace').decode()
+
+
+def printable(text: str) -> str:
+    """``text`` on one line of any terminal: line breaks, control characters and broken bytes escaped."""
+    return ''.join(letter if letter.isprintable() else letter.encode('unicode_escape').decode() for letter in text)
+
+
+def _table(classes: Iterable[str], counts: dict[str, dict[str, int]]) -> str:
+    names = [printable(name) for name in classes]
+    width = max(map(len, [*names, 'class', 'total']))
+    lines = [f'{"class":{width}}' + ''.join(f'{SET_TITLES[name]:>12}' for name in counts)]
+    for name, label in zip(names, classes, strict=True):
+        lines.append(f'{name:{width}}' + ''.join(f'{of_set[label]:>12,}' for of_set in counts.values()))
+    totals = [sum(of_set.values()) for of_set in counts.values()]
+    return '\n'.join([*lines, f'{"total":{width}}' + ''.join(f'{total:>12,}' for total in totals)])
+
+
+def _grouped(title: str, rows: Iterable[tuple[str, str, str]]) -> list[str]:
+    by_reason = defaultdict(list)
+    for path, reason, detail in rows:
+        by_reason[reason].append(f'    {printable(path)}' + (f': {printable(detail)}' if detail else ''))
+    if not by_reason:
+        return []
+    lines = [f'{title}: {sum(map(len, by_reason.values())):,} files']
+    for reason, found in sorted(by_reason.items()):
+        lines += [f'  {reason} ({len(found):,})', *found]
+    return ['\n'.join(lines)]

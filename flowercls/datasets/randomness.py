@@ -1,0 +1,111 @@
+"""Randomness drawn from counters, never from a running state.
+
+The order of an epoch is f(seed, epoch); the augmentation of a photo is f(seed, epoch, its number). So a run can be
+picked up in the middle of an epoch, the number of loader workers changes nothing, and two settings with one seed see
+the same augmented photos.
+"""
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from mmengine.dist import get_dist_info
+from mmpretrain.registry import DATA_SAMPLERS
+from torch.utils.data import Sampler
+
+# Separate streams: a step and an epoch with equal numbers must not share their random numbers.
+ORDER, AUGMENTATION, STEP, INITIAL_WEIGHTS = 1, 2, 3, 4
+
+
+def derive_seed(*counters: int) -> int:
+    """A 64-bit seed that depends on every counter and on nothing else.
+
+    Args:
+        counters: Non-negative integers; by convention the run's seed, a stream (`ORDER`, `AUGMENTATION`, ...),
+            and then epoch, step or photo number.
+
+    Source:
+        numpy's ``SeedSequence``, made to turn related counters into unrelated seeds.
+    """
+    return int(np.random.SeedSequence(counters).generate_state(1, np.uint64)[0])
+
+
+def seed_generators(seed: int) -> None:
+    """Seed Python's, numpy's and torch's global generators: transforms and layers draw from all three."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed % 2**63)
+
+
+@contextlib.contextmanager
+def seeded(*counters: int) -> Iterator[None]:
+    """Run a block with all CPU generators seeded from ``counters``; afterwards they are as they were before."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        seed = derive_seed(*counters)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed % 2**63)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+class SampleKey(int):
+    """The number of a photo that also says in which run and epoch it is asked for.
+
+    An int, so that any dataset can be indexed with it; it travels to loader workers with the index itself, which is
+    why they need to be told nothing between epochs.
+    """
+
+    seed: int
+    epoch: int
+
+    def __new__(cls, index: int, seed: int, epoch: int) -> 'SampleKey':
+        key = super().__new__(cls, index)
+        key.seed, key.epoch = seed, epoch
+        return key
+
+    def __getnewargs__(self) -> tuple[int, int, int]:
+        return int(self), self.seed, self.epoch
+
+
+@DATA_SAMPLERS.register_module()
+class CounterSampler(Sampler):
+    """Every photo once an epoch, in an order that depends on (seed, epoch) only.
+
+    Args:
+        dataset: What is sampled from; only its length matters.
+        seed: The run's seed; the Runner passes its own when the config gives none.
+        shuffle: False keeps the order of the dataset; augmentation still follows the counters.
+    """
+
+    def __init__(self, dataset, seed: int | None = None, shuffle: bool = True) -> None:
+        self.num_photos = len(dataset)
+        self.seed = seed or 0
+        self.shuffle = shuffle
+        self.epoch = 0
+        self.rank, self.world_size = get_dist_info()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order is drawn next, counted from 0."""
+        self.epoch = epoch
+
+    def order(self) -> np.ndarray:
+        """Photo numbers of this epoch, shape (num_photos,)."""
+        if not self.shuffle:
+            return np.arange(self.num_photos)
+        return np.random.default_rng([self.seed, ORDER, self.epoch]).permutation(self.num_photos)
+
+    def __iter__(self):
+        # Every process gets equally many, or they would wait for each other: the first photos are seen twice.
+        order = np.resize(self.order(), len(self) * self.world_size)
+        for index in order[self.rank :: self.world_size]:
+            yield SampleKey(int(index), self.seed, self.epoch)
+
+    def __len__(self) -> int:
+        return -(-self.num_photos // self.world_size)

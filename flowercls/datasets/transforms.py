@@ -1,0 +1,69 @@
+"""From a photo's file to the pixels a model sees: the one decoder, then torchvision's transforms v2 by name.
+
+Between transforms a photo is what mmcv's and mmpretrain's transforms expect: ``img``, uint8, shape (H, W, 3), in BGR
+order, so ours and theirs can be mixed in one pipeline.
+"""
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmpretrain.registry import TRANSFORMS
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from flowercls.datasets.decode import decode_rgb
+from flowercls.errors import DataError
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Decode ``img_path`` with the rule every room shares; a sample that already has an ``img`` passes through.
+
+    Adds ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and ``ori_shape`` (H, W).
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Load the photo of one sample.
+
+        Raises:
+            DataError: if the file cannot be read or decoded.
+        """
+        if results.get('img') is None:
+            try:
+                rgb = decode_rgb(results['img_path'])
+            except DataError as error:
+                # Plain DataError: a loader worker's error is rebuilt from its text alone.
+                raise DataError(str(error)) from error
+            results['img'] = rgb[..., ::-1]  # a view: BGR for the outside, RGB memory for the next transform
+        results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class TorchvisionTransforms(BaseTransform):
+    """Transforms of ``torchvision.transforms.v2`` in order, on the photo as an RGB uint8 tensor (3, H, W).
+
+    Args:
+        transforms: Dicts with ``type``, a class name of ``torchvision.transforms.v2``, and that class's arguments.
+    """
+
+    def __init__(self, transforms: list[dict]) -> None:
+        self.compose = v2.Compose([self.build(transform) for transform in transforms])
+
+    @staticmethod
+    def build(transform: dict) -> v2.Transform:
+        """One transform from its config dict."""
+        arguments = dict(transform)
+        return getattr(v2, arguments.pop('type'))(**arguments)
+
+    def transform(self, results: dict) -> dict:
+        """Transform the photo of one sample."""
+        rgb = np.ascontiguousarray(results['img'][..., ::-1])
+        image = tv_tensors.Image(torch.from_numpy(rgb).permute(2, 0, 1))
+        rgb = self.compose(image).permute(1, 2, 0).numpy()
+        results['img'] = rgb[..., ::-1]
+        results['img_shape'] = rgb.shape[:2]
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.compose})'

@@ -1,0 +1,80 @@
+"""What is said before and after a run, as plain text."""
+
+from pathlib import Path
+
+import torch
+
+from flowercls.engine.building import building
+from flowercls.engine.hooks.progress_hook import as_duration
+from flowercls.engine.runner import ClassifierRunner, unwrapped
+from flowercls.engine.training import TrainResult
+from flowercls.models.stage_table import render_stage_table, stage_table
+
+
+def describe_run(runner: ClassifierRunner, weights: Path | None) -> str:
+    """Data, device, starting weights and the stage table of a run that is about to start."""
+    model = unwrapped(runner.model)
+    train = runner.train_dataloader
+    sample = train.dataset[0]['inputs']
+    names = train.dataset.metainfo['classes']
+    batches = f'{len(train)} batches of {train.batch_size}'
+    lines = [
+        f'data: {runner.cfg.data_root}, {len(train.dataset)} training photos, {batches}, {len(names)} classes '
+        f'({", ".join(names)})',
+        f'device: {device_name(model)}, {model.precision}, '
+        f'{"channels last" if model.channels_last else "channels first"}',
+        f'starting weights: {weights or "none, random numbers"}',
+    ]
+    with building('model', RuntimeError):  # the parts have to fit each other
+        lines.append(render_stage_table(stage_table(model, sample.shape[-1])))
+    return '\n'.join(lines)
+
+
+def device_name(model: torch.nn.Module) -> str:
+    """The hardware a model computes on."""
+    device = next(model.parameters()).device
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    return f'{device.type.upper()}, {torch.get_num_threads()} threads'
+
+
+def describe_result(result: TrainResult) -> str:
+    """The last block of a training: result, time, and where things are."""
+    epochs = f'{result.epochs_now} {"epoch" if result.epochs_now == 1 else "epochs"}'
+    lines = [f'time        {as_duration(result.seconds)} for {epochs}']
+    if result.best_checkpoint:
+        metrics = result.metrics()
+        lines.insert(0, f'best        {accuracy_text(metrics)} at epoch {result.best_epoch} of {result.epochs}')
+        if result.last_top1 is not None:
+            lines.insert(1, f'last epoch  top-1 {result.last_top1:.2f} %')
+    checkpoint = result.best_checkpoint or result.last_checkpoint
+    files = {'checkpoint': checkpoint, 'curves': result.folder / 'curves.png'}
+    if result.best_checkpoint:
+        files['metrics'] = result.folder / 'metrics.json'
+        files['scores'] = result.folder / 'predictions_val.csv'
+    lines += [f'{name:<11} {path}' for name, path in files.items()]
+    test = f'python tools/test.py {result.folder / "config.py"} {checkpoint}'
+    return '\n'.join([*lines, f'test it     {test}', f'run folder  {result.folder}'])
+
+
+def describe_test(metrics: dict, folder: Path) -> str:
+    """The table of a test: accuracy, and precision, recall and F1 of each class in percent."""
+    width = max(len('class'), *map(len, metrics['per_class']))
+    lines = [f'{"class":<{width}}  precision  recall     f1  photos']
+    for name, row in metrics['per_class'].items():
+        lines.append(
+            f'{name:<{width}}  {row["precision"]:9.2f}  {row["recall"]:6.2f}  {row["f1"]:5.2f}  {row["support"]:6d}'
+        )
+    lines += [
+        f'{accuracy_text(metrics)} on the {"validation" if metrics["split"] == "val" else metrics["split"]} set',
+        f'negative log-likelihood {metrics["nll"]:.4f}, calibration error {metrics["ece"]:.2f} %',
+        f'results     {folder}',
+    ]
+    return '\n'.join(lines)
+
+
+def accuracy_text(metrics: dict) -> str:
+    """Top-1 with what it rests on: ``top-1 96.32 % (549 of 570, 95 % interval 94.4-97.6)``."""
+    hits = sum(row[i] for i, row in enumerate(metrics['confusion']))
+    low, high = metrics['top1_interval']
+    return f'top-1 {metrics["top1"]:.2f} % ({hits} of {metrics["n"]}, 95 % interval {low:.1f}-{high:.1f})'

@@ -1,0 +1,53 @@
+"""Several processes of one run: how they meet, and how one of them decides for all."""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, init_dist, is_distributed, is_main_process
+
+from flowercls.errors import ConfigError
+
+Result = TypeVar('Result')
+
+
+def join(cfg: Config) -> None:
+    """Meet the other processes of this run, if a launcher started several.
+
+    On GPUs as mmengine does it. Without one mmengine would still choose a GPU for every process, so the processes
+    meet here, over gloo, and the model is wrapped without a device.
+    """
+    if cfg.launcher == 'none' or is_distributed():
+        return
+    if cfg.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise ConfigError(
+            '--launcher pytorch: this process was not started by torchrun. Fix: torchrun --nproc-per-node=2 '
+            'tools/train.py CONFIG --launcher pytorch, or leave the flag out.'
+        )
+    if torch.cuda.is_available():
+        init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', {}))
+        return
+    torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = {'type': 'MMDistributedDataParallel', 'device_ids': None, 'broadcast_buffers': False}
+
+
+def decide_once(decide: Callable[[], Result]) -> Result:
+    """Let the main process decide, and give its answer, or its error, to all.
+
+    Args:
+        decide: Called in the main process only; what it returns must be picklable.
+    """
+    if not is_distributed():
+        return decide()
+    answer: list = [None, None]
+    if is_main_process():
+        try:
+            answer[0] = decide()
+        except Exception as error:
+            answer[1] = error
+    broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]

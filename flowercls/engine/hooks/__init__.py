@@ -1,0 +1,8 @@
+"""What happens around the training loop; each hook is one class in one file."""
+
+from flowercls.engine.hooks.progress_hook import ProgressHook
+from flowercls.engine.hooks.randomness_hook import CounterRandomnessHook
+from flowercls.engine.hooks.results_hook import ResultsHook
+from flowercls.engine.hooks.whole_checkpoint_hook import WholeCheckpointHook
+
+__all__ = ['CounterRandomnessHook', 'ProgressHook', 'ResultsHook', 'WholeCheckpointHook']

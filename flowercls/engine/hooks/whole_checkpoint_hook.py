@@ -1,0 +1,129 @@
+"""When checkpoints are written, which is the best, and which may go."""
+
+import math
+from pathlib import Path
+
+import torch
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+
+from flowercls.engine.checkpoint import collect_checkpoint, link_checkpoint, remove_checkpoint, write_checkpoint
+from flowercls.errors import ConfigError, DivergedError
+from flowercls.files import write_whole
+
+
+@HOOKS.register_module()
+class WholeCheckpointHook(Hook):
+    """Writes ``epoch_N.pth`` after the epoch's validation, and the best one also as ``best_<metric>_epoch_N.pth``.
+
+    A file is written once and whole; an older one goes only after the newer one is safe. The best checkpoint is the
+    same file under a second name, so it can be resumed from as well as tested. ``last_checkpoint`` names the newest.
+
+    Args:
+        interval: Epochs between checkpoints; the last epoch is always written, a new best one too.
+        max_keep_ckpts: How many ``epoch_N.pth`` to keep, at least 1; -1 keeps all.
+        save_best: Metric to judge by, e.g. ``'accuracy/top1'``; None keeps no best.
+        rule: ``'greater'`` or ``'less'``: which value of the metric is better. Of equal ones the earlier epoch wins.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self,
+        interval: int = 1,
+        max_keep_ckpts: int = 2,
+        save_best: str | None = 'accuracy/top1',
+        rule: str = 'greater',
+    ) -> None:
+        if rule not in ('greater', 'less'):
+            raise ConfigError(f"default_hooks.checkpoint.rule is {rule!r}. Fix: 'greater' or 'less'.")
+        self.interval = interval
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_best = save_best
+        self.rule = rule
+
+    def after_train_epoch(self, runner) -> None:
+        """Write the checkpoint of an epoch that is not validated."""
+        if not validation_follows(runner):
+            self._save(runner, epoch=runner.epoch + 1, is_best=False)
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        """Write the checkpoint of a validated epoch, so that it knows how good it is."""
+        if runner.epoch > 0:
+            runner.message_hub.update_info('last_top1', (metrics or {}).get('accuracy/top1'))
+            try:
+                is_best = self._note_if_best(runner, metrics or {})
+            except ConfigError:
+                self._save(runner, epoch=runner.epoch, is_best=False)  # the epoch itself was fine
+                raise
+            self._save(runner, epoch=runner.epoch, is_best=is_best)
+
+    def _note_if_best(self, runner, metrics: dict) -> bool:
+        if self.save_best is None:
+            return False
+        if self.save_best not in metrics:
+            raise ConfigError(
+                f'default_hooks.checkpoint.save_best is {self.save_best!r}, which validation does not report; it '
+                f'reports {", ".join(metrics)}. Fix: choose one of these.'
+            )
+        score, hub = float(metrics[self.save_best]), runner.message_hub
+        self._outdated_best = hub.runtime_info.get('best_checkpoint')
+        best = hub.runtime_info.get('best_score')
+        is_better = best is None or (score > best if self.rule == 'greater' else score < best)
+        if not (is_better and math.isfinite(score)):
+            return False
+        hub.update_info('best_score', score)
+        hub.update_info('best_epoch', runner.epoch)
+        hub.update_info('best_checkpoint', f'best_{self.save_best.replace("/", "_")}_epoch_{runner.epoch}.pth')
+        return True
+
+    @master_only
+    def _save(self, runner, epoch: int, is_best: bool) -> None:
+        if not (is_best or epoch % self.interval == 0 or epoch == runner.max_epochs):
+            return
+        folder = Path(runner.work_dir)
+        path = folder / f'epoch_{epoch}.pth'
+        checkpoint = collect_checkpoint(runner, epoch)
+        _check_finite(checkpoint['state_dict'], epoch)
+        write_checkpoint(path, checkpoint)
+        if is_best:
+            link_checkpoint(path, folder / runner.message_hub.get_info('best_checkpoint'))
+            if self._outdated_best:
+                remove_checkpoint(folder / self._outdated_best)
+        with write_whole(folder / 'last_checkpoint') as file:
+            file.write(path.name)
+        self._remove_old(folder, keep=path)
+
+    def _remove_old(self, folder: Path, keep: Path) -> None:
+        if self.max_keep_ckpts < 0:
+            return
+        for path in epoch_checkpoints(folder)[max(self.max_keep_ckpts, 1) :]:
+            if path != keep:
+                remove_checkpoint(path)
+
+
+def _check_finite(state_dict: dict[str, torch.Tensor], epoch: int) -> None:
+    bad = [name for name, value in state_dict.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise DivergedError(
+            f'epoch {epoch}: {len(bad)} of {len(state_dict)} weights and statistics are no numbers any more, first '
+            f'{bad[0]}. Nothing of this epoch was saved. Fix: a lower learning rate (optim_wrapper.optimizer.lr), or '
+            'optim_wrapper.clip_grad=dict(max_norm=1.0).'
+        )
+
+
+def epoch_checkpoints(folder: str | Path) -> list[Path]:
+    """The files ``epoch_N.pth`` in ``folder``, newest epoch first."""
+    numbered = [(path.stem.removeprefix('epoch_'), path) for path in Path(folder).glob('epoch_*.pth')]
+    return [path for number, path in sorted(((int(n), p) for n, p in numbered if n.isdecimal()), reverse=True)]
+
+
+def validation_follows(runner) -> bool:
+    """Whether the epoch that just ended is validated next, as mmengine's EpochBasedTrainLoop decides it."""
+    epoch = runner.epoch + 1
+    return (
+        runner.val_loop is not None
+        and epoch >= runner.val_begin
+        and (epoch % runner.val_interval == 0 or epoch == runner.max_epochs)
+    )

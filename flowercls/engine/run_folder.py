@@ -1,0 +1,193 @@
+"""Where a run lives: a folder of its own, never one that already holds a run."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from flowercls.config.resolved import OF_ONE_START, resolved_text
+from flowercls.engine.hooks.whole_checkpoint_hook import epoch_checkpoints
+from flowercls.errors import CheckpointError, ConfigError
+from flowercls.files import disk_errors, write_whole
+
+WORK_DIRS = Path('work_dirs')
+
+
+def stem_of(config_path: str | Path) -> str:
+    """The name a run takes from its config; a run folder's own ``config.py`` takes the folder's name."""
+    path = Path(config_path)
+    return path.absolute().parent.name if path.stem == 'config' else path.stem
+
+
+def new_run_folder(stem: str, work_dir: str | Path | None = None) -> Path:
+    """The folder a new run goes to: ``work_dir`` if given, else ``work_dirs/<stem>``, ``<stem>-2``, ...
+
+    Raises:
+        ConfigError: if ``work_dir`` holds a run.
+    """
+    if work_dir is not None:
+        folder = Path(work_dir)
+        if holds_run(folder):
+            raise ConfigError(
+                f'--work-dir {folder}: holds a run, which is never written over. Fix: choose another folder, or '
+                'continue that run with --resume.'
+            )
+        return folder
+    folder, number = WORK_DIRS / stem, 1
+    while holds_run(folder):
+        number += 1
+        folder = WORK_DIRS / f'{stem}-{number}'
+    return folder
+
+
+def run_to_resume(stem: str, work_dir: str | Path | None = None) -> Path | None:
+    """The run that ``--resume`` means: the one in ``work_dir``, else the newest of the stem; None if there is none."""
+    if work_dir is not None:
+        return Path(work_dir) if holds_run(Path(work_dir)) else None
+    runs = [folder for folder in [WORK_DIRS / stem, *WORK_DIRS.glob(f'{stem}-*')] if _is_run_of(folder, stem)]
+    return max(runs, key=lambda folder: (folder / 'config.py').stat().st_mtime_ns, default=None)
+
+
+def checkpoint_to_resume(folder: Path) -> Path | None:
+    """The newest complete checkpoint of a run, or None where it has not come that far."""
+    return next(iter(epoch_checkpoints(folder)), None)
+
+
+def check_checkpoint_exists(checkpoint: str | Path) -> None:
+    """Raise a `CheckpointError` unless ``checkpoint`` is a file."""
+    path = Path(checkpoint)
+    if not path.is_file():
+        near = sorted(file.name for file in path.parent.glob('*.pth'))
+        there = f'{path.parent} has {", ".join(near)}' if near else f'there is no .pth file in {path.parent}'
+        raise CheckpointError(f'{path}: no such checkpoint; {there}. Fix: name a checkpoint of a run folder.')
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Where a run goes and from where it continues.
+
+    Attributes:
+        folder: The run folder.
+        checkpoint: What to continue from; None starts from the beginning.
+        announcement: What to tell the user first.
+    """
+
+    folder: Path
+    checkpoint: Path | None
+    announcement: str
+
+
+def plan_run(stem: str, work_dir: str | Path | None, resume: str | None) -> RunPlan:
+    """Decide where a run goes.
+
+    Args:
+        stem: Name of the config.
+        work_dir: ``--work-dir``.
+        resume: None for a new run, ``'auto'``, or the path of a checkpoint.
+
+    Raises:
+        ConfigError: if ``work_dir`` holds a run and nothing is resumed, or a resumed run would be written over.
+        CheckpointError: if the checkpoint named does not exist.
+    """
+    if resume not in (None, 'auto'):
+        check_checkpoint_exists(resume)
+        folder = Path(work_dir) if work_dir is not None else Path(resume).parent
+        _check_nothing_is_written_over(folder, Path(resume))
+        return RunPlan(folder, Path(resume), f'run folder: {folder} (resumed from {resume})')
+    found = run_to_resume(stem, work_dir) if resume else None
+    if found is None:
+        folder = new_run_folder(stem, work_dir)
+        return RunPlan(folder, None, f'run folder: {folder}' + (' (there was no run to resume)' if resume else ''))
+    checkpoint = checkpoint_to_resume(found)
+    how = f'resumed from {checkpoint.name}' if checkpoint else 'no epoch was finished: from the beginning'
+    return RunPlan(found, checkpoint, f'run folder: {found} ({how})')
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a run was started in ``folder``."""
+    return (folder / 'config.py').exists() or any(folder.glob('*.pth'))
+
+
+def make_folder(folder: Path) -> None:
+    """Make the run folder.
+
+    Raises:
+        ConfigError: if there is something else in its place.
+        DiskError: if it may not be made.
+    """
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f'run folder {folder}: cannot be made ({error.strerror}). Fix: another --work-dir.'
+        ) from error
+
+
+def write_config(folder: Path, cfg: Config, source: str | Path) -> None:
+    """Write ``config.py``, resolved so that it runs by itself, and a copy of the file it came from.
+
+    From now on the folder holds a run. The folder's own name is left out, so that running it again makes a new run.
+    """
+    make_folder(folder)
+    with write_whole(folder / 'config.py') as file:
+        file.write(resolved_text(cfg))
+    copy = folder / f'source_{Path(source).name}'
+    if not copy.exists():
+        with disk_errors(copy):
+            shutil.copyfile(source, copy)
+
+
+def _check_nothing_is_written_over(folder: Path, checkpoint: Path) -> None:
+    newest = checkpoint_to_resume(folder)
+    if newest is None or _epoch_of(newest) == _epoch_of(checkpoint) and folder.samefile(checkpoint.parent):
+        return
+    raise ConfigError(
+        f'--resume {checkpoint}: {folder} holds {newest.name}; going on from here would write over it. '
+        'Fix: add --work-dir with a new folder, or --resume alone to go on from the newest.'
+    )
+
+
+def _epoch_of(checkpoint: Path) -> str:
+    return checkpoint.stem.rpartition('epoch_')[2]
+
+
+# What may differ between the config a run was started with and the one it is resumed with, by the end of the key.
+HARMLESS = ('num_workers', 'persistent_workers', 'pin_memory', 'logger.interval', 'progress.interval_s')
+
+
+def check_unchanged(folder: Path, cfg: Config) -> None:
+    """Compare ``cfg`` with the ``config.py`` a run was started with.
+
+    Raises:
+        ConfigError: listing every key that differs and matters.
+    """
+    before = _flat(Config.fromfile(folder / 'config.py', import_custom_modules=False).to_dict())
+    now = _flat(cfg.to_dict())
+    changed = [
+        f'  {key}: {before.get(key, "not set")} -> {now.get(key, "not set")}'
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and not key.endswith(HARMLESS) and key not in OF_ONE_START
+    ]
+    if changed:
+        raise ConfigError(
+            f'{folder}: the run was started with another config:\n' + '\n'.join(changed) + '\n'
+            'Fix: resume with the config it was started with, start a new run without --resume, or add '
+            '--allow-config-change (rates and schedules still come from the checkpoint).'
+        )
+
+
+def _flat(value, key: str = '') -> dict[str, str]:
+    if isinstance(value, dict) and value:
+        items = value.items()
+    elif isinstance(value, list | tuple) and value:
+        items = enumerate(value)
+    else:
+        return {key: repr(value)}
+    return {k: v for name, item in items for k, v in _flat(item, f'{key}.{name}' if key else str(name)).items()}
+
+
+def _is_run_of(folder: Path, stem: str) -> bool:
+    number = folder.name.removeprefix(stem).removeprefix('-')
+    return (number == '' or number.isdecimal()) and (folder / 'config.py').exists()

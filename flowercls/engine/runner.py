@@ -1,0 +1,203 @@
+"""From a checked config to an mmengine Runner, and what training and testing do with it."""
+
+import logging
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from flowercls.engine.building import building
+from flowercls.engine.checkpoint import class_names_of, read_checkpoint
+from flowercls.errors import CheckpointError
+from flowercls.files import sha256_of
+from flowercls.models.precision import resolve_channels_last, resolve_precision
+from flowercls.models.weights import WeightsReport, apply_weights
+
+
+class ClassifierRunner(Runner):
+    """mmengine's Runner with everything of a run in one folder, a quiet console, and checked loading.
+
+    ``start`` is called once the model is built and initialised; it loads starting weights, a checkpoint to test, or
+    one to continue from. Everything else is mmengine's.
+    """
+
+    start: Callable[['ClassifierRunner'], object] | None = None
+    first_epoch = 0  # complete epochs when this start began
+
+    @property
+    def _log_dir(self) -> str:
+        return self.work_dir
+
+    @_log_dir.setter
+    def _log_dir(self, value: str) -> None:
+        """Ignore mmengine's folder per start: log and scalars of a run belong together, also when it is resumed."""
+
+    def build_logger(self, *args, **kwargs):
+        """The log file gets everything, the console only warnings: progress is shown by the ProgressHook."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(max(handler.level, logging.WARNING))
+        return logger
+
+    def build_visualizer(self, visualizer=None):
+        """Put scalars.json into the run folder itself."""
+        for backend in (visualizer or {}).get('vis_backends') or []:
+            if backend['type'] == 'ScalarsBackend':
+                backend.setdefault('save_dir', self.work_dir)
+        return super().build_visualizer(visualizer)
+
+    def build_model(self, model):
+        """As mmengine's; a refused value is the config's mistake. So for all that follow."""
+        with building('model'):
+            return super().build_model(model)
+
+    def build_optim_wrapper(self, optim_wrapper):
+        with building('optim_wrapper'):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler):
+        with building('param_scheduler'):
+            return super().build_param_scheduler(scheduler)
+
+    def build_evaluator(self, evaluator):
+        with building('val_evaluator or test_evaluator'):
+            return super().build_evaluator(evaluator)
+
+    @staticmethod
+    def build_dataloader(dataloader, seed=None, diff_rank_seed=False):
+        with building('a dataloader'):
+            return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+
+    def dump_config(self) -> None:
+        """Nothing: the run folder's config.py is written before training, whole."""
+
+    def load_or_resume(self) -> None:
+        """Do what ``start`` says, once."""
+        if not self._has_loaded and self.start is not None:
+            self.start(self)
+        self._has_loaded = True
+
+    def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()) -> dict:
+        """Load a checkpoint of this very model; mmengine's `resume` goes on from what this returns.
+
+        Raises:
+            CheckpointError: if the file cannot be used, or is of another model or of other classes.
+        """
+        checkpoint = read_checkpoint(filename, map_location)
+        if self._resume:
+            _check_resumable(checkpoint, filename)
+        _check_classes(checkpoint, _class_names(self), filename)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        _load_strictly(unwrapped(self.model), checkpoint, filename)
+        self._has_loaded = True
+        self.logger.info(f'loaded {filename}')
+        return checkpoint
+
+
+def build_runner(cfg: Config) -> ClassifierRunner:
+    """Build the Runner of a derived and checked config, for this machine.
+
+    Args:
+        cfg: With ``work_dir``; ``load_from`` stays for the record, what is loaded is up to ``runner.start``.
+    """
+    use_all_cores()
+    # mmengine keeps loggers and message hubs by name for the life of the process: two runs must not meet.
+    cfg.experiment_name = f'{Path(cfg.work_dir).name}_{uuid.uuid4().hex[:8]}'
+    runner = ClassifierRunner.from_cfg(cfg)
+    runner._load_from, runner._resume = None, False
+    return runner
+
+
+def fit_to_machine(cfg: Config) -> None:
+    """Settle what depends on the hardware, so that the run folder's config says what was really used."""
+    on_gpu = torch.cuda.is_available()
+    if on_gpu and cfg.randomness.get('deterministic'):
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS refuses to be deterministic without
+    if cfg.model.type == 'StagedClassifier':
+        cfg.model.precision = resolve_precision(cfg.model.get('precision', 'auto'))
+        cfg.model.channels_last = resolve_channels_last(cfg.model.get('channels_last', 'auto'))
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name):
+            cfg[name].setdefault('pin_memory', on_gpu)
+    # None switches a hook off; mmengine understands that of its own hooks only.
+    own = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+    for name in [name for name, hook in cfg.default_hooks.items() if hook is None and name not in own]:
+        del cfg.default_hooks[name]
+    manifest = Path(cfg.get('data_root', '.'), 'manifest.json')
+    cfg.data_manifest = sha256_of(manifest) if manifest.is_file() else None
+
+
+def use_all_cores() -> None:
+    """Compute on every core this process may use; several processes share them.
+
+    Loader workers run one thread each whatever is set here. Without this, OMP_NUM_THREADS=1 in the environment (as
+    launchers and mmengine's distributed mode set it) would leave all but one core idle.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    torch.set_num_threads(max(1, cores // get_world_size()))
+
+
+def load_starting_weights(runner: ClassifierRunner, path: Path) -> WeightsReport:
+    """Give the model the weights in ``path``; the head too, where it is of the same classes.
+
+    Raises:
+        CheckpointError: if the file cannot be read or is of another architecture.
+    """
+    checkpoint = read_checkpoint(path)
+    known = class_names_of(checkpoint)
+    same_classes = None if known is None else known == _class_names(runner)
+    report = apply_weights(unwrapped(runner.model), checkpoint, source=str(path), same_classes=same_classes)
+    runner.logger.info(str(report))
+    return report
+
+
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The model inside a distributed wrapper, or itself."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def _class_names(runner: Runner) -> list[str]:
+    """The classes of the data, from whichever set the config has."""
+    loaders = (runner.cfg.get(f'{name}_dataloader') for name in ('train', 'val', 'test'))
+    dataset = next(loader.dataset for loader in loaders if loader)
+    while 'metainfo' not in dataset:
+        inner = dataset.get('dataset') or dataset.datasets  # a wrapper, such as RepeatDataset
+        dataset = inner[0] if isinstance(inner, list | tuple) else inner
+    return list(dataset.metainfo['classes'])
+
+
+def _check_resumable(checkpoint: dict, path: str) -> None:
+    missing = [key for key in ('meta', 'optimizer', 'param_schedulers', 'message_hub') if key not in checkpoint]
+    if missing:
+        raise CheckpointError(
+            f'{path}: has no {", ".join(missing)}, so no run can be continued from it. Fix: resume from an '
+            'epoch_N.pth; to start a new run from these weights, set load_from.'
+        )
+
+
+def _check_classes(checkpoint: dict, expected: list[str], path: str) -> None:
+    found = class_names_of(checkpoint)
+    if found is not None and found != expected:
+        raise CheckpointError(
+            f'{path}: trained for the classes {", ".join(found)}; the data has {", ".join(expected)}. '
+            'Fix: use the data_root this checkpoint was trained on, or train on this one.'
+        )
+
+
+def _load_strictly(model: torch.nn.Module, checkpoint: dict, path: str) -> None:
+    state = checkpoint.get('state_dict', checkpoint)
+    try:
+        model.load_state_dict(state, strict=True)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:4]] or [str(error)]
+        raise CheckpointError(
+            f'{path}: is of another model than the config describes: {" ".join(lines)[:400]} '
+            'Fix: use the config.py that lies beside the checkpoint.'
+        ) from error

@@ -1,0 +1,171 @@
+"""Training a config in its run folder, and evaluating a checkpoint."""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from flowercls.engine.hooks.progress_hook import ProgressHook
+from flowercls.engine.hooks.results_hook import provenance, report_of, write_results
+from flowercls.engine.runner import ClassifierRunner, build_runner, load_starting_weights, unwrapped
+from flowercls.evaluation.predictions import Predictions
+from flowercls.files import write_json
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished training leaves.
+
+    Attributes:
+        folder: The run folder.
+        epochs: Complete epochs.
+        seconds: Wall-clock time of this start.
+        epochs_now: Epochs trained in this start; fewer than ``epochs`` after a resume.
+        best_epoch: Epoch of the best checkpoint; None without validation.
+        best_checkpoint: Its file; None without validation.
+        last_checkpoint: The newest ``epoch_N.pth``.
+        last_top1: Validation top-1 of the last epoch in percent; None without validation.
+    """
+
+    folder: Path
+    epochs: int
+    seconds: float
+    epochs_now: int
+    best_epoch: int | None
+    best_checkpoint: Path | None
+    last_checkpoint: Path
+    last_top1: float | None
+
+    def metrics(self) -> dict:
+        """The content of metrics.json."""
+        return json.loads((self.folder / 'metrics.json').read_text(encoding='utf-8'))
+
+
+def run_training(runner: ClassifierRunner, weights: Path | None = None, resume_from: Path | None = None) -> TrainResult:
+    """Train until the config's last epoch.
+
+    Args:
+        runner: A fresh Runner.
+        weights: Starting weights, or None to start from random ones.
+        resume_from: A checkpoint to continue from; ``weights`` are not needed then.
+    """
+    if resume_from is not None:
+        runner.start = partial(_resume, checkpoint=resume_from)
+    elif weights is not None:
+        runner.start = partial(load_starting_weights, path=weights)
+    started = time.monotonic()
+    try:
+        runner.train()
+        _mend_results(runner)
+    finally:
+        for hook in runner.hooks:
+            if isinstance(hook, ProgressHook):
+                hook.close()
+    return _result(runner, time.monotonic() - started)
+
+
+def _resume(runner: ClassifierRunner, checkpoint: Path) -> None:
+    runner._resume = True  # an EMAHook asks
+    runner.resume(str(checkpoint))
+    runner.first_epoch = runner.epoch
+    info = runner.message_hub.runtime_info
+    best = info.get('best_checkpoint')
+    if best and not (Path(runner.work_dir) / best).is_file():
+        # The run goes on in a folder of its own: what was best elsewhere is not here to be tested.
+        for key in ('best_score', 'best_epoch', 'best_checkpoint'):
+            info.pop(key, None)
+
+
+def _mend_results(runner: ClassifierRunner) -> None:
+    """Evaluate the best checkpoint again if an interruption came between it and its results."""
+    folder, best = Path(runner.work_dir), runner.message_hub.runtime_info.get('best_checkpoint')
+    if best is None or _results_checkpoint(folder) == best:
+        return
+    runner.load_checkpoint(str(folder / best))
+    model = unwrapped(runner.model).eval()
+    with torch.no_grad():
+        for batch in runner.val_dataloader:
+            runner.val_evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
+    runner.val_evaluator.evaluate(len(runner.val_dataloader.dataset))
+    write_results(runner)
+
+
+def _results_checkpoint(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / 'metrics.json').read_text(encoding='utf-8')).get('checkpoint')
+    except (OSError, ValueError):
+        return None
+
+
+def _result(runner: ClassifierRunner, seconds: float) -> TrainResult:
+    # As the user would type it, where that is possible: mmengine has made the path absolute.
+    folder, info = Path(os.path.relpath(runner.work_dir)), runner.message_hub.runtime_info
+    if folder.parts[:1] == ('..',):
+        folder = Path(runner.work_dir)
+    best = info.get('best_checkpoint')
+    return TrainResult(
+        folder=folder,
+        epochs=runner.epoch,
+        seconds=seconds,
+        epochs_now=runner.epoch - runner.first_epoch,
+        best_epoch=info.get('best_epoch'),
+        best_checkpoint=folder / best if best else None,
+        last_checkpoint=folder / f'epoch_{runner.epoch}.pth',
+        last_top1=info.get('last_top1'),
+    )
+
+
+def try_one_batch(runner: ClassifierRunner, weights: Path | None) -> str:
+    """Load the weights, train one batch and validate one: what a run would do, without keeping anything."""
+    model = unwrapped(runner.model)
+    model.init_weights()
+    if weights is not None:
+        load_starting_weights(runner, weights)
+    model.train()
+    batch = next(iter(runner.train_dataloader))
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    if runner.param_schedulers is not None:
+        runner.build_param_scheduler(runner.param_schedulers)
+    losses = model.train_step(batch, runner.optim_wrapper)
+    lines = [f'one training batch of {len(batch["inputs"])}: loss {losses["loss"].item():.4f}']
+    if runner._val_dataloader is not None:
+        model.eval()
+        with torch.no_grad():
+            predicted = model.val_step(next(iter(runner.val_dataloader)))
+        lines.append(f'one validation batch of {len(predicted)}: scores of {len(predicted[0].pred_score)} classes')
+    return '\n'.join([*lines, 'dry run: everything checked, nothing written'])
+
+
+def run_test(cfg: Config, checkpoint: Path) -> tuple[Predictions, dict] | None:
+    """Evaluate ``checkpoint`` on the config's test set and write ``predictions.csv`` and ``metrics.json``.
+
+    Args:
+        cfg: Derived and checked, with ``work_dir``, the folder to write to.
+        checkpoint: A checkpoint of the config's model and classes.
+
+    Returns:
+        The predictions, and the content of metrics.json; None in all but the main process.
+    """
+    runner = build_runner(cfg)
+    meta: dict = {}
+
+    def load(runner: ClassifierRunner) -> None:
+        meta.update(runner.load_checkpoint(str(checkpoint), strict=True).get('meta', {}))
+
+    runner.start = load
+    runner.test()
+    if runner.rank != 0:
+        return None
+    predictions = report_of(runner.test_evaluator).predictions
+    split = Path(cfg.test_dataloader.dataset.get('ann_file', 'val.txt')).stem
+    metrics = {**predictions.metrics(), **provenance(runner, split, meta.get('epoch'), checkpoint.name)}
+    metrics['seed'] = meta.get('seed')
+    folder = Path(runner.work_dir)
+    predictions.write_csv(folder / 'predictions.csv')
+    write_json(folder / 'metrics.json', metrics)
+    return predictions, metrics

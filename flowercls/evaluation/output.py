@@ -1,0 +1,39 @@
+"""The one more file that ``test.py --out`` writes."""
+
+from pathlib import Path
+
+from flowercls.errors import ConfigError
+from flowercls.evaluation.predictions import Predictions
+from flowercls.files import disk_errors, write_json
+
+ITEM_OF_SUFFIX = {'.csv': 'pred', '.json': 'metrics'}
+
+
+def check_output(out: str | None, item: str | None) -> None:
+    """Refuse an ``--out`` that could not be written, before any work is done.
+
+    Raises:
+        ConfigError: if the ending is neither .csv (predictions) nor .json (metrics), or does not fit ``--out-item``.
+    """
+    if out is None:
+        if item is not None:
+            raise ConfigError(f'--out-item {item}: says what to write, but not where. Fix: add --out FILE.')
+        return
+    suffix = Path(out).suffix.lower()
+    if suffix not in ITEM_OF_SUFFIX:
+        raise ConfigError(f'--out {out}: expected a name that ends in .csv (predictions) or .json (metrics).')
+    if item not in (None, ITEM_OF_SUFFIX[suffix]):
+        raise ConfigError(f'--out {out} --out-item {item}: predictions are written as .csv, metrics as .json.')
+
+
+def write_output(out: str | None, predictions: Predictions, metrics: dict) -> None:
+    """Write what the ending of ``out`` asks for; nothing if it is None."""
+    if out is None:
+        return
+    path = Path(out)
+    with disk_errors(path):
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    if ITEM_OF_SUFFIX[path.suffix.lower()] == 'pred':
+        predictions.write_csv(path)
+    else:
+        write_json(path, metrics)

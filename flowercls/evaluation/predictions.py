@@ -1,0 +1,76 @@
+"""What a model said about every photo of a set: the file that all comparisons work from, and its metrics."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flowercls.errors import DataError
+from flowercls.evaluation import functional
+from flowercls.evaluation.statistics import wilson_interval
+from flowercls.files import write_whole
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of N photos for C classes.
+
+    Attributes:
+        images: ``<class>/<file>`` as in the annotation file, in its order; length N.
+        labels: True classes, int64, shape (N,).
+        scores: Probabilities, float32, shape (N, C).
+        class_names: In the order of classes.txt; length C.
+    """
+
+    images: list[str]
+    labels: np.ndarray
+    scores: np.ndarray
+    class_names: list[str]
+
+    def metrics(self) -> dict:
+        """The figures of ``metrics.json``; percentages are 0-100, ``nll`` is in nats, ``confusion`` in photos."""
+        per_class = functional.per_class_scores(self.scores, self.labels)
+        confusion = functional.confusion_matrix(self.scores, self.labels)
+        return {
+            'top1': functional.top1_accuracy(self.scores, self.labels),
+            'top1_interval': list(wilson_interval(int(confusion.trace()), len(self.labels))),
+            'n': len(self.labels),
+            'nll': functional.negative_log_likelihood(self.scores, self.labels),
+            'ece': functional.expected_calibration_error(self.scores, self.labels),
+            'per_class': {
+                name: {key: values[i].item() for key, values in per_class.items()}
+                for i, name in enumerate(self.class_names)
+            },
+            'confusion': confusion.tolist(),
+        }
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write one row per photo: ``image,label,pred,score_<class>...``, whole or not at all."""
+        names = self.class_names
+        with write_whole(path) as file:
+            writer = csv.writer(file, lineterminator='\n')
+            writer.writerow(['image', 'label', 'pred', *(f'score_{name}' for name in names)])
+            for image, label, scores in zip(self.images, self.labels, self.scores, strict=True):
+                # Nine digits bring back every float32 exactly.
+                writer.writerow([image, names[label], names[scores.argmax()], *(f'{score:.9g}' for score in scores)])
+
+    @classmethod
+    def read_csv(cls, path: str | Path) -> 'Predictions':
+        """Read what `write_csv` wrote.
+
+        Raises:
+            DataError: if the file is missing or is not a predictions file.
+        """
+        try:
+            with Path(path).open(encoding='utf-8', newline='') as file:
+                header, *rows = csv.reader(file)
+            names = [column.removeprefix('score_') for column in header[3:]]
+            labels = [names.index(row[1]) for row in rows]
+            scores = [[float(score) for score in row[3:]] for row in rows]
+        except (OSError, ValueError, IndexError) as error:
+            raise DataError(
+                f'{path}: is not a predictions file ({error}). Expected the header image,label,pred,score_<class>... '
+                'Fix: python tools/test.py CONFIG CHECKPOINT writes one.'
+            ) from error
+        return cls([row[0] for row in rows], np.array(labels), np.array(scores, np.float32), names)

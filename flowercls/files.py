@@ -1,0 +1,143 @@
+"""Files that are complete or absent, their fingerprints, and downloads that are checked.
+
+A leaf like ``errors``: every room may use it, it uses none.
+"""
+
+import contextlib
+import errno
+import hashlib
+import http.client
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from flowercls.errors import DiskError, FlowerclsError
+
+CHUNK_BYTES = 1 << 20
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class DownloadError(FlowerclsError):
+    """A download that failed or brought other bytes than promised; callers turn it into their room's error."""
+
+
+@contextlib.contextmanager
+def disk_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Turn "disk full" and "not allowed" into a `DiskError` that names ``path``; other errors pass through."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise DiskError(
+                f'{path}: the disk is full ({error.strerror}). Fix: free some space and run again.'
+            ) from error
+        if error.errno in _NOT_ALLOWED:
+            raise DiskError(
+                f'{path}: may not be written ({error.strerror}). Fix: choose a folder that you may write to.'
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def write_whole(path: str | os.PathLike, mode: str = 'w') -> Iterator[IO[Any]]:
+    """Open a file that appears under its name only when it is complete and on the disk.
+
+    Written beside the target under a temporary name, flushed, synced, renamed, and the folder synced. If the body
+    raises, the target stays as it was and no temporary file is left.
+
+    Args:
+        path: The final name; its folder must exist.
+        mode: ``'w'`` (UTF-8 text, LF line ends) or ``'wb'``.
+
+    Raises:
+        DiskError: if the disk is full or may not be written to.
+    """
+    path = Path(path)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    text = {} if 'b' in mode else {'encoding': 'utf-8', 'newline': '\n'}
+    with disk_errors(path):
+        try:
+            with temporary.open(mode, **text) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: str | os.PathLike) -> None:
+    """Make renames inside ``folder`` survive a power loss, where the platform lets a folder be synced."""
+    if os.name != 'posix':
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write ``content`` as readable JSON (UTF-8, two spaces), whole or not at all."""
+    with write_whole(path) as file:
+        json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
+        file.write('\n')
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's bytes as 64 hex digits."""
+    with Path(path).open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def download(url: str, destination: str | os.PathLike, sha256: str | None = None, timeout_s: float = 30) -> str:
+    """Fetch ``url`` into the file ``destination``, which appears only when it is complete and checked.
+
+    Args:
+        url: An ``http://``, ``https://`` or ``file://`` address.
+        destination: File to write; its folder is made if missing.
+        sha256: Digest in hex that the bytes must have, or its first digits; None accepts any.
+        timeout_s: Seconds without an answer after which to give up.
+
+    Returns:
+        The full SHA-256 of what was written.
+
+    Raises:
+        DownloadError: if the address cannot be reached, or the bytes are not the promised ones.
+        DiskError: if they cannot be written.
+    """
+    from rich.progress import wrap_file  # here: rich is not needed to answer a misspelt key
+
+    destination = Path(destination)
+    with disk_errors(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s) as answer, write_whole(destination, 'wb') as file:
+            total = int(answer.headers.get('Content-Length') or 0)
+            with wrap_file(answer, total=total, description=destination.name) as body:
+                while chunk := body.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                    file.write(chunk)
+            if total and file.tell() != total:
+                raise DownloadError(f'{url}: broke off after {file.tell():,} of {total:,} bytes. Fix: run again.')
+            if sha256 and not digest.hexdigest().startswith(sha256.lower()):
+                raise DownloadError(f'{url}: has SHA-256 {digest.hexdigest()}, expected {sha256}. Nothing was kept.')
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        TimeoutError,
+        ConnectionError,
+        ssl.SSLError,
+        ValueError,
+    ) as error:
+        raise DownloadError(f'{url}: cannot be downloaded ({error}).') from error
+    return digest.hexdigest()

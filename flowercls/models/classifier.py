@@ -1,0 +1,162 @@
+"""The classifier: mmpretrain's `ImageClassifier` with one meaning of "freeze N stages", precision and memory layout."""
+
+import contextlib
+from typing import Any, Self
+
+import torch
+from mmpretrain.models import ImageClassifier
+from mmpretrain.registry import MODELS
+from torch import Tensor
+
+from flowercls.errors import ConfigError
+from flowercls.models.freezing import (
+    check_frozen_stages,
+    check_native_freezing_off,
+    frozen_modules,
+    frozen_parameters,
+    num_frozen_stages,
+)
+from flowercls.models.precision import resolve_channels_last, resolve_precision
+from flowercls.models.stages import StagedBackbone, cut
+
+
+@MODELS.register_module()
+class StagedClassifier(ImageClassifier):
+    """An image classifier whose first stages can be frozen, the same way for every backbone.
+
+    Frozen parts have no gradient, fixed norm statistics, no dropout or drop-path, and no autograd graph is built for
+    them. ``precision`` alone decides how backbone and neck compute, in training, validation and mmpretrain's tools; the
+    head, the scores and the loss are always float32.
+
+    Args:
+        backbone: As `ImageClassifier`, like all that follow up to ``init_cfg``.
+        neck: Between backbone and head, mostly the pooling.
+        head: Makes logits and losses.
+        pretrained: mmpretrain's own way to starting weights; ``load_from`` in the config is the checked one.
+        train_cfg: Batch augmentations such as mixup (``augments``).
+        data_preprocessor: Normalisation of the images.
+        init_cfg: mmengine's initialisation.
+        frozen_stages: 0 freezes nothing, 1 to 4 the stem and that many stages, ``'all'`` everything but the last
+            classification layer.
+        precision: ``'bf16'`` (autocast), ``'fp32'``, or ``'auto'``: bf16 where the hardware gains from it.
+        channels_last: Memory layout of weights and images; ``'auto'`` takes the faster one. Ignored for backbones
+            that cannot be cut into stages.
+
+    Raises:
+        ConfigError: if one of the values is not known, the backbone cannot be cut into stages but should be frozen,
+            its own ``frozen_stages`` is set, or nothing would be left to train.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        head: dict | None = None,
+        pretrained: str | None = None,
+        train_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+        *,
+        frozen_stages: int | str = 0,
+        precision: str = 'auto',
+        channels_last: str | bool = 'auto',
+    ) -> None:
+        check_frozen_stages(frozen_stages)
+        super().__init__(backbone, neck, head, pretrained, train_cfg, data_preprocessor, init_cfg)
+        check_native_freezing_off(self.backbone)
+        self.frozen_stages = frozen_stages
+        self.precision = resolve_precision(precision)
+        self.stages = self._cut()
+        # Others keep torch's own layout: some call view() in a way that needs it (VGG).
+        self.channels_last = resolve_channels_last(channels_last) and self.stages is not None
+        self._freeze()
+        if self.channels_last:
+            self.to(memory_format=torch.channels_last)
+
+    def _cut(self) -> StagedBackbone | None:
+        try:
+            return cut(self.backbone)
+        except ConfigError:
+            if self.frozen_stages:
+                raise
+            return None  # without frozen stages any backbone will do
+
+    def _freeze(self) -> None:
+        """Set ``requires_grad``; in the constructor, because optimizers and DDP look at it when they are made."""
+        if not self.frozen_stages:
+            return
+        for parameter in frozen_parameters(self, self.stages, self.frozen_stages):
+            parameter.requires_grad_(False)
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            raise ConfigError(
+                f'`model.frozen_stages={self.frozen_stages!r}` leaves no parameter to train. '
+                'Fix: freeze less, or use a head with a linear layer.'
+            )
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        if self.frozen_stages:
+            for module in frozen_modules(self, self.stages, self.frozen_stages):
+                module.training = False  # not eval(): it would recurse into children that are listed anyway
+        return self
+
+    def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
+        """Features of a batch of images, as in `ImageClassifier`, in float32.
+
+        Args:
+            inputs: Normalised images, shape (N, 3, H, W).
+            stage: ``'backbone'`` or ``'neck'`` (a tuple of features), or ``'pre_logits'`` (what the last linear layer
+                of the head is given).
+        """
+        return self.finish_features(self.frozen_features(inputs), stage)
+
+    def frozen_features(self, inputs: Tensor) -> Tensor:
+        """What the frozen stages make of a batch; the images themselves, in our memory layout, if none is frozen."""
+        if self.channels_last and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if not self.frozen_stages:
+            return inputs
+        with torch.no_grad(), self.body_precision(inputs):
+            return self.stages.prefix(inputs, num_frozen_stages(self.frozen_stages))
+
+    def finish_features(self, features: Tensor, stage: str = 'neck') -> Any:
+        """Take `frozen_features` through the rest of the network, up to ``stage`` of `extract_feat`."""
+        if stage not in ('backbone', 'neck', 'pre_logits'):
+            raise ValueError(f'stage is {stage!r}, expected "backbone", "neck" or "pre_logits"')
+        with self.body_precision(features):
+            if self.frozen_stages:
+                x = self.stages.suffix(features, num_frozen_stages(self.frozen_stages))
+            else:
+                x = self.backbone(features)
+            if stage != 'backbone' and self.with_neck:
+                x = self.neck(x)
+        x = _float32(x)
+        if stage != 'pre_logits':
+            return x
+        with _autocast(features, enabled=False):
+            return self.head.pre_logits(x)
+
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Any:
+        """As `ImageClassifier`: features or logits ("tensor"), losses ("loss") or data samples ("predict")."""
+        # Head, scores and loss are float32 even where an autocast surrounds us, such as mmengine's AmpOptimWrapper.
+        with _autocast(inputs, enabled=False):
+            return super().forward(inputs, data_samples, mode)
+
+    def body_precision(self, like: Tensor) -> contextlib.AbstractContextManager:
+        """The autocast that backbone and neck run in, for inputs on the device of ``like``."""
+        return _autocast(like, enabled=self.precision == 'bf16')
+
+
+def _autocast(like: Tensor, *, enabled: bool) -> contextlib.AbstractContextManager:
+    device_type = like.device.type
+    if not torch.amp.is_autocast_available(device_type):
+        return contextlib.nullcontext()
+    return torch.autocast(device_type, torch.bfloat16, enabled=enabled)
+
+
+def _float32(features: Any) -> Any:
+    if isinstance(features, tuple | list):
+        return tuple(_float32(entry) for entry in features)
+    return features.float() if isinstance(features, Tensor) else features

@@ -1,0 +1,126 @@
+"""Where starting weights come from: a path, a name, an address or torchvision's zoo, checked before they are used.
+
+Files are looked for as given, then by name in the folder ``FLOWERCLS_WEIGHTS``, then in torch's download cache; only
+then is an address downloaded. A file whose name ends in ``-<hex digits>.pth``, as those of OpenMMLab and torchvision
+do, must have that SHA-256; of others the digest is noted beside them at the first download, and must stay the same.
+"""
+
+import os
+import re
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from flowercls.errors import CheckpointError
+from flowercls.files import DownloadError, download, sha256_of, write_whole
+
+WEIGHTS_VARIABLE = 'FLOWERCLS_WEIGHTS'
+_HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.pth$')
+_SCRATCH = '`load_from=None` trains from scratch.'
+
+
+def find_weights(spec: str) -> Path:
+    """The checked file that ``spec`` names; downloaded if it is an address and in no place yet.
+
+    Args:
+        spec: A path, a file name, ``http://…``, ``https://…``, ``file://…``, or ``torchvision://resnet50``
+            (``torchvision://resnet50.imagenet1k_v2`` for other than the first version).
+
+    Raises:
+        CheckpointError: if there is no such file or name, it cannot be downloaded, or its SHA-256 is not the one
+            in its name or noted beside it.
+        DiskError: if a download cannot be written.
+    """
+    source = _torchvision_url(spec) if spec.startswith('torchvision://') else spec
+    if source.startswith('file://'):
+        source = url2pathname(urlsplit(source).path)
+    is_address = source.startswith(('http://', 'https://'))
+    name = unquote(Path(urlsplit(source).path).name) if is_address else Path(source).name
+    places = [folder / name for folder in _weight_folders()]
+    if not is_address:
+        places.insert(0, Path(source).expanduser())
+    for path in places:
+        if path.is_file():
+            _check_digest(path)
+            return path
+    if not is_address:
+        raise CheckpointError(f'starting weights {spec} not found. {_where_to_put(name)} {_SCRATCH}')
+    return _download_checked(source, places[0])
+
+
+def hash_in_name(name: str) -> str | None:
+    """The first hex digits of the SHA-256 that a file's name promises; None if it promises nothing."""
+    match = _HASH_IN_NAME.search(name)
+    return None if match is None or _is_date(match[1]) else match[1]
+
+
+def _weight_folders() -> list[Path]:
+    """Where weights are kept; a download goes to the first."""
+    import torch.hub  # here: finding a file by its path needs no torch
+
+    own = os.environ.get(WEIGHTS_VARIABLE)
+    return [*([Path(own).expanduser()] if own else []), Path(torch.hub.get_dir()) / 'checkpoints']
+
+
+def _download_checked(url: str, destination: Path) -> Path:
+    promised = hash_in_name(destination.name)
+    try:
+        digest = download(url, destination, sha256=promised)
+    except DownloadError as error:
+        raise CheckpointError(f'starting weights: {error} {_where_to_put(destination.name)} {_SCRATCH}') from error
+    if promised is None:
+        with write_whole(_sidecar(destination)) as file:
+            file.write(f'{digest}  {destination.name}\n')  # as sha256sum writes it
+    return destination
+
+
+def _check_digest(path: Path) -> None:
+    """Raise a `CheckpointError` unless the file has the digest in its name, or else the one noted beside it."""
+    promised, by = hash_in_name(path.name), 'its name'
+    if promised is None and _sidecar(path).is_file():
+        promised, by = _sidecar(path).read_text(encoding='utf-8').split()[0], _sidecar(path).name
+    if promised is None:
+        return
+    digest = sha256_of(path)
+    if not digest.startswith(promised):
+        raise CheckpointError(
+            f'{path}: is damaged or another file: it has SHA-256 {digest}, {by} says {promised}. '
+            'Fix: delete it and download it again.'
+        )
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f'{path.name}.sha256')
+
+
+def _where_to_put(name: str) -> str:
+    folders = ' or '.join(str(folder) for folder in _weight_folders())
+    hint = '' if os.environ.get(WEIGHTS_VARIABLE) else f' (or a folder that the variable {WEIGHTS_VARIABLE} names)'
+    return f'Fix: put the file {name} into {folders}{hint}, or give its path as `load_from`.'
+
+
+def _torchvision_url(spec: str) -> str:
+    """Address of torchvision's weights, ``torchvision://<model>[.<version>]``; the first ImageNet version if none."""
+    from torchvision.models import get_model_weights, list_models
+
+    model, _, version = spec.removeprefix('torchvision://').partition('.')
+    if model not in list_models():
+        near = ', '.join(get_close_matches(model, list_models())) or 'see torchvision.models.list_models()'
+        raise CheckpointError(f'{spec}: torchvision has no model {model!r}. Nearest: {near}.')
+    versions = get_model_weights(model).__members__
+    wanted = version.upper() or ('IMAGENET1K_V1' if 'IMAGENET1K_V1' in versions else 'DEFAULT')
+    if wanted not in versions:
+        raise CheckpointError(
+            f'{spec}: {model} has no weights {wanted!r}, only {", ".join(versions).lower() or "none"}.'
+        )
+    return versions[wanted].url
+
+
+def _is_date(digits: str) -> bool:
+    """Whether eight digits read as a day of this century, as in ``my_model-20260131.pth``, and not as a hash."""
+    try:
+        return digits.startswith('20') and bool(datetime.strptime(digits, '%Y%m%d'))
+    except ValueError:
+        return False

@@ -1,0 +1,64 @@
+"""``curves.png``: how a run went, at a glance."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use('Agg')  # files only, also where there is no display
+
+import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
+
+from flowercls.visualization.scalars import read_epochs
+
+# Two colours that stay apart in grey print and for colour-blind eyes (Okabe and Ito); the line style differs too.
+TRAIN = {'color': '#E69F00', 'linestyle': '--', 'marker': 'o', 'markersize': 3}
+VAL = {'color': '#0072B2', 'linestyle': '-', 'marker': 's', 'markersize': 3}
+
+
+def plot_curves(run_folder: str | Path, best_epoch: int | None = None) -> Path | None:
+    """Draw losses and accuracies of every epoch of a run.
+
+    Args:
+        run_folder: A run folder; its ``scalars.json`` is read.
+        best_epoch: Ringed in the accuracy plot.
+
+    Returns:
+        The picture's path, or None where no epoch was finished.
+    """
+    folder = Path(run_folder)
+    scalars = folder / 'scalars.json'
+    epochs = read_epochs(scalars) if scalars.is_file() else []
+    if not epochs:
+        return None
+    figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(10, 4), layout='constrained')
+    _draw(losses, epochs, 'train_loss', 'nll', ylabel='loss (nats)')
+    _draw(accuracies, epochs, 'train_top1', 'accuracy/top1', ylabel='top-1 accuracy (%)')
+    _mark_best(accuracies, epochs, best_epoch)
+    figure.suptitle(folder.name)
+    path = folder / 'curves.png'
+    temporary = folder / '.curves.png.tmp'
+    figure.savefig(temporary, dpi=120, format='png')
+    plt.close(figure)
+    temporary.replace(path)
+    return path
+
+
+def _draw(axes, epochs: list[dict], train_key: str, val_key: str, ylabel: str) -> None:
+    # The training loss is what is optimised: with label smoothing and augmentation, where the config has them.
+    for key, style, label in ((train_key, TRAIN, 'training, as optimised'), (val_key, VAL, 'validation')):
+        points = [(record['step'], record[key]) for record in epochs if key in record]
+        if points:
+            axes.plot(*zip(*points, strict=True), **style, label=label)
+    first, last = epochs[0]['step'], epochs[-1]['step']
+    axes.set(xlabel='epoch', ylabel=ylabel, xlim=(first - 0.5, last + 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def _mark_best(axes, epochs: list[dict], best_epoch: int | None) -> None:
+    best = next((r['accuracy/top1'] for r in epochs if r['step'] == best_epoch and 'accuracy/top1' in r), None)
+    if best is not None:
+        axes.plot(best_epoch, best, marker='o', markersize=12, markerfacecolor='none', color='black')
+        axes.set_title(f'best validation top-1: {best:.2f} % at epoch {best_epoch}', fontsize='medium')

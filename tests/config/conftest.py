@@ -1,0 +1,47 @@
+"""A prepared folder without photos (the config room reads only its lists), and configs written by the test."""
+
+from pathlib import Path
+
+import pytest
+
+from flowercls.errors import ConfigError
+
+CONFIGS = Path(__file__).parent.parent.parent / 'configs'
+CLASSES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
+
+
+@pytest.fixture
+def data_root(tmp_path):
+    folder = tmp_path / 'data'
+    folder.mkdir()
+    (folder / 'classes.txt').write_text('\n'.join(CLASSES) + '\n', encoding='utf-8')
+    (folder / 'train.txt').touch()
+    (folder / 'val.txt').touch()
+    return folder
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write a config and get its name; the working folder is where it lies, so names in messages are short."""
+    monkeypatch.chdir(tmp_path)
+
+    def write_config(text, name='my.py'):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text, encoding='utf-8')
+        return name
+
+    return write_config
+
+
+@pytest.fixture
+def mistakes():
+    """The lines of the ConfigError that a call raises, without the headline and the file name."""
+
+    def lines_of(function, *args):
+        with pytest.raises(ConfigError) as caught:
+            function(*args)
+        head, *lines = str(caught.value).split('\n  ')
+        assert head.startswith(f'{len(lines)} mistake')
+        return [line.removeprefix(f'{args[0]}: ') for line in lines]
+
+    return lines_of

@@ -1,0 +1,195 @@
+"""Every class that a config names exists where it is looked up, and takes the arguments it is given."""
+
+from pathlib import Path
+
+import pytest
+
+from flowercls.config import check_components, resolve_config
+from flowercls.config.signatures import arguments_of
+from flowercls.errors import ConfigError
+
+CONFIGS = Path(__file__).parent.parent.parent / 'configs'
+
+
+@pytest.fixture
+def check(data_root):
+    """The mistakes in one of our configs with overrides, without headline and file name."""
+
+    def mistakes_of(*overrides, name='mobilenet_v2_flower.py'):
+        path = CONFIGS / name
+        cfg, _ = resolve_config(path, [f'data_root={data_root}', *overrides])
+        try:
+            check_components(cfg)
+        except ConfigError as error:
+            return [line.removeprefix(f'{path}: ') for line in str(error).split('\n  ')[1:]]
+        return []
+
+    return mistakes_of
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)
+def test_our_configs_are_right(check, path):
+    assert check(name=path.name) == []
+
+
+@pytest.mark.parametrize(
+    'base',
+    [
+        'resnet/resnet50_8xb32_in1k.py',
+        'convnext/convnext-tiny_32xb128_in1k.py',  # Mixup, CutMix, RandAugment, EMA
+        'vision_transformer/vit-base-p16_32xb128-mae_in1k.py',  # layer-wise learning rates
+        'mobilenet_v3/mobilenet-v3-small_8xb128_in1k.py',
+        'deit/deit-small_4xb256_in1k.py',  # repeated augmentation
+    ],
+)
+def test_mmpretrains_configs_are_right(write, data_root, base):
+    cfg, _ = resolve_config(write(f"_base_ = ['mmpretrain::{base}']\ndata_root = {str(data_root)!r}"))
+    check_components(cfg)
+
+
+@pytest.mark.parametrize(
+    'overrides, expected',
+    [
+        (['optim_wrapper.optimizer.type=AdamW'], []),
+        (
+            ['optim_wrapper.optimizer.type=AdmW'],
+            ["optim_wrapper.optimizer: unknown type 'AdmW' (did you mean 'AdamW'?)"],
+        ),
+        (
+            ['optim_wrapper.optimizer.type=AdamW', 'optim_wrapper.optimizer.momentum=0.9'],
+            ["optim_wrapper.optimizer (AdamW): unknown argument 'momentum'"],
+        ),
+        (
+            ['optim_wrapper.optimizer.nestrov=True'],
+            ["optim_wrapper.optimizer (SGD): unknown argument 'nestrov' (did you mean 'nesterov'?)"],
+        ),
+        (
+            ['model.backbone.type=ResNet'],
+            [
+                "model.backbone (ResNet): unknown argument 'widen_factor'",
+                "model.backbone (ResNet): argument 'depth' is missing",
+            ],
+        ),
+        (
+            ['model.backbone.conv_cfg.type=Conv2dAdaptivePaddin'],
+            ["model.backbone.conv_cfg: unknown type 'Conv2dAdaptivePaddin' (did you mean 'Conv2dAdaptivePadding'?)"],
+        ),
+        (
+            ['param_scheduler.0.type=StepLR', 'param_scheduler.0.step=3'],
+            [
+                "param_scheduler.0 (StepLR): unknown argument 'step' (did you mean 'step_size'?)",
+                "param_scheduler.0 (StepLR): argument 'step_size' is missing",
+            ],
+        ),
+        (
+            ['train_dataloader.dataset.pipeline.1.transforms.1.type=RandomHorizontalFlp'],
+            [
+                "train_dataloader.dataset.pipeline.1.transforms.1: unknown type 'RandomHorizontalFlp' "
+                "(did you mean 'RandomHorizontalFlip'?)"
+            ],
+        ),
+        (
+            ['train_dataloader.dataset.pipeline.1.transforms.0.antialiased=True'],
+            [
+                'train_dataloader.dataset.pipeline.1.transforms.0 (RandomResizedCrop): '
+                "unknown argument 'antialiased' (did you mean 'antialias'?)"
+            ],
+        ),
+        (
+            ['val_evaluator.0.thresholds=3'],
+            ["val_evaluator.0 (Accuracy): unknown argument 'thresholds' (did you mean 'thrs'?)"],
+        ),
+        (
+            ['train_dataloader.sampler.type=CounterSampelr'],
+            ["train_dataloader.sampler: unknown type 'CounterSampelr' (did you mean 'CounterSampler'?)"],
+        ),
+        (
+            ['train_dataloader.collate_fn.type=defalt_collate'],
+            ["train_dataloader.collate_fn: unknown type 'defalt_collate' (did you mean 'default_collate'?)"],
+        ),
+        (
+            ['default_hooks.checkpoint.keep=3'],
+            ["default_hooks.checkpoint (WholeCheckpointHook): unknown argument 'keep'"],
+        ),
+        (['default_hooks.progress.priority=LOW'], []),
+        (['default_hooks.timer.type=mmengine.IterTimerHook'], []),
+        (['param_scheduler.0.param_name=lr'], ["param_scheduler.0 (LinearLR): unknown argument 'param_name'"]),
+        (['visualizer.type=Visualiser'], ["visualizer: unknown type 'Visualiser' (did you mean 'Visualizer'?)"]),
+        (['train_cfg.type=EpochBasedTrainLoop'], []),
+        (['train_cfg.type=EpochLoop'], ["train_cfg: unknown type 'EpochLoop' (did you mean 'EpochBasedTrainLoop'?)"]),
+    ],
+    ids=lambda value: value[0][:60] if value else 'right',
+)
+def test_names_and_arguments(check, overrides, expected):
+    assert check(*overrides) == expected
+
+
+def test_all_mistakes_are_reported_at_once(check):
+    found = check('optim_wrapper.optimizer.nestrov=True', 'model.backbone.type=ResNt', 'val_evaluator.0.type=Acuracy')
+    assert len(found) == 3
+
+
+def test_torchvision_transforms_of_mmpretrain_are_checked_against_torchvision(check):
+    key = 'train_dataloader.dataset.pipeline.0'
+    assert check(f'{key}.type=torchvision/ColorJitter', f'{key}.hue=0.1') == []
+    found = check(f'{key}.type=torchvision/ColorJitter', f'{key}.hues=0.1')
+    assert found == [f"{key} (torchvision/ColorJitter): unknown argument 'hues' (did you mean 'hue'?)"]
+
+
+def test_an_import_that_fails_is_named(data_root):
+    cfg, _ = resolve_config(CONFIGS / 'demo_flower.py', [f'data_root={data_root}', 'custom_imports.imports=[no_such]'])
+    with pytest.raises(ConfigError, match=r"custom_imports=\['no_such', 'flowercls.registration'\]: .*no_such"):
+        check_components(cfg)
+
+
+# ---------------------------------------------------------------- signatures
+
+
+class Base:
+    def __init__(self, size, *, ratio=1.0, name='base'):
+        pass
+
+
+class Forwards(Base):
+    def __init__(self, own, **kwargs):
+        super().__init__(kwargs.pop('measure', 3), name='forwards', **kwargs)
+
+
+class ForwardsNothing(Base):
+    def __init__(self, own, **kwargs):
+        super().__init__(own)
+
+
+class HandsOver(Base):
+    def __init__(self, own, **kwargs):
+        super().__init__(own)
+        self.built = dict(**kwargs)
+
+
+class Inherits(Forwards):
+    pass
+
+
+def test_arguments_are_followed_to_the_base_class():
+    found = arguments_of(Forwards)
+    assert found.names == {'own', 'ratio', 'measure'}  # size and name are filled by Forwards itself
+    assert found.required == {'own'}
+    assert not found.is_open
+    assert arguments_of(Inherits) == found
+
+
+def test_arguments_that_are_swallowed_are_unknown():
+    found = arguments_of(ForwardsNothing)
+    assert (found.names, found.is_open) == ({'own'}, False)
+
+
+def test_arguments_that_go_elsewhere_cannot_be_judged():
+    assert arguments_of(HandsOver).is_open
+
+
+def test_a_required_argument_of_the_base_is_required():
+    class Child(Base):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+
+    assert arguments_of(Child).required == {'size'}

@@ -1,0 +1,274 @@
+"""Deriving: each fact has one source, the result is complete, and deriving twice changes nothing more."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from flowercls.config import derive_config, load_config, resolve_config
+from flowercls.config.runtime import DEFAULT_HOOKS, DEFAULTS, REGISTRATION
+from flowercls.config.schedules import derive_schedules
+from flowercls.errors import ConfigError, DataError
+
+CONFIGS = Path(__file__).parent.parent.parent / 'configs'
+CLASSES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
+
+
+@pytest.fixture
+def resolve(data_root):
+    """Resolve one of our configs on the small prepared folder."""
+    return lambda name='resnet50_flower.py', **more: resolve_config(
+        CONFIGS / name, {'data_root': str(data_root), **more}
+    )
+
+
+@pytest.fixture
+def inherit(write, data_root):
+    """Resolve a config over one of mmpretrain's."""
+
+    def resolve_child(base, text=''):
+        return resolve_config(write(f"_base_ = ['mmpretrain::{base}']\ndata_root = {str(data_root)!r}\n{text}\n"))
+
+    return resolve_child
+
+
+# ---------------------------------------------------------------- the prepared folder
+
+
+def test_class_names_and_their_number_come_from_classes_txt(resolve):
+    cfg, notes = resolve()
+    assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 5
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        assert cfg[name].dataset.metainfo == dict(classes=CLASSES)
+    assert 'num_classes' not in cfg.model.backbone
+    assert notes == []
+
+
+def test_every_metric_and_loss_that_counts_classes_agrees(resolve):
+    cfg, notes = resolve(
+        val_evaluator=[dict(type='ConfusionMatrix', num_classes=9), dict(type='ClassificationReport')],
+        **{'model.head.loss': dict(type='SeesawLoss', num_classes=1000)},
+    )
+    assert cfg.val_evaluator[0].num_classes == cfg.test_evaluator[0].num_classes == 5
+    assert cfg.model.head.loss.num_classes == 5
+    assert 'val_evaluator.0.num_classes is 5 instead of 9: see classes.txt.' in notes
+
+
+def test_class_names_written_by_hand_give_way_with_a_note(resolve):
+    cfg, notes = resolve(**{'train_dataloader.dataset.metainfo': dict(classes=CLASSES[::-1])})
+    assert cfg.train_dataloader.dataset.metainfo.classes == CLASSES
+    assert any('metainfo.classes' in note and 'see classes.txt' in note for note in notes)
+
+
+def test_a_missing_folder_is_answered_with_the_command(data_root):
+    with pytest.raises(DataError) as caught:
+        resolve_config(CONFIGS / 'resnet50_flower.py', [f'data_root={data_root}x'])
+    expected = f'{data_root}x: no such folder. Fix: python tools/prepare_data.py RAW_DIR {data_root}x'
+    assert str(caught.value) == f'data_root {expected}'
+
+
+def test_a_folder_without_its_lists_is_answered_with_what_is_missing(resolve, data_root):
+    (data_root / 'val.txt').unlink()
+    with pytest.raises(DataError, match=r'is not a prepared folder: val\.txt missing'):
+        resolve()
+
+
+def test_a_raw_folder_is_recognised(tmp_path):
+    raw = tmp_path / 'raw'
+    (raw / 'rose').mkdir(parents=True)
+    (raw / 'rose' / 'a.JPG').touch()
+    with pytest.raises(DataError) as caught:
+        resolve_config(CONFIGS / 'resnet50_flower.py', [f'data_root={raw}'])
+    assert 'is a raw folder' in str(caught.value)
+    assert f'python tools/prepare_data.py {raw} {raw}_prepared and set data_root={raw}_prepared' in str(caught.value)
+
+
+@pytest.mark.parametrize('text, what', [('', 'is empty'), ('rose\ntulip\nrose\n', 'names rose more than once')])
+def test_bad_class_lists_are_refused(resolve, data_root, text, what):
+    (data_root / 'classes.txt').write_text(text, encoding='utf-8')
+    with pytest.raises(DataError, match=what):
+        resolve()
+
+
+def test_a_second_data_root_is_refused_and_both_are_named(resolve, data_root):
+    with pytest.raises(ConfigError) as caught:
+        resolve(**{'val_dataloader.dataset.data_root': 'elsewhere'})
+    assert 'val_dataloader.dataset.data_root is elsewhere' in str(caught.value) and str(data_root) in str(caught.value)
+
+
+def test_the_test_set_is_used_where_there_is_one(resolve, data_root):
+    before, _ = resolve()
+    assert before.test_dataloader == before.val_dataloader
+    (data_root / 'test.txt').touch()
+    after, _ = resolve()
+    assert after.test_dataloader.dataset.ann_file == 'test.txt'
+    assert after.test_dataloader.dataset.data_prefix == 'test_set'
+    assert after.val_dataloader.dataset.ann_file == 'val.txt'
+    assert after.test_evaluator == after.val_evaluator and after.test_cfg == {}
+
+
+def test_wrapped_datasets_are_reached(resolve):
+    inner = dict(type='ImageFolder', ann_file='train.txt', data_prefix='training_set', pipeline=[])
+    cfg, _ = resolve(**{'train_dataloader.dataset': dict(type='RepeatDataset', times=2, dataset=inner)})
+    assert cfg.train_dataloader.dataset.dataset.metainfo.classes == CLASSES
+    assert 'metainfo' not in {key for key in cfg.train_dataloader.dataset if key != 'dataset'}
+
+
+def test_loaders_are_completed(resolve):
+    cfg, _ = resolve(**{'val_dataloader.num_workers': 0, 'val_dataloader.persistent_workers': True})
+    assert cfg.train_dataloader.collate_fn == dict(type='default_collate')
+    assert cfg.train_dataloader.persistent_workers is True
+    assert cfg.val_dataloader.persistent_workers is False  # torch refuses True without workers
+
+
+@pytest.mark.parametrize('given, kept', [((1, 5), (1,)), ((1, 4), (1, 4)), (5, (1,)), ((5, 9), (1,)), (1, 1)])
+def test_top_k_of_all_classes_is_dropped(resolve, given, kept):
+    cfg, notes = resolve(**{'model.head.topk': given, 'val_evaluator.0.topk': given})
+    assert cfg.model.head.topk == cfg.val_evaluator[0].topk == cfg.test_evaluator[0].topk == kept
+    assert bool(notes) == (given != kept)
+
+
+# ---------------------------------------------------------------- mmpretrain's configs
+
+
+def test_an_mmpretrain_config_needs_only_a_data_root(inherit, data_root):
+    cfg, notes = inherit('resnet/resnet50_8xb32_in1k.py')
+    assert (cfg.model.type, cfg.model.frozen_stages, cfg.model.head.num_classes) == ('StagedClassifier', 0, 5)
+    assert cfg.data_preprocessor.num_classes == 5
+    train = cfg.train_dataloader
+    assert [step['type'] for step in train.dataset.pop('pipeline')] == [
+        'LoadImageFromFile', 'RandomResizedCrop', 'RandomFlip', 'PackInputs'
+    ]  # fmt: skip
+    assert train.dataset == dict(
+        type='ImageFolder',
+        data_root=str(data_root),
+        ann_file='train.txt',
+        data_prefix='training_set',
+        metainfo=dict(classes=CLASSES),
+    )
+    assert train.sampler == dict(type='CounterSampler', shuffle=True)
+    assert cfg.val_dataloader.sampler == dict(type='DefaultSampler', shuffle=False)
+    assert cfg.test_dataloader.dataset.ann_file == 'val.txt'
+    assert cfg.val_evaluator == [dict(type='Accuracy', topk=(1,)), dict(type='ClassificationReport')]
+    assert cfg.custom_imports.imports == ['flowercls.registration']
+    assert cfg.default_hooks.checkpoint == DEFAULT_HOOKS['checkpoint']
+    assert cfg.default_hooks.logger == dict(type='LoggerHook', interval=100)
+    assert cfg.default_hooks.visualization == dict(type='VisualizationHook', enable=False)
+    assert cfg.randomness.seed == 0
+    assert cfg.visualizer.vis_backends == [dict(type='ScalarsBackend')]
+    for what in ('ImageClassifier replaced', 'ImageNet replaced', 'seed is 0', 'CheckpointHook replaced', 'top-5 of 5'):
+        assert any(what in note for note in notes), what
+
+
+def test_a_layer_in_the_backbone_gets_the_number_of_classes(inherit):
+    cfg, _ = inherit('vgg/vgg11_8xb32_in1k.py')
+    assert cfg.model.backbone.num_classes == 5
+    assert cfg.model.head.type == 'ClsHead' and 'num_classes' not in cfg.model.head
+
+
+def test_own_imports_hooks_and_checkpoint_settings_are_kept(inherit):
+    cfg, notes = inherit(
+        'resnet/resnet18_8xb32_in1k.py',
+        "custom_imports = dict(imports=['mine'], allow_failed_imports=False)\n"
+        "default_hooks = dict(checkpoint=dict(interval=5, save_best='auto', save_last=False), progress=None)",
+    )
+    assert cfg.custom_imports == dict(imports=['mine', REGISTRATION], allow_failed_imports=False)
+    assert cfg.default_hooks.progress is None
+    assert cfg.default_hooks.checkpoint == {**DEFAULT_HOOKS['checkpoint'], 'interval': 5}
+    assert any('without save_last' in note for note in notes)
+
+
+def test_a_custom_dataset_keeps_the_list_it_names(inherit):
+    cfg, _ = inherit(
+        'resnet/resnet18_8xb32_in1k.py',
+        "train_dataloader = dict(dataset=dict(_delete_=True, type='CustomDataset', ann_file='folds/fold_0_train.txt',\n"
+        "                                     data_prefix='', pipeline=[]))",
+    )
+    dataset = cfg.train_dataloader.dataset
+    assert (dataset.type, dataset.ann_file, dataset.data_prefix) == ('ImageFolder', 'folds/fold_0_train.txt', '')
+
+
+def test_a_section_that_is_missing_is_named(write, data_root):
+    with pytest.raises(ConfigError, match=r'my\.py: model, train_dataloader, train_cfg, optim_wrapper missing'):
+        resolve_config(write(f'data_root = {str(data_root)!r}'))
+
+
+# ---------------------------------------------------------------- schedules
+
+
+def test_schedules_follow_max_epochs(resolve):
+    cfg, notes = resolve('mobilenet_v2_flower.py', **{'train_cfg.max_epochs': 7})
+    linear, cosine = cfg.param_scheduler
+    assert (linear.begin, linear.end) == (0, 1)
+    assert (cosine.begin, cosine.end, cosine.T_max) == (1, 7, 6)
+    assert notes == []
+
+
+def test_a_run_of_one_epoch_keeps_the_warm_up_only(resolve):
+    cfg, notes = resolve('mobilenet_v2_flower.py', **{'train_cfg.max_epochs': 1})
+    assert [scheduler.type for scheduler in cfg.param_scheduler] == ['LinearLR']
+    assert notes == ['param_scheduler.1 (CosineAnnealingLR) is left out: it begins at epoch 1 of 1.']
+
+
+@pytest.mark.parametrize(
+    'given, derived, note',
+    [
+        ([dict(type='ConstantLR')], [dict(type='ConstantLR', end=10)], ''),
+        (dict(type='StepLR', step_size=3), [dict(type='StepLR', step_size=3, end=10)], ''),
+        ([dict(type='CosineAnnealingLR')], [dict(type='CosineAnnealingLR', end=10, T_max=10)], ''),
+        ([dict(type='CosineAnnealingLR', end=6)], [dict(type='CosineAnnealingLR', end=6, T_max=6)], ''),
+        ([dict(type='PolyLR', by_epoch=False)], [dict(type='PolyLR', by_epoch=False)], ''),
+        ([dict(type='CosineAnnealingLR', end=100)], [dict(type='CosineAnnealingLR', end=100, T_max=100)], 'breaks off'),
+        ([dict(type='CosineAnnealingLR', T_max=95)], [dict(type='CosineAnnealingLR', T_max=95, end=10)], 'never reach'),
+        ([dict(type='CosineAnnealingLR', T_max=4)], [dict(type='CosineAnnealingLR', T_max=4, end=10)], 'rises again'),
+        (
+            [dict(type='MultiStepLR', milestones=[30, 60])],
+            [dict(type='MultiStepLR', milestones=[30, 60], end=10)],
+            'the rate never changes',
+        ),
+        (
+            [dict(type='LinearLR', start_factor=0.1, end=20), dict(type='CosineAnnealingLR', begin=20)],
+            [dict(type='LinearLR', start_factor=0.1, end=10)],
+            'ends at epoch 10 instead of 20',
+        ),
+    ],
+)
+def test_lengths_of_ten_epochs(given, derived, note):
+    found, notes = derive_schedules(copy.deepcopy(given), max_epochs=10)
+    assert found == derived
+    assert bool(notes) == bool(note) and note in ' '.join(notes)
+
+
+def test_the_derived_cosine_ends_at_its_lowest_rate_in_mmengine():
+    import torch
+    from mmengine.optim import CosineAnnealingLR
+
+    (scheduler,), _ = derive_schedules([dict(type='CosineAnnealingLR', begin=1, eta_min=0.0)], max_epochs=4)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    built = CosineAnnealingLR(optimizer, **{key: value for key, value in scheduler.items() if key != 'type'})
+    rates = []
+    for _ in range(4):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        built.step()
+    assert rates == pytest.approx([1.0, 1.0, 0.75, 0.25])  # (1 + cos(pi k / 3)) / 2 for k = 0, 1, 2 from epoch 1 on
+
+
+# ---------------------------------------------------------------- the result as a whole
+
+
+@pytest.mark.parametrize('base', ['resnet/resnet50_8xb32_in1k.py', 'swin_transformer/swin-tiny_16xb64_in1k.py'])
+def test_deriving_twice_is_deriving_once_and_a_dump_is_the_same_config(inherit, base, tmp_path):
+    cfg, _ = inherit(base, 'train_cfg = dict(max_epochs=5)')
+    again = copy.deepcopy(cfg)
+    derive_config(again)
+    assert again.to_dict() == cfg.to_dict()
+    cfg.dump(tmp_path / 'dump.py')
+    assert load_config(tmp_path / 'dump.py').to_dict() == cfg.to_dict()
+
+
+def test_the_shared_part_is_that_of_default_runtime():
+    shared = load_config(CONFIGS / '_base_' / 'default_runtime.py')
+    assert shared.default_hooks == DEFAULT_HOOKS
+    assert {key: shared.get(key) for key in DEFAULTS} == DEFAULTS
+    assert shared.custom_imports == dict(imports=[REGISTRATION])

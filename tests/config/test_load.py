@@ -1,0 +1,160 @@
+"""Loading: what a config file may be, what is said when it is something else, and how overrides are read."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flowercls.config import load_config, parse_overrides
+from flowercls.errors import ConfigError
+
+CONFIGS = Path(__file__).parent.parent.parent / 'configs'
+
+
+def error_of(path, overrides=()):
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    return str(caught.value)
+
+
+def test_values_of_bases_and_child_arrive():
+    cfg = load_config(CONFIGS / 'mobilenet_v2_flower.py')
+    assert cfg.model.backbone == dict(type='MobileNetV2', widen_factor=1.0, conv_cfg=dict(type='Conv2dAdaptivePadding'))
+    assert cfg.model.head.loss == dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')
+    assert cfg.optim_wrapper.optimizer.lr == 0.003
+
+
+def test_overrides_are_read_as_mmengine_reads_them():
+    texts = ['a.b=1e-3', 'c=[1,2]', 'd=(1,)', 'e=None', 'f=True', 'g=all', 'h=x,y', 'i=3', 'j=k=v']
+    expected = {
+        'a.b': 0.001, 'c': [1, 2], 'd': (1,), 'e': None, 'f': True, 'g': 'all', 'h': ['x', 'y'], 'i': 3, 'j': 'k=v'
+    }  # fmt: skip
+    found = parse_overrides(texts)
+    assert found == expected
+    assert type(found['i']) is int and type(found['d']) is tuple
+
+
+def test_overrides_that_are_not_key_and_value_are_all_named():
+    with pytest.raises(ConfigError) as caught:
+        parse_overrides(['lr', 'a.=3', 'b=[1,2', 'work_dir=x'])
+    message = str(caught.value)
+    assert message.startswith('3 mistakes in the command line:')
+    assert "'lr' is not KEY=VALUE" in message and "'a.=3' is not" in message and "'b=[1,2': brackets" in message
+
+
+@pytest.mark.parametrize('overrides', [['model.frozen_stages=all'], {'model.frozen_stages': 'all'}])
+def test_overrides_come_as_texts_or_as_a_dict(overrides):
+    assert load_config(CONFIGS / 'resnet50_flower.py', overrides).model.frozen_stages == 'all'
+
+
+def test_a_list_entry_is_overridden_by_its_number():
+    cfg = load_config(CONFIGS / 'resnet50_flower.py', ['val_evaluator.0.topk=(1,3)'])
+    assert cfg.val_evaluator == [dict(type='Accuracy', topk=(1, 3)), dict(type='ClassificationReport')]
+
+
+def test_loading_does_not_import_torch_and_is_quick():
+    code = (
+        'import sys; from flowercls.config import load_config;'
+        f"load_config({str(CONFIGS / 'resnet50_flower.py')!r}, ['model.frozen_stages=3']);"
+        "assert 'torch' not in sys.modules and 'mmpretrain' not in sys.modules"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5  # seconds of one core
+
+
+def test_a_missing_config_is_answered_with_the_nearest_name():
+    message = error_of(CONFIGS / 'resnet50_flowers.py')
+    assert 'resnet50_flowers.py: no such config file' in message
+    assert f"(did you mean '{CONFIGS / 'resnet50_flower.py'}'?)" in message
+
+
+def test_a_missing_base_is_answered_with_its_nearest_name(write):
+    write('lr = 1', '_base_/schedule.py')
+    name = write("_base_ = ['_base_/shedule.py']")
+    expected = "my.py: the _base_ file '_base_/shedule.py' does not exist (did you mean '_base_/schedule.py'?)."
+    assert error_of(name) == expected
+
+
+def test_a_missing_mmpretrain_base_is_answered_with_its_nearest_name(write):
+    name = write("_base_ = ['mmpretrain::resnet/resnet50_8xb32_in1.py']")
+    assert "did you mean 'mmpretrain::resnet/resnet50_8xb32_in1k.py'" in error_of(name)
+
+
+def test_a_base_in_a_package_that_is_not_installed_is_named(write):
+    assert "the package 'mmnothing', which is not installed" in error_of(write("_base_ = 'mmnothing::a/b.py'"))
+
+
+def test_a_config_that_inherits_from_itself_is_refused(write):
+    write("_base_ = 'my.py'", 'other.py')
+    assert error_of(write("_base_ = 'other.py'")) == 'other.py: its _base_ my.py inherits from it in turn.'
+
+
+@pytest.mark.parametrize('suffix', ['yaml', 'txt'])
+def test_other_kinds_of_files_are_refused(write, suffix):
+    name = write('model: 3', f'my.{suffix}')
+    assert error_of(name) == f'my.{suffix}: a config is a .py or .json file, not .{suffix}.'
+
+
+def test_json_configs_are_read(write):
+    assert load_config(write('{"data_root": "data/x"}', 'my.json')).data_root == 'data/x'
+
+
+def test_a_broken_json_config_is_answered_with_its_line(write):
+    assert error_of(write('{\n"a": }', 'my.json')).startswith('my.json, line 2: not valid JSON')
+
+
+def test_a_syntax_error_is_answered_with_file_and_line(write):
+    assert error_of(write("data_root = 'x'\nmodel = dict(\n")).startswith("my.py, line 2: '(' was never closed")
+
+
+def test_an_error_in_the_code_of_a_base_names_the_base_and_its_line(write):
+    write('a = 1\nwork_dir = nothing\n', 'base.py')
+    assert error_of(write("_base_ = 'base.py'")) == "base.py, line 2: NameError: name 'nothing' is not defined"
+
+
+def test_two_bases_that_set_the_same_name_are_refused(write):
+    write("data_root = 'a'", 'a.py')
+    write("data_root = 'b'", 'b.py')
+    assert "more than one of its _base_ files sets 'data_root'" in error_of(write("_base_ = ['a.py', 'b.py']"))
+
+
+def test_a_dict_over_a_list_is_refused(write):
+    write('custom_hooks = [1]', 'a.py')
+    assert 'my.py: TypeError: custom_hooks' in error_of(write("_base_ = 'a.py'\ncustom_hooks = dict(a=1)"))
+
+
+def test_the_standard_library_may_be_imported(write):
+    cfg = load_config(write("import os\nfrom functools import partial\nwork_dir = os.path.join('a', 'b')\n"))
+    assert cfg.to_dict() == {'work_dir': 'a/b'}
+
+
+def test_pure_python_configs_are_refused_with_the_reason(write):
+    message = error_of(write('a = 1\nfrom torch.optim import SGD\n'))
+    assert message.startswith('my.py, line 2: `from torch.optim import SGD`')
+    assert "type='ClassName' as text" in message
+
+
+def test_mmpretrain_bases_load_without_pkg_resources(write, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pkg_resources', None)  # an import of it fails, as with setuptools 82
+    cfg = load_config(write("_base_ = ['mmpretrain::resnet/resnet50_8xb32_in1k.py']\ntrain_cfg = dict(max_epochs=7)"))
+    assert cfg.model.backbone.depth == 50
+    assert cfg.train_cfg == dict(by_epoch=True, max_epochs=7, val_interval=1)
+    assert '_scope_' not in cfg.pretty_text
+
+
+def test_mmengine_is_left_as_it_was(write):
+    from mmengine.config import Config
+
+    before = dict(vars(Config))
+    load_config(write("data_root = 'x'"))
+    error_of(write('work_dir = nothing', 'bad.py'))
+    assert dict(vars(Config)) == before
+
+
+def test_values_that_cannot_be_written_down_are_refused(write, mistakes):
+    name = write("from pathlib import Path\ndata_root = Path('x')\n")
+    assert any('a config cannot hold a PosixPath' in line for line in mistakes(load_config, name))

@@ -1,0 +1,198 @@
+"""Misspelt keys and impossible values: all found at once, each with the nearest valid name."""
+
+from pathlib import Path
+
+import pytest
+
+from flowercls.config import load_config
+from flowercls.config.known_keys import SECTIONS, TOP
+from flowercls.config.load import load_with_notes
+from flowercls.config.nearest import nearest_name
+
+RESNET = Path(__file__).parent.parent.parent / 'configs' / 'resnet50_flower.py'
+
+
+@pytest.mark.parametrize(
+    'typo, meant',
+    [
+        ('optim_wraper', 'optim_wrapper'),
+        ('param_schedular', 'param_scheduler'),
+        ('custom_hook', 'custom_hooks'),
+        ('randomnes', 'randomness'),
+        ('laod_from', 'load_from'),
+        ('data_rot', 'data_root'),
+        ('Model', 'model'),
+    ],
+)
+def test_a_top_level_name_close_to_a_known_one_is_a_mistake(write, mistakes, typo, meant):
+    expected = [f"unknown key '{typo}' (did you mean '{meant}'?)"]
+    assert mistakes(load_config, write(f'{typo} = None')) == expected
+
+
+@pytest.mark.parametrize('name', ['bs', 'img_size', 'policies', 'max_lr', 'lr', 'epochs', 'num_classes', 'image_size'])
+def test_other_top_level_names_are_legal_and_noted_if_nothing_reads_them(write, name):
+    path = write(f'{name} = 1')
+    assert load_with_notes(path)[1] == [f"'{name}' in my.py is read by nothing."]
+
+
+@pytest.mark.parametrize('name', ['train_pipeline', 'test_pipeline', 'dataset_type'])
+def test_usual_helper_names_are_not_even_noted(write, name):
+    assert load_with_notes(write(f'{name} = 1'))[1] == []
+
+
+def test_a_variable_that_the_file_uses_may_be_close_to_a_known_name(write):
+    cfg, notes = load_with_notes(write("data_rot = 'x'\ndata_root = data_rot"))
+    assert notes == []
+    assert cfg.to_dict() == {'data_root': 'x'}  # so that a dump, where nothing uses it, loads again
+
+
+def test_all_mistakes_of_all_sections_are_reported_at_once(write, mistakes):
+    text = """
+optim_wrapper = dict(optimiser=dict(type='SGD', lr=-1), clip_gard=None)
+train_cfg = dict(max_epoch=3, val_interval=0)
+train_dataloader = dict(batchsize=3, num_workers=-1)
+env_cfg = dict(cudnn_benchmrk=True, mp_cfg=dict(mp_start_metod='fork'))
+randomness = dict(sed=1)
+auto_scale_lr = dict(enabled=True)
+default_hooks = dict(chekpoint=dict(type='CheckpointHook'), mine=dict(type='EMAHook'))
+data_preprocessor = dict(meen=[1, 2, 3])
+drawn = dict(num_per_clas=3)
+model = dict(type='StagedClassifier', frozen_stage=3, precision='fp16', train_cfg=dict(augment=None))
+"""
+    found = mistakes(load_config, write(text))
+    typos = {line.split("'")[1]: line.split("'")[3] for line in found if line.startswith('unknown key')}
+    assert typos == {
+        'optimiser': 'optimizer', 'clip_gard': 'clip_grad', 'max_epoch': 'max_epochs', 'batchsize': 'batch_size',
+        'cudnn_benchmrk': 'cudnn_benchmark', 'mp_start_metod': 'mp_start_method', 'sed': 'seed',
+        'enabled': 'enable', 'chekpoint': 'checkpoint', 'meen': 'mean', 'num_per_clas': 'num_per_class',
+        'frozen_stage': 'frozen_stages', 'augment': 'augments',
+    }  # fmt: skip
+    assert [line for line in found if not line.startswith('unknown key')] == [
+        'train_cfg.val_interval: expected a whole number of at least 1, got 0',
+        "model.precision: expected 'auto', 'bf16' or 'fp32', got 'fp16'",
+        'train_dataloader.num_workers: expected a whole number of at least 0, got -1',
+    ]
+
+
+def test_where_a_mistake_lies_is_named(write, mistakes):
+    found = mistakes(load_config, write('randomness = dict(sed=1)'))
+    assert found == ["unknown key 'sed' in randomness (did you mean 'seed'?)"]
+
+
+@pytest.mark.parametrize(
+    'override, answer',
+    [
+        ('optim_wraper.lr=3', "unknown key 'optim_wraper.lr' (did you mean 'optim_wrapper.optimizer.lr'?)"),
+        ('lr=3', "unknown key 'lr' (did you mean 'optim_wrapper.optimizer.lr'?)"),
+        (
+            'optim_wrapper.optimizer.Ir=1',
+            "unknown key 'optim_wrapper.optimizer.Ir' (did you mean 'optim_wrapper.optimizer.lr'?)",
+        ),
+        ('model.frozen_stage=3', "unknown key 'model.frozen_stage' (did you mean 'model.frozen_stages'?)"),
+        ('randomness.sed=3', "unknown key 'randomness.sed' (did you mean 'randomness.seed'?)"),
+        (
+            'param_scheduler.3.begin=2',
+            "unknown key 'param_scheduler.3.begin': 'param_scheduler' is a list of 1, its parts are numbered from 0",
+        ),
+        (
+            'model.backbone.depth.x=2',
+            "unknown key 'model.backbone.depth.x': 'model.backbone.depth' is 50 and has no parts",
+        ),
+        (
+            'train_pipeline.0.type=A',
+            "'train_pipeline.0.type' only names a variable of the file, which is already used up. "
+            'Fix: set train_dataloader.dataset.pipeline.',
+        ),
+    ],
+)
+def test_an_override_of_an_unknown_key_is_a_mistake(mistakes, override, answer):
+    assert mistakes(load_config, RESNET, [override]) == [f'--cfg-options: {answer}']
+
+
+@pytest.mark.parametrize(
+    'override',
+    [
+        'work_dir=x',
+        'optim_wrapper.clip_grad.max_norm=1.0',
+        'optim_wrapper.paramwise_cfg.norm_decay_mult=0.0',
+        'optim_wrapper.optimizer.nesterov=True',  # judged by the class itself, after imports
+        'model.backbone.stem_channels=32',
+        'default_hooks.progress=None',
+        'default_hooks.early=None',
+        'test_dataloader.batch_size=3',
+        'param_scheduler.0.end=3',
+        'test_cfg.fp16=False',
+        'env_cfg.dist_cfg.timeout=3',
+    ],
+)
+def test_overrides_of_known_keys_pass_although_the_config_does_not_set_them(override):
+    load_config(RESNET, [override])
+
+
+@pytest.mark.parametrize(
+    'override, answer',
+    [
+        ('model.frozen_stages=5', "model.frozen_stages: expected 0, 1, 2, 3, 4 or 'all', got 5"),
+        ('model.frozen_stages=True', "model.frozen_stages: expected 0, 1, 2, 3, 4 or 'all', got True"),
+        ('train_cfg.max_epochs=0', 'train_cfg.max_epochs: expected a whole number of at least 1, got 0'),
+        ('train_cfg.max_epochs=2.5', 'train_cfg.max_epochs: expected a whole number of at least 1, got 2.5'),
+        ('train_dataloader.batch_size=0', 'train_dataloader.batch_size: expected a whole number of at least 1, got 0'),
+        ('optim_wrapper.optimizer.lr=0', 'optim_wrapper.optimizer.lr: expected a number above 0, got 0'),
+        ('optim_wrapper.optimizer.lr=1e-3x', "optim_wrapper.optimizer.lr: expected a number above 0, got '1e-3x'"),
+        ('randomness.seed=-1', 'randomness.seed: expected a whole number of at least 0, got -1'),
+        ('model.channels_last=yes', "model.channels_last: expected 'auto', True or False, got 'yes'"),
+        ('data_root=3', 'data_root: expected a path as text, got 3'),
+        ('train_dataloader=3', 'train_dataloader: expected dict(...), got 3'),
+    ],
+)
+def test_values_out_of_range_are_mistakes(mistakes, override, answer):
+    assert mistakes(load_config, RESNET, [override]) == [answer]
+
+
+@pytest.mark.parametrize('value', [0, 1, 4, 'all'])
+def test_every_way_to_freeze_is_accepted(value):
+    assert load_config(RESNET, {'model.frozen_stages': value}).model.frozen_stages == value
+
+
+def test_freezing_in_the_backbone_is_refused_and_ours_is_named(mistakes):
+    found = mistakes(load_config, RESNET, ['model.backbone.frozen_stages=2'])
+    assert len(found) == 1 and 'model.backbone.frozen_stages=2' in found[0] and 'set model.frozen_stages' in found[0]
+    assert mistakes(load_config, RESNET, ['model.backbone.frozen_stages=0'])  # ResNet's 0 freezes the stem
+    load_config(RESNET, ['model.backbone.frozen_stages=-1'])
+    densenet = RESNET.with_name('densenet121_flower.py')
+    load_config(densenet, ['model.backbone.frozen_stages=0'])  # DenseNet's 0 freezes nothing
+
+
+def test_a_helper_that_only_the_base_has_used_is_noted(write):
+    write("size = 224\ncrop = dict(size=size)\nwork_dir = 'x'", 'base.py')
+    path = write("_base_ = 'base.py'\nsize = 64\nwork_dir = 'y'")
+    notes = load_with_notes(path)[1]
+    assert [note for note in notes if "'size' in my.py changes nothing" in note]
+    assert not [note for note in notes if 'work_dir' in note]
+
+
+def test_a_typo_inside_an_installed_package_is_dropped_with_a_note(write):
+    cfg, notes = load_with_notes(write("_base_ = ['mmpretrain::twins/twins-svt-base_8xb128_in1k.py']"))
+    assert '_delete' not in cfg.optim_wrapper.paramwise_cfg
+    assert any("unknown key '_delete' in optim_wrapper.paramwise_cfg" in note for note in notes)
+
+
+def test_no_two_top_level_keys_are_so_close_that_one_typo_is_ambiguous():
+    for key in TOP:
+        assert nearest_name(key, TOP) == key
+
+
+def test_the_known_keys_are_those_of_mmengine():
+    import inspect
+
+    from mmengine.runner import Runner
+    from mmengine.runner.loops import EpochBasedTrainLoop, IterBasedTrainLoop
+    from torch.utils.data import DataLoader
+
+    own = {'self', 'runner', 'dataloader', 'cfg'}
+    assert set(inspect.signature(Runner.__init__).parameters) - own <= TOP
+    for loop in (EpochBasedTrainLoop, IterBasedTrainLoop):
+        assert set(inspect.signature(loop.__init__).parameters) - own <= SECTIONS['train_cfg']
+    loader = set(inspect.signature(DataLoader.__init__).parameters) - {'self', 'shuffle'}  # the sampler shuffles
+    assert loader <= SECTIONS['train_dataloader']
+    assert set(inspect.signature(Runner.set_randomness).parameters) - own == SECTIONS['randomness']

@@ -1,0 +1,45 @@
+import os
+
+import pytest
+import torch
+
+from flowercls.engine.ready import Flags, ready_config
+from flowercls.engine.runner import use_all_cores
+from flowercls.errors import ConfigError
+
+
+def test_a_ready_config_is_settled_for_this_machine(write_config, tmp_path, drawn_root):
+    cfg = ready_config(write_config(tmp_path, "model = dict(precision='auto')\n"), (), Flags())
+    assert cfg.model.precision in ('fp32', 'bf16') and cfg.model.channels_last is True
+    assert cfg.train_dataloader.pin_memory is torch.cuda.is_available() and len(cfg.data_manifest) == 64
+    assert cfg.model.head.num_classes == 5
+    assert cfg.train_dataloader.dataset.data_root == str(drawn_root)
+
+
+def test_flags_change_the_config(write_config, tmp_path):
+    flags = Flags(amp=True, no_validate=True, auto_scale_lr=True, deterministic=True)
+    cfg = ready_config(write_config(tmp_path), (), flags)
+    assert cfg.model.precision == 'bf16' and cfg.auto_scale_lr.enable and cfg.randomness.deterministic
+    assert cfg.val_dataloader is cfg.val_cfg is cfg.val_evaluator is cfg.default_hooks.checkpoint.save_best is None
+
+
+def test_scaling_the_rate_needs_to_know_for_which_batch_it_is(write_config, tmp_path):
+    config = write_config(tmp_path, 'auto_scale_lr = None\n')
+    with pytest.raises(ConfigError, match='--auto-scale-lr.*base_batch_size'):
+        ready_config(config, (), Flags(auto_scale_lr=True))
+
+
+def test_the_demos_flowers_are_drawn_once(write_config, tmp_path, capsys):
+    config = write_config(tmp_path, 'drawn = dict(num_per_class=5, image_size=32)\n', data_root=tmp_path / 'new')
+    ready_config(config, (), Flags())
+    assert 'drawing flowers' in capsys.readouterr().out
+    before = (tmp_path / 'new' / 'manifest.json').stat().st_mtime_ns
+    ready_config(config, (), Flags())
+    assert 'drawing flowers' not in capsys.readouterr().out
+    assert (tmp_path / 'new' / 'manifest.json').stat().st_mtime_ns == before
+
+
+def test_all_cores_compute_whatever_the_environment_says(monkeypatch):
+    torch.set_num_threads(1)
+    use_all_cores()
+    assert torch.get_num_threads() == len(os.sched_getaffinity(0))

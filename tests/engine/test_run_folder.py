@@ -1,0 +1,106 @@
+import os
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from flowercls.engine import run_folder
+from flowercls.errors import CheckpointError, ConfigError
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def make_run(name, *files, age=0):
+    folder = Path('work_dirs') / name
+    folder.mkdir(parents=True)
+    for file in ('config.py', *files):
+        (folder / file).write_text('lr = 1\n')
+    os.utime(folder / 'config.py', (1000 - age, 1000 - age))
+    return folder
+
+
+def test_a_new_run_never_goes_where_one_is():
+    assert run_folder.plan_run('net', None, None).folder == Path('work_dirs/net')
+    make_run('net')
+    assert run_folder.plan_run('net', None, None).folder == Path('work_dirs/net-2')
+    make_run('net-2')
+    plan = run_folder.plan_run('net', None, None)
+    assert plan.folder == Path('work_dirs/net-3') and 'net-3' in plan.announcement
+
+
+def test_an_explicit_folder_that_holds_a_run_is_refused():
+    folder = make_run('mine')
+    with pytest.raises(ConfigError, match='holds a run'):
+        run_folder.plan_run('net', folder, None)
+    assert run_folder.plan_run('net', 'free', None).folder == Path('free')
+
+
+def test_resume_takes_the_newest_run_and_its_newest_checkpoint():
+    make_run('net', 'epoch_9.pth', age=50)
+    make_run('net-2', 'epoch_2.pth', 'epoch_10.pth', 'best_accuracy_top1_epoch_2.pth', age=10)
+    make_run('net-other', 'epoch_30.pth', age=0)
+    plan = run_folder.plan_run('net', None, 'auto')
+    assert (plan.folder, plan.checkpoint) == (Path('work_dirs/net-2'), Path('work_dirs/net-2/epoch_10.pth'))
+
+
+def test_resume_with_nothing_there_says_so_and_starts():
+    plan = run_folder.plan_run('net', None, 'auto')
+    assert (plan.folder, plan.checkpoint) == (Path('work_dirs/net'), None)
+    assert 'no run to resume' in plan.announcement
+
+
+def test_resume_of_a_run_that_finished_no_epoch_begins_it_again():
+    folder = make_run('net')
+    plan = run_folder.plan_run('net', None, 'auto')
+    assert (plan.folder, plan.checkpoint) == (folder, None) and 'from the beginning' in plan.announcement
+
+
+def test_resume_from_a_named_checkpoint_goes_on_in_its_folder():
+    folder = make_run('net', 'epoch_1.pth', 'epoch_2.pth', 'best_accuracy_top1_epoch_2.pth')
+    for name in ('epoch_2.pth', 'best_accuracy_top1_epoch_2.pth'):
+        plan = run_folder.plan_run('other', None, str(folder / name))
+        assert (plan.folder, plan.checkpoint) == (folder, folder / name)
+    elsewhere = run_folder.plan_run('other', 'new', str(folder / 'epoch_1.pth'))
+    assert (elsewhere.folder, elsewhere.checkpoint) == (Path('new'), folder / 'epoch_1.pth')
+    with pytest.raises(ConfigError, match='work_dirs/net holds epoch_2.pth; going on from here would write over it'):
+        run_folder.plan_run('other', None, str(folder / 'epoch_1.pth'))
+    with pytest.raises(CheckpointError, match=r'epoch_3.pth: no such checkpoint; .* has .*epoch_1.pth, epoch_2.pth'):
+        run_folder.plan_run('net', None, str(folder / 'epoch_3.pth'))
+
+
+def test_a_run_folders_own_config_takes_the_folders_name():
+    assert run_folder.stem_of('configs/resnet50_flower.py') == 'resnet50_flower'
+    assert run_folder.stem_of('work_dirs/resnet50_flower-2/config.py') == 'resnet50_flower-2'
+
+
+def test_a_folder_that_cannot_be_made_is_a_mistake_of_the_command_line():
+    Path('taken').touch()
+    with pytest.raises(ConfigError, match='run folder taken/run: cannot be made'):
+        run_folder.make_folder(Path('taken/run'))
+
+
+def test_written_config_names_no_folder_and_keeps_its_source():
+    Path('net.py').write_text('# why\nlr = 1\n')
+    cfg = Config(dict(lr=1, work_dir='somewhere', launcher='none', experiment_name='x_1'))
+    run_folder.write_config(Path('run'), cfg, 'net.py')
+    assert Config.fromfile('run/config.py').to_dict() == {'lr': 1}
+    assert Path('run/source_net.py').read_text() == '# why\nlr = 1\n'
+
+
+def test_a_changed_config_is_named_key_by_key():
+    folder = Path('run')
+    before = Config(dict(optim=dict(lr=0.1), train_dataloader=dict(num_workers=2), steps=[1, 2]))
+    Path('net.py').touch()
+    run_folder.write_config(folder, before, 'net.py')
+    run_folder.check_unchanged(folder, before)
+    harmless = Config(dict(optim=dict(lr=0.1), train_dataloader=dict(num_workers=8), steps=[1, 2], work_dir='x'))
+    run_folder.check_unchanged(folder, harmless)
+    now = Config(dict(optim=dict(lr=0.2), train_dataloader=dict(num_workers=2), steps=[1], new=True))
+    with pytest.raises(ConfigError) as caught:
+        run_folder.check_unchanged(folder, now)
+    said = str(caught.value)
+    assert 'optim.lr: 0.1 -> 0.2' in said and 'steps.1: 2 -> not set' in said and 'new: not set -> True' in said
+    assert 'num_workers' not in said

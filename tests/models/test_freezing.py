@@ -1,0 +1,139 @@
+"""Frozen means: no gradient, no graph, and the same bits after training as before."""
+
+import pytest
+import torch
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from flowercls.errors import ConfigError
+
+FAMILIES = ['ResNet', 'DenseNet', 'MobileNetV2']
+FROZEN = [1, 2, 3, 4, 'all']
+STACKED = dict(type='StackedLinearClsHead', mid_channels=[16], dropout_rate=0.5, norm_cfg=dict(type='BN1d'))
+
+
+def snapshot(tensors):
+    return {name: tensor.detach().clone() for name, tensor in tensors}
+
+
+def train_steps(model, batch, num_steps=3):
+    """SGD with momentum and weight decay over ALL parameters; returns those that had a gradient."""
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
+    driven = set()
+    for _ in range(num_steps):
+        optimizer.zero_grad()
+        model(*batch, mode='loss')['loss'].backward()
+        driven |= {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+        optimizer.step()
+    return driven
+
+
+def is_frozen(name, frozen, model):
+    """Independent of the code under test: by the name's place in the order of the network."""
+    if not name.startswith('backbone.'):
+        return frozen == 'all' and name.startswith('head.layers.0.')
+    part = model.stages.part_by_parameter()[name.removeprefix('backbone.')]
+    return ['stem', 'stage1', 'stage2', 'stage3', 'stage4'].index(part) <= (4 if frozen == 'all' else frozen)
+
+
+@pytest.mark.parametrize('frozen', FROZEN)
+@pytest.mark.parametrize('family', FAMILIES)
+def test_training_moves_what_is_trainable_and_nothing_else(build, batch, family, frozen):
+    model = build(family, head=STACKED, frozen_stages=frozen)
+    parameters, buffers = snapshot(model.named_parameters()), snapshot(model.named_buffers())
+    driven = train_steps(model, batch)
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad != is_frozen(name, frozen, model), name
+        moved = not torch.equal(parameter, parameters[name])
+        assert moved or name not in driven, name
+        assert not (moved and is_frozen(name, frozen, model)), name
+    for name, buffer in model.named_buffers():
+        owner = name.rpartition('.')[0] + '.weight'  # a norm's statistics share the fate of its weight
+        moved = not torch.equal(buffer, buffers[name])
+        assert moved != (is_frozen(owner, frozen, model) or name.startswith('data_preprocessor')), name
+
+
+@pytest.mark.parametrize('frozen', FROZEN)
+@pytest.mark.parametrize('family', FAMILIES)
+def test_no_graph_is_built_for_frozen_stages(build, batch, family, frozen):
+    model = build(family, frozen_stages=frozen).train()
+    images = batch[0].requires_grad_()  # asks for a graph: only no_grad can prevent it
+    features = model.frozen_features(images)
+    assert features.grad_fn is None and not features.requires_grad
+    assert not torch.is_inference(features)
+    assert model(*batch, mode='loss')['loss'].requires_grad
+
+
+def test_freezing_all_builds_no_graph_for_hidden_layers_of_the_head(build, batch):
+    model = build(head=STACKED, frozen_stages='all').train()
+    assert model.extract_feat(batch[0], stage='pre_logits').grad_fn is None
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == [
+        'head.layers.1.fc.weight',
+        'head.layers.1.fc.bias',
+    ]
+
+
+def test_without_frozen_stages_everything_is_trained(build, batch):
+    model = build(frozen_stages=0)
+    assert train_steps(model, batch, 1) == {name for name, _ in model.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ('frozen', 'trainable'),
+    [
+        # ResNet-18 with 8 channels; stage 4 makes 64 channels of 32. Two norm values per channel, no conv bias.
+        # block 1: 9*32*64 + 9*64*64 + shortcut 32*64 + three norms 3*128 = 57,728
+        # block 2: 2 * 9*64*64 + two norms 2*128 = 73,984; classifier 64*5 + 5 = 325
+        (3, 57_728 + 73_984 + 325),
+        (4, 325),
+        ('all', 325),
+    ],
+)
+def test_number_of_trainable_parameters_by_hand(build, frozen, trainable):
+    model = build('ResNet', frozen_stages=frozen)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == trainable
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_frozen_parts_stay_in_eval_mode_and_others_follow(build, family):
+    model = build(family, head=STACKED, frozen_stages=2)
+    frozen = [m for part in ('stem', 'stage1', 'stage2') for m in model.stages.modules_of(part).values()]
+    frozen_ids = {id(inner) for module in frozen for inner in module.modules()}
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+
+    def check():
+        assert all(m.training == (id(m) not in frozen_ids) for m in norms)
+        assert not any(inner.training for module in frozen for inner in module.modules())
+
+    check()  # already after construction
+    assert model.eval() is model and not any(m.training for m in model.modules())
+    assert model.train() is model
+    check()
+
+
+def test_freezing_all_fixes_dropout_of_the_head(build, batch):
+    model = build(head=STACKED, frozen_stages='all').train()
+    assert not any(m.training for m in model.modules() if isinstance(m, nn.Dropout | nn.BatchNorm1d))
+    free = build(head=STACKED, frozen_stages=4).train()
+    assert all(m.training for m in free.modules() if isinstance(m, nn.Dropout | nn.BatchNorm1d))
+
+
+def test_a_model_with_nothing_left_to_train_is_refused():
+    config = dict(type='StagedClassifier', backbone=dict(type='ResNet', depth=18), head=dict(type='ClsHead'))
+    with pytest.raises(ConfigError, match="frozen_stages='all'` leaves no parameter to train"):
+        MODELS.build(dict(config, frozen_stages='all'))
+
+
+@pytest.mark.parametrize('value', [-1, 5, True, 2.5, '3', None, 'head'])
+def test_other_values_are_refused(build, value):
+    with pytest.raises(ConfigError, match='frozen_stages'):
+        build(frozen_stages=value)
+
+
+@pytest.mark.parametrize(
+    ('family', 'value'), [('ResNet', 0), ('ResNeXt', 1), ('DenseNet', 1), ('MobileNetV2', 0), ('MobileNetV2', 7)]
+)
+def test_the_backbones_own_way_to_freeze_is_refused(build, family, value):
+    with pytest.raises(ConfigError, match=rf'model.backbone.frozen_stages` is {value}.*set `model.frozen_stages`'):
+        build(family, backbone_options=dict(frozen_stages=value))

@@ -1,0 +1,166 @@
+"""Cutting a backbone changes nothing but where one can stop."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.model.utils import revert_sync_batchnorm
+from mmpretrain.models.backbones import DenseNet
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from flowercls.errors import ConfigError
+from flowercls.models import cut_points
+from flowercls.models.cut_points import CutPoints
+from flowercls.models.stages import PARTS, cut
+
+FAMILIES = ['ResNet', 'ResNetV1c', 'ResNeXt', 'DenseNet', 'MobileNetV2']
+
+
+def buffers_of(module):
+    return {name: buffer.clone() for name, buffer in module.named_buffers()}
+
+
+@pytest.mark.parametrize('n', range(5))
+@pytest.mark.parametrize('family', FAMILIES)
+def test_prefix_and_suffix_are_the_backbone_bit_for_bit_in_eval_mode(build, batch, family, n):
+    backbone = build(family).eval().backbone
+    stages = cut(backbone)
+    with torch.no_grad():
+        whole, parts = backbone(batch[0]), stages.suffix(stages.prefix(batch[0], n), n)
+    assert isinstance(parts, tuple) and len(parts) == len(whole) == 1
+    assert torch.equal(parts[0], whole[0])
+
+
+@pytest.mark.parametrize('n', range(5))
+@pytest.mark.parametrize('family', FAMILIES)
+def test_prefix_and_suffix_are_the_backbone_bit_for_bit_in_train_mode(build, batch, family, n):
+    """Outputs, norm statistics and gradients, with dropout and drop-path drawn from the same seed."""
+    whole, parts = build(family).backbone, build(family).backbone
+    stages = cut(parts)
+    torch.manual_seed(7)
+    expected = whole(batch[0])[0]
+    torch.manual_seed(7)
+    got = stages.suffix(stages.prefix(batch[0], n), n)[0]
+    assert torch.equal(got, expected)
+    expected.square().sum().backward()
+    got.square().sum().backward()
+    assert all(torch.equal(a, b) for a, b in zip(buffers_of(parts).values(), buffers_of(whole).values(), strict=True))
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(parts.parameters(), whole.parameters(), strict=True))
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_every_parameter_belongs_to_exactly_one_part(build, family):
+    stages = build(family).stages
+    names = [name for part in PARTS for name in stages.parameters_of(part)]
+    assert sorted(names) == sorted(name for name, _ in stages.backbone.named_parameters())
+    assert list(stages.part_by_parameter()) == names
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'count', 'per_part'),
+    [
+        # Counts of the backbones without a classification layer, as published with torchvision's models
+        # (25,557,032 - 2,049,000; 3,504,872 - 1,281,000; 7,978,856 - 1,025,000).
+        (dict(type='ResNet', depth=50), 23_508_032, [9_536, 215_808, 1_219_584, 7_098_368, 14_964_736, 0]),
+        (dict(type='MobileNetV2'), 2_223_872, [1_824, 13_968, 39_696, 487_040, 1_681_344, 0]),
+        (dict(type='DenseNet', arch='121'), 6_953_856, [9_536, 368_320, 1_051_776, 3_364_096, 2_160_128, 0]),
+    ],
+)
+def test_full_size_backbones_have_the_published_number_of_parameters(backbone, count, per_part):
+    stages = cut(MODELS.build(backbone))
+    counts = [sum(p.numel() for p in stages.parameters_of(part).values()) for part in PARTS]
+    assert sum(counts) == count
+    assert counts == per_part
+
+
+def test_a_copy_runs_its_own_modules(build, batch):
+    model = build().eval()
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        before = model.stages.prefix(batch[0], 1)
+        twin.backbone.conv1.weight.zero_()
+        assert torch.equal(model.stages.prefix(batch[0], 1), before)
+        assert not torch.equal(twin.stages.prefix(batch[0], 1), before)
+
+
+def test_a_module_that_was_exchanged_later_is_run(build, batch):
+    model = build().eval()
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    assert isinstance(model.stages.modules_of('stem')['norm1'], nn.SyncBatchNorm)
+    revert_sync_batchnorm(model)
+    model.stages.prefix(batch[0], 1)  # SyncBatchNorm would refuse the CPU
+
+
+def test_an_unknown_backbone_can_be_used_unfrozen_only():
+    tiny = dict(type='StagedClassifier', backbone=dict(type='LeNet5'), neck=None, head=dict(type='ClsHead'))
+    assert MODELS.build(dict(tiny, frozen_stages=0)).stages is None
+    with pytest.raises(ConfigError, match=r'LeNet5 cannot be cut.*DenseNet, MobileNetV2, ResNet'):
+        MODELS.build(dict(tiny, frozen_stages=1))
+
+
+@pytest.mark.parametrize('kind', [dict(type='RegNet', arch='regnetx_400mf'), dict(type='ResNet_CIFAR', depth=18)])
+def test_a_subclass_with_a_forward_of_its_own_is_not_cut_as_its_base(kind):
+    with pytest.raises(ConfigError, match='cannot be cut'):
+        cut(MODELS.build(kind))
+
+
+@pytest.mark.parametrize(
+    ('family', 'options', 'said'),
+    [
+        ('ResNet', dict(out_indices=(2, 3)), r'out_indices=\(3,\)'),
+        ('DenseNet', dict(out_indices=[0]), r'out_indices=\(3,\)'),
+        ('MobileNetV2', dict(out_indices=(6,)), r'out_indices=\(7,\)'),
+    ],
+)
+def test_other_outputs_than_the_last_are_refused_when_frozen(build, family, options, said):
+    build(family, backbone_options=options)
+    with pytest.raises(ConfigError, match=said):
+        build(family, backbone_options=options, frozen_stages=1)
+
+
+def test_a_resnet_of_three_stages_is_refused_when_frozen():
+    short = dict(type='ResNet', depth=18, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,))
+    with pytest.raises(ConfigError, match='out_indices'):
+        cut(MODELS.build(short))
+
+
+@pytest.mark.parametrize(
+    ('row', 'said'),
+    [
+        (dict(stage2=''), 'belongs to no part'),
+        (dict(stage3='stages.2 transitions.2 stages.1'), 'belongs to stage2 and stage3'),
+        (dict(stage4='stages.3 transitions.3 fifth'), 'fifth'),
+    ],
+)
+def test_a_backbone_that_does_not_match_its_row_is_refused(build, monkeypatch, row, said):
+    backbone = build('DenseNet').backbone
+    monkeypatch.setitem(cut_points.CUT_POINTS, DenseNet, cut_points.CUT_POINTS[DenseNet]._replace(**row))
+    with pytest.raises(ConfigError, match=said):
+        cut(backbone)
+
+
+class Tokens(nn.Module):
+    """A backbone with what the strings can say besides plain calls: slices, operations, a parameter of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.ones(1))
+        self.blocks = nn.ModuleList(nn.Linear(3, 3) for _ in range(5))
+
+    def forward(self, x):
+        x = x + self.token
+        for block in self.blocks:
+            x = block(x)
+        return (x,)
+
+
+def test_slices_and_operations_that_own_a_parameter(monkeypatch):
+    row = CutPoints('@add(token)', 'blocks[:1]', 'blocks[1:3]', 'blocks.3', 'blocks[4:]', '@tuple', last_output=0)
+    monkeypatch.setitem(cut_points.CUT_POINTS, Tokens, row)
+    monkeypatch.setitem(cut_points.OPERATIONS, 'add', lambda backbone, x: x + backbone.token)
+    backbone, x = Tokens(), torch.randn(2, 3)
+    stages = cut(backbone)
+    assert list(stages.parameters_of('stem')) == ['token']
+    assert list(stages.modules_of('stage2')) == ['blocks.1', 'blocks.2']
+    assert all(torch.equal(stages.suffix(stages.prefix(x, n), n)[0], backbone(x)[0]) for n in range(5))
