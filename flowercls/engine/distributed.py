@@ -1,5 +1,6 @@
 """Several processes of one run: how they meet, and how one of them decides for all."""
 
+import atexit
 import os
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,7 +18,7 @@ def join(cfg: Config) -> None:
     """Meet the other processes of this run, if a launcher started several.
 
     On GPUs as mmengine does it. Without one mmengine would still choose a GPU for every process, so the processes
-    meet here, over gloo, and the model is wrapped without a device.
+    meet here, over gloo, and the model is wrapped without a device. They part when the interpreter ends.
     """
     if cfg.launcher == 'none' or is_distributed():
         return
@@ -26,11 +27,18 @@ def join(cfg: Config) -> None:
             '--launcher pytorch: this process was not started by torchrun. Fix: torchrun --nproc-per-node=2 '
             'tools/train.py CONFIG --launcher pytorch, or leave the flag out.'
         )
+    atexit.register(_part)
     if torch.cuda.is_available():
         init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', {}))
         return
     torch.distributed.init_process_group('gloo')
     cfg.model_wrapper_cfg = {'type': 'MMDistributedDataParallel', 'device_ids': None, 'broadcast_buffers': False}
+
+
+def _part() -> None:
+    """End the communication's threads: one that outlives the interpreter now and then aborts the process (exit -6)."""
+    if is_distributed():
+        torch.distributed.destroy_process_group()
 
 
 def decide_once(decide: Callable[[], Result]) -> Result:

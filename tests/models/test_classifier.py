@@ -152,6 +152,7 @@ for name, p in model.named_parameters():
     dist.broadcast(twin, src=0)
     assert torch.equal(twin, p), f'{name}: the two processes disagree'
 print('trained', sum(p.requires_grad for p in model.parameters()))
+dist.destroy_process_group()
 """
 
 
