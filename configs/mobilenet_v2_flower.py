@@ -2,15 +2,15 @@
 
 Run:     python tools/train.py configs/mobilenet_v2_flower.py --cfg-options load_from=PATH/mobilenet_v2_tf_in1k.pth
 Expect:  see the README's results.
-Differs: "SAME" padding and inputs in -1…1, as TensorFlow trains it; warm-up and cosine decay; label smoothing;
-         averaged weights.
+Differs: "SAME" padding and inputs in -1…1, as TensorFlow trains it; AdamW with warm-up and cosine decay; label
+         smoothing.
          For the weights of OpenMMLab, which are downloaded: configs/mobilenet_v2_openmmlab_flower.py
 """
 
 _base_ = [
     '_base_/models/mobilenet_v2.py',
     '_base_/datasets/flower_224.py',
-    '_base_/schedules/sgd_warmup_cosine.py',
+    '_base_/schedules/adamw_warmup_cosine.py',
     '_base_/default_runtime.py',
 ]
 
@@ -20,6 +20,4 @@ model = dict(
     head=dict(loss=dict(_delete_=True, type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')),
 )
 data_preprocessor = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])
-# Weights and batch-norm statistics averaged over about 50 steps. Two runs do not show whether it helps.
-custom_hooks = [dict(type='EMAHook', momentum=0.02, update_buffers=True)]
 load_from = 'mobilenet_v2_tf_in1k.pth'  # looked for here and in the folder FLOWERCLS_WEIGHTS

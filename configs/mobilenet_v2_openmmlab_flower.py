@@ -8,7 +8,7 @@ Differs: from configs/mobilenet_v2_flower.py in padding, normalisation and weigh
 _base_ = [
     '_base_/models/mobilenet_v2.py',
     '_base_/datasets/flower_224.py',
-    '_base_/schedules/sgd_warmup_cosine.py',
+    '_base_/schedules/adamw_warmup_cosine.py',
     '_base_/default_runtime.py',
 ]
 

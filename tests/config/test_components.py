@@ -60,8 +60,8 @@ def test_mmpretrains_configs_are_right(write, data_root, base):
             ["optim_wrapper.optimizer (AdamW): unknown argument 'momentum'"],
         ),
         (
-            ['optim_wrapper.optimizer.nestrov=True'],
-            ["optim_wrapper.optimizer (SGD): unknown argument 'nestrov' (did you mean 'nesterov'?)"],
+            ['optim_wrapper.optimizer.amsgrd=True'],
+            ["optim_wrapper.optimizer (AdamW): unknown argument 'amsgrd' (did you mean 'amsgrad'?)"],
         ),
         (
             ['model.backbone.type=ResNet'],
@@ -125,7 +125,7 @@ def test_names_and_arguments(check, overrides, expected):
 
 
 def test_all_mistakes_are_reported_at_once(check):
-    found = check('optim_wrapper.optimizer.nestrov=True', 'model.backbone.type=ResNt', 'val_evaluator.0.type=Acuracy')
+    found = check('optim_wrapper.optimizer.amsgrd=True', 'model.backbone.type=ResNt', 'val_evaluator.0.type=Acuracy')
     assert len(found) == 3
 
 

@@ -23,7 +23,7 @@ def test_values_of_bases_and_child_arrive():
     cfg = load_config(CONFIGS / 'mobilenet_v2_flower.py')
     assert cfg.model.backbone == dict(type='MobileNetV2', widen_factor=1.0, conv_cfg=dict(type='Conv2dAdaptivePadding'))
     assert cfg.model.head.loss == dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')
-    assert cfg.optim_wrapper.optimizer.lr == 0.003
+    assert cfg.optim_wrapper.optimizer.lr == 0.0003
 
 
 def test_overrides_are_read_as_mmengine_reads_them():
