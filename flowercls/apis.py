@@ -3,6 +3,7 @@
 Heavy packages are imported inside, so that ``--help`` and a misspelt key are answered at once.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
     from flowercls.datasets.prepare import PreparedReport
+    from flowercls.engine.run_folder import RunPlan
 
 Overrides = Sequence[str] | dict
 
@@ -39,20 +41,34 @@ def prepare(
         DataError: if the photos cannot be used.
         ConfigError: if ``out_dir`` is not free to be written.
     """
-    from flowercls.datasets.prepare import prepare as prepare_folder
-
     if demo:
         from flowercls.datasets.demo import prepare_drawn
 
         return prepare_drawn(out_dir, **options)
     if download:
-        from flowercls.datasets.archive import fetch_archive
+        return _prepare_download(download, out_dir, sha256, options)
+    from flowercls.datasets.prepare import prepare as prepare_folder
 
-        archive = fetch_archive(download, Path(f'{Path(out_dir)}-raw'), sha256=sha256)
-        known = 'recorded now, checked from now on' if archive.recorded else 'as expected'
-        print(f'photos in {archive.path}, SHA-256 of the archive {archive.sha256} ({known})', flush=True)
-        return prepare_folder(archive.path, out_dir, **options)
     return prepare_folder(raw_dir, out_dir, **options)
+
+
+def _prepare_download(url: str, out_dir: str | Path, sha256: str | None, options: dict) -> 'PreparedReport':
+    """Keep the photos in ``<out_dir>-raw``; in a dry run nothing stays, not even what was fetched."""
+    from flowercls.datasets.archive import fetch_archive
+    from flowercls.datasets.prepare import prepare as prepare_folder
+
+    dry_run = options.get('dry_run', False)
+    with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') if dry_run else contextlib.nullcontext() as folder:
+        raw_dir = Path(folder, 'raw') if dry_run else Path(f'{Path(out_dir)}-raw')
+
+        def bring() -> Path:
+            archive = fetch_archive(url, raw_dir, sha256=sha256)
+            new = 'not recorded in a dry run' if dry_run else 'recorded now, checked from now on'
+            known = new if archive.recorded else 'as expected'
+            print(f'photos in {archive.path}, SHA-256 of the archive {archive.sha256} ({known})', flush=True)
+            return archive.path
+
+        return prepare_folder(raw_dir, out_dir, bring=bring, **options)
 
 
 def train(
@@ -92,16 +108,24 @@ def train(
 
 
 def _train(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str | None, allow_change: bool) -> str:
-    from flowercls.engine import describe, run_folder, runner, training
     from flowercls.engine.distributed import decide_once
+    from flowercls.engine.run_folder import check_unchanged, stem_of
+    from flowercls.engine.run_lock import occupied_run_folder
 
     work_dir = work_dir or cfg.get('work_dir')
     resume = resume or ('auto' if cfg.get('resume') else None)
-    plan = decide_once(lambda: run_folder.plan_run(run_folder.stem_of(config), work_dir, resume))
-    if plan.checkpoint and not allow_change:
-        run_folder.check_unchanged(plan.checkpoint.parent, cfg)
-    weights = None if plan.checkpoint else decide_once(lambda: _starting_weights(cfg))
-    run_folder.make_folder(plan.folder)
+    cfg.resume = False  # a wish of this start, as --resume: it does not belong to the run
+    with contextlib.ExitStack() as stack:
+        plan = decide_once(lambda: stack.enter_context(occupied_run_folder(stem_of(config), work_dir, resume)))
+        if plan.checkpoint and not allow_change:
+            check_unchanged(plan.checkpoint.parent, cfg)
+        weights = None if plan.checkpoint else decide_once(lambda: _starting_weights(cfg))
+        return _train_in(plan, cfg, config, weights)
+
+
+def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path | None) -> str:
+    from flowercls.engine import describe, run_folder, runner, training
+
     cfg.work_dir = str(plan.folder)
     the_runner = runner.build_runner(cfg)
     if weights is not None:
@@ -109,22 +133,30 @@ def _train(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str 
     if the_runner.rank == 0:
         print(plan.announcement)
         print(describe.describe_run(the_runner, weights), flush=True)
-        run_folder.write_config(plan.folder, cfg, config)
+        the_runner.begun = lambda: run_folder.write_config(plan.folder, cfg, config)
     try:
         result = training.run_training(the_runner, weights, plan.checkpoint)
-    finally:
-        if the_runner.rank == 0:
+    except BaseException:
+        with contextlib.suppress(Exception):  # what ended the run is what has to be told
             _draw_curves(plan.folder, the_runner)
+        raise
+    _draw_curves(plan.folder, the_runner)
     return describe.describe_result(result) if the_runner.rank == 0 else ''
 
 
 def _dry_run(cfg: 'Config') -> str:
-    from flowercls.engine import describe, runner, training
+    from mmengine.dist import barrier
 
-    weights = _starting_weights(cfg)
+    from flowercls.engine import describe, runner, training
+    from flowercls.engine.distributed import decide_once
+
+    weights = decide_once(lambda: _starting_weights(cfg))
     the_runner = runner.build_runner(cfg)
-    print(describe.describe_run(the_runner, weights), flush=True)
-    return training.try_one_batch(the_runner, weights)
+    if the_runner.rank == 0:
+        print(describe.describe_run(the_runner, weights), flush=True)
+    tried = training.try_one_batch(the_runner, weights)
+    barrier()  # flowers drawn for a dry run lie in the main process's temporary folder
+    return tried if the_runner.rank == 0 else ''
 
 
 def test(
@@ -185,4 +217,5 @@ def _starting_weights(cfg: 'Config') -> Path | None:
 def _draw_curves(folder: Path, runner) -> None:
     from flowercls.visualization.curves import plot_curves
 
-    plot_curves(folder, runner.message_hub.runtime_info.get('best_epoch'))
+    if runner.rank == 0:
+        plot_curves(folder, runner.message_hub.runtime_info.get('best_epoch'))

@@ -5,7 +5,8 @@ FlowerclsError
 ├── DataError         3  a raw folder, a prepared folder, or one photo in it
 ├── CheckpointError   4  a checkpoint or starting weights: missing, damaged, of another model or of other classes
 ├── DiskError         5  the disk is full or may not be written to
-└── DivergedError     6  training ran into values that are no numbers
+├── DivergedError     6  training ran into values that are no numbers
+└── RunInUseError     8  another living process works in the run folder
 
 Every message says what (with the value), where, what was expected and how to mend it. Anything that is not in this
 tree is our own bug and keeps its traceback (exit code 1).
@@ -49,6 +50,12 @@ class DivergedError(FlowerclsError):
     """The loss or the weights are no numbers any more."""
 
     exit_code = 6
+
+
+class RunInUseError(FlowerclsError):
+    """A run folder in which another living process works."""
+
+    exit_code = 8
 
 
 def _without_worker_traceback(message: str) -> str:

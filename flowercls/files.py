@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import ssl
 import urllib.error
 import urllib.request
@@ -19,6 +20,7 @@ from typing import IO, Any
 from flowercls.errors import DiskError, FlowerclsError
 
 CHUNK_BYTES = 1 << 20
+MAX_DOWNLOAD_BYTES = 20 << 30  # beyond any archive of photos or checkpoint; less than would fill most disks
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -98,7 +100,13 @@ def sha256_of(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
-def download(url: str, destination: str | os.PathLike, sha256: str | None = None, timeout_s: float = 30) -> str:
+def download(
+    url: str,
+    destination: str | os.PathLike,
+    sha256: str | None = None,
+    timeout_s: float = 30,
+    max_bytes: int = MAX_DOWNLOAD_BYTES,
+) -> str:
     """Fetch ``url`` into the file ``destination``, which appears only when it is complete and checked.
 
     Args:
@@ -106,31 +114,26 @@ def download(url: str, destination: str | os.PathLike, sha256: str | None = None
         destination: File to write; its folder is made if missing.
         sha256: Digest in hex that the bytes must have, or its first digits; None accepts any.
         timeout_s: Seconds without an answer after which to give up.
+        max_bytes: More is refused, before the first byte where the server says how much it will send.
 
     Returns:
         The full SHA-256 of what was written.
 
     Raises:
-        DownloadError: if the address cannot be reached, or the bytes are not the promised ones.
-        DiskError: if they cannot be written.
+        DownloadError: if the address cannot be reached, or the bytes are too many or not the promised ones.
+        DiskError: if they cannot be written, or the disk has no room for them.
     """
-    from rich.progress import wrap_file  # here: rich is not needed to answer a misspelt key
-
     destination = Path(destination)
     with disk_errors(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as answer, write_whole(destination, 'wb') as file:
+        with urllib.request.urlopen(url, timeout=timeout_s) as answer:
             total = int(answer.headers.get('Content-Length') or 0)
-            with wrap_file(answer, total=total, description=destination.name) as body:
-                while chunk := body.read(CHUNK_BYTES):
-                    digest.update(chunk)
-                    file.write(chunk)
-            if total and file.tell() != total:
-                raise DownloadError(f'{url}: broke off after {file.tell():,} of {total:,} bytes. Fix: run again.')
-            if sha256 and not digest.hexdigest().startswith(sha256.lower()):
-                raise DownloadError(f'{url}: has SHA-256 {digest.hexdigest()}, expected {sha256}. Nothing was kept.')
+            _check_room(url, destination, total, max_bytes)
+            with write_whole(destination, 'wb') as file:
+                digest = _copy_body(url, answer, file, total, max_bytes)
+                if sha256 and not digest.startswith(sha256.lower()):
+                    raise DownloadError(f'{url}: has SHA-256 {digest}, expected {sha256}. Nothing was kept.')
     except (
         urllib.error.URLError,
         http.client.HTTPException,
@@ -140,4 +143,38 @@ def download(url: str, destination: str | os.PathLike, sha256: str | None = None
         ValueError,
     ) as error:
         raise DownloadError(f'{url}: cannot be downloaded ({error}).') from error
+    return digest
+
+
+def _check_room(url: str, destination: Path, total: int, max_bytes: int) -> None:
+    if total > max_bytes:
+        raise _too_large(url, max_bytes)
+    free = shutil.disk_usage(destination.parent).free
+    if free < total:
+        raise DiskError(
+            f'{destination}: needs {total >> 20:,} MiB, {free >> 20:,} MiB are free. Fix: free some space, or choose '
+            'another disk.'
+        )
+
+
+def _too_large(url: str, max_bytes: int) -> DownloadError:
+    return DownloadError(
+        f'{url}: sends more than {max_bytes:,} bytes; expected an archive or a checkpoint. Nothing was kept. '
+        'Fix: check the address, or fetch it by hand if you trust it.'
+    )
+
+
+def _copy_body(url: str, answer: IO[bytes], file: IO[bytes], total: int, max_bytes: int) -> str:
+    """Copy what the server sends; returns its SHA-256."""
+    from rich.progress import wrap_file  # here: rich is not needed to answer a misspelt key
+
+    digest = hashlib.sha256()
+    with wrap_file(answer, total=total, description=url.rsplit('/', 1)[-1]) as body:
+        while chunk := body.read(CHUNK_BYTES):
+            if file.tell() + len(chunk) > max_bytes:
+                raise _too_large(url, max_bytes)
+            digest.update(chunk)
+            file.write(chunk)
+    if total and file.tell() != total:
+        raise DownloadError(f'{url}: broke off after {file.tell():,} of {total:,} bytes. Fix: run again.')
     return digest.hexdigest()

@@ -72,6 +72,30 @@ def test_of_a_wrong_download_nothing_is_kept(server, tmp_path, name, digest, wor
     assert list((tmp_path / 'new').iterdir()) == []
 
 
+def test_more_than_the_limit_is_refused_before_it_is_written(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'write_whole', lambda *_: pytest.fail('it was written'))
+    with pytest.raises(files.DownloadError, match='sends more than 5,999 bytes.*Fix:'):
+        files.download(f'{server}/w.bin', tmp_path / 'w.bin', max_bytes=5999)
+
+
+def test_more_than_the_limit_is_refused_also_where_the_server_does_not_say_how_much(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, 'send_header', lambda *_: None)
+    monkeypatch.setattr(files, 'CHUNK_BYTES', 1000)
+    with pytest.raises(files.DownloadError, match='sends more than 5,999 bytes'):
+        files.download(f'{server}/w.bin', tmp_path / 'new' / 'w.bin', max_bytes=5999)
+    assert list((tmp_path / 'new').iterdir()) == []
+    files.download(f'{server}/w.bin', tmp_path / 'new' / 'w.bin', max_bytes=6000)
+    assert (tmp_path / 'new' / 'w.bin').stat().st_size == 6000
+
+
+def test_a_full_disk_is_noticed_before_the_first_byte(server, tmp_path, monkeypatch):
+    usage = files.shutil.disk_usage(tmp_path)._replace(free=5999)
+    monkeypatch.setattr(files.shutil, 'disk_usage', lambda _: usage)
+    monkeypatch.setattr(files, 'write_whole', lambda *_: pytest.fail('it was written'))
+    with pytest.raises(DiskError, match='w.bin: needs 0 MiB, 0 MiB are free. Fix:'):
+        files.download(f'{server}/w.bin', tmp_path / 'w.bin')
+
+
 def test_an_unreachable_address_is_named():
     with pytest.raises(files.DownloadError, match='http://127.0.0.1:1/w.bin: cannot be downloaded'):
         files.download('http://127.0.0.1:1/w.bin', 'w.bin', timeout_s=2)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from flowercls.errors import DivergedError
+
 REPOSITORY = Path(__file__).parent.parent
 
 
@@ -63,17 +65,21 @@ def test_every_mistake_in_a_config_is_reported_at_once(write_config, tool, tmp_p
         ('model.head.topk=a', ('topk', "'a'")),
         ('optim_wrapper.optimizer.momentum=-1', ('optim_wrapper', 'momentum')),
         ('param_scheduler.0.start_factor=5', ('param_scheduler', 'between 0 and 1')),
-        ('load_from=5', ('load_from', '5')),
         ('train_cfg.by_epoch=False', ('train_cfg', 'max_epochs')),
+        ('train_dataloader.dataset.pipeline.1.transforms.0.size=0', ('train_dataloader.dataset', 'Fix')),
+        ('val_dataloader.dataset.pipeline.1.transforms.0.size=0', ('val_dataloader.dataset', 'Fix')),
+        ('custom_hooks.0.momentum=3', ('EMAHook', 'momentum')),
+        ('custom_hooks.0.begin_epoch=9', ('EMAHook', 'begin_epoch: 9')),
+        ('custom_hooks.0.begin_epoch=-1', ('custom_hooks', 'begin_epoch: -1')),
     ],
 )
 def test_a_wrong_name_or_value_is_a_config_error(write_config, tool, tmp_path, capsys, option, words):
-    config = write_config(tmp_path)
+    config = write_config(tmp_path, "custom_hooks = [dict(type='EMAHook', momentum=0.1)]\n")
     for mode in (['--dry-run'], ['--work-dir', tmp_path / 'run']):
         assert tool('train', config, *mode, '--cfg-options', option) == 2
         error = said(capsys)
         assert all(word in error for word in words), error
-    assert not (tmp_path / 'run' / 'epoch_1.pth').exists()
+    assert not (tmp_path / 'run').exists()
 
 
 def test_a_missing_config_names_the_nearest_one(tool, capsys):
@@ -109,6 +115,36 @@ def test_a_run_that_could_not_begin_does_not_take_the_folder(write_config, tool,
     assert tool('train', config, '--work-dir', tmp_path / 'run') == 4
     options = ('--cfg-options', 'load_from=None', 'train_cfg.max_epochs=1')
     assert tool('train', config, '--work-dir', tmp_path / 'run', *options) == 0
+
+
+def test_what_ended_a_run_is_told_even_if_its_curves_cannot_be_drawn(write_config, tool, tmp_path, capsys, monkeypatch):
+    def stop(*args):
+        raise DivergedError('epoch 1: the loss is nan')
+
+    monkeypatch.setattr('flowercls.engine.training.run_training', stop)
+    monkeypatch.setattr('flowercls.visualization.curves.plot_curves', lambda *args: 1 / 0)
+    assert tool('train', write_config(tmp_path), '--work-dir', tmp_path / 'run') == 6
+    assert 'the loss is nan' in said(capsys) and not (tmp_path / 'run').exists()
+
+
+def test_a_folder_of_results_that_may_not_be_written_to_is_named(trained_run, tool, tmp_path, capsys, monkeypatch):
+    config, folder = trained_run
+    (tmp_path / 'test_epoch_2').mkdir()
+
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(13, 'Permission denied', path)
+
+    monkeypatch.setattr('logging.FileHandler', refuse)
+    assert tool('test', config, folder / 'epoch_2.pth', '--work-dir', tmp_path) == 5
+    assert 'test_epoch_2: may not be written' in said(capsys)
+
+
+def test_a_checkpoint_without_its_config_is_not_taken_for_a_run(trained_run, tool, tmp_path, capsys):
+    config, folder = trained_run
+    shutil.copy(folder / 'epoch_2.pth', tmp_path / 'epoch_2.pth')
+    for options in (('--resume', tmp_path / 'epoch_2.pth'), ('--work-dir', tmp_path, '--resume')):
+        assert tool('train', config, *options) == 2
+        assert 'has no config.py' in said(capsys)
 
 
 def test_a_launcher_that_launched_nothing_is_named(write_config, tool, tmp_path, capsys):

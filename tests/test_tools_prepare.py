@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,14 +114,51 @@ def test_ctrl_c_is_one_line_and_130(main, monkeypatch, capsys):
 
     monkeypatch.setattr(apis, 'prepare', interrupt)
     assert main(['raw', 'out']) == 130
-    assert capsys.readouterr().err == 'interrupted: nothing was written\n'
+    assert capsys.readouterr().err == 'interrupted: nothing half-written is left\n'
 
 
-def test_help_comes_at_once_and_shows_examples():
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, TOOL, '--help'], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - started < 2  # 0.1 s; the imports it must not wait for take several seconds
-    assert 'examples:' in done.stdout and '--allow-tiny-classes' in done.stdout
+def test_help_shows_examples(main, capsys):
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    printed = capsys.readouterr().out
+    assert 'examples:' in printed and '--allow-tiny-classes' in printed
+
+
+@pytest.fixture
+def archive_url(raw, tmp_path):
+    """Address of an archive of the photos; the folder itself is gone."""
+    (tmp_path / 'served').mkdir()
+    url = Path(shutil.make_archive(tmp_path / 'served/photos', 'tar', tmp_path, 'raw')).as_uri()
+    shutil.rmtree(raw)
+    return url
+
+
+def test_a_dry_run_of_a_download_keeps_nothing(main, archive_url, tmp_path, capsys):
+    assert main([str(tmp_path / 'out'), '--download', archive_url, '--dry-run', '--workers', '0']) == 0
+    printed = capsys.readouterr().out
+    assert '10 photos of 2 classes' in printed and 'not recorded in a dry run' in printed
+    assert [path.name for path in tmp_path.iterdir()] == ['served']
+
+
+@pytest.mark.parametrize('arguments', [['--val-ratio', '2'], ['--seed', '-1'], []])
+def test_nothing_is_fetched_for_a_command_that_cannot_succeed(main, tmp_path, monkeypatch, arguments):
+    (tmp_path / 'out').mkdir()
+    if not arguments:
+        (tmp_path / 'out/thesis.txt').write_text('my only copy')
+    monkeypatch.setattr('flowercls.datasets.archive.fetch_archive', lambda *_, **__: pytest.fail('it was fetched'))
+    assert main([str(tmp_path / 'out'), '--download', 'http://127.0.0.1:1/x.zip', *arguments]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ['out']
+
+
+def test_an_interrupt_after_a_download_says_what_is_kept(main, archive_url, tmp_path, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('flowercls.datasets.prepare.scan_folder', interrupt)
+    out = str(tmp_path / 'out')
+    assert main([out, '--download', archive_url]) == 130
+    assert capsys.readouterr().err.endswith(f'what was fetched whole stays in {out}-raw and {out}-raw.download\n')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['out-raw', 'out-raw.download', 'served']
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='signals as on POSIX')

@@ -37,7 +37,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--allow-tiny-classes', action='store_true', help='a class with a single photo is no error, it only trains'
     )
-    parser.add_argument('--dry-run', action='store_true', help='read and report, write nothing')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='read and report, write nothing (what --download brings is removed again)',
+    )
     parser.add_argument('--demo', action='store_true', help='draw flowers instead of reading RAW')
     parser.add_argument('--download', metavar='URL', help='fetch an archive of photos instead of reading RAW')
     parser.add_argument('--sha256', metavar='HEX', help='what the archive must be')
@@ -72,7 +76,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print('interrupted: nothing was written', file=sys.stderr)
+        print('interrupted: nothing half-written is left', end='', file=sys.stderr)
+        fetched = args['download'] and not args['dry_run']
+        print(f'; what was fetched whole stays in {out}-raw and {out}-raw.download' if fetched else '', file=sys.stderr)
         return 130
     print(report.summary())
     return 0

@@ -52,21 +52,22 @@ def _counting_sections(cfg: Any) -> Iterator[tuple[str, dict, bool]]:
     head, backbone = _part(cfg, 'model', 'head'), _part(cfg, 'model', 'backbone')
     is_bare = head.get('type') == BARE_HEAD
     yield 'model.head', head, bool(head) and not is_bare
-    yield from ((path, part, False) for path, part in _inside(head, 'model.head'))
+    yield from ((path, part, False) for path, part in dicts_inside(head, 'model.head'))
     if backbone.get('num_classes', 0) > 0 or (is_bare and backbone.get('type') in SCORES_IN_BACKBONE):
         yield 'model.backbone', backbone, True
     inner = cfg['model'].get('data_preprocessor')
     yield ('model.data_preprocessor', inner, True) if inner else ('data_preprocessor', cfg['data_preprocessor'], True)
-    yield from ((path, part, False) for path, part in _inside(_part(cfg, 'model', 'train_cfg'), 'model.train_cfg'))
+    yield from ((path, part, False) for path, part in dicts_inside(_part(cfg, 'model', 'train_cfg'), 'model.train_cfg'))
     yield from ((path, metric, False) for path, metric in evaluator_entries(cfg))
 
 
-def _inside(node: Any, path: str) -> Iterator[tuple[str, dict]]:
+def dicts_inside(node: Any, path: str) -> Iterator[tuple[str, dict]]:
+    """Every dict in a dict or list, at any depth, with its dotted path."""
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for key, value in children:
         if isinstance(value, dict):
             yield f'{path}.{key}', value
-        yield from _inside(value, f'{path}.{key}')
+        yield from dicts_inside(value, f'{path}.{key}')
 
 
 def _part(cfg: Any, *names: str) -> dict:

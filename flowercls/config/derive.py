@@ -43,6 +43,7 @@ def derive_config(cfg: Config) -> list[str]:
     """
     _check_sections(cfg)
     _check_epochs(cfg)
+    _check_validation(cfg)
     notes = _data_root(cfg)
     names = class_names(cfg.data_root)
     notes += _model(cfg) + derive_runtime(cfg) + derive_loaders(cfg, names)
@@ -71,6 +72,16 @@ def _check_epochs(cfg: Config) -> None:
         )
 
 
+def _check_validation(cfg: Config) -> None:
+    off = [name for name in ('val_dataloader', 'val_evaluator') if cfg.get(name) is None]
+    on = [name for name in ('val_dataloader', 'val_evaluator', 'val_cfg') if cfg.get(name) is not None]
+    if off and on:
+        raise ConfigError(
+            f'{cfg.filename}: {" and ".join(off)} is missing or None, but {" and ".join(on)} not. Fix: to train '
+            'without validation leave all as it is and add --no-validate; else set val_dataloader and val_evaluator.'
+        )
+
+
 def _data_root(cfg: Config) -> list[str]:
     if cfg.get('data_root'):
         return []
@@ -89,6 +100,9 @@ def _model(cfg: Config) -> list[str]:
     if model.get('type') == 'StagedClassifier':
         for key, value in MODEL_DEFAULTS.items():
             model.setdefault(key, value)
+    if (model.get('train_cfg') or {}).get('augments') and (model.get('head') or {}).get('cal_acc'):
+        model.head.cal_acc = False
+        notes.append('model.head.cal_acc is off: photos mixed by model.train_cfg.augments have no single label.')
     if not cfg.get('data_preprocessor'):
         cfg.data_preprocessor = ConfigDict()
     cfg.optim_wrapper.setdefault('type', 'OptimWrapper')

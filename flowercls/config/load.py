@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
 
+from flowercls.config.loaders import move_datasets
 from flowercls.config.merging import fresh_types, strip_leftovers
 from flowercls.config.reading import Reading
 from flowercls.config.spelling import at_path, misplaced_helpers, misspelt_keys, unknown_overrides, unused_names
@@ -13,6 +14,7 @@ from flowercls.config.values import wrong_values
 from flowercls.errors import ConfigError
 
 Overrides = Mapping[str, Any] | Iterable[str]
+PATHS = ('data_root', 'load_from', 'work_dir')  # taken as written: mmengine drops blanks and splits at commas
 
 
 def load_config(path: str | os.PathLike, overrides: Overrides = ()) -> Config:
@@ -64,14 +66,14 @@ def _judge_keys(cfg: dict, reading: Reading) -> tuple[list[str], list[str]]:
 
 
 def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
-    """`KEY=VALUE` texts as a dict; values are read as mmengine's tools read them.
+    """`KEY=VALUE` texts as a dict; values are read as mmengine's tools read them, paths are kept as they are.
 
     Example:
         >>> parse_overrides(['optim_wrapper.optimizer.lr=1e-3', 'model.frozen_stages=all', 'load_from=None'])
         {'optim_wrapper.optimizer.lr': 0.001, 'model.frozen_stages': 'all', 'load_from': None}
 
     Raises:
-        ConfigError: naming every text that is not KEY=VALUE or whose brackets do not match.
+        ConfigError: naming every text that is not KEY=VALUE or whose value cannot be read.
     """
     parsed, mistakes = {}, []
     for item in items:
@@ -80,11 +82,27 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
             mistakes.append(f"--cfg-options: '{item}' is not KEY=VALUE, as in optim_wrapper.optimizer.lr=0.001")
             continue
         try:
-            parsed[key] = DictAction._parse_iterable(value)
-        except AssertionError:
-            mistakes.append(f"--cfg-options: '{item}': brackets do not match")
+            parsed[key] = _parse_value(key, value)
+        except ConfigError as error:
+            mistakes.append(f"--cfg-options: '{item}': {error}")
     raise_mistakes(mistakes, 'the command line')
     return parsed
+
+
+def _parse_value(key: str, value: str) -> Any:
+    if key.rpartition('.')[2] in PATHS:
+        return None if value == 'None' else value
+    try:
+        if 'dict(' not in value and '{' not in value:
+            return DictAction._parse_iterable(value)
+    except AssertionError as error:
+        raise ConfigError('brackets do not match') from error
+    except RecursionError:
+        pass  # what mmengine makes of a comma in brackets that follow a name
+    raise ConfigError(
+        'cannot be read: a value is text, a number or a list of them. Fix: write it into a config file; '
+        'single values in what is there can be given, as in custom_hooks.0.momentum=0.001'
+    )
 
 
 def raise_mistakes(mistakes: list[str], path: str | os.PathLike) -> None:
@@ -96,6 +114,7 @@ def raise_mistakes(mistakes: list[str], path: str | os.PathLike) -> None:
 
 
 def _merge_overrides(cfg: Config, overrides: dict[str, Any]) -> list[str]:
+    old_root = cfg.get('data_root')
     with fresh_types():
         for key, value in _grouped(overrides).items():
             try:
@@ -103,6 +122,8 @@ def _merge_overrides(cfg: Config, overrides: dict[str, Any]) -> list[str]:
             except (KeyError, TypeError, AttributeError, ValueError) as error:
                 return [f"--cfg-options: '{key}' does not fit the config: {error.args[0] if error.args else error}"]
     strip_leftovers(cfg._cfg_dict)
+    if 'data_root' in overrides and isinstance(old_root, str):
+        move_datasets(cfg, old_root)
     return []
 
 

@@ -6,13 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from flowercls.config.classes import dicts_inside
 from flowercls.config.folder import ANN_FILES, DATA_PREFIXES, has_test_set
+from flowercls.config.nearest import CLOSE, hint
 from flowercls.errors import ConfigError
 
 SETS = ('train', 'val', 'test')
 OURS = 'ImageFolder'
-REPLACED_DATASETS = ('ImageNet', 'ImageNet21k', 'CustomDataset')
+# mmpretrain's datasets of photos with one label each. Its others hand over decoded pictures (CIFAR10), several labels
+# or no classes at all, and their pipelines rely on that.
+REPLACED_DATASETS = ('ImageNet', 'ImageNet21k', 'CustomDataset', 'Caltech101', 'CUB', 'DTD', 'FGVCAircraft') + (
+    ('Flowers102', 'Food101', 'OxfordIIITPet', 'Places205', 'StanfordCars', 'SUN397')
+)
 WRAPPERS = ('RepeatDataset', 'ClassBalancedDataset', 'ConcatDataset', 'KFoldDataset')
+TEST_OR_STAND_IN = [(ANN_FILES[split], DATA_PREFIXES[split]) for split in ('val', 'test')]
 REPLACED_SAMPLERS = ('DefaultSampler', 'RepeatAugSampler')
 
 
@@ -25,7 +32,23 @@ def derive_loaders(cfg: Any, names: list[str]) -> list[str]:
             notes += _derive_loader(cfg, split, loader, names)
     if cfg.get('val_dataloader') is not None:
         _complete_test(cfg)
+    notes += _one_decoder(cfg.get('tta_pipeline'), 'tta_pipeline')
     return notes + _report(cfg, 'test_evaluator')
+
+
+def move_datasets(cfg: Any, old_root: str) -> None:
+    """Let every dataset of the prepared folder ``old_root`` follow to the config's ``data_root``.
+
+    A resolved config names the folder in each dataset. Whether there is a test set is looked up anew.
+    """
+    for split in SETS:
+        loader = cfg.get(f'{split}_dataloader')
+        for _, dataset in datasets_in(loader, '') if isinstance(loader, dict) else ():
+            if not isinstance(dataset.get('data_root'), str) or not _is_same_folder(dataset['data_root'], old_root):
+                continue
+            dataset['data_root'] = cfg['data_root']
+            if split == 'test' and (dataset.get('ann_file'), dataset.get('data_prefix')) in TEST_OR_STAND_IN:
+                del dataset['ann_file'], dataset['data_prefix']
 
 
 def datasets_in(loader: Any, path: str) -> Iterator[tuple[str, dict]]:
@@ -52,11 +75,44 @@ def _derive_loader(cfg: Any, split: str, loader: dict, names: list[str]) -> list
             _replace_dataset(cfg, split, dataset)
         if _type_of(dataset) == OURS:
             notes += _derive_dataset(cfg, split, dataset, names, where)
+            notes += _one_decoder(dataset.get('pipeline'), f'{where}.pipeline')
+        elif _type_of(dataset) not in WRAPPERS:
+            raise ConfigError(_other_data(cfg, where, dataset))
     notes += _derive_sampler(loader, path, is_train=split == 'train')
     loader.setdefault('collate_fn', {'type': 'default_collate'})
     if not loader.get('num_workers'):
         loader['persistent_workers'] = False  # True is refused by torch where there are no workers
     loader.setdefault('persistent_workers', True)
+    return notes
+
+
+def _other_data(cfg: Any, where: str, dataset: dict) -> str:
+    name = dataset.get('type')
+    near = hint(str(name), (OURS, *REPLACED_DATASETS, *WRAPPERS), cutoff=CLOSE)
+    return (
+        f'{where}: {name}{near} does not read the prepared folder '
+        f'{cfg["data_root"]}, and its pipeline may not suit photos from files. Fix: set {where} = dict(_delete_=True, '
+        f"type='{OURS}', pipeline=[dict(type='LoadImage'), ...]) as in configs/_base_/datasets/flower_224.py, or take "
+        'a _base_ made for ImageNet.'
+    )
+
+
+def _one_decoder(pipeline: Any, path: str) -> list[str]:
+    # Both give BGR. mmcv's fails on a damaged photo without saying so, and reads some others differently (CMYK).
+    notes = []
+    for where, step in dicts_inside(pipeline, path):
+        if _type_of(step) != 'LoadImageFromFile':
+            continue
+        if step.get('color_type', 'color') != 'color':
+            raise ConfigError(
+                f"{where}.color_type={step['color_type']!r}: photos are loaded in colour. Fix: dict(type='LoadImage'), "
+                "and dict(type='TorchvisionTransforms', transforms=[dict(type='Grayscale', num_output_channels=3)])."
+            )
+        dropped = [key for key in step if key not in ('type', 'color_type')]
+        step.clear()
+        step['type'] = 'LoadImage'
+        without = f', without {", ".join(dropped)}' if dropped else ''
+        notes.append(f'{where}: LoadImageFromFile replaced by LoadImage, the one decoder of all tools{without}.')
     return notes
 
 
@@ -78,7 +134,7 @@ def set_of(cfg: Any, split: str) -> dict[str, str]:
 
 def _derive_dataset(cfg: Any, split: str, dataset: dict, names: list[str], where: str) -> list[str]:
     root = dataset.setdefault('data_root', cfg['data_root'])
-    if Path(os.path.normpath(root)) != Path(os.path.normpath(cfg['data_root'])):
+    if not _is_same_folder(root, cfg['data_root']):
         raise ConfigError(
             f'{where}.data_root is {root}, data_root is {cfg["data_root"]}: one run has one prepared folder. '
             f'Fix: leave {where}.data_root out and set data_root.'
@@ -123,6 +179,10 @@ def _report(cfg: Any, name: str) -> list[str]:
     missing = 'ClassificationReport' not in [_type_of(metric) for metric in metrics]
     cfg[name] = [*metrics, {'type': 'ClassificationReport'}] if missing else metrics
     return [f'{name}: ClassificationReport added.'] if missing else []
+
+
+def _is_same_folder(one: str, other: str) -> bool:
+    return Path(os.path.normpath(one)) == Path(os.path.normpath(other))
 
 
 def _type_of(part: dict) -> str:

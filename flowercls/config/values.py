@@ -28,6 +28,18 @@ def _is_positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
+def _is_seed(value: Any) -> bool:
+    return _is_int(value) and 0 <= value < 2**32
+
+
+def _is_share(value: Any) -> bool:
+    return _is_positive(value) and value < 1
+
+
+def _is_list_of_dicts(value: Any) -> bool:
+    return value is None or isinstance(value, (list, tuple)) and all(isinstance(entry, dict) for entry in value)
+
+
 def _one_of(*choices: Any) -> Callable[[Any], bool]:
     return lambda value: any(value == choice and type(value) is type(choice) for choice in choices)
 
@@ -49,7 +61,8 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     'model.frozen_stages': (_one_of(*FROZEN_STAGES), "0, 1, 2, 3, 4 or 'all'"),
     'model.precision': (_one_of('auto', 'bf16', 'fp32'), "'auto', 'bf16' or 'fp32'"),
     'model.channels_last': (_one_of('auto', True, False), "'auto', True or False"),
-    'randomness.seed': (lambda value: value is None or _at_least(0)(value), 'a whole number of at least 0'),
+    'randomness.seed': (lambda value: value is None or _is_seed(value), 'a whole number from 0 to 4294967295'),
+    'default_hooks.logger.interval': (_at_least(1), 'a whole number of iterations, at least 1'),
     'default_hooks.checkpoint.interval': (_at_least(1), 'a whole number of epochs, at least 1'),
     'default_hooks.checkpoint.max_keep_ckpts': (
         lambda value: value == -1 or _at_least(1)(value),
@@ -57,18 +70,35 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     'default_hooks.checkpoint.rule': (_one_of('greater', 'less', None), "'greater' or 'less'"),
     'model.head.topk': (_is_topk, 'a whole number of at least 1, or a tuple of them'),
+    'drawn.num_per_class': (_at_least(2), 'a whole number of at least 2'),
+    'drawn.image_size': (_at_least(16), 'a whole number of pixels, at least 16'),
+    'drawn.seed': (_is_seed, 'a whole number from 0 to 4294967295'),
+    'drawn.val_ratio': (_is_share, 'a share between 0 and 1'),
+    'custom_hooks': (_is_list_of_dicts, 'a list of dict(...)'),
+    **{
+        name: (lambda value: isinstance(value, dict) or _is_list_of_dicts(value), 'dict(...) or a list of them')
+        for name in ('param_scheduler', 'val_evaluator', 'test_evaluator')
+    },
+    **{f'{loader}.dataset': (lambda value: isinstance(value, dict), 'dict(...)') for loader in LOADERS},
     **{f'{loader}.batch_size': (_at_least(1), 'a whole number of at least 1') for loader in LOADERS},
     **{f'{loader}.num_workers': (_at_least(0), 'a whole number of at least 0') for loader in LOADERS},
 }
-SECTIONS_AS_DICTS = LOADERS + ('model', 'train_cfg', 'optim_wrapper', 'default_hooks', 'randomness', 'env_cfg')
+SECTIONS_AS_DICTS = LOADERS + (
+    *(f'{loader}.sampler' for loader in LOADERS),
+    *('model', 'model.backbone', 'model.head', 'data_preprocessor', 'optim_wrapper', 'optim_wrapper.optimizer'),
+    *('train_cfg', 'val_cfg', 'test_cfg', 'auto_scale_lr', 'default_hooks', 'visualizer', 'randomness', 'env_cfg'),
+    'drawn',
+)
 
 
 def wrong_values(cfg: dict) -> list[str]:
     """One line for each value of a wrong type or out of range."""
+    hooks = cfg.get('default_hooks')
+    hook_paths = [f'default_hooks.{name}' for name in hooks] if isinstance(hooks, dict) else []
     mistakes = [
-        f'{name}: expected dict(...), got {cfg[name]!r}'
-        for name in SECTIONS_AS_DICTS
-        if cfg.get(name) is not None and not isinstance(cfg[name], dict)
+        f'{name}: expected dict(...), got {at_path(cfg, name)!r}'
+        for name in (*SECTIONS_AS_DICTS, *hook_paths)
+        if not isinstance(at_path(cfg, name), (dict, type(None)))
     ]
     for path, (is_good, expected) in EXPECTED.items():
         section, _, key = path.rpartition('.')
@@ -80,8 +110,10 @@ def wrong_values(cfg: dict) -> list[str]:
 
 def _frozen_in_backbone(cfg: dict) -> list[str]:
     backbone = at_path(cfg, 'model.backbone')
-    frozen = backbone.get('frozen_stages', -1) if isinstance(backbone, dict) else -1
-    zero_is_none = ZERO_FREEZES_NOTHING.match(str(backbone.get('type')).rpartition('.')[2]) if backbone else None
+    if not isinstance(backbone, dict):
+        return []
+    frozen = backbone.get('frozen_stages', -1)
+    zero_is_none = ZERO_FREEZES_NOTHING.match(str(backbone.get('type')).rpartition('.')[2])
     if frozen == -1 or (frozen == 0 and zero_is_none):
         return []
     return [

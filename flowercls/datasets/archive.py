@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from flowercls.datasets.unpack import unpack
-from flowercls.errors import DataError
+from flowercls.errors import ConfigError, DataError
 from flowercls.files import DownloadError, disk_errors, download, sha256_of, write_whole
 
 
@@ -36,6 +36,7 @@ def fetch_archive(url: str, target_dir: str | os.PathLike, sha256: str | None = 
         sha256: Digest the archive must have, 64 hex digits. None: the digest recorded at the first download.
 
     Raises:
+        ConfigError: if ``url`` is no address, or ``sha256`` no digest.
         DataError: if the archive cannot be fetched, has another digest, is damaged or unsafe, or holds no class
             folders. Of a refused archive nothing is kept.
         DiskError: if the disk is full or may not be written to.
@@ -57,9 +58,12 @@ def fetch_archive(url: str, target_dir: str | os.PathLike, sha256: str | None = 
 
 
 def _cache_file(url: str, target_dir: Path) -> Path:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # half of an IPv6 address
+        parts = urlsplit('')
     if parts.scheme not in ('http', 'https', 'file'):
-        raise DataError(f'{url}: is no address of an archive. Fix: start it with http://, https:// or file://.')
+        raise ConfigError(f'{url}: is no address of an archive. Fix: start it with http://, https:// or file://.')
     name = re.sub(r'[^\w.-]', '_', unquote(parts.path).rsplit('/', 1)[-1])[-100:]
     # Two addresses may end in the same name; only the whole address says which bytes are meant.
     address = hashlib.sha256(url.encode()).hexdigest()[:8]
@@ -68,7 +72,7 @@ def _cache_file(url: str, target_dir: Path) -> Path:
 
 def _checked_digest(sha256: str | None) -> str | None:
     if sha256 and not re.fullmatch(r'[0-9a-fA-F]{64}', sha256):
-        raise DataError(
+        raise ConfigError(
             f'--sha256 {sha256}: expected 64 hex digits, this has {len(sha256)} characters. '
             'Fix: give the whole digest, as `sha256sum FILE` prints it.'
         )
@@ -109,7 +113,7 @@ def _bring(url: str, archive: Path, known: str | None, fix_digest: str) -> str:
         said = str(error) if isinstance(error, DownloadError) else f'{url}: cannot be downloaded ({error!r}).'
         if 'SHA-256' in said:
             raise DataError(f'{said} Fix: if the new archive is known to be right, {fix_digest}.') from error
-        raise DataError(f'{said} Fix: check the address and the connection.') from error
+        raise DataError(said if 'Fix:' in said else f'{said} Fix: check the address and the connection.') from error
 
 
 def _unpack_once(archive: Path, target_dir: Path, digest: str) -> Path:

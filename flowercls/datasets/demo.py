@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 from flowercls.datasets.drawn import draw_flowers
 from flowercls.datasets.prepare import prepare
@@ -13,9 +14,14 @@ def prepare_drawn(out_dir: str | os.PathLike, drawing: dict | None = None, **opt
 
     Args:
         out_dir: Folder to make.
-        drawing: Arguments of `draw_flowers`.
+        drawing: Arguments of `draw_flowers`; recorded in manifest.json.
         **options: As `prepare`.
     """
-    with tempfile.TemporaryDirectory(prefix='flowercls-drawn-') as raw_dir:
-        draw_flowers(raw_dir, **(drawing or {}))
-        return prepare(raw_dir, out_dir, **options)
+    drawing = dict(drawing or {})
+    with tempfile.TemporaryDirectory(prefix='flowercls-drawn-') as folder:
+
+        def draw() -> Path:
+            draw_flowers(folder, **drawing)
+            return Path(folder)
+
+        return prepare(folder, out_dir, bring=draw, drawn=drawing, **options)

@@ -8,12 +8,11 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from flowercls.datasets.decode import decode_rgb
 from flowercls.datasets.plan import Plan, PlannedPhoto
-from flowercls.datasets.split import TEST, TRAIN, VAL
+from flowercls.datasets.split import TEST, TITLES, TRAIN, VAL
 from flowercls.files import write_whole
 
 TILE_PX, GAP_PX, MARGIN_PX, LABEL_PX, HEAD_PX = 96, 4, 16, 200, 56
 PHOTOS_SHOWN = {TRAIN: 5, VAL: 3, TEST: 3}
-TITLES = {TRAIN: 'training', VAL: 'validation', TEST: 'test'}
 COLOURS = {TRAIN: '#4878a8', VAL: '#e08a3c', TEST: '#5a9a5a'}
 MAX_ROWS = 60  # of more classes the first ones are drawn: a picture of thousands of rows helps nobody
 

@@ -79,6 +79,8 @@ def make_plan(
     _check_class_sizes(raw_dir, scan.classes, copies, groups, skipped, allow_tiny_classes)
     places = [Place(photo.class_name, photo.sha256, group) for photo, group in zip(copies.kept, groups, strict=True)]
     sets = split_photos(places, val_ratio=val_ratio, test_ratio=test_ratio, seed=seed)
+    if VAL not in sets:
+        raise DataError(f'{raw_dir}: no class has two different photos, so none is left to validate. Fix: add photos.')
     fold_of = _assign_folds(places, sets, folds, seed)
     photos = sorted(_named(copies.kept, groups, sets, fold_of), key=lambda planned: tuple(planned.file.split('/')))
     return Plan(scan.classes, tuple(photos), tuple(skipped), copies.duplicates, len(scan.photos) + len(scan.skipped))
@@ -101,8 +103,9 @@ def _check_class_sizes(
     if not tiny:
         return
     lines = [f'  {name}: {_why_tiny(name, sizes[name], skipped)}' for name in tiny]
-    fix = 'add photos, remove the class folder'
-    fix += '.' if allow_tiny_classes else ', or allow it with --allow-tiny-classes (its photos then only train).'
+    fix = 'add photos or remove the class folder'
+    allowed = not allow_tiny_classes and all(different[name] for name in tiny)
+    fix += ', or allow it with --allow-tiny-classes (its photos then only train).' if allowed else '.'
     raise DataError(
         f'{raw_dir}: too few usable photos in {len(tiny)} of {len(classes)} classes (a class needs at least {fewest}'
         f'{"" if allow_tiny_classes else ", one to train and one to validate"}).\n' + '\n'.join(lines) + f'\nFix: {fix}'

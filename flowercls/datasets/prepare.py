@@ -1,15 +1,14 @@
 """The verb *prepare*: raw folder -> prepared folder, in the ImageNet layout that BaseDT checks (its only door).
 
-The prepared folder appears whole, under its name, or not at all; the raw folder is only read. BaseDT's own splitting
-is not used: it deletes what is in its way, loses photos to rounding and cannot be repeated.
+The raw folder is only read. BaseDT's own splitting is not used: it deletes what is in its way, loses photos to rounding
+and cannot be repeated.
 """
 
 import contextlib
 import io
 import os
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,8 +20,9 @@ from flowercls.datasets.prepared_report import PreparedReport, make_report, mani
 from flowercls.datasets.processes import map_in_processes, with_progress
 from flowercls.datasets.scan import scan_folder
 from flowercls.datasets.split import TEST, TRAIN, VAL
-from flowercls.errors import ConfigError, DataError, DiskError
-from flowercls.files import disk_errors, sync_folder, write_json, write_whole
+from flowercls.datasets.staging import clear_leftovers, is_used, publish, refusal, staging_folder
+from flowercls.errors import ConfigError, DataError, DiskError, FlowerclsError
+from flowercls.files import disk_errors, write_json, write_whole
 
 LIST_NAMES = {TRAIN: 'train.txt', VAL: 'val.txt', TEST: 'test.txt'}
 
@@ -39,6 +39,8 @@ def prepare(
     overwrite: bool = False,
     allow_tiny_classes: bool = False,
     dry_run: bool = False,
+    bring: Callable[[], Path] | None = None,
+    drawn: dict | None = None,
 ) -> PreparedReport:
     """Verify, de-duplicate and split a folder of photos.
 
@@ -53,31 +55,35 @@ def prepare(
         overwrite: Move an existing ``out_dir`` aside instead of refusing.
         allow_tiny_classes: Let a class with a single photo into the training set instead of refusing.
         dry_run: Only say what would be done.
+        bring: Fetches or draws the photos, once nothing is wrong with the options, and returns their raw folder.
+        drawn: How the photos were drawn, for manifest.json; None for photos that are not drawn.
 
     Raises:
         ConfigError: if an option is impossible or ``out_dir`` is not free.
         DataError: if the raw folder cannot be used, or changes meanwhile.
         DiskError: if there is not enough space, or ``out_dir`` may not be written.
     """
-    _check_options(val_ratio, test_ratio, folds, workers)
+    _check_options(val_ratio, test_ratio, seed, folds, workers)
     raw, out = Path(raw_dir), Path(out_dir)
     _check_folders(raw, out, overwrite)
     options = {'seed': seed, 'val_ratio': val_ratio, 'test_ratio': test_ratio, 'folds': folds}
-    with _staging(out, dry_run) as staging:
+    leftovers = () if dry_run else clear_leftovers(out)
+    with contextlib.nullcontext(out) if dry_run else staging_folder(out) as staging:
+        raw = bring() if bring else raw
         plan = make_plan(raw, scan_folder(raw, workers), **options, allow_tiny_classes=allow_tiny_classes)
-        report = make_report(plan, out, seed=seed, num_folds=folds, dry_run=dry_run)
+        report = make_report(plan, out, seed=seed, num_folds=folds, leftovers=leftovers, dry_run=dry_run)
         if dry_run:
             return report
         _check_space(plan, staging)
         hashes = _copy_photos(raw, plan, staging, workers)
         _write_lists(plan, staging, folds)
         draw_overview(staging, plan, staging / 'overview.png')
-        write_json(staging / 'manifest.json', manifest(plan, hashes, options))
+        write_json(staging / 'manifest.json', manifest(plan, hashes, options, drawn))
         _check_layout(plan, staging)
-        return replace(report, backup=_publish(staging, out))
+        return replace(report, backup=publish(staging, out, overwrite))
 
 
-def _check_options(val_ratio: float, test_ratio: float, folds: int | None, workers: int | None) -> None:
+def _check_options(val_ratio: float, test_ratio: float, seed: int, folds: int | None, workers: int | None) -> None:
     mistakes = []
     if not 0 < val_ratio < 1:
         mistakes.append(f'--val-ratio {val_ratio}: expected a share between 0 and 1, such as 0.2')
@@ -85,6 +91,8 @@ def _check_options(val_ratio: float, test_ratio: float, folds: int | None, worke
         mistakes.append(f'--test-ratio {test_ratio}: expected 0 (no test set) or a share below 1, such as 0.1')
     if not mistakes and val_ratio + test_ratio >= 1:
         mistakes.append(f'--val-ratio {val_ratio} and --test-ratio {test_ratio} leave nothing to train on')
+    if not 0 <= seed < 2**32:  # what numpy takes
+        mistakes.append(f'--seed {seed}: expected a whole number from 0 to {2**32 - 1}')
     if folds is not None and folds < 2:
         mistakes.append(f'--folds {folds}: expected 2 or more')
     if workers is not None and workers < 0:
@@ -94,52 +102,31 @@ def _check_options(val_ratio: float, test_ratio: float, folds: int | None, worke
 
 
 def _check_folders(raw: Path, out: Path, overwrite: bool) -> None:
-    real_raw, real_out = raw.resolve(), out.resolve()
+    if len(os.fsencode(out.name)) > MAX_NAME_BYTES:  # staging folder and backups have longer names still
+        raise ConfigError(f'{out}: is too long a name, expected at most {MAX_NAME_BYTES} bytes.')
+    real_raw, real_out = _resolved(raw, DataError), _resolved(out, DiskError)
     if real_raw == real_out or real_raw in real_out.parents or real_out in real_raw.parents:
         raise ConfigError(
             f'{out}: the prepared folder and the raw folder {raw} may not lie within each other. Fix: choose a '
             'prepared folder somewhere else.'
         )
-    if len(os.fsencode(out.name)) > MAX_NAME_BYTES:  # staging folder and backups have longer names still
-        raise ConfigError(f'{out}: is too long a name, expected at most {MAX_NAME_BYTES} bytes.')
-    if out.is_file():
+    if real_out == Path.cwd():  # it will be another folder of the same name; a shell would be left in the old one
+        raise ConfigError(f'{str(out)!r}: is the current folder, expected the name of a new one.')
+    if out.exists() and not out.is_dir():
         raise ConfigError(f'{out}: is a file, expected the name of a new folder.')
-    if _is_used(out) and not overwrite:
-        raise ConfigError(
-            f'{out}: is there already, and is not empty. Fix: choose another name, or --overwrite, '
-            'which moves the folder aside and keeps it.'
-        )
+    with disk_errors(out):
+        used = is_used(out)
+    if used and not overwrite:
+        raise refusal(out)
 
 
-def _is_used(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
-
-
-@contextlib.contextmanager
-def _staging(out: Path, dry_run: bool) -> Iterator[Path]:
-    """A folder next to ``out``, on the same file system; whatever is left of it at the end is removed."""
-    out = out.resolve()
-    missing = [folder for folder in out.parents if not folder.exists()]
-    if dry_run:
-        yield out
-        return
-    staging = out.with_name(f'.{out.name}.preparing-{os.getpid()}')
+def _resolved(folder: Path, error_class: type[FlowerclsError]) -> Path:
     try:
-        # Before the photos are read: who may not write here should not wait for that.
-        try:
-            with disk_errors(out):
-                out.parent.mkdir(parents=True, exist_ok=True)
-                shutil.rmtree(staging, ignore_errors=True)
-                staging.mkdir()
-        except OSError as error:  # in a file, in /proc, on a disk that is gone, ...
-            raise DiskError(f'{out}: cannot be made ({error.strerror}). Fix: choose another folder.') from error
-        yield staging
-    except BaseException:  # also Ctrl-C
-        shutil.rmtree(staging, ignore_errors=True)
-        for folder in missing:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
+        folder.exists()  # who may not look, or gives too long a path, is told here
+        return folder.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+        said = getattr(error, 'strerror', None) or error
+        raise error_class(f'{folder}: cannot be reached ({said}). Fix: choose another folder.') from error
 
 
 def _check_space(plan: Plan, staging: Path) -> None:
@@ -215,29 +202,3 @@ def _check_layout(plan: Plan, staging: Path) -> None:
         raise DataError(f'{staging}: BaseDT does not accept the prepared folder ({error}).') from error
     finally:
         del BaseDT.dataset.open
-
-
-def _publish(staging: Path, out: Path) -> Path | None:
-    """Give the finished folder its name; returns where the folder that had it before is now."""
-    real, backup = out.resolve(), None
-    with disk_errors(out):
-        if _is_used(real):
-            backup = _free_name(real.with_name(f'{real.name}.bak-{time.strftime("%Y%m%d-%H%M%S")}'))
-            real.rename(backup)
-        elif real.is_dir():
-            real.rmdir()
-        try:
-            staging.rename(real)
-        except BaseException:
-            if backup:
-                backup.rename(real)
-            raise
-        sync_folder(real.parent)
-    return backup and out.with_name(backup.name)
-
-
-def _free_name(path: Path) -> Path:
-    name, number = path, 2
-    while name.exists():
-        name, number = path.with_name(f'{path.name}-{number}'), number + 1
-    return name

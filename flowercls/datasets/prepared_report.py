@@ -9,11 +9,11 @@ from typing import Any
 
 from flowercls.datasets.plan import Plan
 from flowercls.datasets.scan import Skipped
+from flowercls.datasets.split import TITLES, TRAIN, VAL
 
 MANIFEST_VERSION = 1
 # What BaseDT calls enough for a class; below it only says so.
-ENOUGH = {'training_set': 100, 'val_set': 10}
-SET_TITLES = {'training_set': 'training', 'val_set': 'validation', 'test_set': 'test'}
+ENOUGH = {TRAIN: 100, VAL: 10}
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class PreparedReport:
         near_duplicates: Groups of paths that look the same; kept, each group in one set.
         seed: Of the split.
         num_folds: How many folds were written, None if not asked for.
+        leftovers: What became of folders that runs that were killed left next to it.
         backup: Where a prepared folder that was in the way is now.
         dry_run: Whether nothing was written.
     """
@@ -49,6 +50,7 @@ class PreparedReport:
     near_duplicates: tuple[tuple[str, ...], ...]
     seed: int
     num_folds: int | None
+    leftovers: tuple[str, ...] = ()
     backup: Path | None = None
     dry_run: bool = False
 
@@ -60,6 +62,8 @@ class PreparedReport:
         parts += self._near_duplicate_lines() + self._few_photos_lines()
         if self.backup:
             parts.append(f'the folder that was there before is now {self.backup}')
+        if self.leftovers:
+            parts.append('\n'.join(map(printable, self.leftovers)))
         return '\n\n'.join(parts)
 
     def _title(self) -> str:
@@ -94,9 +98,7 @@ class PreparedReport:
         for set_name, enough in ENOUGH.items():
             few = [f'{label} {number}' for label, number in self.counts[set_name].items() if number < enough]
             if few:
-                lines.append(
-                    f'few {SET_TITLES[set_name]} photos, better {enough} of a class: {printable(", ".join(few))}'
-                )
+                lines.append(f'few {TITLES[set_name]} photos, better {enough} of a class: {printable(", ".join(few))}')
         return ['\n'.join(lines)] if lines else []
 
 
@@ -106,7 +108,7 @@ def make_report(
     *,
     seed: int,
     num_folds: int | None,
-    backup: Path | None = None,
+    leftovers: tuple[str, ...] = (),
     dry_run: bool = False,
 ) -> PreparedReport:
     """Sum up a plan that was carried out, or, with ``dry_run``, would be."""
@@ -128,24 +130,28 @@ def make_report(
         near_duplicates=tuple(tuple(sorted(groups[number])) for number in sorted(groups)),
         seed=seed,
         num_folds=num_folds,
-        backup=backup,
+        leftovers=leftovers,
         dry_run=dry_run,
     )
 
 
-def manifest(plan: Plan, hashes: dict[str, str], options: dict[str, Any]) -> dict[str, Any]:
+def manifest(
+    plan: Plan, hashes: dict[str, str], options: dict[str, Any], drawn: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Content of manifest.json: nothing of the moment or the machine, so the same command gives the same file.
 
     Args:
         plan: What was done.
         hashes: SHA-256 of each file of the prepared folder.
         options: Seed, ratios and folds of the split.
+        drawn: How the photos were drawn, None if they were not.
     """
     converted = sum(bool(planned.converted) for planned in plan.photos)
     return {
         'version': MANIFEST_VERSION,
         'classes': list(plan.classes),
         **options,
+        **({} if drawn is None else {'drawn': drawn}),
         'counts': {
             'scanned': plan.num_scanned,
             'copied': len(plan.photos) - converted,
@@ -192,7 +198,7 @@ def printable(text: str) -> str:
 def _table(classes: Iterable[str], counts: dict[str, dict[str, int]]) -> str:
     names = [printable(name) for name in classes]
     width = max(map(len, [*names, 'class', 'total']))
-    lines = [f'{"class":{width}}' + ''.join(f'{SET_TITLES[name]:>12}' for name in counts)]
+    lines = [f'{"class":{width}}' + ''.join(f'{TITLES[name]:>12}' for name in counts)]
     for name, label in zip(names, classes, strict=True):
         lines.append(f'{name:{width}}' + ''.join(f'{of_set[label]:>12,}' for of_set in counts.values()))
     totals = [sum(of_set.values()) for of_set in counts.values()]

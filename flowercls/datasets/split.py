@@ -13,6 +13,7 @@ from math import floor
 from flowercls.errors import ConfigError
 
 TRAIN, VAL, TEST = 'training_set', 'val_set', 'test_set'
+TITLES = {TRAIN: 'training', VAL: 'validation', TEST: 'test'}  # for people
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ allow-list, here and in mmpretrain's own tools. A file appears under its name wh
 import json
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,18 @@ from typing import Any
 import mmengine
 import numpy as np
 import torch
-from mmengine.model import is_model_wrapper
 
 import flowercls
 from flowercls.config.resolved import resolved_text
+from flowercls.engine.distributed import unwrapped
 from flowercls.errors import CheckpointError
-from flowercls.files import sha256_of, sync_folder, write_json, write_whole
+from flowercls.files import disk_errors, sha256_of, sync_folder, write_json, write_whole
 
 # What of mmengine's message hub a resumed run needs; the rest is derived again or is log history.
 _HUB_KEYS = ('epoch', 'iter', 'max_epochs', 'max_iters', 'best_score', 'best_epoch', 'best_checkpoint', 'last_top1')
+
+# Names that write_whole and link_checkpoint use on the way, with the number of their process.
+_HALF_WRITTEN = re.compile(r'\.(best_.+_)?epoch_\d+\.pth(\.json)?\.\d+\.tmp')
 
 
 def write_checkpoint(path: str | Path, checkpoint: dict) -> None:
@@ -66,23 +70,41 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
 
 
 def link_checkpoint(source: str | Path, target: str | Path) -> None:
-    """Publish the complete file ``source`` under a second name, without a second copy where the disk allows links."""
+    """Publish the complete file ``source`` under a second name, without a second copy where the disk allows links.
+
+    Raises:
+        DiskError: if the disk is full or may not be written to.
+    """
     source, target = Path(source), Path(target)
-    for old, new in ((source, target), (_sidecar(source), _sidecar(target))):
-        temporary = new.with_name(f'.{new.name}.tmp')
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(old, temporary)
-        except OSError:
-            shutil.copyfile(old, temporary)
-        temporary.replace(new)
-    sync_folder(target.parent)
+    with disk_errors(target):
+        _link(source, target)
+        if _sidecar(source).is_file():  # a crash can come between the two
+            _link(_sidecar(source), _sidecar(target))
+        sync_folder(target.parent)
+
+
+def _link(old: Path, new: Path) -> None:
+    temporary = new.with_name(f'.{new.name}.{os.getpid()}.tmp')
+    temporary.unlink(missing_ok=True)  # of a killed process with this one's number; copying would write into it
+    try:
+        os.link(old, temporary)
+    except OSError:
+        shutil.copyfile(old, temporary)
+    temporary.replace(new)
+    temporary.unlink(missing_ok=True)  # where both are one file already, replacing does nothing
 
 
 def remove_checkpoint(path: str | Path) -> None:
     """Remove a checkpoint and its digest; a missing one is fine."""
     Path(path).unlink(missing_ok=True)
     _sidecar(Path(path)).unlink(missing_ok=True)
+
+
+def remove_half_written(folder: str | Path) -> None:
+    """Remove what killed processes left of checkpoints; only for who knows that none is being written."""
+    for path in Path(folder).glob('.*.tmp'):
+        if _HALF_WRITTEN.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def collect_checkpoint(runner, epoch: int) -> dict:
@@ -92,11 +114,10 @@ def collect_checkpoint(runner, epoch: int) -> dict:
         runner: An mmengine Runner in training.
         epoch: Complete epochs so far.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     hub = runner.message_hub.runtime_info
     checkpoint = {
         'meta': _meta(runner, epoch),
-        'state_dict': model.state_dict(),
+        'state_dict': unwrapped(runner.model).state_dict(),
         'message_hub': {
             'log_scalars': {},
             'runtime_info': {key: hub[key] for key in _HUB_KEYS if key in hub},

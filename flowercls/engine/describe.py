@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from flowercls.engine.building import building
+from flowercls.engine.distributed import unwrapped
 from flowercls.engine.hooks.progress_hook import as_duration
-from flowercls.engine.runner import ClassifierRunner, unwrapped
+from flowercls.engine.runner import ClassifierRunner
 from flowercls.engine.training import TrainResult
 from flowercls.models.stage_table import render_stage_table, stage_table
 
@@ -15,7 +16,11 @@ def describe_run(runner: ClassifierRunner, weights: Path | None) -> str:
     """Data, device, starting weights and the stage table of a run that is about to start."""
     model = unwrapped(runner.model)
     train = runner.train_dataloader
-    sample = train.dataset[0]['inputs']
+    with building('train_dataloader.dataset', RuntimeError):  # a transform may refuse its arguments when it is used
+        sample = train.dataset[0]['inputs']
+    if runner.val_loop is not None:
+        with building('val_dataloader.dataset', RuntimeError):
+            runner.val_dataloader.dataset[0]
     names = train.dataset.metainfo['classes']
     batches = f'{len(train)} batches of {train.batch_size}'
     lines = [
@@ -48,13 +53,15 @@ def describe_result(result: TrainResult) -> str:
         if result.last_top1 is not None:
             lines.insert(1, f'last epoch  top-1 {result.last_top1:.2f} %')
     checkpoint = result.best_checkpoint or result.last_checkpoint
-    files = {'checkpoint': checkpoint, 'curves': result.folder / 'curves.png'}
+    files = {'checkpoint': checkpoint or 'none: default_hooks.checkpoint is switched off'}
+    files['curves'] = result.folder / 'curves.png'
     if result.best_checkpoint:
         files['metrics'] = result.folder / 'metrics.json'
         files['scores'] = result.folder / 'predictions_val.csv'
     lines += [f'{name:<11} {path}' for name, path in files.items()]
-    test = f'python tools/test.py {result.folder / "config.py"} {checkpoint}'
-    return '\n'.join([*lines, f'test it     {test}', f'run folder  {result.folder}'])
+    if checkpoint:
+        lines.append(f'test it     python tools/test.py {result.folder / "config.py"} {checkpoint}')
+    return '\n'.join([*lines, f'run folder  {result.folder}'])
 
 
 def describe_test(metrics: dict, folder: Path) -> str:

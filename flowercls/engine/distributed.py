@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, init_dist, is_distributed, is_main_process
+from mmengine.model import is_model_wrapper
 
 from flowercls.errors import ConfigError
 
@@ -18,7 +19,7 @@ def join(cfg: Config) -> None:
     """Meet the other processes of this run, if a launcher started several.
 
     On GPUs as mmengine does it. Without one mmengine would still choose a GPU for every process, so the processes
-    meet here, over gloo, and the model is wrapped without a device. They part when the interpreter ends.
+    meet here, over gloo. They part when the interpreter ends.
     """
     if cfg.launcher == 'none' or is_distributed():
         return
@@ -32,7 +33,6 @@ def join(cfg: Config) -> None:
         init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', {}))
         return
     torch.distributed.init_process_group('gloo')
-    cfg.model_wrapper_cfg = {'type': 'MMDistributedDataParallel', 'device_ids': None, 'broadcast_buffers': False}
 
 
 def _part() -> None:
@@ -59,3 +59,8 @@ def decide_once(decide: Callable[[], Result]) -> Result:
     if answer[1] is not None:
         raise answer[1]
     return answer[0]
+
+
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The model inside a distributed wrapper, or itself."""
+    return model.module if is_model_wrapper(model) else model

@@ -1,5 +1,7 @@
 """A config file and a command line → a config that is complete, checked, and settled for this machine."""
 
+import inspect
+import json
 import os
 import warnings
 from dataclasses import dataclass
@@ -50,9 +52,9 @@ def ready_config(path: str | Path, overrides, flags: Flags, drawn_folder: str | 
         from flowercls.engine.distributed import decide_once, join
 
         join(cfg)
-        decide_once(lambda: _draw_if_missing(cfg, drawn_folder))
+        cfg.data_root = decide_once(lambda: _data_folder(cfg, drawn_folder))
     else:
-        _draw_if_missing(cfg, drawn_folder)
+        cfg.data_root = _data_folder(cfg, drawn_folder)
     notes += derive_config(cfg)
     _apply(flags, cfg)
     # mmcv-lite lacks one operator and says so at import; none of our models needs it.
@@ -85,15 +87,44 @@ def _apply(flags: Flags, cfg: Config) -> None:
             cfg.default_hooks.checkpoint.save_best = None
 
 
-def _draw_if_missing(cfg: Config, folder: str | None) -> None:
-    """Draw and prepare flowers, where the config asks for them and its ``data_root`` does not exist yet."""
-    if not cfg.get('drawn') or Path(cfg.data_root).exists():
-        return
-    from flowercls.datasets.demo import prepare_drawn
-
-    if folder is not None:
-        cfg.data_root = f'{folder}/drawn_flower'
-    print(f'{cfg.data_root} does not exist yet: drawing flowers and preparing them', flush=True)
+def _data_folder(cfg: Config, drawn_folder: str | None) -> str | None:
+    """The config's ``data_root``; where it asks for drawn flowers and there are none, they are drawn and prepared."""
+    data_root = cfg.get('data_root')
+    if not cfg.get('drawn') or data_root is None:
+        return data_root
     drawing = dict(cfg.drawn)
     val_ratio = drawing.pop('val_ratio', 0.2)
-    prepare_drawn(cfg.data_root, drawing, val_ratio=val_ratio)
+    if Path(data_root).exists():
+        _check_drawn_alike(Path(data_root), drawing, val_ratio)
+        return data_root
+    from flowercls.datasets.demo import prepare_drawn
+
+    folder = data_root if drawn_folder is None else f'{drawn_folder}/drawn_flower'
+    print(f'{folder} does not exist yet: drawing flowers and preparing them', flush=True)
+    prepare_drawn(folder, drawing, val_ratio=val_ratio)
+    return folder
+
+
+def _check_drawn_alike(folder: Path, drawing: dict, val_ratio: float) -> None:
+    """Refuse flowers that were drawn with other values than the config asks for; real photos pass."""
+    from flowercls.datasets.drawn import draw_flowers
+
+    try:
+        manifest = json.loads((folder / 'manifest.json').read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return  # whether this is a prepared folder is judged where it is read
+    if manifest.get('drawn') is None:
+        return
+    parameters = inspect.signature(draw_flowers).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items() if name != 'raw_dir'}
+    wanted = {**defaults, **drawing, 'val_ratio': val_ratio}
+    found = {**defaults, **manifest['drawn'], 'val_ratio': manifest['val_ratio']}
+    other = [key for key in wanted if wanted[key] != found[key]]
+    if other:
+        raise ConfigError(
+            f'data_root {folder}: its flowers were drawn with '
+            + ', '.join(f'{key}={found[key]}' for key in other)
+            + '; the config asks for '
+            + ', '.join(f'drawn.{key}={wanted[key]}' for key in other)
+            + f'. Fix: set another data_root, or remove {folder}.'
+        )

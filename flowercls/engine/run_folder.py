@@ -1,5 +1,6 @@
 """Where a run lives: a folder of its own, never one that already holds a run."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ def new_run_folder(stem: str, work_dir: str | Path | None = None) -> Path:
             )
         return folder
     folder, number = WORK_DIRS / stem, 1
-    while holds_run(folder):
+    while os.path.lexists(folder):
         number += 1
         folder = WORK_DIRS / f'{stem}-{number}'
     return folder
@@ -71,11 +72,13 @@ class RunPlan:
         folder: The run folder.
         checkpoint: What to continue from; None starts from the beginning.
         announcement: What to tell the user first.
+        numbered: Whether the folder is a new one that we chose, so that the next number would do as well.
     """
 
     folder: Path
     checkpoint: Path | None
     announcement: str
+    numbered: bool = False
 
 
 def plan_run(stem: str, work_dir: str | Path | None, resume: str | None) -> RunPlan:
@@ -98,7 +101,8 @@ def plan_run(stem: str, work_dir: str | Path | None, resume: str | None) -> RunP
     found = run_to_resume(stem, work_dir) if resume else None
     if found is None:
         folder = new_run_folder(stem, work_dir)
-        return RunPlan(folder, None, f'run folder: {folder}' + (' (there was no run to resume)' if resume else ''))
+        announcement = f'run folder: {folder}' + (' (there was no run to resume)' if resume else '')
+        return RunPlan(folder, None, announcement, numbered=work_dir is None)
     checkpoint = checkpoint_to_resume(found)
     how = f'resumed from {checkpoint.name}' if checkpoint else 'no epoch was finished: from the beginning'
     return RunPlan(found, checkpoint, f'run folder: {found} ({how})')
@@ -109,17 +113,26 @@ def holds_run(folder: Path) -> bool:
     return (folder / 'config.py').exists() or any(folder.glob('*.pth'))
 
 
-def make_folder(folder: Path) -> None:
-    """Make the run folder.
+def make_folder(folder: Path) -> bool:
+    """Make a folder for results, unless it is there.
+
+    Returns:
+        Whether it was made here; of several processes that try at once only one is told so.
 
     Raises:
         ConfigError: if there is something else in its place.
         DiskError: if it may not be made.
     """
+    if folder.is_dir():
+        return False
     try:
         with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+        return True
     except OSError as error:
+        if folder.is_dir():
+            return False
         raise ConfigError(
             f'run folder {folder}: cannot be made ({error.strerror}). Fix: another --work-dir.'
         ) from error
@@ -130,7 +143,6 @@ def write_config(folder: Path, cfg: Config, source: str | Path) -> None:
 
     From now on the folder holds a run. The folder's own name is left out, so that running it again makes a new run.
     """
-    make_folder(folder)
     with write_whole(folder / 'config.py') as file:
         file.write(resolved_text(cfg))
     copy = folder / f'source_{Path(source).name}'
@@ -161,8 +173,13 @@ def check_unchanged(folder: Path, cfg: Config) -> None:
     """Compare ``cfg`` with the ``config.py`` a run was started with.
 
     Raises:
-        ConfigError: listing every key that differs and matters.
+        ConfigError: listing every key that differs and matters, or if there is no ``config.py``.
     """
+    if not (folder / 'config.py').is_file():
+        raise ConfigError(
+            f'{folder}: has no config.py, so it cannot be told whether this run was started with the same config. '
+            'Fix: put its config.py there, or add --allow-config-change to go on with the config given.'
+        )
     before = _flat(Config.fromfile(folder / 'config.py', import_custom_modules=False).to_dict())
     now = _flat(cfg.to_dict())
     changed = [

@@ -1,5 +1,6 @@
 """From a checked config to an mmengine Runner, and what training and testing do with it."""
 
+import contextlib
 import logging
 import os
 import uuid
@@ -9,13 +10,14 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from flowercls.datasets.processes import usable_cpus
 from flowercls.engine.building import building
 from flowercls.engine.checkpoint import class_names_of, read_checkpoint
+from flowercls.engine.distributed import unwrapped
 from flowercls.errors import CheckpointError
-from flowercls.files import sha256_of
+from flowercls.files import disk_errors, sha256_of
 from flowercls.models.precision import resolve_channels_last, resolve_precision
 from flowercls.models.weights import WeightsReport, apply_weights
 
@@ -24,10 +26,11 @@ class ClassifierRunner(Runner):
     """mmengine's Runner with everything of a run in one folder, a quiet console, and checked loading.
 
     ``start`` is called once the model is built and initialised; it loads starting weights, a checkpoint to test, or
-    one to continue from. Everything else is mmengine's.
+    one to continue from. ``begun`` is called once the first step is done. Everything else is mmengine's.
     """
 
     start: Callable[['ClassifierRunner'], object] | None = None
+    begun: Callable[[], object] | None = None
     first_epoch = 0  # complete epochs when this start began
 
     @property
@@ -58,6 +61,16 @@ class ClassifierRunner(Runner):
         with building('model'):
             return super().build_model(model)
 
+    def wrap_model(self, model_wrapper_cfg, model):
+        """As mmengine's, which would give every process a GPU also where there is none."""
+        if model_wrapper_cfg is None and self.distributed and not torch.cuda.is_available():
+            model_wrapper_cfg = {
+                'device_ids': None,
+                'broadcast_buffers': False,
+                'find_unused_parameters': self.cfg.get('find_unused_parameters', False),
+            }
+        return super().wrap_model(model_wrapper_cfg, model)
+
     def build_optim_wrapper(self, optim_wrapper):
         with building('optim_wrapper'):
             return super().build_optim_wrapper(optim_wrapper)
@@ -75,6 +88,23 @@ class ClassifierRunner(Runner):
         with building('a dataloader'):
             return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        with building('default_hooks or custom_hooks'):
+            super().register_hooks(default_hooks, custom_hooks)
+
+    def call_hook(self, fn_name: str, **kwargs) -> None:
+        """As mmengine's; a hook that refuses its arguments only at the start is the config's mistake, ours is a bug."""
+        if fn_name in ('before_run', 'before_train'):
+            for hook in self.hooks:
+                ours = type(hook).__module__.startswith('flowercls.')
+                with contextlib.nullcontext() if ours else building(f'the hook {type(hook).__name__}'):
+                    getattr(hook, fn_name)(self)
+            return
+        super().call_hook(fn_name, **kwargs)
+        if fn_name == 'after_train_iter' and self.begun is not None:
+            self.begun()
+            self.begun = None
+
     def dump_config(self) -> None:
         """Nothing: the run folder's config.py is written before training, whole."""
 
@@ -91,11 +121,14 @@ class ClassifierRunner(Runner):
             CheckpointError: if the file cannot be used, or is of another model or of other classes.
         """
         checkpoint = read_checkpoint(filename, map_location)
+        checkpoint = checkpoint if 'state_dict' in checkpoint else {'state_dict': checkpoint}
         if self._resume:
             _check_resumable(checkpoint, filename)
         _check_classes(checkpoint, _class_names(self), filename)
+        model = unwrapped(self.model)
+        _load_strictly(model, checkpoint['state_dict'], filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        _load_strictly(unwrapped(self.model), checkpoint, filename)
+        _load_strictly(model, checkpoint['state_dict'], filename)  # again: an EMAHook exchanges weights, once they fit
         self._has_loaded = True
         self.logger.info(f'loaded {filename}')
         return checkpoint
@@ -106,11 +139,15 @@ def build_runner(cfg: Config) -> ClassifierRunner:
 
     Args:
         cfg: With ``work_dir``; ``load_from`` stays for the record, what is loaded is up to ``runner.start``.
+
+    Raises:
+        DiskError: if ``work_dir`` may not be written to.
     """
     use_all_cores()
     # mmengine keeps loggers and message hubs by name for the life of the process: two runs must not meet.
     cfg.experiment_name = f'{Path(cfg.work_dir).name}_{uuid.uuid4().hex[:8]}'
-    runner = ClassifierRunner.from_cfg(cfg)
+    with disk_errors(cfg.work_dir):
+        runner = ClassifierRunner.from_cfg(cfg)
     runner._load_from, runner._resume = None, False
     return runner
 
@@ -140,8 +177,7 @@ def use_all_cores() -> None:
     Loader workers run one thread each whatever is set here. Without this, OMP_NUM_THREADS=1 in the environment (as
     launchers and mmengine's distributed mode set it) would leave all but one core idle.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    torch.set_num_threads(max(1, cores // get_world_size()))
+    torch.set_num_threads(max(1, usable_cpus() // get_world_size()))
 
 
 def load_starting_weights(runner: ClassifierRunner, path: Path) -> WeightsReport:
@@ -156,11 +192,6 @@ def load_starting_weights(runner: ClassifierRunner, path: Path) -> WeightsReport
     report = apply_weights(unwrapped(runner.model), checkpoint, source=str(path), same_classes=same_classes)
     runner.logger.info(str(report))
     return report
-
-
-def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """The model inside a distributed wrapper, or itself."""
-    return model.module if is_model_wrapper(model) else model
 
 
 def _class_names(runner: Runner) -> list[str]:
@@ -191,8 +222,7 @@ def _check_classes(checkpoint: dict, expected: list[str], path: str) -> None:
         )
 
 
-def _load_strictly(model: torch.nn.Module, checkpoint: dict, path: str) -> None:
-    state = checkpoint.get('state_dict', checkpoint)
+def _load_strictly(model: torch.nn.Module, state: dict, path: str) -> None:
     try:
         model.load_state_dict(state, strict=True)
     except (RuntimeError, AttributeError, TypeError) as error:

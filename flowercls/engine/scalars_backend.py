@@ -1,7 +1,11 @@
 """Figures over time, in one file."""
 
+from pathlib import Path
+
 from mmengine.visualization import LocalVisBackend
 from mmpretrain.registry import VISBACKENDS
+
+from flowercls.files import disk_errors
 
 
 @VISBACKENDS.register_module()
@@ -13,4 +17,5 @@ class ScalarsBackend(LocalVisBackend):
 
     def add_scalars(self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs) -> None:
         """Append one line; ``file_path``, where mmengine would put a second copy, is left aside."""
-        super().add_scalars(scalar_dict, step)
+        with disk_errors(Path(self._save_dir, 'scalars.json')):
+            super().add_scalars(scalar_dict, step)

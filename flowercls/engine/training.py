@@ -10,9 +10,12 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
+from flowercls.engine.distributed import decide_once, unwrapped
 from flowercls.engine.hooks.progress_hook import ProgressHook
 from flowercls.engine.hooks.results_hook import provenance, report_of, write_results
-from flowercls.engine.runner import ClassifierRunner, build_runner, load_starting_weights, unwrapped
+from flowercls.engine.hooks.whole_checkpoint_hook import publish_best
+from flowercls.engine.runner import ClassifierRunner, build_runner, load_starting_weights
+from flowercls.errors import ConfigError
 from flowercls.evaluation.predictions import Predictions
 from flowercls.files import write_json
 
@@ -28,7 +31,7 @@ class TrainResult:
         epochs_now: Epochs trained in this start; fewer than ``epochs`` after a resume.
         best_epoch: Epoch of the best checkpoint; None without validation.
         best_checkpoint: Its file; None without validation.
-        last_checkpoint: The newest ``epoch_N.pth``.
+        last_checkpoint: The ``epoch_N.pth`` of the last epoch; None where the config saves none.
         last_top1: Validation top-1 of the last epoch in percent; None without validation.
     """
 
@@ -38,7 +41,7 @@ class TrainResult:
     epochs_now: int
     best_epoch: int | None
     best_checkpoint: Path | None
-    last_checkpoint: Path
+    last_checkpoint: Path | None
     last_top1: float | None
 
     def metrics(self) -> dict:
@@ -63,30 +66,54 @@ def run_training(runner: ClassifierRunner, weights: Path | None = None, resume_f
         runner.train()
         _mend_results(runner)
     finally:
-        for hook in runner.hooks:
-            if isinstance(hook, ProgressHook):
-                hook.close()
+        _close_progress(runner)
     return _result(runner, time.monotonic() - started)
 
 
+def _close_progress(runner: ClassifierRunner) -> None:
+    for hook in runner.hooks:
+        if isinstance(hook, ProgressHook):
+            hook.close()
+
+
 def _resume(runner: ClassifierRunner, checkpoint: Path) -> None:
-    runner._resume = True  # an EMAHook asks
+    runner._resume = True  # an EMAHook asks, here and again before it trains
     runner.resume(str(checkpoint))
     runner.first_epoch = runner.epoch
+    _check_epochs_left(runner, checkpoint)
     info = runner.message_hub.runtime_info
-    best = info.get('best_checkpoint')
-    if best and not (Path(runner.work_dir) / best).is_file():
+    if info.get('best_checkpoint') and not decide_once(lambda: _best_is_here(runner, checkpoint)):
         # The run goes on in a folder of its own: what was best elsewhere is not here to be tested.
         for key in ('best_score', 'best_epoch', 'best_checkpoint'):
             info.pop(key, None)
 
 
+def _check_epochs_left(runner: ClassifierRunner, checkpoint: Path) -> None:
+    # In the run's own folder that is fine: its results are reported again.
+    if runner.epoch >= runner.max_epochs and not Path(runner.work_dir).samefile(checkpoint.parent):
+        raise ConfigError(
+            f'--resume {checkpoint}: is after epoch {runner.epoch}, and train_cfg.max_epochs is {runner.max_epochs}, '
+            f'so there is nothing to do in {runner.work_dir}. Fix: a larger train_cfg.max_epochs, with '
+            '--allow-config-change.'
+        )
+
+
+def _best_is_here(runner: ClassifierRunner, checkpoint: Path) -> bool:
+    folder, info = Path(runner.work_dir), runner.message_hub.runtime_info
+    if info['best_epoch'] == runner.epoch and folder.samefile(checkpoint.parent):
+        # The run may have been killed between this checkpoint and its second name.
+        publish_best(checkpoint, info['best_checkpoint'])
+    return (folder / info['best_checkpoint']).is_file()
+
+
 def _mend_results(runner: ClassifierRunner) -> None:
     """Evaluate the best checkpoint again if an interruption came between it and its results."""
     folder, best = Path(runner.work_dir), runner.message_hub.runtime_info.get('best_checkpoint')
-    if best is None or _results_checkpoint(folder) == best:
+    # The main process writes the results: once it answers here, it is done with them.
+    if best is None or decide_once(lambda: _results_checkpoint(folder) == best):
         return
     runner.load_checkpoint(str(folder / best))
+    runner.call_hook('before_val_epoch')  # an EMAHook changes to the weights that it has evaluated
     model = unwrapped(runner.model).eval()
     with torch.no_grad():
         for batch in runner.val_dataloader:
@@ -107,7 +134,7 @@ def _result(runner: ClassifierRunner, seconds: float) -> TrainResult:
     folder, info = Path(os.path.relpath(runner.work_dir)), runner.message_hub.runtime_info
     if folder.parts[:1] == ('..',):
         folder = Path(runner.work_dir)
-    best = info.get('best_checkpoint')
+    best, last = info.get('best_checkpoint'), folder / f'epoch_{runner.epoch}.pth'
     return TrainResult(
         folder=folder,
         epochs=runner.epoch,
@@ -115,7 +142,7 @@ def _result(runner: ClassifierRunner, seconds: float) -> TrainResult:
         epochs_now=runner.epoch - runner.first_epoch,
         best_epoch=info.get('best_epoch'),
         best_checkpoint=folder / best if best else None,
-        last_checkpoint=folder / f'epoch_{runner.epoch}.pth',
+        last_checkpoint=last if last.is_file() else None,
         last_top1=info.get('last_top1'),
     )
 
@@ -123,14 +150,15 @@ def _result(runner: ClassifierRunner, seconds: float) -> TrainResult:
 def try_one_batch(runner: ClassifierRunner, weights: Path | None) -> str:
     """Load the weights, train one batch and validate one: what a run would do, without keeping anything."""
     model = unwrapped(runner.model)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    if runner.param_schedulers is not None:
+        runner.build_param_scheduler(runner.param_schedulers)
+    _try_hooks(runner)
     model.init_weights()
     if weights is not None:
         load_starting_weights(runner, weights)
     model.train()
     batch = next(iter(runner.train_dataloader))
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    if runner.param_schedulers is not None:
-        runner.build_param_scheduler(runner.param_schedulers)
     losses = model.train_step(batch, runner.optim_wrapper)
     lines = [f'one training batch of {len(batch["inputs"])}: loss {losses["loss"].item():.4f}']
     if runner._val_dataloader is not None:
@@ -139,6 +167,15 @@ def try_one_batch(runner: ClassifierRunner, weights: Path | None) -> str:
             predicted = model.val_step(next(iter(runner.val_dataloader)))
         lines.append(f'one validation batch of {len(predicted)}: scores of {len(predicted[0].pred_score)} classes')
     return '\n'.join([*lines, 'dry run: everything checked, nothing written'])
+
+
+def _try_hooks(runner: ClassifierRunner) -> None:
+    """Let the hooks look at the run, as they do when it starts: some refuse their arguments only then."""
+    try:
+        runner.call_hook('before_run')
+        runner.call_hook('before_train')
+    finally:
+        _close_progress(runner)
 
 
 def run_test(cfg: Config, checkpoint: Path) -> tuple[Predictions, dict] | None:

@@ -9,6 +9,7 @@ matplotlib.use('Agg')  # files only, also where there is no display
 import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
+from flowercls.files import write_whole
 from flowercls.visualization.scalars import read_epochs
 
 # Two colours that stay apart in grey print and for colour-blind eyes (Okabe and Ito); the line style differs too.
@@ -25,6 +26,9 @@ def plot_curves(run_folder: str | Path, best_epoch: int | None = None) -> Path |
 
     Returns:
         The picture's path, or None where no epoch was finished.
+
+    Raises:
+        DiskError: if the disk is full or may not be written to.
     """
     folder = Path(run_folder)
     scalars = folder / 'scalars.json'
@@ -37,10 +41,11 @@ def plot_curves(run_folder: str | Path, best_epoch: int | None = None) -> Path |
     _mark_best(accuracies, epochs, best_epoch)
     figure.suptitle(folder.name)
     path = folder / 'curves.png'
-    temporary = folder / '.curves.png.tmp'
-    figure.savefig(temporary, dpi=120, format='png')
-    plt.close(figure)
-    temporary.replace(path)
+    try:
+        with write_whole(path, 'wb') as file:
+            figure.savefig(file, dpi=120, format='png')
+    finally:
+        plt.close(figure)
     return path
 
 

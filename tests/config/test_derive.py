@@ -137,7 +137,7 @@ def test_an_mmpretrain_config_needs_only_a_data_root(inherit, data_root):
     assert cfg.data_preprocessor.num_classes == 5
     train = cfg.train_dataloader
     assert [step['type'] for step in train.dataset.pop('pipeline')] == [
-        'LoadImageFromFile', 'RandomResizedCrop', 'RandomFlip', 'PackInputs'
+        'LoadImage', 'RandomResizedCrop', 'RandomFlip', 'PackInputs'
     ]  # fmt: skip
     assert train.dataset == dict(
         type='ImageFolder',
@@ -191,6 +191,29 @@ def test_a_custom_dataset_keeps_the_list_it_names(inherit):
 def test_a_section_that_is_missing_is_named(write, data_root):
     with pytest.raises(ConfigError, match=r'my\.py: model, train_dataloader, train_cfg, optim_wrapper missing'):
         resolve_config(write(f'data_root = {str(data_root)!r}'))
+
+
+@pytest.mark.parametrize(
+    'override',
+    [dict(val_dataloader=None), dict(val_evaluator=None), dict(val_dataloader=None, val_evaluator=None)],
+)
+def test_validation_switched_off_by_halves_is_refused_and_the_flag_named(resolve, override):
+    with pytest.raises(ConfigError, match='None.*--no-validate'):
+        resolve(**override)
+
+
+def test_a_config_without_any_validation_is_complete(resolve):
+    cfg, _ = resolve(val_dataloader=None, val_evaluator=None, val_cfg=None)
+    assert cfg.get('test_dataloader') is None
+
+
+def test_mixed_photos_have_no_training_accuracy(resolve):
+    cfg, notes = resolve(**{'model.train_cfg': dict(augments=[dict(type='Mixup', alpha=0.2)])})
+    assert cfg.model.head.cal_acc is False
+    assert any('model.head.cal_acc is off' in note for note in notes)
+    cfg, notes = resolve()
+    assert cfg.model.head.cal_acc is True
+    assert not any('cal_acc' in note for note in notes)
 
 
 # ---------------------------------------------------------------- schedules

@@ -44,6 +44,22 @@ def test_overrides_that_are_not_key_and_value_are_all_named():
     assert "'lr' is not KEY=VALUE" in message and "'a.=3' is not" in message and "'b=[1,2': brackets" in message
 
 
+@pytest.mark.parametrize('path', ['data/my photos', '/w/a,b.pth', '2024', 'a [1]/(b', "it's"])
+def test_paths_are_kept_as_they_are_written(path):
+    keys = ('data_root', 'load_from', 'work_dir', 'val_dataloader.dataset.data_root')
+    assert parse_overrides(f'{key}={path}' for key in keys) == dict.fromkeys(keys, path)
+    assert parse_overrides(['load_from=None']) == dict(load_from=None)
+
+
+@pytest.mark.parametrize('value', ["[dict(type='EMAHook',momentum=3)]", "[dict(type='EMAHook')]", '{a:1}', 'f(1,2)'])
+def test_a_value_that_cannot_be_read_is_answered_with_the_way_out(value):
+    with pytest.raises(ConfigError) as caught:
+        parse_overrides([f'custom_hooks={value}'])
+    message = str(caught.value)
+    assert f"'custom_hooks={value}': cannot be read" in message
+    assert 'Fix: write it into a config file' in message and 'custom_hooks.0.momentum=0.001' in message
+
+
 @pytest.mark.parametrize('overrides', [['model.frozen_stages=all'], {'model.frozen_stages': 'all'}])
 def test_overrides_come_as_texts_or_as_a_dict(overrides):
     assert load_config(CONFIGS / 'resnet50_flower.py', overrides).model.frozen_stages == 'all'

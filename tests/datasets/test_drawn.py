@@ -1,5 +1,7 @@
 """Drawn flowers: the same every time, and told apart by shape, not by colour."""
 
+import json
+
 import imagehash
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from flowercls.datasets.demo import prepare_drawn
 from flowercls.datasets.drawn import draw_flower, draw_flowers
-from flowercls.errors import DiskError
+from flowercls.errors import ConfigError, DiskError
 
 SPECIES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
 
@@ -120,3 +123,21 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Image.Image, 'save', full)
     with pytest.raises(DiskError, match='daisy.*disk is full'):
         draw_flowers(tmp_path / 'raw', num_per_class=1)
+
+
+def manifest_of(folder):
+    return json.loads((folder / 'manifest.json').read_text())
+
+
+def test_how_flowers_were_drawn_is_recorded_and_nothing_of_photos_that_were_not(tmp_path, drawn_root):
+    drawing = {'num_per_class': 3, 'image_size': 16, 'seed': 5}
+    prepare_drawn(tmp_path / 'flower', drawing, workers=0)
+    assert manifest_of(tmp_path / 'flower')['drawn'] == drawing
+    assert 'drawn' not in manifest_of(drawn_root)
+
+
+def test_nothing_is_drawn_for_a_folder_that_is_taken(tmp_path, monkeypatch):
+    (tmp_path / 'mine.jpg').write_bytes(b'mine')
+    monkeypatch.setattr('flowercls.datasets.demo.draw_flowers', lambda *_, **__: pytest.fail('flowers were drawn'))
+    with pytest.raises(ConfigError, match='is there already'):
+        prepare_drawn(tmp_path)

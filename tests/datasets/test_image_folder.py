@@ -69,11 +69,10 @@ def test_annotations_may_carry_a_byte_order_mark_and_windows_line_ends(copy_of_d
     assert len(dataset(copy_of_drawn)) == 45
 
 
-def test_fold_lists_of_a_prepared_folder_can_be_read(drawn_root):
+def test_fold_lists_of_a_prepared_folder_can_be_read(drawn_root, tmp_path):
     from flowercls.datasets.prepare import prepare
 
-    prepare(drawn_root.parent / 'raw', drawn_root.parent / 'folded', folds=3, workers=0)
-    folded = drawn_root.parent / 'folded'
+    prepare(drawn_root.parent / 'raw', folded := tmp_path / 'folded', folds=3, workers=0)
     sizes = [len(dataset(folded, f'folds/fold_0_{name}.txt', '')) for name in ('train', 'val')]
     assert sum(sizes) == 60 and sizes[1] == pytest.approx(20, abs=2)
 

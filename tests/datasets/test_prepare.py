@@ -267,9 +267,17 @@ def test_a_class_of_near_copies_only_cannot_be_validated(raw, out):
         run(raw, out)
 
 
-def test_a_class_without_a_usable_photo_is_always_refused(raw, out):
+@pytest.mark.parametrize('allow_tiny_classes', [True, False])
+def test_a_class_without_a_usable_photo_is_always_refused(raw, out, allow_tiny_classes):
     (raw / 'tulip').mkdir()
-    with pytest.raises(DataError, match='tulip: 0 usable photos'):
+    with pytest.raises(DataError, match=r'tulip: 0 usable photos\nFix: add photos or remove the class folder\.$'):
+        run(raw, out, allow_tiny_classes=allow_tiny_classes)
+
+
+def test_tiny_classes_only_leave_nothing_to_validate(raw, out):
+    for path in [*raw.glob('*/1*'), *raw.glob('*/[2-9]*')]:
+        path.unlink() if path.name != '10.png' else None
+    with pytest.raises(DataError, match='none is left to validate'):
         run(raw, out, allow_tiny_classes=True)
 
 
@@ -317,7 +325,7 @@ def test_missing_parents_are_made_and_removed_again_on_failure(raw, tmp_path):
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit, MemoryError])
 @pytest.mark.parametrize(
-    'step', ['scan_folder', 'copy_photo', '_write_lists', 'draw_overview', '_check_layout', '_publish']
+    'step', ['scan_folder', 'copy_photo', '_write_lists', 'draw_overview', '_check_layout', 'publish']
 )
 def test_whatever_interrupts_leaves_nothing_behind(raw, out, tmp_path, monkeypatch, step, error):
     def fail(*_, **__):
@@ -384,6 +392,16 @@ def test_a_place_inside_a_file_is_refused(raw, tmp_path):
     assert nothing_left(tmp_path)
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='locks as on POSIX')
+def test_what_became_of_a_killed_run_is_in_the_summary(raw, out, tmp_path):
+    left = tmp_path / '.out.preparing-1'
+    left.mkdir()
+    (left / '.preparing').touch()
+    assert run(raw, out, dry_run=True).leftovers == () and left.is_dir()
+    assert f'{left}: left by a run that was killed; removed' in run(raw, out).summary()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['out', 'raw']
+
+
 def test_a_dry_run_says_the_same_and_writes_nothing(raw, out, tmp_path):
     report = run(raw, tmp_path / 'deep/out', dry_run=True)
     assert nothing_left(tmp_path)
@@ -405,6 +423,8 @@ def test_a_dry_run_says_the_same_and_writes_nothing(raw, out, tmp_path):
         ({'folds': 1}, '--folds 1'),
         ({'folds': 6}, 'folds=6.*rose has 5'),
         ({'workers': -1}, '--workers -1'),
+        ({'seed': -1, 'folds': 2}, '--seed -1'),
+        ({'seed': 2**32}, '--seed 4294967296'),
     ],
 )
 def test_impossible_options_are_refused(raw, out, tmp_path, options, message):
@@ -418,6 +438,15 @@ def test_all_impossible_options_are_named_at_once(raw, out):
         run(raw, out, val_ratio=2, folds=0, workers=-3)
 
 
+def test_photos_are_brought_only_when_nothing_is_wrong_with_the_options(raw, out, tmp_path):
+    out.mkdir()
+    (out / 'thesis.txt').write_text('my only copy')
+    for options, place in (({}, out), ({'val_ratio': 2}, tmp_path / 'new'), ({}, raw / 'inside')):
+        with pytest.raises(ConfigError):
+            run(raw, place, bring=lambda: pytest.fail('photos were brought'), **options)
+    assert run(tmp_path / 'later', tmp_path / 'new', bring=lambda: raw).scanned == 15
+
+
 @pytest.mark.parametrize('place', ['.', 'rose', 'rose/new', '..', 'link/new'])
 def test_source_and_result_may_not_lie_within_each_other(raw, tmp_path, place):
     (tmp_path / 'link').symlink_to(raw, target_is_directory=True)
@@ -428,8 +457,42 @@ def test_source_and_result_may_not_lie_within_each_other(raw, tmp_path, place):
 
 
 def test_too_long_a_name_is_refused(raw, tmp_path):
-    with pytest.raises(ConfigError, match='too long a name'):
-        run(raw, tmp_path / ('x' * 300))
+    for name in ('x' * 300, 'x' * 5000):
+        with pytest.raises(ConfigError, match='too long a name'):
+            run(raw, tmp_path / name)
+
+
+def test_places_that_cannot_be_reached_are_named(raw, out, tmp_path):
+    (tmp_path / 'loop').symlink_to(tmp_path / 'loop')
+    for place in (tmp_path / 'loop', tmp_path / ('d/' * 3000)):
+        with pytest.raises(DiskError, match='cannot be (reached|made).*Fix'):
+            run(raw, place)
+        with pytest.raises(DataError, match='cannot be reached|does not exist'):
+            run(place, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['loop', 'raw']
+
+
+def test_the_current_folder_is_refused(raw, out, monkeypatch):
+    out.mkdir()
+    monkeypatch.chdir(out)
+    for place in ('.', '', out):
+        with pytest.raises(ConfigError, match='is the current folder'):
+            run(raw, place)
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='devices as on POSIX')
+def test_what_is_no_folder_is_refused(raw, tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(ConfigError, match='is a file'):
+        run(raw, tmp_path / 'pipe')
+
+
+def test_through_a_link_the_backup_is_named_where_it_is(raw, out, tmp_path):
+    (tmp_path / 'disk').mkdir()
+    out.symlink_to(tmp_path / 'disk/flower', target_is_directory=True)
+    run(raw, out)
+    backup = run(raw, out, overwrite=True).backup
+    assert backup.parent == tmp_path / 'disk' and (backup / 'train.txt').is_file() and (out / 'train.txt').is_file()
 
 
 def test_a_missing_source_leaves_no_trace(tmp_path, out):

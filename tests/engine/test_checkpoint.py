@@ -93,10 +93,17 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
 
 def test_a_second_name_is_the_same_file_and_outlives_the_first(written):
     best = written.parent / 'best.pth'
-    link_checkpoint(written, best)
+    for _ in range(2):  # a resumed run does it again
+        link_checkpoint(written, best)
     remove_checkpoint(written)
     assert read_checkpoint(best)['meta']['epoch'] == 3
     assert sorted(path.name for path in best.parent.iterdir()) == ['best.pth', 'best.pth.json']
+
+
+def test_a_checkpoint_without_a_digest_gets_its_second_name_too(written):
+    (written.parent / 'epoch_3.pth.json').unlink()  # the run was killed between the two
+    link_checkpoint(written, written.parent / 'best.pth')
+    assert sorted(path.name for path in written.parent.iterdir()) == ['best.pth', 'epoch_3.pth']
 
 
 def test_plain_values_stay_equal_and_tensors_leave_the_graph():

@@ -5,7 +5,7 @@ import torch
 
 from flowercls.engine.hooks import CounterRandomnessHook, WholeCheckpointHook
 from flowercls.engine.hooks.progress_hook import as_duration, epoch_line
-from flowercls.engine.hooks.whole_checkpoint_hook import epoch_checkpoints, validation_follows
+from flowercls.engine.hooks.whole_checkpoint_hook import epoch_checkpoints, publish_best, validation_follows
 from flowercls.errors import ConfigError
 
 SUMMARY = {'epoch': 3, 'train_loss': 0.51234, 'train_top1': 84.5, 'lr': 0.019}
@@ -26,6 +26,7 @@ def test_an_epochs_line_tells_losses_accuracies_rate_and_time():
         line == 'epoch  3/10  train loss 0.5123 top-1  84.50  val loss 0.3122 top-1  91.05  lr 0.019  1 min 35 s  best'
     )
     assert epoch_line(SUMMARY, 10, 95, {}, is_best=False).endswith('lr 0.019  1 min 35 s')
+    assert epoch_line({'epoch': 3}, 10, 95, metrics, False) == 'epoch  3/10  val loss 0.3122 top-1  91.05  1 min 35 s'
 
 
 def test_checkpoints_are_ordered_by_epoch_not_by_name(tmp_path):
@@ -39,6 +40,15 @@ def test_checkpoints_are_ordered_by_epoch_not_by_name(tmp_path):
     ):
         (tmp_path / name).touch()
     assert [path.name for path in epoch_checkpoints(tmp_path)] == ['epoch_10.pth', 'epoch_9.pth', 'epoch_2.pth']
+
+
+def test_a_new_best_supersedes_the_earlier_ones_of_its_metric_only(tmp_path):
+    names = ('best_nll_epoch_1.pth', 'best_nll_epoch_9.pth', 'best_nll_epoch_x.pth', 'best_accuracy_top1_epoch_1.pth')
+    for name in ('epoch_3.pth', *names):
+        (tmp_path / name).touch()
+    publish_best(tmp_path / 'epoch_3.pth', 'best_nll_epoch_3.pth')
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {'epoch_3.pth', 'best_nll_epoch_3.pth', *names[1:]}
 
 
 @pytest.mark.parametrize(

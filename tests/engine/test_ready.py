@@ -39,6 +39,35 @@ def test_the_demos_flowers_are_drawn_once(write_config, tmp_path, capsys):
     assert (tmp_path / 'new' / 'manifest.json').stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize('drawn', ['num_per_class=6', 'image_size=40', 'seed=1', 'val_ratio=0.4'])
+def test_flowers_drawn_with_other_values_are_not_taken(write_config, tmp_path, drawn):
+    new = tmp_path / 'new'
+    config = write_config(tmp_path, 'drawn = dict(num_per_class=5, image_size=32)\n', data_root=new)
+    ready_config(config, (), Flags())
+    # The same values, written out or left to their defaults, are the same flowers.
+    ready_config(config, ['drawn.seed=0', 'drawn.val_ratio=0.2'], Flags())
+    with pytest.raises(ConfigError) as caught:
+        ready_config(config, [f'drawn.{drawn}'], Flags())
+    key, message = drawn.partition('=')[0], str(caught.value)
+    assert f'data_root {new}: its flowers were drawn with {key}=' in message
+    assert f'the config asks for drawn.{drawn}. Fix: set another data_root, or remove {new}.' in message
+
+
+def test_real_photos_are_not_measured_by_what_the_config_would_draw(write_config, tmp_path, drawn_root):
+    config = write_config(tmp_path, 'drawn = dict(num_per_class=7)\n')
+    assert ready_config(config, (), Flags()).data_root == str(drawn_root)
+
+
+def test_every_process_learns_where_one_of_them_drew(write_config, tmp_path, drawn_root, monkeypatch):
+    import flowercls.engine.distributed as distributed
+
+    config = write_config(tmp_path, data_root=tmp_path / 'missing')
+    monkeypatch.setattr(distributed, 'join', lambda cfg: None)
+    monkeypatch.setattr(distributed, 'decide_once', lambda decide: str(drawn_root))  # as in all processes but the first
+    cfg = ready_config(config, (), Flags(launcher='pytorch'), drawn_folder=str(tmp_path / 'mine'))
+    assert cfg.data_root == cfg.train_dataloader.dataset.data_root == str(drawn_root)
+
+
 def test_all_cores_compute_whatever_the_environment_says(monkeypatch):
     torch.set_num_threads(1)
     use_all_cores()

@@ -29,6 +29,8 @@ def test_a_new_run_never_goes_where_one_is():
     make_run('net-2')
     plan = run_folder.plan_run('net', None, None)
     assert plan.folder == Path('work_dirs/net-3') and 'net-3' in plan.announcement
+    Path('work_dirs/net-3').mkdir()  # nothing in it yet: another start has just taken it
+    assert run_folder.plan_run('net', None, None).folder == Path('work_dirs/net-4')
 
 
 def test_an_explicit_folder_that_holds_a_run_is_refused():
@@ -82,8 +84,19 @@ def test_a_folder_that_cannot_be_made_is_a_mistake_of_the_command_line():
         run_folder.make_folder(Path('taken/run'))
 
 
+def test_only_who_made_a_folder_is_told_so():
+    assert [run_folder.make_folder(Path('a/b')) for _ in range(2)] == [True, False]
+
+
+def test_checkpoints_without_their_config_cannot_be_compared():
+    Path('some').mkdir()
+    with pytest.raises(ConfigError, match='some: has no config.py.*--allow-config-change'):
+        run_folder.check_unchanged(Path('some'), Config(dict(lr=1)))
+
+
 def test_written_config_names_no_folder_and_keeps_its_source():
     Path('net.py').write_text('# why\nlr = 1\n')
+    Path('run').mkdir()
     cfg = Config(dict(lr=1, work_dir='somewhere', launcher='none', experiment_name='x_1'))
     run_folder.write_config(Path('run'), cfg, 'net.py')
     assert Config.fromfile('run/config.py').to_dict() == {'lr': 1}
@@ -91,7 +104,7 @@ def test_written_config_names_no_folder_and_keeps_its_source():
 
 
 def test_a_changed_config_is_named_key_by_key():
-    folder = Path('run')
+    (folder := Path('run')).mkdir()
     before = Config(dict(optim=dict(lr=0.1), train_dataloader=dict(num_workers=2), steps=[1, 2]))
     Path('net.py').touch()
     run_folder.write_config(folder, before, 'net.py')

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from flowercls.engine.hooks import whole_checkpoint_hook
 from flowercls.evaluation.predictions import Predictions
 from flowercls.visualization.scalars import read_epochs
 
@@ -24,6 +25,15 @@ def leaves(value):
             yield from leaves(item)
     else:
         yield value
+
+
+@pytest.fixture(scope='module')
+def averaged_run(tmp_path_factory, write_config, tool):
+    """Like `trained_run`, with an EMAHook."""
+    folder = tmp_path_factory.mktemp('averaged')
+    config = write_config(folder, "custom_hooks = [dict(type='EMAHook', momentum=0.3)]\n")
+    assert tool('train', config, '--work-dir', folder / 'run') == 0
+    return config, folder / 'run'
 
 
 def test_run_folder_holds_what_was_agreed(trained_run):
@@ -59,14 +69,14 @@ def test_every_epoch_records_both_losses_and_both_accuracies(trained_run):
         assert 0 < record['train_loss'] < 10 and 0 <= record['train_top1'] <= 100
 
 
-def test_checkpoint_says_where_it_comes_from(trained_run, drawn_root):
+def test_checkpoint_says_where_it_comes_from(trained_run, drawn_root, tmp_path):
     _, folder = trained_run
     meta = torch.load(folder / 'epoch_2.pth', weights_only=True)['meta']
     assert (meta['epoch'], meta['iter'], meta['batch_in_epoch'], meta['seed']) == (2, 2 * 6, 0, 0)
     assert meta['dataset_meta'] == {'classes': (drawn_root / 'classes.txt').read_text().split()}
     assert len(meta['data_manifest']) == 64
-    (folder.parent / 'from_meta.py').write_text(meta['cfg'])
-    assert Config.fromfile(folder.parent / 'from_meta.py').to_dict() == Config.fromfile(folder / 'config.py').to_dict()
+    (tmp_path / 'from_meta.py').write_text(meta['cfg'])
+    assert Config.fromfile(tmp_path / 'from_meta.py').to_dict() == Config.fromfile(folder / 'config.py').to_dict()
 
 
 def test_the_same_command_gives_the_same_bits_whatever_the_number_of_workers(trained_run, tool, tmp_path, write_config):
@@ -80,8 +90,9 @@ def test_the_same_command_gives_the_same_bits_whatever_the_number_of_workers(tra
     assert not same_weights(folder / 'epoch_2.pth', other / 'epoch_2.pth')
 
 
-def test_a_resumed_run_ends_with_the_same_bits(trained_run, tool, tmp_path, capsys):
-    config, folder = trained_run
+@pytest.mark.parametrize('run', ['trained_run', 'averaged_run'])
+def test_a_resumed_run_ends_with_the_same_bits(run, request, tool, tmp_path, capsys):
+    config, folder = request.getfixturevalue(run)
     resumed = shutil.copytree(folder, tmp_path / 'resumed')
     for path in [*resumed.glob('epoch_2.pth*'), *resumed.glob('best_*_epoch_2.pth*')]:
         path.unlink()
@@ -92,8 +103,9 @@ def test_a_resumed_run_ends_with_the_same_bits(trained_run, tool, tmp_path, caps
     assert same_weights(folder / 'epoch_2.pth', resumed / 'epoch_2.pth')
     before = torch.load(folder / 'epoch_2.pth', weights_only=True)
     after = torch.load(resumed / 'epoch_2.pth', weights_only=True)
-    pairs = zip(leaves(before['optimizer']), leaves(after['optimizer']), strict=True)
-    assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in pairs if a is not None)
+    for part in ('optimizer', *(['ema_state_dict'] if run == 'averaged_run' else [])):
+        pairs = zip(leaves(before[part]), leaves(after[part]), strict=True)
+        assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in pairs if a is not None)
     assert before['message_hub'] == after['message_hub']
     assert json.loads((folder / 'metrics.json').read_text()) == json.loads((resumed / 'metrics.json').read_text())
 
@@ -102,9 +114,37 @@ def test_resuming_a_finished_run_trains_nothing_and_reports_again(trained_run, t
     config, folder = trained_run
     finished = shutil.copytree(folder, tmp_path / 'finished')
     before = (finished / 'epoch_2.pth').stat().st_mtime_ns
-    assert tool('train', config, '--work-dir', finished, '--resume') == 0
+    assert tool('train', config, '--work-dir', finished, '--cfg-options', 'resume=True') == 0  # the same as --resume
     assert (finished / 'epoch_2.pth').stat().st_mtime_ns == before
     assert 'best_accuracy_top1_epoch_' in capsys.readouterr().out
+    assert tool('train', config, '--work-dir', tmp_path / 'new', '--resume', finished / 'epoch_2.pth') == 2
+    assert 'larger train_cfg.max_epochs' in capsys.readouterr().err and not (tmp_path / 'new').exists()
+
+
+def test_a_resumed_run_writes_missing_results_with_the_averaged_weights(averaged_run, tool, tmp_path):
+    config, folder = averaged_run
+    interrupted = shutil.copytree(folder, tmp_path / 'interrupted')
+    (interrupted / 'metrics.json').unlink()
+    assert tool('train', config, '--work-dir', interrupted, '--resume') == 0
+    assert json.loads((interrupted / 'metrics.json').read_text()) == json.loads((folder / 'metrics.json').read_text())
+
+
+def test_the_best_epoch_is_found_again_after_a_kill_before_it_was_named(
+    write_config, tool, tmp_path, capsys, monkeypatch
+):
+    config, run = write_config(tmp_path, 'train_cfg = dict(max_epochs=1)\n'), tmp_path / 'run'
+
+    def kill(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(whole_checkpoint_hook, 'link_checkpoint', kill)
+        assert tool('train', config, '--work-dir', run) == 130
+    assert (run / 'epoch_1.pth').is_file() and not list(run.glob('best_*'))
+    assert tool('train', config, '--work-dir', run, '--cfg-options', 'resume=True') == 0
+    assert 'resume = False' in (run / 'config.py').read_text()
+    assert json.loads((run / 'metrics.json').read_text())['checkpoint'] == 'best_accuracy_top1_epoch_1.pth'
+    assert same_weights(run / 'epoch_1.pth', run / 'best_accuracy_top1_epoch_1.pth')
 
 
 def test_resuming_with_another_rate_is_refused(trained_run, tool, tmp_path, capsys):
@@ -178,15 +218,30 @@ def test_a_diverged_run_ends_with_its_own_code_and_saves_nothing(write_config, t
     assert not list((tmp_path / 'run').glob('*.pth')) and not (tmp_path / 'run' / 'metrics.json').exists()
 
 
-def test_averaged_weights_are_what_is_saved_and_tested(write_config, tool, tmp_path):
-    config = write_config(tmp_path, "custom_hooks = [dict(type='EMAHook', momentum=0.3)]\n")
-    run = tmp_path / 'run'
-    assert tool('train', config, '--work-dir', run) == 0
+def test_without_hooks_of_ours_a_run_still_ends_well(write_config, tool, tmp_path, capsys):
+    config, run = write_config(tmp_path, 'train_cfg = dict(max_epochs=1)\n'), tmp_path / 'run'
+    options = ('--cfg-options', 'default_hooks.results=None', 'default_hooks.checkpoint=None')
+    assert tool('train', config, '--work-dir', run, *options) == 0
+    out = capsys.readouterr().out
+    assert 'epoch 1/1  val loss' in out and 'checkpoint  none' in out and 'epoch_1.pth' not in out
+
+
+def test_averaged_weights_are_what_is_saved_and_tested(averaged_run, tool, tmp_path):
+    config, run = averaged_run
     best = json.loads((run / 'metrics.json').read_text())['checkpoint']
     assert 'ema_state_dict' in torch.load(run / best, weights_only=True)
-    assert tool('test', config, run / best) == 0
-    tested = json.loads((run / f'test_{best.removesuffix(".pth")}' / 'metrics.json').read_text())
-    assert tested['nll'] == json.loads((run / 'metrics.json').read_text())['nll']
+    torch.save(weights(run / best), tmp_path / 'raw.pth')
+    for checkpoint in (run / best, tmp_path / 'raw.pth'):
+        assert tool('test', config, checkpoint, '--work-dir', tmp_path) == 0
+        tested = json.loads((tmp_path / f'test_{checkpoint.stem}' / 'metrics.json').read_text())
+        assert tested['nll'] == json.loads((run / 'metrics.json').read_text())['nll']
+
+
+def test_another_model_is_refused_before_an_average_is_loaded(trained_run, averaged_run, tool, tmp_path, capsys):
+    options = ('--work-dir', tmp_path, '--cfg-options', 'model.backbone.depth=34')
+    assert tool('test', averaged_run[0], trained_run[1] / 'epoch_2.pth', *options) == 4
+    said = capsys.readouterr()
+    assert 'another model' in said.err and len(said.out + said.err) < 1000  # no list of all keys before it
 
 
 def test_a_metric_that_does_not_exist_costs_no_epoch(write_config, tool, tmp_path, capsys):

@@ -60,7 +60,8 @@ def test_precision_and_layout_change_little(build, batch, precision, channels_la
     with torch.no_grad():
         expected, got = reference(batch[0]), model(batch[0])
     assert torch.allclose(got, expected, atol=1e-5 if precision == 'fp32' else 0.05)
-    assert torch.equal(got, expected) == (precision == 'fp32' and not channels_last) or precision == 'fp32'
+    if precision == 'bf16':  # in fp32 the layout may or may not change the order of additions
+        assert not torch.equal(got, expected)
 
 
 def test_precision_alone_decides_how_the_backbone_computes(build, batch):
@@ -163,8 +164,13 @@ def test_two_processes_train_a_frozen_mobilenet_v2(tmp_path):
         subprocess.Popen([*command, rank, str(tmp_path / 'meet')], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for rank in '01'
     ]
-    for process in run:
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err.decode()
-        # Stages 3 and 4 are 11 blocks of 3 convolutions, then one more; weight and norm each; the classifier's two.
-        assert out.split() == [b'trained', str((11 * 3 + 1) * 3 + 2).encode()]
+    try:
+        for process in run:
+            out, err = process.communicate(timeout=120)
+            assert process.returncode == 0, err.decode()
+            # Stages 3 and 4 are 11 blocks of 3 convolutions, then one more; weight and norm each; the classifier's two.
+            assert out.split() == [b'trained', str((11 * 3 + 1) * 3 + 2).encode()]
+    finally:
+        for process in run:  # when one fails, the other would wait for it
+            process.kill()
+            process.communicate()

@@ -16,6 +16,14 @@ def snapshot(tensors):
     return {name: tensor.detach().clone() for name, tensor in tensors}
 
 
+def test_the_config_room_knows_the_same_values():
+    """It may not import models, and answers before torch is loaded."""
+    from flowercls.config import values
+    from flowercls.models import freezing
+
+    assert values.FROZEN_STAGES == freezing.FROZEN_STAGES
+
+
 def train_steps(model, batch, num_steps=3):
     """SGD with momentum and weight decay over ALL parameters; returns those that had a gradient."""
     model.train()

@@ -1,5 +1,10 @@
 import json
 
+import pytest
+from mmengine.visualization import LocalVisBackend
+
+from flowercls.engine.scalars_backend import ScalarsBackend
+from flowercls.errors import DiskError
 from flowercls.visualization.curves import plot_curves
 from flowercls.visualization.scalars import read_epochs
 
@@ -35,3 +40,18 @@ def test_curves_are_drawn_into_the_run_folder(tmp_path):
 
 def test_no_picture_without_a_finished_epoch(tmp_path):
     assert plot_curves(tmp_path) is None
+
+
+def no_space(*args, **kwargs):
+    raise OSError(28, 'No space left on device')
+
+
+def test_a_full_disk_is_named_when_figures_or_curves_are_written(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setattr('matplotlib.figure.Figure.savefig', no_space)
+    with pytest.raises(DiskError, match=r'curves.png: the disk is full'):
+        plot_curves(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['scalars.json']
+    monkeypatch.setattr(LocalVisBackend, 'add_scalars', no_space)
+    with pytest.raises(DiskError, match=r'scalars.json: the disk is full'):
+        ScalarsBackend(str(tmp_path)).add_scalars({'loss': 1.0})

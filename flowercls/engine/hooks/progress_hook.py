@@ -87,7 +87,8 @@ class ProgressHook(Hook):
     def _show_epoch(self, runner, metrics: dict | None = None) -> None:
         if self._waiting is None:
             return
-        summary = runner.message_hub.get_info('epoch_summary')
+        # The ResultsHook may be switched off; what is known without it is shown all the same.
+        summary = runner.message_hub.get_info('epoch_summary') or {'epoch': runner.epoch}
         is_best = metrics is not None and runner.message_hub.runtime_info.get('best_epoch') == summary['epoch']
         line = epoch_line(summary, runner.max_epochs, self._waiting['seconds'], metrics or {}, is_best)
         self._waiting = None
@@ -104,18 +105,17 @@ class ProgressHook(Hook):
 
 
 def epoch_line(summary: dict, max_epochs: int, seconds: float, metrics: dict, is_best: bool) -> str:
-    """One epoch on one line: losses, accuracies in percent, learning rate, time."""
-    parts = [
-        f'epoch {summary["epoch"]:>{len(str(max_epochs))}}/{max_epochs}',
-        f'train loss {summary["train_loss"]:.4f}',
-    ]
-    if 'train_top1' in summary:
-        parts[-1] += f' top-1 {summary["train_top1"]:6.2f}'
+    """One epoch on one line: losses, accuracies in percent, learning rate, time; what is not known is left out."""
+    parts = [f'epoch {summary["epoch"]:>{len(str(max_epochs))}}/{max_epochs}']
+    if 'train_loss' in summary:
+        top1 = f' top-1 {summary["train_top1"]:6.2f}' if 'train_top1' in summary else ''
+        parts.append(f'train loss {summary["train_loss"]:.4f}{top1}')
     if 'accuracy/top1' in metrics:
         loss = f'loss {metrics["nll"]:.4f} ' if 'nll' in metrics else ''
         parts.append(f'val {loss}top-1 {metrics["accuracy/top1"]:6.2f}')
-    parts += [f'lr {summary["lr"]:.3g}', as_duration(seconds)]
-    return '  '.join(parts + ['best'] * is_best)
+    if 'lr' in summary:
+        parts.append(f'lr {summary["lr"]:.3g}')
+    return '  '.join([*parts, as_duration(seconds), *['best'] * is_best])
 
 
 def as_duration(seconds: float) -> str:

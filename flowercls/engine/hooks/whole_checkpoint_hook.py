@@ -68,7 +68,6 @@ class WholeCheckpointHook(Hook):
                 f'reports {", ".join(metrics)}. Fix: choose one of these.'
             )
         score, hub = float(metrics[self.save_best]), runner.message_hub
-        self._outdated_best = hub.runtime_info.get('best_checkpoint')
         best = hub.runtime_info.get('best_score')
         is_better = best is None or (score > best if self.rule == 'greater' else score < best)
         if not (is_better and math.isfinite(score)):
@@ -88,9 +87,7 @@ class WholeCheckpointHook(Hook):
         _check_finite(checkpoint['state_dict'], epoch)
         write_checkpoint(path, checkpoint)
         if is_best:
-            link_checkpoint(path, folder / runner.message_hub.get_info('best_checkpoint'))
-            if self._outdated_best:
-                remove_checkpoint(folder / self._outdated_best)
+            publish_best(path, runner.message_hub.get_info('best_checkpoint'))
         with write_whole(folder / 'last_checkpoint') as file:
             file.write(path.name)
         self._remove_old(folder, keep=path)
@@ -101,6 +98,15 @@ class WholeCheckpointHook(Hook):
         for path in epoch_checkpoints(folder)[max(self.max_keep_ckpts, 1) :]:
             if path != keep:
                 remove_checkpoint(path)
+
+
+def publish_best(path: Path, name: str) -> None:
+    """Give the checkpoint ``path`` a second name, and remove the best ones by that metric which it supersedes."""
+    link_checkpoint(path, path.with_name(name))
+    stem, _, epoch = name.removesuffix('.pth').rpartition('_')
+    for number, older in _numbered(path.parent, f'{stem}_'):
+        if number < int(epoch):
+            remove_checkpoint(older)
 
 
 def _check_finite(state_dict: dict[str, torch.Tensor], epoch: int) -> None:
@@ -115,8 +121,12 @@ def _check_finite(state_dict: dict[str, torch.Tensor], epoch: int) -> None:
 
 def epoch_checkpoints(folder: str | Path) -> list[Path]:
     """The files ``epoch_N.pth`` in ``folder``, newest epoch first."""
-    numbered = [(path.stem.removeprefix('epoch_'), path) for path in Path(folder).glob('epoch_*.pth')]
-    return [path for number, path in sorted(((int(n), p) for n, p in numbered if n.isdecimal()), reverse=True)]
+    return [path for _, path in sorted(_numbered(Path(folder), 'epoch_'), reverse=True)]
+
+
+def _numbered(folder: Path, prefix: str) -> list[tuple[int, Path]]:
+    numbered = [(path.stem.removeprefix(prefix), path) for path in folder.glob(f'{prefix}*.pth')]
+    return [(int(number), path) for number, path in numbered if number.isdecimal()]
 
 
 def validation_follows(runner) -> bool:

@@ -1,0 +1,86 @@
+"""One living process per run folder."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from flowercls.engine.checkpoint import remove_half_written
+from flowercls.engine.run_folder import RunPlan, holds_run, make_folder, plan_run
+from flowercls.errors import RunInUseError
+from flowercls.files import disk_errors
+
+try:
+    import fcntl
+except ImportError:  # Windows: two starts still take two new folders, but a resume of a running run is not noticed
+    fcntl = None
+
+LOCK_FILE = '.lock'
+
+
+@contextlib.contextmanager
+def occupied_run_folder(stem: str, work_dir: str | Path | None, resume: str | None) -> Iterator[RunPlan]:
+    """Plan a run, make its folder, and keep other processes out of it for the length of the ``with`` block.
+
+    A folder made here goes again if nothing was begun in it, that is, if no ``config.py`` was written.
+
+    Args:
+        stem: As the others, see `plan_run`.
+        work_dir: ``--work-dir``.
+        resume: None, ``'auto'``, or the path of a checkpoint.
+
+    Raises:
+        RunInUseError: if another living process works in the folder.
+        ConfigError: if the folder holds a run that is not resumed, or cannot be made.
+        CheckpointError: if the checkpoint named does not exist.
+        DiskError: if the folder may not be written to.
+    """
+    plan, was_made = _plan_and_make(stem, work_dir, resume)
+    try:
+        with _lock(plan.folder):
+            yield plan
+    finally:
+        if was_made and not holds_run(plan.folder):
+            shutil.rmtree(plan.folder, ignore_errors=True)
+
+
+def _plan_and_make(stem: str, work_dir: str | Path | None, resume: str | None) -> tuple[RunPlan, bool]:
+    while True:
+        plan = plan_run(stem, work_dir, resume)
+        was_made = make_folder(plan.folder)
+        if was_made or not plan.numbered:  # else another start was faster: the next number
+            return plan, was_made
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the operating system takes back when the process ends, however it ends."""
+    with contextlib.ExitStack() as stack:
+        with disk_errors(folder):
+            file = stack.enter_context((folder / LOCK_FILE).open('a+', encoding='utf-8'))
+            if _take(file):
+                file.truncate(0)
+                file.write(f'process {os.getpid()}\n')
+                file.flush()
+                remove_half_written(folder)
+        yield
+
+
+def _take(file) -> bool:
+    """Lock ``file`` where that can be done."""
+    if fcntl is None:
+        return False
+    try:
+        # Not flock: loader workers would inherit it, and they outlive a killed process by seconds.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except (BlockingIOError, PermissionError) as error:
+        file.seek(0)
+        owner = file.read().strip() or 'another process'
+        raise RunInUseError(
+            f'{Path(file.name).parent}: {owner} is working in this run folder. Fix: wait until it has ended, or '
+            'start a run of its own without --resume and with another --work-dir.'
+        ) from error
+    except OSError:
+        return False  # some network disks
