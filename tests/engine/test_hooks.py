@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from flowercls.engine.hooks import CounterRandomnessHook, WholeCheckpointHook
+from flowercls.engine.hooks import CounterRandomnessHook, NormStatisticsHook, WholeCheckpointHook
 from flowercls.engine.hooks.progress_hook import as_duration, epoch_line
 from flowercls.engine.hooks.whole_checkpoint_hook import epoch_checkpoints, publish_best, validation_follows
 from flowercls.errors import ConfigError
@@ -115,3 +115,31 @@ def test_initial_weights_depend_on_the_seed_alone():
         hook.before_run(SimpleNamespace(seed=3))
         draws.append(torch.rand(3).tolist())
     assert draws[0] == draws[1]
+
+
+class Normed(torch.nn.Module):
+    """Two norm layers on photos that a data preprocessor doubles in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.fixed, self.norm = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2, momentum=0.1)
+
+    def data_preprocessor(self, batch, training):
+        return dict(inputs=batch * 2 if training else batch)
+
+    def forward(self, inputs, mode):
+        return self.norm(inputs) + self.fixed(inputs)
+
+
+def test_norm_statistics_are_those_of_the_unmixed_photos_and_frozen_ones_stay():
+    batches = [torch.randn(4, 2, 3, 3, generator=torch.Generator().manual_seed(i)) + i for i in range(3)]
+    model = Normed().train()
+    model.norm.running_mean.fill_(99)
+    model.fixed.eval()
+    NormStatisticsHook().after_train_epoch(SimpleNamespace(model=model, train_dataloader=batches))
+    mean = sum(batch.mean((0, 2, 3)) for batch in batches) / 3
+    variance = sum(batch.var((0, 2, 3)) for batch in batches) / 3
+    torch.testing.assert_close(model.norm.running_mean, mean)
+    torch.testing.assert_close(model.norm.running_var, variance)
+    assert model.norm.momentum == 0.1
+    assert model.fixed.num_batches_tracked == 0 and not model.fixed.running_mean.any()

@@ -29,9 +29,10 @@ def leaves(value):
 
 @pytest.fixture(scope='module')
 def averaged_run(tmp_path_factory, write_config, tool):
-    """Like `trained_run`, with an EMAHook."""
+    """Like `trained_run`, with an average of the weights and new norm statistics each epoch."""
     folder = tmp_path_factory.mktemp('averaged')
-    config = write_config(folder, "custom_hooks = [dict(type='EMAHook', momentum=0.3)]\n")
+    hooks = [dict(type='EMAHook', momentum=0.3, update_buffers=True), dict(type='NormStatisticsHook')]
+    config = write_config(folder, f'custom_hooks = {hooks}\n')
     assert tool('train', config, '--work-dir', folder / 'run') == 0
     return config, folder / 'run'
 
