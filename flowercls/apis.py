@@ -132,7 +132,7 @@ def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path 
         runner.load_starting_weights(the_runner, weights)  # a try: what does not fit is said before the run begins
     if the_runner.rank == 0:
         print(plan.announcement)
-        print(describe.describe_run(the_runner, weights), flush=True)
+        print(describe.describe_run(the_runner, weights, plan.checkpoint), flush=True)
         the_runner.begun = lambda: run_folder.write_config(plan.folder, cfg, config)
     try:
         result = training.run_training(the_runner, weights, plan.checkpoint)
@@ -174,8 +174,8 @@ def test(
     Args:
         config: Path of the config file.
         checkpoint: The checkpoint to evaluate.
-        work_dir: Folder of the run; the results go to ``<work_dir>/test_<checkpoint stem>/``. The default is the
-            folder the checkpoint lies in.
+        work_dir: Folder of the run; the results go to ``<work_dir>/test_<checkpoint stem>/``, or ``-2``, ``-3``, ...
+            where it holds results already. The default is the folder the checkpoint lies in.
         out: One more file to write: .csv gets the predictions, .json the metrics.
         out_item: ``'pred'`` or ``'metrics'``, which must fit the ending of ``out``.
         overrides: As ``--cfg-options``.
@@ -197,9 +197,10 @@ def test(
     cfg = ready_config(config, overrides, Flags(**flags))
 
     from flowercls.engine import describe, training
-    from flowercls.engine.run_folder import make_folder
+    from flowercls.engine.distributed import decide_once
+    from flowercls.engine.run_folder import results_folder
 
-    make_folder(folder := Path(work_dir or checkpoint.parent) / f'test_{checkpoint.stem}')
+    folder = decide_once(lambda: results_folder(Path(work_dir or checkpoint.parent), checkpoint))
     cfg.work_dir = str(folder)
     result = training.run_test(cfg, checkpoint)
     if result is None:

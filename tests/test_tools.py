@@ -159,7 +159,8 @@ def test_a_photo_damaged_after_preparation_stops_training_with_its_name(
     victim.write_bytes(b'<html>not found</html>')
     config = write_config(tmp_path, 'train_dataloader = dict(num_workers=1)\n', data_root=broken_data)
     assert tool('train', config, '--work-dir', tmp_path / 'run') == 3
-    assert victim.name in said(capsys)
+    error = said(capsys)
+    assert victim.name in error and 'prepare again' in error
 
 
 def test_a_label_out_of_range_is_named_with_its_line(write_config, tool, tmp_path, capsys, broken_data):
@@ -194,7 +195,8 @@ def test_testing_a_checkpoint_of_another_model_is_refused(trained_run, tool, tmp
     config, folder = trained_run
     options = ('--work-dir', tmp_path, '--cfg-options', 'model.backbone.depth=34')
     assert tool('test', config, folder / 'epoch_2.pth', *options) == 4
-    assert 'another model' in said(capsys)
+    error = said(capsys)
+    assert 'another model than the config describes:\n  ' in error and error.rstrip().endswith('beside the checkpoint.')
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def _check_folders(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     source = '--demo' if args.demo else '--download' if args.download else None
     if len(args.folders) != (1 if source else 2):
         expected = f'with {source} only OUT' if source else 'RAW and OUT'
-        parser.error(f'expected {expected}, got {len(args.folders)} folders: {" ".join(args.folders)}')
+        parser.error(f'expected {expected}, got {" ".join(args.folders) or "neither"}')
     args.raw, args.out = (None, *args.folders) if source else args.folders
 
 

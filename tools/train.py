@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print('interrupted: add --resume to the same command to go on from the last complete epoch', file=sys.stderr)
+        how = 'add --resume to the same command to go on from the last complete epoch, if there is one'
+        print(f'interrupted: {how}', file=sys.stderr)
         return 130
     return 0
 

@@ -151,6 +151,8 @@ def _check_classes(raw_dir: Path, folders: Sequence[str]) -> None:
         found = f'1 class folder, {folders[0]!r}' if folders else 'no class folder'
         nested = [entry.name for entry in _entries(raw_dir, folders[0]) if _is_folder(entry)] if folders else []
         hint = f'\nDid you mean {raw_dir / folders[0]}? It holds {len(nested)} folders.' if len(nested) > 1 else ''
+        if not folders and any(True for _ in _entries(raw_dir, '')):
+            hint = f'\nFiles lie directly in it. Fix: if {raw_dir.name} is one class of several, give {raw_dir.parent}.'
         raise DataError(f'{raw_dir}: the raw folder holds {found}. {tree}{hint}')
     if {folder.casefold() for folder in folders} <= SET_NAMES:
         raise DataError(

@@ -33,7 +33,8 @@ class LoadImage(BaseTransform):
                 rgb = decode_rgb(results['img_path'])
             except DataError as error:
                 # Plain DataError: a loader worker's error is rebuilt from its text alone.
-                raise DataError(str(error)) from error
+                again = 'If it lies in a prepared folder: prepare again, which leaves such files out.'
+                raise DataError(f'{error} {again}') from error
             results['img'] = rgb[..., ::-1]  # a view: BGR for the outside, RGB memory for the next transform
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         return results

@@ -12,8 +12,8 @@ from flowercls.engine.training import TrainResult
 from flowercls.models.stage_table import render_stage_table, stage_table
 
 
-def describe_run(runner: ClassifierRunner, weights: Path | None) -> str:
-    """Data, device, starting weights and the stage table of a run that is about to start."""
+def describe_run(runner: ClassifierRunner, weights: Path | None, resumed_from: Path | None = None) -> str:
+    """Data, device, starting weights and the stage table of a run that is about to start or to go on."""
     model = unwrapped(runner.model)
     train = runner.train_dataloader
     with building('train_dataloader.dataset', RuntimeError):  # a transform may refuse its arguments when it is used
@@ -28,7 +28,7 @@ def describe_run(runner: ClassifierRunner, weights: Path | None) -> str:
         f'({", ".join(names)})',
         f'device: {device_name(model)}, {model.precision}, '
         f'{"channels last" if model.channels_last else "channels first"}',
-        f'starting weights: {weights or "none, random numbers"}',
+        f'weights: as in {resumed_from}' if resumed_from else f'starting weights: {weights or "none, random numbers"}',
     ]
     with building('model', RuntimeError):  # the parts have to fit each other
         lines.append(render_stage_table(stage_table(model, sample.shape[-1])))

@@ -1,5 +1,6 @@
 """Where a run lives: a folder of its own, never one that already holds a run."""
 
+import itertools
 import os
 import shutil
 from dataclasses import dataclass
@@ -59,9 +60,10 @@ def check_checkpoint_exists(checkpoint: str | Path) -> None:
     """Raise a `CheckpointError` unless ``checkpoint`` is a file."""
     path = Path(checkpoint)
     if not path.is_file():
-        near = sorted(file.name for file in path.parent.glob('*.pth'))
-        there = f'{path.parent} has {", ".join(near)}' if near else f'there is no .pth file in {path.parent}'
-        raise CheckpointError(f'{path}: no such checkpoint; {there}. Fix: name a checkpoint of a run folder.')
+        what, folder = ('is a folder', path) if path.is_dir() else ('no such checkpoint', path.parent)
+        near = sorted(file.name for file in folder.glob('*.pth'))
+        there = f'{folder} has {", ".join(near)}' if near else f'there is no .pth file in {folder}'
+        raise CheckpointError(f'{path}: {what}; {there}. Fix: name a checkpoint of a run folder.')
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,20 @@ def make_folder(folder: Path) -> bool:
         raise ConfigError(
             f'run folder {folder}: cannot be made ({error.strerror}). Fix: another --work-dir.'
         ) from error
+
+
+def results_folder(work_dir: Path, checkpoint: Path) -> Path:
+    """Make the folder for the results of testing ``checkpoint``: the first by its name that holds none yet.
+
+    Raises:
+        ConfigError: as `make_folder`.
+        DiskError: as `make_folder`.
+    """
+    first = work_dir / f'test_{checkpoint.stem}'
+    numbered = (first.with_name(f'{first.name}-{number}') for number in itertools.count(2))
+    folder = next(folder for folder in itertools.chain([first], numbered) if not (folder / 'metrics.json').exists())
+    make_folder(folder)
+    return folder
 
 
 def write_config(folder: Path, cfg: Config, source: str | Path) -> None:

@@ -226,8 +226,15 @@ def _load_strictly(model: torch.nn.Module, state: dict, path: str) -> None:
     try:
         model.load_state_dict(state, strict=True)
     except (RuntimeError, AttributeError, TypeError) as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:4]] or [str(error)]
+        lines = [_shortened(line.strip()) for line in str(error).splitlines()[1:4]] or [str(error)]
         raise CheckpointError(
-            f'{path}: is of another model than the config describes: {" ".join(lines)[:400]} '
-            'Fix: use the config.py that lies beside the checkpoint.'
+            '\n  '.join([f'{path}: is of another model than the config describes:', *lines])
+            + '\nFix: use the config.py that lies beside the checkpoint.'
         ) from error
+
+
+def _shortened(line: str, shown: int = 200) -> str:
+    """``line``, cut after whole words: torch names every key of a model."""
+    if len(line) <= shown:
+        return line
+    return f'{line[:shown].rpartition(" ")[0]} ...'

@@ -166,7 +166,7 @@ def try_one_batch(runner: ClassifierRunner, weights: Path | None) -> str:
         with torch.no_grad():
             predicted = model.val_step(next(iter(runner.val_dataloader)))
         lines.append(f'one validation batch of {len(predicted)}: scores of {len(predicted[0].pred_score)} classes')
-    return '\n'.join([*lines, 'dry run: everything checked, nothing written'])
+    return '\n'.join([*lines, 'dry run: config, weights and one batch each way checked, nothing written'])
 
 
 def _try_hooks(runner: ClassifierRunner) -> None:

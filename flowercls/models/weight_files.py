@@ -1,8 +1,9 @@
 """Where starting weights come from: a path, a name, an address or torchvision's zoo, checked before they are used.
 
-Files are looked for as given, then by name in the folder ``FLOWERCLS_WEIGHTS``, then in torch's download cache; only
-then is an address downloaded. A file whose name ends in ``-<hex digits>.pth``, as those of OpenMMLab and torchvision
-do, must have that SHA-256; of others the digest is noted beside them at the first download, and must stay the same.
+A path is that file. A bare name, or the name in an address, is looked for in the folder ``FLOWERCLS_WEIGHTS``, then in
+torch's download cache; only then is an address downloaded. A file whose name ends in ``-<hex digits>.pth``, as those
+of OpenMMLab and torchvision do, must have that SHA-256; of others the digest is noted beside them at the first
+download, and must stay the same.
 """
 
 import os
@@ -40,13 +41,16 @@ def find_weights(spec: str) -> Path:
     name = unquote(Path(urlsplit(source).path).name) if is_address else Path(source).name
     places = [folder / name for folder in _weight_folders()]
     if not is_address:
-        places.insert(0, Path(source).expanduser())
+        given = Path(source).expanduser()
+        # A path that leads nowhere is a mistake, not a wish for another file of the same name.
+        places = [given] if given.parent.name else [given, *places]
     for path in places:
         if path.is_file():
             _check_digest(path)
             return path
     if not is_address:
-        raise CheckpointError(f'starting weights {spec} not found. {_where_to_put(name)} {_SCRATCH}')
+        fix = _where_to_put(name) if len(places) > 1 else f'Fix: correct the path, or give the name alone: {name}.'
+        raise CheckpointError(f'starting weights {spec} not found. {fix} {_SCRATCH}')
     return _download_checked(source, places[0])
 
 

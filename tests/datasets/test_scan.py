@@ -165,6 +165,11 @@ def test_a_folder_without_classes_is_refused_with_the_expected_tree(tmp_path, ma
     assert f'{tmp_path / "raw"}/\n    daisy/' in str(caught.value)
 
 
+def test_photos_of_one_class_in_place_of_all_are_pointed_out(raw):
+    with pytest.raises(DataError, match=f'Files lie directly in it. Fix: if rose is one class of several, give {raw}'):
+        scan_folder(raw / 'rose', workers=0)
+
+
 def test_an_archive_folder_too_much_is_pointed_out(tmp_path):
     for name in ('daisy', 'rose'):
         draw(tmp_path / 'flower_photos' / name / 'a.jpg')

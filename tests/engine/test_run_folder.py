@@ -22,6 +22,15 @@ def make_run(name, *files, age=0):
     return folder
 
 
+def test_results_of_a_test_are_not_written_over(tmp_path):
+    checkpoint = tmp_path / 'epoch_3.pth'
+    assert run_folder.results_folder(tmp_path, checkpoint) == tmp_path / 'test_epoch_3'
+    assert run_folder.results_folder(tmp_path, checkpoint) == tmp_path / 'test_epoch_3'  # nothing in it yet
+    (tmp_path / 'test_epoch_3' / 'metrics.json').touch()
+    assert run_folder.results_folder(tmp_path, checkpoint) == tmp_path / 'test_epoch_3-2'
+    assert (tmp_path / 'test_epoch_3-2').is_dir()
+
+
 def test_a_new_run_never_goes_where_one_is():
     assert run_folder.plan_run('net', None, None).folder == Path('work_dirs/net')
     make_run('net')
@@ -71,6 +80,8 @@ def test_resume_from_a_named_checkpoint_goes_on_in_its_folder():
         run_folder.plan_run('other', None, str(folder / 'epoch_1.pth'))
     with pytest.raises(CheckpointError, match=r'epoch_3.pth: no such checkpoint; .* has .*epoch_1.pth, epoch_2.pth'):
         run_folder.plan_run('net', None, str(folder / 'epoch_3.pth'))
+    with pytest.raises(CheckpointError, match=r'work_dirs/net: is a folder; work_dirs/net has .*epoch_1.pth'):
+        run_folder.plan_run('net', None, str(folder))
 
 
 def test_a_run_folders_own_config_takes_the_folders_name():
