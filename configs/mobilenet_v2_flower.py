@@ -20,7 +20,7 @@ model = dict(
     backbone=dict(conv_cfg=dict(type='Conv2dAdaptivePadding')),
     head=dict(
         loss=dict(_delete_=True, type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
-        cal_acc=False,  # mixed photos have no single label
+        cal_acc=False,  # mixed photos have several labels; training accuracy counts their shares
     ),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.2), dict(type='CutMix', alpha=1.0)]),  # each in half the steps
 )

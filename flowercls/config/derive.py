@@ -102,7 +102,9 @@ def _model(cfg: Config) -> list[str]:
             model.setdefault(key, value)
     if (model.get('train_cfg') or {}).get('augments') and (model.get('head') or {}).get('cal_acc'):
         model.head.cal_acc = False
-        notes.append('model.head.cal_acc is off: photos mixed by model.train_cfg.augments have no single label.')
+        notes.append(
+            'model.head.cal_acc is off: mixed photos have several labels; training accuracy counts their shares.'
+        )
     if not cfg.get('data_preprocessor'):
         cfg.data_preprocessor = ConfigDict()
     cfg.optim_wrapper.setdefault('type', 'OptimWrapper')

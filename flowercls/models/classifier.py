@@ -138,6 +138,21 @@ class StagedClassifier(ImageClassifier):
         with _autocast(features, enabled=False):
             return self.head.pre_logits(x)
 
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """As `ImageClassifier`, and the training accuracy of mixed photos too.
+
+        A photo mixed from several counts with the share that its predicted label has in it, as in the program of
+        mixup's authors (Zhang et al. 2018).
+        """
+        features = self.extract_feat(inputs)
+        losses = self.head.loss(features, data_samples)
+        if 'gt_score' in data_samples[0] and 'accuracy_top-1' not in losses:
+            with torch.no_grad():
+                predicted = self.head(features).argmax(dim=1, keepdim=True)
+                shares = torch.stack([sample.gt_score for sample in data_samples])
+                losses['accuracy_top-1'] = 100 * shares.gather(1, predicted).mean()
+        return losses
+
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Any:
         """As `ImageClassifier`: features or logits ("tensor"), losses ("loss") or data samples ("predict")."""
         # Head, scores and loss are float32 even where an autocast surrounds us, such as mmengine's AmpOptimWrapper.

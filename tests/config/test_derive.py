@@ -207,7 +207,7 @@ def test_a_config_without_any_validation_is_complete(resolve):
     assert cfg.get('test_dataloader') is None
 
 
-def test_mixed_photos_have_no_training_accuracy(resolve):
+def test_mixed_photos_are_not_counted_by_their_single_label(resolve):
     cfg, notes = resolve(**{'model.train_cfg': dict(augments=[dict(type='Mixup', alpha=0.2)])})
     assert cfg.model.head.cal_acc is False
     assert any('model.head.cal_acc is off' in note for note in notes)

@@ -105,6 +105,19 @@ def test_mixup_and_cutmix_work_with_frozen_stages(build, batch):
     assert model.head.fc.weight.grad.any()
 
 
+def test_mixed_photos_count_with_the_share_of_the_label_they_are_taken_for(build, batch):
+    model = build(head=dict(type='LinearClsHead', cal_acc=False)).eval()
+    images, samples = batch
+    shares = torch.tensor([[0.7, 0.3, 0, 0, 0], [0, 1.0, 0, 0, 0], [0, 0, 0.6, 0.4, 0], [0, 0, 0, 0, 1.0]])
+    for sample, share in zip(samples, shares, strict=True):
+        sample.set_gt_score(share)
+    with torch.no_grad():
+        model.head.fc.weight.zero_()
+        model.head.fc.bias.copy_(torch.tensor([0, 5.0, 0, 0, 0]))  # takes every photo for label 1
+        losses = model(images, samples, mode='loss')
+    assert losses['accuracy_top-1'].item() == pytest.approx(100 * (0.3 + 1.0) / 4)
+
+
 def test_mmpretrains_inferencer_runs_it(model_config):
     pipeline = [dict(type='ResizeEdge', scale=64), dict(type='CenterCrop', crop_size=64), dict(type='PackInputs')]
     config = Config(
