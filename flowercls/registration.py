@@ -7,4 +7,5 @@ import flowercls.engine.hooks
 import flowercls.engine.optimizer
 import flowercls.engine.scalars_backend
 import flowercls.evaluation.metrics
-import flowercls.models.classifier  # noqa: F401
+import flowercls.models.classifier
+import flowercls.models.torchvision_backbone  # noqa: F401

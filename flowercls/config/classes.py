@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 BARE_HEAD = 'ClsHead'  # takes finished scores: the classification layer is in the backbone
-SCORES_IN_BACKBONE = ('VGG', 'InceptionV3')
+SCORES_IN_BACKBONE = ('VGG', 'InceptionV3', 'TorchvisionBackbone')
 
 
 def derive_num_classes(cfg: Any, num_classes: int) -> list[str]:

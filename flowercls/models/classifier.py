@@ -67,7 +67,7 @@ class StagedClassifier(ImageClassifier):
         self.frozen_stages = frozen_stages
         self.precision = resolve_precision(precision)
         self.stages = self._cut()
-        # Others keep torch's own layout: some call view() in a way that needs it (VGG).
+        # Others keep torch's own layout: some call view() in a way that needs it.
         self.channels_last = resolve_channels_last(channels_last) and self.stages is not None
         self._freeze()
         if self.channels_last:
@@ -128,6 +128,8 @@ class StagedClassifier(ImageClassifier):
         with self.body_precision(features):
             if self.frozen_stages:
                 x = self.stages.suffix(features, num_frozen_stages(self.frozen_stages))
+            elif self.stages is not None:
+                x = self.stages.run(features)
             else:
                 x = self.backbone(features)
             if stage != 'backbone' and self.with_neck:

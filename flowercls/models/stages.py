@@ -14,7 +14,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from flowercls.errors import ConfigError
-from flowercls.models.cut_points import OPERATIONS, CutPoints, find_cut_points, supported_backbones
+from flowercls.models.cut_operations import OPERATIONS
+from flowercls.models.cut_points import CutPoints, find_cut_points, supported_backbones
 
 PARTS = ('stem', 'stage1', 'stage2', 'stage3', 'stage4', 'head')
 
@@ -32,7 +33,7 @@ class Step:
 
     def run(self, backbone: nn.Module, x: Any) -> Any:
         if self.operation:
-            return OPERATIONS[self.operation](backbone, x)
+            return OPERATIONS[self.operation](backbone, x, *(_at(backbone, path) for path in self.paths))
         return _at(backbone, self.paths[0])(x)
 
 
@@ -59,6 +60,10 @@ class StagedBackbone:
     def suffix(self, z: Tensor, n: int) -> tuple[Tensor, ...]:
         """Run what `prefix` with the same ``n`` left out; returns what the backbone returns."""
         return self._run(z, PARTS[n + 1 :])
+
+    def run(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Run all parts: what the backbone's own ``forward`` gives, in any memory layout (VGG's needs torch's own)."""
+        return self._run(x, PARTS)
 
     def run_part(self, x: Any, part: str) -> Any:
         """Run one part on the output of the part before it."""
@@ -105,13 +110,7 @@ def cut(backbone: nn.Module) -> StagedBackbone:
         ConfigError: if the architecture is not in the table, does not match its row, or returns anything but its
             last output.
     """
-    points = find_cut_points(backbone)
-    if points is None:
-        raise ConfigError(
-            f'backbone {type(backbone).__name__} cannot be cut into stages, so it can only be used with '
-            f'`model.frozen_stages=0`. Those that can: {", ".join(supported_backbones())}; and subclasses '
-            'of them that keep their forward().'
-        )
+    points = _points_of(backbone)
     _check_outputs(backbone, points)
     try:
         parts = {part: tuple(_parse(backbone, text)) for part, text in zip(PARTS, points[:6], strict=True)}
@@ -123,6 +122,20 @@ def cut(backbone: nn.Module) -> StagedBackbone:
     staged = StagedBackbone(backbone, parts)
     _check_everything_owned_once(staged)
     return staged
+
+
+def _points_of(backbone: nn.Module) -> CutPoints:
+    name = type(backbone).__name__
+    try:
+        points = find_cut_points(backbone)
+    except ConfigError as error:
+        raise ConfigError(f'backbone {name} cannot be cut into stages: {error}, or `model.frozen_stages=0`.') from error
+    if points is None:
+        raise ConfigError(
+            f'backbone {name} cannot be cut into stages, so it can only be used with `model.frozen_stages=0`. '
+            f'Those that can: {", ".join(supported_backbones())}; and subclasses of them that keep their forward().'
+        )
+    return points
 
 
 def _parse(backbone: nn.Module, text: str) -> Iterator[Step]:
@@ -140,7 +153,7 @@ def _parse(backbone: nn.Module, text: str) -> Iterator[Step]:
 
 def _check_outputs(backbone: nn.Module, points: CutPoints) -> None:
     outputs = getattr(backbone, 'out_indices', None)
-    if outputs is not None and tuple(outputs) != (points.last_output,):
+    if None not in (outputs, points.last_output) and tuple(outputs) != (points.last_output,):
         raise ConfigError(
             f'`model.backbone.out_indices` is {tuple(outputs)}; a {type(backbone).__name__} with frozen stages returns '
             f'its last output only. Fix: out_indices=({points.last_output},), or `model.frozen_stages=0`.'

@@ -1,0 +1,19 @@
+"""ConvNeXt-T, 224 px, ImageNet weights of OpenMMLab (top-1 82.14 %)."""
+
+model = dict(
+    type='StagedClassifier',
+    frozen_stages=0,  # 0 nothing; 1-4 the stem and the first N stages; 'all' everything but the last layer
+    precision='auto',  # 'bf16' where the hardware gains from it, else 'fp32'
+    channels_last='auto',  # the same question for the memory layout
+    backbone=dict(type='ConvNeXt', arch='tiny', drop_path_rate=0.1),
+    head=dict(
+        type='LinearClsHead',  # num_classes: from classes.txt
+        in_channels=768,
+        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
+        topk=(1,),
+        cal_acc=True,  # training accuracy, batch by batch
+    ),
+)
+# Pixels 0-255 in RGB order, as the weights were trained.
+data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+load_from = 'https://download.openmmlab.com/mmclassification/v0/convnext/convnext-tiny_32xb128_in1k_20221207-998cf3e9.pth'

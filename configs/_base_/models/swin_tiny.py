@@ -1,0 +1,20 @@
+"""Swin-T, 224 px, ImageNet weights of OpenMMLab (top-1 81.18 %)."""
+
+model = dict(
+    type='StagedClassifier',
+    frozen_stages=0,  # 0 nothing; 1-4 the stem and the first N stages; 'all' everything but the last layer
+    precision='auto',  # 'bf16' where the hardware gains from it, else 'fp32'
+    channels_last='auto',  # the same question for the memory layout
+    backbone=dict(type='SwinTransformer', arch='tiny', img_size=224, drop_path_rate=0.2),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(
+        type='LinearClsHead',  # num_classes: from classes.txt
+        in_channels=768,
+        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
+        topk=(1,),
+        cal_acc=True,  # training accuracy, batch by batch
+    ),
+)
+# Pixels 0-255 in RGB order, as the weights were trained.
+data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+load_from = 'https://download.openmmlab.com/mmclassification/v0/swin-transformer/swin_tiny_224_b16x64_300e_imagenet_20210616_090925-66df6be6.pth'

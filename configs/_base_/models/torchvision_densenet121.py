@@ -1,0 +1,18 @@
+"""torchvision's densenet121, 224 px, ImageNet weights of torchvision (top-1 74.43 %)."""
+
+model = dict(
+    type='StagedClassifier',
+    frozen_stages=0,  # 0 nothing; 1-4 the stem and the first N stages; 'all' everything but the last layer
+    precision='auto',  # 'bf16' where the hardware gains from it, else 'fp32'
+    channels_last='auto',  # the same question for the memory layout
+    backbone=dict(type='TorchvisionBackbone', arch='densenet121'),
+    head=dict(
+        type='ClsHead',  # the classification layer is in the backbone
+        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
+        topk=(1,),
+        cal_acc=True,  # training accuracy, batch by batch
+    ),
+)
+# Pixels 0-255 in RGB order, as the weights were trained.
+data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+load_from = 'torchvision://densenet121'  # https://download.pytorch.org/models/densenet121-a639ec97.pth

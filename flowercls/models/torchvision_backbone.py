@@ -1,0 +1,42 @@
+"""torchvision's own networks, as backbones of mmpretrain's classifiers."""
+
+from typing import Any
+
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+from torchvision import models
+
+from flowercls.errors import ConfigError
+
+
+@MODELS.register_module(name='TorchvisionBackbone')
+def torchvision_backbone(arch: str, num_classes: int = 1000, **options: Any) -> nn.Module:
+    """One of torchvision's classification networks, whole, with a classification layer of its own.
+
+    It is torchvision's network itself, so it is cut, frozen and loaded (``load_from='torchvision://resnet18'``) as such;
+    only its output is wrapped in a tuple, as mmpretrain's heads expect. Its head in a config is the bare
+    ``dict(type='ClsHead', ...)``.
+
+    Args:
+        arch: As `torchvision.models.get_model`: ``'resnet18'``, ``'vit_b_16'``, ...
+        num_classes: Outputs of the classification layer.
+        **options: Arguments of the network, such as ``dropout`` or ``stochastic_depth_prob``.
+
+    Raises:
+        ConfigError: if torchvision has no classification network of this name, or it does not take ``options``.
+    """
+    known = models.list_models(module=models)
+    if arch not in known:
+        raise ConfigError(f'`model.backbone.arch` is {arch!r}, expected one of torchvision: {", ".join(known)}.')
+    if arch in ('inception_v3', 'googlenet'):  # else they return what ClsHead has no loss for
+        options = {'aux_logits': False, 'init_weights': False, **options}
+    try:
+        network = models.get_model(arch, num_classes=num_classes, **options)
+    except TypeError as error:
+        raise ConfigError(f'`model.backbone` {arch}: {error}. Fix: leave the argument out.') from error
+    network.register_forward_hook(_as_tuple)
+    return network
+
+
+def _as_tuple(_: nn.Module, __: tuple, scores: Tensor) -> tuple[Tensor]:
+    return (scores,)
