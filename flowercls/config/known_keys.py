@@ -36,8 +36,10 @@ _OPTIM_WRAPPER = frozenset(
 )
 _PARAMWISE = frozenset(
     ('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult')
-    + ('dcn_offset_lr_mult', 'bypass_duplicate', 'layer_decay_rate')
+    + ('dcn_offset_lr_mult', 'bypass_duplicate', 'layer_decay_rate', 'stage_lr_mult')
 )
+# The rows of the stage table; 'backbone' is the one row of a backbone that cannot be cut.
+PARTS = ('stem', 'stage1', 'stage2', 'stage3', 'stage4', 'head', 'backbone', 'neck', 'classifier')
 _PREPROCESSOR = frozenset(
     ('type', 'mean', 'std', 'to_rgb', 'num_classes', 'to_onehot', 'batch_augments', 'pad_size_divisor', 'pad_value')
 )
@@ -64,6 +66,7 @@ SECTIONS: dict[str, frozenset[str]] = {
     'test_cfg': frozenset(('type', 'fp16')),
     'optim_wrapper': _OPTIM_WRAPPER,
     'optim_wrapper.paramwise_cfg': _PARAMWISE,
+    'optim_wrapper.paramwise_cfg.stage_lr_mult': frozenset(PARTS),
     'auto_scale_lr': frozenset(('enable', 'base_batch_size')),
     'default_hooks': _HOOKS,
     'env_cfg': frozenset(('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')),

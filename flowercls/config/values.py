@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any
 
-from flowercls.config.known_keys import LOADERS
+from flowercls.config.known_keys import LOADERS, PARTS
 from flowercls.config.spelling import at_path
 
 FROZEN_STAGES = (0, 1, 2, 3, 4, 'all')
@@ -55,6 +55,13 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     'train_cfg.max_epochs': (_at_least(1), 'a whole number of at least 1'),
     'train_cfg.val_interval': (_at_least(1), 'a whole number of at least 1'),
     'optim_wrapper.optimizer.lr': (_is_positive, 'a number above 0'),
+    **{
+        f'optim_wrapper.paramwise_cfg.stage_lr_mult.{part}': (
+            _is_positive,
+            'a factor above 0 (model.frozen_stages freezes)',
+        )
+        for part in PARTS
+    },
     'load_from': (lambda value: value is None or isinstance(value, str), 'an address, a path or None'),
     'work_dir': (lambda value: value is None or isinstance(value, str), 'a path as text'),
     'auto_scale_lr.base_batch_size': (_at_least(1), 'a whole number of at least 1'),
@@ -87,7 +94,7 @@ SECTIONS_AS_DICTS = LOADERS + (
     *(f'{loader}.sampler' for loader in LOADERS),
     *('model', 'model.backbone', 'model.head', 'data_preprocessor', 'optim_wrapper', 'optim_wrapper.optimizer'),
     *('train_cfg', 'val_cfg', 'test_cfg', 'auto_scale_lr', 'default_hooks', 'visualizer', 'randomness', 'env_cfg'),
-    'drawn',
+    *('drawn', 'optim_wrapper.paramwise_cfg', 'optim_wrapper.paramwise_cfg.stage_lr_mult'),
 )
 
 

@@ -7,13 +7,15 @@ import torch
 from flowercls.engine.building import building
 from flowercls.engine.distributed import unwrapped
 from flowercls.engine.hooks.progress_hook import as_duration
+from flowercls.engine.optimizer import check_parts
+from flowercls.engine.preflight import preflight
 from flowercls.engine.runner import ClassifierRunner
 from flowercls.engine.training import TrainResult
 from flowercls.models.stage_table import render_stage_table, stage_table
 
 
 def describe_run(runner: ClassifierRunner, weights: Path | None, resumed_from: Path | None = None) -> str:
-    """Data, device, starting weights and the stage table of a run that is about to start or to go on."""
+    """Data, device, starting weights, stage table and warnings of a run that is about to start or to go on."""
     model = unwrapped(runner.model)
     train = runner.train_dataloader
     with building('train_dataloader.dataset', RuntimeError):  # a transform may refuse its arguments when it is used
@@ -31,7 +33,12 @@ def describe_run(runner: ClassifierRunner, weights: Path | None, resumed_from: P
         f'weights: as in {resumed_from}' if resumed_from else f'starting weights: {weights or "none, random numbers"}',
     ]
     with building('model', RuntimeError):  # the parts have to fit each other
-        lines.append(render_stage_table(stage_table(model, sample.shape[-1])))
+        rows = stage_table(model, tuple(sample.shape[-2:]))
+    lr_mult = (runner.cfg.optim_wrapper.get('paramwise_cfg') or {}).get('stage_lr_mult') or {}
+    if lr_mult:
+        check_parts(model, lr_mult)
+    lines.append(render_stage_table(rows, lr_mult))
+    lines += [f'warning: {warning}' for warning in preflight(runner)]
     return '\n'.join(lines)
 
 

@@ -75,6 +75,18 @@ class ClassifierRunner(Runner):
         with building('optim_wrapper'):
             return super().build_optim_wrapper(optim_wrapper)
 
+    def scale_lr(self, optim_wrapper, auto_scale_lr=None) -> None:
+        """As mmengine's, for all photos behind one step: it would leave accumulated batches out."""
+        if not (auto_scale_lr or {}).get('enable'):
+            return
+        accumulated = self.cfg.optim_wrapper.get('accumulative_counts', 1)
+        group = optim_wrapper.optimizer.param_groups[0]
+        before = group['lr']
+        base = auto_scale_lr['base_batch_size'] / accumulated
+        super().scale_lr(optim_wrapper, {**auto_scale_lr, 'base_batch_size': base})
+        if optim_wrapper.base_param_settings is not None:  # the rate that is shown, where groups have others
+            optim_wrapper.base_param_settings['lr'] *= group['lr'] / before
+
     def build_param_scheduler(self, scheduler):
         with building('param_scheduler'):
             return super().build_param_scheduler(scheduler)

@@ -45,7 +45,9 @@ def gap_norm(backbone: nn.Module, x: Tensor, norm: nn.Module) -> Tensor:
 
 
 @_operation
-def swin_embed(backbone: nn.Module, x: Tensor, patch_embed: nn.Module, drop: nn.Module, positions: Any = None) -> Tensor:
+def swin_embed(
+    backbone: nn.Module, x: Tensor, patch_embed: nn.Module, drop: nn.Module, positions: Any = None
+) -> Tensor:
     """Patches of mmpretrain's Swin, (N, H, W, C)."""
     x, grid = patch_embed(x)
     if positions is not None:
@@ -77,7 +79,13 @@ def swin_norm(_: nn.Module, x: Tensor, norm: nn.Module) -> Tensor:
 
 @_operation
 def vit_embed(
-    backbone: nn.Module, x: Tensor, patch_embed: nn.Module, token: Any, positions: Tensor, drop: nn.Module, norm: nn.Module
+    backbone: nn.Module,
+    x: Tensor,
+    patch_embed: nn.Module,
+    token: Any,
+    positions: Tensor,
+    drop: nn.Module,
+    norm: nn.Module,
 ) -> Tensor:
     """Patches, class token and positions of mmpretrain's ViT, (N, tokens, C)."""
     x, grid = patch_embed(x)

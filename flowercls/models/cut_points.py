@@ -138,9 +138,7 @@ CUT_POINTS: dict[type[nn.Module], Row] = {
     mm.MobileNetV3: _mobilenet_v3,
     mm.InceptionV3: _inception,
     mm.VGG: _vgg,
-    mm.EfficientNet: CutPoints(
-        'layers[0:2]', 'layers[2:3]', 'layers[3:4]', 'layers[4:5]', 'layers[5:]', last_output=6
-    ),
+    mm.EfficientNet: CutPoints('layers[0:2]', 'layers[2:3]', 'layers[3:4]', 'layers[4:5]', 'layers[5:]', last_output=6),
     mm.EfficientNetV2: lambda backbone: CutPoints(
         'layers[0:2]', 'layers[2:3]', 'layers[3:4]', 'layers[4:6]', 'layers[6:]', last_output=len(backbone.layers) - 1
     ),

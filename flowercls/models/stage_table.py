@@ -1,7 +1,7 @@
 """The table that shows what a model is made of and what of it will be trained."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,16 +56,23 @@ def stage_table(model: StagedClassifier, image_size: int | tuple[int, int]) -> l
     return rows
 
 
-def render_stage_table(rows: list[StageRow]) -> str:
-    """The rows as a text table with a line of totals below, for a log or a terminal."""
+def render_stage_table(rows: list[StageRow], lr_mult: Mapping[str, float] | None = None) -> str:
+    """The rows as a text table with a line of totals below, for a log or a terminal.
+
+    Args:
+        rows: As `stage_table` makes them.
+        lr_mult: Factors of the learning rate by part, shown in a column of their own if there are any.
+    """
     table = Table(box=ASCII_DOUBLE_HEAD)
     for title in ('part', 'modules'):
         table.add_column(title)
-    for title in ('parameters', 'share', 'trainable', 'output'):
+    for title in ('parameters', 'share', 'trainable', *(['lr'] if lr_mult else []), 'output'):
         table.add_column(title, justify='right')
     for row in rows:
         shape = ' x '.join(map(str, row.shape))
-        table.add_row(row.part, row.modules, f'{row.parameters:,}', f'{row.share:.1f} %', f'{row.trainable:,}', shape)
+        rate = [f'x {lr_mult.get(row.part, 1):g}' if row.trainable else ''] if lr_mult else []
+        figures = [f'{row.parameters:,}', f'{row.share:.1f} %', f'{row.trainable:,}', *rate, shape]
+        table.add_row(row.part, row.modules, *figures)
     text = io.StringIO()
     # A width of its own: a log must not depend on the size of somebody's window.
     Console(file=text, width=120, color_system=None).print(table)
@@ -73,25 +80,37 @@ def render_stage_table(rows: list[StageRow]) -> str:
     return '\n'.join([*lines, _totals(rows)])
 
 
+def parameters_by_part(model: StagedClassifier) -> dict[str, list[nn.Parameter]]:
+    """The parameters of every part, by its name in the stage table."""
+    if model.stages is None:
+        parts = {'backbone': list(model.backbone.parameters())}
+    else:
+        parts = {part: list(model.stages.parameters_of(part).values()) for part in PARTS}
+    parts['neck'] = list(model.neck.parameters()) if model.with_neck else []
+    parts['classifier'] = list(model.head.parameters()) if model.with_head else []
+    return parts
+
+
 def _run_parts(model: StagedClassifier, images: Tensor) -> Iterator[tuple[str, str, list[nn.Parameter], Any]]:
     """Name, modules, parameters and output of each part, running one after the other."""
+    parameters = parameters_by_part(model)
     with model.body_precision(images):
         if model.stages is None:
             x = model.backbone(images)
-            yield 'backbone', type(model.backbone).__name__, list(model.backbone.parameters()), x
+            yield 'backbone', type(model.backbone).__name__, parameters['backbone'], x
         else:
             x = images
             for part in PARTS:
                 x = model.stages.run_part(x, part)
                 modules = model.stages.modules_of(part)
                 if modules:
-                    yield part, ' '.join(modules), list(model.stages.parameters_of(part).values()), x
+                    yield part, ' '.join(modules), parameters[part], x
         if model.with_neck:
             x = model.neck(x)
-            yield 'neck', type(model.neck).__name__, list(model.neck.parameters()), x
+            yield 'neck', type(model.neck).__name__, parameters['neck'], x
     if model.with_head:
         features = tuple(entry.float() for entry in x)
-        yield 'classifier', type(model.head).__name__, list(model.head.parameters()), model.head(features)
+        yield 'classifier', type(model.head).__name__, parameters['classifier'], model.head(features)
 
 
 def _shape(output: Any) -> tuple[int, ...]:

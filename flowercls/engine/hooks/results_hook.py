@@ -45,8 +45,9 @@ class ResultsHook(Hook):
                 f'epoch {runner.epoch + 1}: the mean training loss is {averages["loss"]}. Fix: a lower learning rate '
                 '(optim_wrapper.optimizer.lr), or optim_wrapper.clip_grad=dict(max_norm=1.0).'
             )
-        summary = {'epoch': runner.epoch + 1, 'train_loss': averages['loss'], 'lr': runner.optim_wrapper.get_lr()}
-        summary['lr'] = next(iter(summary['lr'].values()))[0]
+        rates = runner.optim_wrapper.get_lr()
+        base_lr = rates.get('base_lr', rates['lr'])[0]  # groups may have factors of their own
+        summary = {'epoch': runner.epoch + 1, 'train_loss': averages['loss'], 'lr': base_lr}
         if 'accuracy_top-1' in averages:
             summary['train_top1'] = averages['accuracy_top-1']
         runner.message_hub.update_info('epoch_summary', summary)

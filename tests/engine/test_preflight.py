@@ -1,0 +1,86 @@
+"""What usually goes wrong is said before the first step, with the remedy; what is right is not mentioned."""
+
+import pytest
+
+from flowercls.engine.preflight import photos_a_step, preflight
+from flowercls.engine.ready import Flags, ready_config
+from flowercls.engine.runner import build_runner
+
+# The tiny config has 45 photos in batches of 8, at 64 px, which is as it should be.
+SOUND = {'auto_scale_lr.base_batch_size': 8}
+
+
+@pytest.fixture
+def warnings(write_config, tmp_path):
+    """The warnings of the tiny config with some options."""
+
+    def look(flags=None, **options):
+        overrides = {**SOUND, **{key.replace('__', '.'): value for key, value in options.items()}}
+        cfg = ready_config(write_config(tmp_path), overrides, flags or Flags())
+        cfg.work_dir = str(tmp_path / 'run')
+        return preflight(build_runner(cfg))
+
+    return look
+
+
+def test_a_sound_config_has_no_warning(warnings):
+    assert warnings() == []
+
+
+def test_a_rate_for_another_batch_size(warnings):
+    (warning,) = warnings(auto_scale_lr__base_batch_size=32)
+    assert '0.05 is meant for 32 photos a step, this run takes 8' in warning
+    assert '--auto-scale-lr, which makes it 0.0125' in warning and 'base_batch_size=8' in warning
+    assert warnings(Flags(auto_scale_lr=True), auto_scale_lr__base_batch_size=32) == []
+    assert warnings(auto_scale_lr__base_batch_size=32, optim_wrapper__accumulative_counts=4) == []
+    assert warnings(auto_scale_lr__base_batch_size=12) == []  # not far enough to matter
+
+
+@pytest.mark.parametrize('optimizer, warned', [('Adam', True), ('AdamW', True), ('SGD', False)])
+def test_a_rate_of_sgd_given_to_adam(warnings, optimizer, warned):
+    found = warnings(optim_wrapper__optimizer=dict(type=optimizer, lr=0.01))
+    assert [f'one for SGD; {optimizer} mostly forgets' in warning for warning in found] == [True] * warned
+
+
+def test_a_batch_too_small_for_batch_norm(warnings):
+    options = dict(train_dataloader__batch_size=4, auto_scale_lr__base_batch_size=4)
+    (warning,) = [found for found in warnings(**options) if 'single photo' not in found]
+    assert '20 batch-norm layers' in warning and 'from 4 photos' in warning and 'batch_size=8' in warning
+    assert warnings(**options, model__frozen_stages='all') == []  # nothing is estimated there
+
+
+def test_batch_norm_layers_that_are_frozen_do_not_count(warnings):
+    options = dict(train_dataloader__batch_size=4, auto_scale_lr__base_batch_size=4, model__frozen_stages=3)
+    assert any('5 batch-norm layers' in warning for warning in warnings(**options))  # those of the fourth stage
+
+
+def test_a_last_batch_of_one_photo(warnings):
+    options = dict(train_dataloader__batch_size=11, auto_scale_lr__base_batch_size=11)  # 45 = 4 × 11 + 1
+    (warning,) = warnings(**options)
+    assert 'single photo' in warning and 'drop_last=True' in warning
+    assert warnings(**options, train_dataloader__drop_last=True) == []
+
+
+def test_a_log_interval_longer_than_an_epoch(warnings):
+    (warning,) = warnings(default_hooks__logger__interval=7)
+    assert 'every 7 steps, but an epoch has only 6' in warning and 'interval=1.' in warning
+
+
+def test_photos_smaller_than_the_weights_were_trained_with(warnings):
+    (warning,) = warnings(input_size=224)
+    assert 'ResNet were trained with 224 px, the photos come with 64' in warning and 'flower_224.py' in warning
+    assert warnings(input_size=64) == []
+
+
+def test_inception_is_known_to_want_299_px_in_any_config(warnings):
+    options = dict(model__backbone=dict(_delete_=True, type='InceptionV3', aux_logits=False), model__neck=None)
+    options |= dict(model__head=dict(_delete_=True, type='ClsHead'), train_dataloader__batch_size=8)
+    sizes = {'train_dataloader__dataset__pipeline__1__transforms__0__size': 96}
+    (warning,) = [found for found in warnings(**options, **sizes) if 'px' in found]
+    assert 'InceptionV3 were trained with 299 px' in warning and 'flower_299.py' in warning
+
+
+def test_photos_of_a_step_count_what_is_accumulated(write_config, tmp_path):
+    cfg = ready_config(write_config(tmp_path), {'optim_wrapper.accumulative_counts': 3}, Flags())
+    cfg.work_dir = str(tmp_path / 'run')
+    assert photos_a_step(build_runner(cfg)) == 24
