@@ -15,6 +15,7 @@ from flowercls.config.loaders import datasets_in, derive_loaders
 from flowercls.config.merging import strip_leftovers
 from flowercls.config.runtime import derive_runtime
 from flowercls.config.schedules import derive_schedules
+from flowercls.config.starting_weights import derive_load_from
 from flowercls.errors import ConfigError
 
 MODEL_DEFAULTS = {'frozen_stages': 0, 'precision': 'auto', 'channels_last': 'auto'}
@@ -46,6 +47,7 @@ def derive_config(cfg: Config) -> list[str]:
     _check_validation(cfg)
     notes = _data_root(cfg)
     names = class_names(cfg.data_root)
+    derive_load_from(cfg)
     notes += _model(cfg) + derive_runtime(cfg) + derive_loaders(cfg, names)
     notes += derive_num_classes(cfg, len(names)) + derive_topk(cfg, len(names))
     notes += _schedule(cfg)

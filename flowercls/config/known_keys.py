@@ -13,6 +13,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 TOP = frozenset(
     LOADERS
     + ('model', 'data_preprocessor', 'data_root', 'drawn', 'load_from', 'resume', 'work_dir', 'experiment_name')
+    + ('input_size',)  # pixels that the starting weights were made for
     + ('data_manifest',)  # written into a run folder's config by the engine
     + ('train_cfg', 'val_cfg', 'test_cfg', 'val_evaluator', 'test_evaluator', 'tta_model', 'tta_pipeline')
     + ('optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'default_hooks', 'custom_hooks', 'custom_imports')

@@ -62,6 +62,7 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         )
         for part in PARTS
     },
+    'input_size': (_at_least(1), 'a whole number of pixels, at least 1'),
     'load_from': (lambda value: value is None or isinstance(value, str), 'an address, a path or None'),
     'work_dir': (lambda value: value is None or isinstance(value, str), 'a path as text'),
     'auto_scale_lr.base_batch_size': (_at_least(1), 'a whole number of at least 1'),

@@ -110,7 +110,7 @@ def _torchvision_vit(backbone: tv.VisionTransformer) -> CutPoints:
 
 
 def _features(*bounds: int, tail: str = 'avgpool @flatten', head: str = 'classifier @tuple') -> CutPoints:
-    """A torchvision network in one container ``features``: where each of the first four parts ends, and what follows."""
+    """A torchvision network in one container ``features``: where the first four parts end, and what follows."""
     *parts, last = [f'features[{start}:{stop}]' for start, stop in zip([0, *bounds], [*bounds, ''], strict=True)]
     return CutPoints(*parts, f'{last} {tail}', head=head)
 

@@ -10,24 +10,28 @@ from flowercls.errors import ConfigError
 
 
 @MODELS.register_module(name='TorchvisionBackbone')
-def torchvision_backbone(arch: str, num_classes: int = 1000, **options: Any) -> nn.Module:
+def torchvision_backbone(arch: str, num_classes: int = 1000, weights: str | None = None, **options: Any) -> nn.Module:
     """One of torchvision's classification networks, whole, with a classification layer of its own.
 
-    It is torchvision's network itself, so it is cut, frozen and loaded (``load_from='torchvision://resnet18'``) as such;
-    only its output is wrapped in a tuple, as mmpretrain's heads expect. Its head in a config is the bare
-    ``dict(type='ClsHead', ...)``.
+    It is torchvision's network itself, so it is cut, frozen and loaded as such; only its output is wrapped in a tuple,
+    as mmpretrain's heads expect. Its head in a config is the bare ``dict(type='ClsHead', ...)``.
 
     Args:
         arch: As `torchvision.models.get_model`: ``'resnet18'``, ``'vit_b_16'``, ...
         num_classes: Outputs of the classification layer.
+        weights: The version of torchvision's weights that training starts from (``'IMAGENET1K_V1'``, ``'DEFAULT'``);
+            None is none. They are not loaded here: a config's ``load_from`` follows from it, see
+            `flowercls.config.starting_weights`.
         **options: Arguments of the network, such as ``dropout`` or ``stochastic_depth_prob``.
 
     Raises:
-        ConfigError: if torchvision has no classification network of this name, or it does not take ``options``.
+        ConfigError: if torchvision has no classification network of this name, no such weights for it, or it does not
+            take ``options``.
     """
     known = models.list_models(module=models)
     if arch not in known:
         raise ConfigError(f'`model.backbone.arch` is {arch!r}, expected one of torchvision: {", ".join(known)}.')
+    _check_version(arch, weights)
     if arch in ('inception_v3', 'googlenet'):  # else they return what ClsHead has no loss for
         options = {'aux_logits': False, 'init_weights': False, **options}
     try:
@@ -36,6 +40,15 @@ def torchvision_backbone(arch: str, num_classes: int = 1000, **options: Any) -> 
         raise ConfigError(f'`model.backbone` {arch}: {error}. Fix: leave the argument out.') from error
     network.register_forward_hook(_as_tuple)
     return network
+
+
+def _check_version(arch: str, weights: str | None) -> None:
+    versions = list(models.get_model_weights(arch).__members__)
+    if weights is not None and str(weights).upper() not in versions:
+        raise ConfigError(
+            f'`model.backbone.weights` is {weights!r}, expected one of those of {arch}: '
+            f'{", ".join(versions) or "there are none"}; or None.'
+        )
 
 
 def _as_tuple(_: nn.Module, __: tuple, scores: Tensor) -> tuple[Tensor]:

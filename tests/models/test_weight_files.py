@@ -133,6 +133,7 @@ def test_torchvisions_weights_by_name(weights_dir, monkeypatch):
     monkeypatch.setattr(weight_files, 'sha256_of', lambda path: path.stem.partition('-')[2].ljust(64, '0'))
     assert find_weights('torchvision://resnet50').name == 'resnet50-0676ba61.pth'
     assert find_weights('torchvision://resnet50.imagenet1k_v2').name == 'resnet50-11ad3fa6.pth'
+    assert find_weights('torchvision://resnet50.default').name == 'resnet50-11ad3fa6.pth'  # torchvision's newest
 
 
 @pytest.mark.parametrize(

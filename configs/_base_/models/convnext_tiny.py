@@ -16,4 +16,7 @@ model = dict(
 )
 # Pixels 0-255 in RGB order, as the weights were trained.
 data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
-load_from = 'https://download.openmmlab.com/mmclassification/v0/convnext/convnext-tiny_32xb128_in1k_20221207-998cf3e9.pth'
+input_size = 224  # px, as the weights were trained; checked against the pipelines
+load_from = (
+    'https://download.openmmlab.com/mmclassification/v0/convnext/convnext-tiny_32xb128_in1k_20221207-998cf3e9.pth'
+)

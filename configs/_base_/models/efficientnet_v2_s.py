@@ -17,4 +17,5 @@ model = dict(
 )
 # Pixels 0-255 in RGB order, as the weights were trained.
 data_preprocessor = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], to_rgb=True)
+input_size = 384  # px, as the weights were tested (trained at 300); checked against the pipelines
 load_from = 'https://download.openmmlab.com/mmclassification/v0/efficientnetv2/efficientnetv2-s_3rdparty_in1k_20221220-f0eaff9d.pth'

@@ -13,6 +13,7 @@ model = dict(
         mid_channels=[1280],
         dropout_rate=0.2,
         act_cfg=dict(type='HSwish'),
+        init_cfg=dict(type='Normal', layer='Linear', mean=0.0, std=0.01, bias=0.0),
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
         topk=(1,),
         cal_acc=True,  # training accuracy, batch by batch
@@ -20,4 +21,5 @@ model = dict(
 )
 # Pixels 0-255 in RGB order, as the weights were trained.
 data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+input_size = 224  # px, as the weights were trained; checked against the pipelines
 load_from = 'https://download.openmmlab.com/mmclassification/v0/mobilenet_v3/mobilenet-v3-large_8xb128_in1k_20221114-0ed9ed9a.pth'

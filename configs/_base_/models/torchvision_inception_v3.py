@@ -5,7 +5,8 @@ model = dict(
     frozen_stages=0,  # 0 nothing; 1-4 the stem and the first N stages; 'all' everything but the last layer
     precision='auto',  # 'bf16' where the hardware gains from it, else 'fp32'
     channels_last='auto',  # the same question for the memory layout
-    backbone=dict(type='TorchvisionBackbone', arch='inception_v3'),
+    # https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth
+    backbone=dict(type='TorchvisionBackbone', arch='inception_v3', weights='IMAGENET1K_V1'),
     head=dict(
         type='ClsHead',  # the classification layer is in the backbone
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
@@ -15,4 +16,4 @@ model = dict(
 )
 # Inputs in -1…1, for torchvision's `transform_input` is off.
 data_preprocessor = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], to_rgb=True)
-load_from = 'torchvision://inception_v3'  # https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth
+input_size = 299  # px, as the weights were trained; checked against the pipelines

@@ -5,7 +5,8 @@ model = dict(
     frozen_stages=0,  # 0 nothing; 1-4 the stem and the first N stages; 'all' everything but the last layer
     precision='auto',  # 'bf16' where the hardware gains from it, else 'fp32'
     channels_last='auto',  # the same question for the memory layout
-    backbone=dict(type='TorchvisionBackbone', arch='mobilenet_v3_large'),
+    # https://download.pytorch.org/models/mobilenet_v3_large-8738ca79.pth
+    backbone=dict(type='TorchvisionBackbone', arch='mobilenet_v3_large', weights='IMAGENET1K_V1'),
     head=dict(
         type='ClsHead',  # the classification layer is in the backbone
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
@@ -15,4 +16,4 @@ model = dict(
 )
 # Pixels 0-255 in RGB order, as the weights were trained.
 data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
-load_from = 'torchvision://mobilenet_v3_large'  # https://download.pytorch.org/models/mobilenet_v3_large-8738ca79.pth
+input_size = 224  # px, as the weights were trained; checked against the pipelines
