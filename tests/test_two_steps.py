@@ -1,0 +1,133 @@
+"""Every config, every command and recipe of configs/README.md, and every model by the README's pattern: two steps each.
+
+Photos are as small as the network allows, batches two; all else is as a user would run it.
+"""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flowercls import apis
+from flowercls.config import load_config, parse_overrides, resolve_config
+from flowercls.config.classes import dicts_inside
+
+CONFIGS = Path(__file__).parent.parent / 'configs'
+README = (CONFIGS / 'README.md').read_text(encoding='utf-8')
+EXPERIMENTS = sorted(path.name for path in CONFIGS.glob('*.py'))
+MODELS = sorted(path.stem for path in (CONFIGS / '_base_' / 'models').glob('*.py'))
+SMALLEST = {'InceptionV3': 75, 'inception_v3': 75, 'VGG': 224, 'vgg11': 64, 'VisionTransformer': 224, 'vit_b_16': 224}
+SMALLEST |= {'SwinTransformer': 224}  # px; 32 where nothing is said
+HEAVY = (
+    '152',
+    '101',
+    '161',
+    '169',
+    '201',
+    'vgg',
+    'vit',
+    'deit',
+    'swin',
+    'inception',
+    'efficientnet',
+    'resnext',
+    'convnext',
+)
+
+
+def commands():
+    """The commands in the README's table of reports, as a shell makes them of its loops, without the program."""
+    lines = [line for line in README.splitlines() if line.startswith('|') and 'tools/train.py' in line]
+    script = '\n'.join(['python() { printf "%s\\n" "$*"; }', *(re.search(r'`(.*)`', line)[1] for line in lines)])
+    shown = subprocess.run(['bash', '-euc', script], capture_output=True, text=True, check=True).stdout
+    return [line.removeprefix('tools/train.py ') for line in shown.splitlines()]
+
+
+def recipes():
+    table = README.partition('| to get | write |')[2].partition('\n\n')[0]
+    return dict(re.findall(r'^\| ([^|`]+) \| `(.+)` \|$', table, re.MULTILINE))
+
+
+def shrunk(path, overrides):
+    """Overrides that make a run of a config tiny: two batches of two, of the smallest photos."""
+    cfg = load_config(path, overrides)
+    backbone = cfg.model.backbone
+    size = SMALLEST.get(backbone.get('arch'), SMALLEST.get(backbone['type'], 32))
+    tiny = {'load_from': None, 'train_cfg.max_epochs': 1, 'default_hooks.checkpoint': None, 'model.precision': 'fp32'}
+    for split, photos in (('train', 4), ('val', 2)):
+        loader = f'{split}_dataloader'
+        tiny |= {f'{loader}.batch_size': 2, f'{loader}.num_workers': 0, f'{loader}.dataset.indices': photos}
+        for where, step in dicts_inside(cfg[loader].dataset.pipeline, f'{loader}.dataset.pipeline'):
+            if 'size' in step:
+                tiny[f'{where}.size'] = size * 8 // 7 if step['type'] == 'Resize' else size
+    return tiny
+
+
+@pytest.fixture
+def two_steps(drawn_root, tmp_path, capsys):
+    """Train a config for two steps and return what was printed."""
+
+    def run(path, options=()):
+        overrides = {**parse_overrides(options), 'data_root': str(drawn_root)}
+        overrides |= shrunk(path, overrides)
+        apis.train(path, overrides=overrides, work_dir=str(tmp_path / 'run'))
+        assert (tmp_path / 'run' / 'curves.png').is_file()
+        return capsys.readouterr().out
+
+    return run
+
+
+def marked(names):
+    return [pytest.param(name, marks=pytest.mark.slow if any(part in name for part in HEAVY) else ()) for name in names]
+
+
+@pytest.mark.parametrize('name', marked(EXPERIMENTS))
+def test_an_experiment_trains(two_steps, name):
+    printed = two_steps(CONFIGS / name)
+    assert 'epoch 1/1' in printed and 'trainable' in printed
+
+
+@pytest.mark.parametrize('model', marked(MODELS))
+def test_a_model_trains_by_the_readmes_pattern(two_steps, tmp_path, model):
+    (pattern,) = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+    config = tmp_path / 'mine.py'
+    config.write_text(pattern.replace("'_base_/", f"'{CONFIGS}/_base_/").replace('/convnext_tiny.py', f'/{model}.py'))
+    assert 'epoch 1/1' in two_steps(config)
+
+
+def test_the_readme_lists_every_model():
+    families = README.partition('| family |')[2].partition('\n\n')[0]
+    names = set(re.findall(r'`(\w+)`', families))
+    listed = {name for name in names if not name.startswith(('flower_', '_base_'))} - {'torchvision_'}
+    with_prefix = {f'torchvision_{name}' for name in listed}
+    assert set(MODELS) <= listed | with_prefix
+    assert {name for name in listed if name not in MODELS} <= {m.removeprefix('torchvision_') for m in MODELS}
+
+
+@pytest.mark.parametrize('command', commands())
+def test_a_command_of_the_reports_is_accepted(drawn_root, command):
+    path, options = parsed(command)
+    cfg, _ = resolve_config(path, [*options, f'data_root={drawn_root}'])
+    assert cfg.load_from
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('command', sorted(set(commands())))
+def test_a_command_of_the_reports_trains(two_steps, command):
+    assert 'epoch 1/1' in two_steps(*parsed(command))
+
+
+@pytest.mark.parametrize('name', recipes())
+def test_a_recipe_trains(two_steps, tmp_path, name):
+    config = tmp_path / 'mine.py'
+    config.write_text(f"_base_ = ['{CONFIGS}/resnet50_flower.py']\n{recipes()[name]}\n")
+    assert 'epoch 1/1' in two_steps(config)
+
+
+def parsed(command):
+    """Config file and options of a command."""
+    config, *rest = shlex.split(command)
+    assert rest[:1] in ([], ['--cfg-options'])
+    return CONFIGS.parent / config, rest[1:]
