@@ -54,6 +54,10 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     'data_root': (lambda value: isinstance(value, str) and value != '', 'a path as text'),
     'train_cfg.max_epochs': (_at_least(1), 'a whole number of at least 1'),
     'train_cfg.val_interval': (_at_least(1), 'a whole number of at least 1'),
+    'train_dataloader.dataset.views': (
+        lambda value: value is None or _at_least(1)(value),
+        'a whole number of at least 1, or None for a new view each epoch',
+    ),
     'optim_wrapper.optimizer.lr': (_is_positive, 'a number above 0'),
     **{
         f'optim_wrapper.paramwise_cfg.stage_lr_mult.{part}': (

@@ -6,7 +6,7 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
 from flowercls.datasets.randomness import AUGMENTATION, SampleKey, seeded
-from flowercls.errors import DataError
+from flowercls.errors import ConfigError, DataError
 
 
 @DATASETS.register_module()
@@ -17,21 +17,33 @@ class ImageFolder(BaseDataset):
         data_root: A prepared folder, with its ``classes.txt``.
         ann_file: Annotation file in it, lines ``<class>/<file> <label>``.
         data_prefix: The folder in it that the annotated paths start from.
+        views: How many augmented views of a photo there are; epoch e shows view e mod ``views``, so with 1 every epoch
+            is trained on the same pixels. None: a new view each epoch.
         **kwargs: ``pipeline``, ``metainfo`` and the rest, as mmpretrain's ``BaseDataset``.
 
     Raises:
+        ConfigError: if ``views`` is no positive whole number.
         DataError: if a file is missing, a line cannot be read, a label is out of range or names another class than
             the photo's folder, or a path leads out of the folder.
     """
 
-    def __init__(self, data_root: str, ann_file: str, data_prefix: str | dict, **kwargs) -> None:
+    def __init__(
+        self, data_root: str, ann_file: str, data_prefix: str | dict, views: int | None = None, **kwargs
+    ) -> None:
+        if views is not None and (not isinstance(views, int) or isinstance(views, bool) or views < 1):
+            raise ConfigError(
+                f'views={views!r}: expected a whole number of at least 1, or None. Fix: views=1 for one view of each '
+                'photo drawn once, None for a new one each epoch.'
+            )
+        self.views = views
         super().__init__(data_root=data_root, ann_file=ann_file, data_prefix=data_prefix, **kwargs)
 
     def __getitem__(self, idx: int) -> dict:
-        """The sample ``idx``; with a `SampleKey` its augmentation depends on (seed, epoch, idx) only."""
+        """The sample ``idx``; with a `SampleKey` its augmentation depends on (seed, view, idx) only."""
         if not isinstance(idx, SampleKey):
             return super().__getitem__(idx)
-        with seeded(idx.seed, AUGMENTATION, idx.epoch, int(idx)):
+        view = idx.epoch if self.views is None else idx.epoch % self.views
+        with seeded(idx.seed, AUGMENTATION, view, int(idx)):
             return super().__getitem__(int(idx))
 
     def load_data_list(self) -> list[dict]:

@@ -45,7 +45,8 @@ class TorchvisionTransforms(BaseTransform):
     """Transforms of ``torchvision.transforms.v2`` in order, on the photo as an RGB uint8 tensor (3, H, W).
 
     Args:
-        transforms: Dicts with ``type``, a class name of ``torchvision.transforms.v2``, and that class's arguments.
+        transforms: Dicts with ``type``, a class name of ``torchvision.transforms.v2``, and that class's arguments;
+            ``interpolation`` as text, such as ``'bilinear'``.
     """
 
     def __init__(self, transforms: list[dict]) -> None:
@@ -55,6 +56,8 @@ class TorchvisionTransforms(BaseTransform):
     def build(transform: dict) -> v2.Transform:
         """One transform from its config dict."""
         arguments = dict(transform)
+        if isinstance(arguments.get('interpolation'), str):  # a config holds plain values only
+            arguments['interpolation'] = v2.InterpolationMode(arguments['interpolation'])
         return getattr(v2, arguments.pop('type'))(**arguments)
 
     def transform(self, results: dict) -> dict:

@@ -1,6 +1,7 @@
-"""A prepared folder (see tools/prepare_data.py) at 224 px, batches of 32.
+"""A prepared folder (see tools/prepare_data.py) at 224 px, batches of 32, light augmentation: a crop and a flip.
 
 `data_root` is the one thing to change for your own photos: class names and their number come from its classes.txt.
+Name one of the files beside this one instead for another set of augmentations or another size.
 """
 
 data_root = 'data/flower'
