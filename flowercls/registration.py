@@ -1,7 +1,7 @@
 """Makes our classes known to mmpretrain's registries; what ``custom_imports`` in a config names."""
 
 import flowercls.datasets.image_folder
-import flowercls.datasets.randomness
+import flowercls.datasets.samplers
 import flowercls.datasets.transforms
 import flowercls.engine.hooks
 import flowercls.engine.optimizer

@@ -58,6 +58,7 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value is None or _at_least(1)(value),
         'a whole number of at least 1, or None for a new view each epoch',
     ),
+    'train_dataloader.sampler.balanced': (_one_of(True, False), 'True or False'),
     'optim_wrapper.optimizer.lr': (_is_positive, 'a number above 0'),
     **{
         f'optim_wrapper.paramwise_cfg.stage_lr_mult.{part}': (

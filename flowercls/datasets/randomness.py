@@ -11,12 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from mmengine.dist import get_dist_info
-from mmpretrain.registry import DATA_SAMPLERS
-from torch.utils.data import Sampler
 
 # Separate streams: a step and an epoch with equal numbers must not share their random numbers.
-ORDER, AUGMENTATION, STEP, INITIAL_WEIGHTS = 1, 2, 3, 4
+ORDER, AUGMENTATION, STEP, INITIAL_WEIGHTS, PASS = 1, 2, 3, 4, 5
 
 
 def derive_seed(*counters: int) -> int:
@@ -72,40 +69,3 @@ class SampleKey(int):
 
     def __getnewargs__(self) -> tuple[int, int, int]:
         return int(self), self.seed, self.epoch
-
-
-@DATA_SAMPLERS.register_module()
-class CounterSampler(Sampler):
-    """Every photo once an epoch, in an order that depends on (seed, epoch) only.
-
-    Args:
-        dataset: What is sampled from; only its length matters.
-        seed: The run's seed; the Runner passes its own when the config gives none.
-        shuffle: False keeps the order of the dataset; augmentation still follows the counters.
-    """
-
-    def __init__(self, dataset, seed: int | None = None, shuffle: bool = True) -> None:
-        self.num_photos = len(dataset)
-        self.seed = seed or 0
-        self.shuffle = shuffle
-        self.epoch = 0
-        self.rank, self.world_size = get_dist_info()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order is drawn next, counted from 0."""
-        self.epoch = epoch
-
-    def order(self) -> np.ndarray:
-        """Photo numbers of this epoch, shape (num_photos,)."""
-        if not self.shuffle:
-            return np.arange(self.num_photos)
-        return np.random.default_rng([self.seed, ORDER, self.epoch]).permutation(self.num_photos)
-
-    def __iter__(self):
-        # Every process gets equally many, or they would wait for each other: the first photos are seen twice.
-        order = np.resize(self.order(), len(self) * self.world_size)
-        for index in order[self.rank :: self.world_size]:
-            yield SampleKey(int(index), self.seed, self.epoch)
-
-    def __len__(self) -> int:
-        return -(-self.num_photos // self.world_size)

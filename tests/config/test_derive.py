@@ -7,7 +7,6 @@ import pytest
 
 from flowercls.config import derive_config, load_config, resolve_config
 from flowercls.config.runtime import DEFAULT_HOOKS, DEFAULTS, REGISTRATION
-from flowercls.config.schedules import derive_schedules
 from flowercls.errors import ConfigError, DataError
 
 CONFIGS = Path(__file__).parent.parent.parent / 'configs'
@@ -214,67 +213,6 @@ def test_mixed_photos_are_not_counted_by_their_single_label(resolve):
     cfg, notes = resolve()
     assert cfg.model.head.cal_acc is True
     assert not any('cal_acc' in note for note in notes)
-
-
-# ---------------------------------------------------------------- schedules
-
-
-def test_schedules_follow_max_epochs(resolve):
-    cfg, notes = resolve('mobilenet_v2_flower.py', **{'train_cfg.max_epochs': 7})
-    linear, cosine = cfg.param_scheduler
-    assert (linear.begin, linear.end) == (0, 1)
-    assert (cosine.begin, cosine.end, cosine.T_max) == (1, 7, 6)
-    assert notes == []
-
-
-def test_a_run_of_one_epoch_keeps_the_warm_up_only(resolve):
-    cfg, notes = resolve('mobilenet_v2_flower.py', **{'train_cfg.max_epochs': 1})
-    assert [scheduler.type for scheduler in cfg.param_scheduler] == ['LinearLR']
-    assert notes == ['param_scheduler.1 (CosineAnnealingLR) is left out: it begins at epoch 1 of 1.']
-
-
-@pytest.mark.parametrize(
-    'given, derived, note',
-    [
-        ([dict(type='ConstantLR')], [dict(type='ConstantLR', end=10)], ''),
-        (dict(type='StepLR', step_size=3), [dict(type='StepLR', step_size=3, end=10)], ''),
-        ([dict(type='CosineAnnealingLR')], [dict(type='CosineAnnealingLR', end=10, T_max=10)], ''),
-        ([dict(type='CosineAnnealingLR', end=6)], [dict(type='CosineAnnealingLR', end=6, T_max=6)], ''),
-        ([dict(type='PolyLR', by_epoch=False)], [dict(type='PolyLR', by_epoch=False)], ''),
-        ([dict(type='CosineAnnealingLR', end=100)], [dict(type='CosineAnnealingLR', end=100, T_max=100)], 'breaks off'),
-        ([dict(type='CosineAnnealingLR', T_max=95)], [dict(type='CosineAnnealingLR', T_max=95, end=10)], 'never reach'),
-        ([dict(type='CosineAnnealingLR', T_max=4)], [dict(type='CosineAnnealingLR', T_max=4, end=10)], 'rises again'),
-        (
-            [dict(type='MultiStepLR', milestones=[30, 60])],
-            [dict(type='MultiStepLR', milestones=[30, 60], end=10)],
-            'the rate never changes',
-        ),
-        (
-            [dict(type='LinearLR', start_factor=0.1, end=20), dict(type='CosineAnnealingLR', begin=20)],
-            [dict(type='LinearLR', start_factor=0.1, end=10)],
-            'ends at epoch 10 instead of 20',
-        ),
-    ],
-)
-def test_lengths_of_ten_epochs(given, derived, note):
-    found, notes = derive_schedules(copy.deepcopy(given), max_epochs=10)
-    assert found == derived
-    assert bool(notes) == bool(note) and note in ' '.join(notes)
-
-
-def test_the_derived_cosine_ends_at_its_lowest_rate_in_mmengine():
-    import torch
-    from mmengine.optim import CosineAnnealingLR
-
-    (scheduler,), _ = derive_schedules([dict(type='CosineAnnealingLR', begin=1, eta_min=0.0)], max_epochs=4)
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    built = CosineAnnealingLR(optimizer, **{key: value for key, value in scheduler.items() if key != 'type'})
-    rates = []
-    for _ in range(4):
-        rates.append(optimizer.param_groups[0]['lr'])
-        optimizer.step()
-        built.step()
-    assert rates == pytest.approx([1.0, 1.0, 0.75, 0.25])  # (1 + cos(pi k / 3)) / 2 for k = 0, 1, 2 from epoch 1 on
 
 
 # ---------------------------------------------------------------- the result as a whole

@@ -6,7 +6,8 @@ import torchvision
 from torch.utils.data import DataLoader
 
 from flowercls.datasets.image_folder import ImageFolder
-from flowercls.datasets.randomness import CounterSampler, SampleKey
+from flowercls.datasets.randomness import SampleKey
+from flowercls.datasets.samplers import CounterSampler
 from flowercls.datasets.transforms import LoadImage
 from flowercls.errors import DataError
 

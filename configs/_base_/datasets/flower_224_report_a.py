@@ -16,7 +16,7 @@ train_pipeline = [
             # Ours: the angle; before the crop, which leaves little of the border; that in the mean photo's colour.
             dict(type='RandomRotation', degrees=15, interpolation='bilinear', fill=[124, 116, 104]),
             dict(type='RandomCrop', size=224),
-            dict(type='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05),  # ours; hue in turns
+            dict(type='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02),  # ours; hue in turns
         ],
     ),
     dict(type='PackInputs'),

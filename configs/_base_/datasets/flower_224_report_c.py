@@ -14,7 +14,7 @@ train_pipeline = [
             dict(type='RandomHorizontalFlip', p=0.5),
             # Ours: borders of the mean photo's colour, after normalisation about 0.
             dict(type='RandomRotation', degrees=30, interpolation='bilinear', fill=[124, 116, 104]),
-            dict(type='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05),  # ours; hue in turns
+            dict(type='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02),  # ours; hue in turns
             dict(
                 type='RandomAffine',
                 degrees=0,

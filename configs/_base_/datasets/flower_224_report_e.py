@@ -13,7 +13,7 @@ train_pipeline = [
             dict(type='Resize', size=256),  # ours
             dict(type='RandomHorizontalFlip', p=0.5),  # ours
             dict(type='RandomCrop', size=224),
-            dict(type='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.05),  # ours; hue in turns
+            dict(type='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02),  # ours; hue in turns
         ],
     ),
     dict(type='PackInputs'),
