@@ -19,7 +19,7 @@ README = (CONFIGS / 'README.md').read_text(encoding='utf-8')
 EXPERIMENTS = sorted(path.name for path in CONFIGS.glob('*.py'))
 MODELS = sorted(path.stem for path in (CONFIGS / '_base_' / 'models').glob('*.py'))
 SMALLEST = {'InceptionV3': 75, 'inception_v3': 75, 'VGG': 224, 'vgg11': 64, 'VisionTransformer': 224, 'vit_b_16': 224}
-SMALLEST |= {'SwinTransformer': 224}  # px; 32 where nothing is said
+SMALLEST |= {'SwinTransformer': 224, 'DenseNet': 64}  # px; 32 where nothing is said
 HEAVY = (
     '152',
     '101',

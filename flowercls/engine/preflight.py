@@ -90,9 +90,9 @@ def _image_size(runner: Runner) -> Iterator[str]:
     given = min(loader.dataset[0]['inputs'].shape[-2:])
     if meant and given < meant:
         yield (
-            f'the starting weights of {backbone.get("arch") or backbone.get("type")} were trained with {meant} px, the '
-            f'photos come with {given}. Fix: a dataset base of that size, such as _base_/datasets/flower_{meant}.py, '
-            f'or {meant} in the pipelines; or input_size={given} if you mean it.'
+            f'the weights of this {backbone.get("type")} were trained with {meant} px, the photos come with {given}. '
+            f'Fix: a dataset base of that size, such as _base_/datasets/flower_{meant}.py, or {meant} in the pipelines; '
+            f'or input_size={given} if you mean it.'
         )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
+from flowercls.errors import DivergedError
 from flowercls.evaluation.predictions import Predictions
 
 
@@ -34,9 +35,14 @@ class ClassificationReport(BaseMetric):
             )
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """The figures of the whole set."""
+        """The figures of the whole set.
+
+        Raises:
+            DivergedError: if the network gave scores that are no numbers; no figure of them would mean anything.
+        """
         results = sorted(results, key=lambda result: result['number'])
         scores = np.stack([result['scores'] for result in results])
+        _check_finite(scores)
         self.predictions = Predictions(
             images=[result['image'] for result in results],
             labels=np.array([result['label'] for result in results]),
@@ -46,3 +52,12 @@ class ClassificationReport(BaseMetric):
         metrics = self.predictions.metrics()
         macro_f1 = float(np.mean([figures['f1'] for figures in metrics['per_class'].values()]))
         return {'nll': metrics['nll'], 'ece': metrics['ece'], 'macro_f1': macro_f1}
+
+
+def _check_finite(scores: np.ndarray) -> None:
+    broken = int((~np.isfinite(scores)).any(axis=1).sum())
+    if broken:
+        raise DivergedError(
+            f'{broken} of {len(scores)} photos have scores that are no numbers. Fix: a lower learning rate '
+            '(optim_wrapper.optimizer.lr), optim_wrapper.clip_grad=dict(max_norm=1.0), or larger batches for batch norm.'
+        )

@@ -68,7 +68,7 @@ def test_a_log_interval_longer_than_an_epoch(warnings):
 
 def test_photos_smaller_than_the_weights_were_trained_with(warnings):
     (warning,) = warnings(input_size=224)
-    assert 'ResNet were trained with 224 px, the photos come with 64' in warning and 'flower_224.py' in warning
+    assert 'this ResNet were trained with 224 px, the photos come with 64' in warning and 'flower_224.py' in warning
     assert warnings(input_size=64) == []
 
 
@@ -77,7 +77,7 @@ def test_inception_is_known_to_want_299_px_in_any_config(warnings):
     options |= dict(model__head=dict(_delete_=True, type='ClsHead'), train_dataloader__batch_size=8)
     sizes = {'train_dataloader__dataset__pipeline__1__transforms__0__size': 96}
     (warning,) = [found for found in warnings(**options, **sizes) if 'px' in found]
-    assert 'InceptionV3 were trained with 299 px' in warning and 'flower_299.py' in warning
+    assert 'this InceptionV3 were trained with 299 px' in warning and 'flower_299.py' in warning
 
 
 def test_photos_of_a_step_count_what_is_accumulated(write_config, tmp_path):

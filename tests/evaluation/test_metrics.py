@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from flowercls.errors import DivergedError
 from flowercls.evaluation.metrics import ClassificationReport
 
 
@@ -26,3 +27,12 @@ def test_report_puts_photos_back_into_the_order_of_the_set():
     expected = -np.mean(np.log(np.array([0.9, 0.2, 0.6], np.float32)))
     assert figures['nll'] == pytest.approx(expected)
     assert figures['macro_f1'] == pytest.approx(100 * 2 / 3)
+
+
+@pytest.mark.parametrize('broken', [float('nan'), float('inf')])
+def test_scores_that_are_no_numbers_are_a_divergence_and_no_result(broken):
+    report = ClassificationReport()
+    report.process({}, [sample(0, 1, [0.4, 0.6]), sample(1, 1, [0.5, broken])])
+    with pytest.raises(DivergedError, match='1 of 2 photos .* lower learning rate'):
+        report.evaluate(size=2)
+    assert report.predictions is None
