@@ -49,6 +49,18 @@ def test_a_misspelt_dataset_is_answered_with_the_nearest_name(inherit):
         inherit("train_dataloader = dict(dataset=dict(type='ImageFoldr'))")
 
 
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        ('dataset=dict(views=0)', 'dataset.views: expected a whole number of at least 1, or None.*got 0'),
+        ("sampler=dict(balanced='yes')", "sampler.balanced: expected True or False, got 'yes'"),
+    ],
+)
+def test_views_and_balance_that_cannot_be_are_refused(inherit, text, said):
+    with pytest.raises(ConfigError, match=f'train_dataloader.{said}'):
+        inherit(f'train_dataloader = dict({text})')
+
+
 # ---------------------------------------------------------------- another prepared folder for a resolved config
 
 

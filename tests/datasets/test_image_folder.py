@@ -9,7 +9,7 @@ from flowercls.datasets.image_folder import ImageFolder
 from flowercls.datasets.randomness import SampleKey
 from flowercls.datasets.samplers import CounterSampler
 from flowercls.datasets.transforms import LoadImage
-from flowercls.errors import DataError
+from flowercls.errors import ConfigError, DataError
 
 PIPELINE = [
     dict(type='LoadImage'),
@@ -134,6 +134,27 @@ def test_no_two_epochs_show_a_photo_alike(drawn_root):
     data = dataset(drawn_root, pipeline=PIPELINE)
     first, second = (dict(inputs(data, epoch)) for epoch in (0, 1))
     assert all((first[number] != second[number]).any() for number in first)
+
+
+@pytest.mark.parametrize('views', [1, 2])
+def test_a_photo_has_as_many_views_as_asked_for_in_turn(drawn_root, views):
+    data = dataset(drawn_root, pipeline=PIPELINE, views=views)
+    free = dataset(drawn_root, pipeline=PIPELINE)
+    epochs = [inputs(data, epoch) for epoch in range(4)]
+    assert [number for number, _ in epochs[0]] != [number for number, _ in epochs[1]]  # the order is another each epoch
+    seen = [dict(epoch) for epoch in epochs]
+    for number in range(45):
+        shown = [epoch[number] for epoch in seen]
+        assert all((shown[epoch] == shown[epoch % views]).all() for epoch in range(4))
+        assert views == 1 or (shown[0] != shown[1]).any()
+    for view in range(views):  # the first views of the endless row that there is without a limit
+        assert (free[SampleKey(9, 0, view)]['inputs'] == seen[view][9]).all()
+
+
+@pytest.mark.parametrize('views', [0, -1, 1.5, True, '2'])
+def test_a_number_of_views_that_cannot_be_is_refused(drawn_root, views):
+    with pytest.raises(ConfigError, match=f'views={views!r}: expected a whole number of at least 1.*Fix'):
+        dataset(drawn_root, views=views)
 
 
 def test_augmentation_of_a_photo_does_not_depend_on_the_others(drawn_root):

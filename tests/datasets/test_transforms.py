@@ -35,6 +35,18 @@ def test_torchvision_transforms_see_rgb_and_give_bgr_back(photo):
     assert (flipped['img'] == cv2.imread(str(path))[:, ::-1]).all()
 
 
+def test_how_to_interpolate_is_given_by_name(photo):
+    path, _ = photo
+    colours = {}
+    for name in ('nearest', 'bilinear'):
+        turn = TorchvisionTransforms([dict(type='RandomRotation', degrees=(30, 30), interpolation=name)])
+        turned = turn.transform(LoadImage().transform(dict(img_path=str(path))))['img']
+        colours[name] = len(np.unique(turned.reshape(-1, 3), axis=0))
+    assert colours['nearest'] == 3 < colours['bilinear']  # two halves and the border; bilinear mixes them
+    with pytest.raises(ValueError, match='bilineer'):
+        TorchvisionTransforms.build(dict(type='RandomRotation', degrees=30, interpolation='bilineer'))
+
+
 def test_a_packed_photo_has_the_pixels_in_the_models_order(photo):
     path, rgb = photo
     results = LoadImage().transform(dict(img_path=str(path)))
