@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmcv.transforms import Compose
+import torch
+from mmengine.dataset import Compose
+from mmpretrain.registry import TRANSFORMS
 
 import flowercls.registration  # noqa: F401
 from flowercls.config import load_config
 from flowercls.datasets.randomness import seeded
+from flowercls.datasets.transforms import TorchvisionTransforms
 
 FOLDER = Path(__file__).parent.parent.parent / 'configs' / '_base_' / 'datasets'
 NAMED = {
@@ -52,8 +55,10 @@ def test_a_set_has_what_its_report_names(name):
 def test_photos_arrive_at_the_size_the_network_is_for(name, trained, tested):
     photo = np.random.default_rng(0).integers(0, 256, (400, 300, 3), np.uint8)
     for loader, size in zip(loaders_of(name), (trained, tested), strict=True):
-        packed = Compose([dict(step) for step in loader.dataset.pipeline])(dict(img=photo.copy(), gt_label=0))
-        assert packed['inputs'].shape == (3, size, size) and packed['inputs'].dtype.is_floating_point is False
+        packed = Compose([TRANSFORMS.build(step) for step in loader.dataset.pipeline])(
+            dict(img=photo.copy(), gt_label=0)
+        )
+        assert packed['inputs'].shape == (3, size, size) and packed['inputs'].dtype == torch.uint8
 
 
 def test_fixed_is_mixed_with_one_view():
@@ -66,11 +71,11 @@ def test_what_is_turned_or_erased_is_filled_with_the_mean_colour():
     white = np.full((400, 300, 3), 255, np.uint8)
     for name, spared in (('flower_224_report_b', ()), ('flower_224_report_c', ('ColorJitter',))):
         steps = [dict(transform) for transform in transforms_of(name) if transform.type not in spared]
-        turn = Compose([dict(type='TorchvisionTransforms', transforms=steps)])
+        turn = TorchvisionTransforms(steps)
         colours = set()
         for view in range(4):
             with seeded(0, view):
-                image = turn(dict(img=white.copy()))['img']
+                image = turn.transform(dict(img=white.copy()))['img']
             colours |= {tuple(pixel) for pixel in image.reshape(-1, 3).tolist()}
         assert (104, 116, 124) in colours and (0, 0, 0) not in colours  # BGR
 

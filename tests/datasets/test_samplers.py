@@ -71,7 +71,9 @@ def test_a_class_shows_all_its_photos_before_it_repeats_one():
         times = Counter(photo for epoch in rows[label] for photo in epoch)
         assert len(times) == size and set(times.values()) == {212 // size, 212 // size + 1}
     assert all(len(set(epoch)) == len(epoch) for epoch in rows[0][:2])  # 36 of 40: none twice
-    assert {min(Counter(epoch).values()) for epoch in rows[1]} == {5}  # 17 or 18 of 3: each 5 or 6 times
+    for epoch in rows[1]:  # 17 or 18 of 3: five or six whole passes, and parts of two more
+        times = Counter(epoch)
+        assert len(times) == 3 and 5 <= min(times.values()) <= max(times.values()) <= 7
 
 
 def test_balanced_order_depends_on_seed_and_epoch_alone_and_is_shuffled():
