@@ -1,7 +1,7 @@
-"""Where each backbone is cut: the table of architectures, and nothing else.
+"""Where each backbone is cut: the table of architectures, `CUT_POINTS`, and nothing else.
 
 A backbone is a stem, four stages and, where it carries one, a head. Each of these six parts is one short string: the
-steps that the backbone's own ``forward`` takes, in its order, on one tensor. A step is
+steps that the backbone's own ``forward`` takes, in its order, each on the output of the one before. A step is
 
 =====================  ===============================================================================================
 ``layer1``             a submodule, called; ``stages.0`` reaches into containers
@@ -10,9 +10,13 @@ steps that the backbone's own ``forward`` takes, in its order, on one tensor. A 
 ``@embed(cls_token)``  the same; the names in brackets are the modules and parameters that belong to it
 =====================  ===============================================================================================
 
-To add a backbone: write its six strings into `CUT_POINTS`, or a function of the built backbone that returns them where
-they depend on its arguments. `stages.cut` refuses a row that forgets a parameter or names it twice, and
-tests/models/test_stages.py compares every row with the backbone's own ``forward``.
+So ``'conv1 norm1 relu maxpool'`` is the stem of a ResNet. A stage ends where the resolution halves, mostly at 1/4, 1/8,
+1/16 and 1/32 of the image's; a network of equal layers is cut into quarters.
+
+To add a backbone: write its six strings into `CUT_POINTS`, or, where they depend on its arguments, a function of the
+built backbone that returns them; and a file into configs/_base_/models. `stages.cut` refuses a row that forgets a
+parameter or names it twice, and tests/models/test_backbones.py, which takes every file of that folder, compares the row
+with the backbone's own ``forward``.
 """
 
 from collections.abc import Callable
@@ -25,9 +29,12 @@ from torchvision import models as tv
 from flowercls.errors import ConfigError
 from flowercls.models.cut_operations import quarters
 
+# The first layer after the stem, stage 1, 2 and 3, the same in mmpretrain and torchvision.
+MOBILENET_V3_ENDS = {'small': (1, 2, 4, 9), 'large': (2, 4, 7, 13)}
+
 
 class CutPoints(NamedTuple):
-    """The six parts of one backbone, and which entry of its ``out_indices``, if it has them, is its last output."""
+    """The six parts of one backbone, and, where it takes ``out_indices``, the index of its last output."""
 
     stem: str
     stage1: str
@@ -44,7 +51,7 @@ def _resnet(backbone: mm.ResNet) -> CutPoints:
 
 
 def _mobilenet_v3(backbone: mm.MobileNetV3) -> CutPoints:
-    bounds = [0, 1, 2, 4, 9, 13] if backbone.arch.startswith('small') else [0, 2, 4, 7, 13, 17]
+    bounds = [0, *MOBILENET_V3_ENDS[backbone.arch.partition('_')[0]], len(backbone.layers)]
     parts = [' '.join(f'layer{i}' for i in range(*part)) for part in zip(bounds, bounds[1:], strict=False)]
     return CutPoints(*parts, last_output=bounds[-1] - 1)
 
@@ -157,10 +164,12 @@ CUT_POINTS: dict[type[nn.Module], Row] = {
     ),
     tv.DenseNet: _features(4, 6, 8, 10, tail='@relu @pool @flatten'),
     tv.MobileNetV2: _features(2, 4, 7, 14, tail='@pool @flatten'),
-    tv.MobileNetV3: _features(2, 4, 7, 13),  # the large one; the small one is refused by `_check_depth`
+    tv.MobileNetV3: lambda backbone: _features(
+        *MOBILENET_V3_ENDS['small' if len(backbone.features) == 13 else 'large']
+    ),
     tv.Inception3: lambda backbone: _inception(backbone, '@transform_input', '@tuple'),
     tv.VGG: _torchvision_vgg,
-    tv.EfficientNet: _features(2, 3, 4, 6),
+    tv.EfficientNet: _features(2, 3, 4, 6),  # V2 as well: its further layers are all in stage 4
     tv.ConvNeXt: _features(1, 2, 4, 6, tail='avgpool classifier.0', head='classifier[1:] @tuple'),
     tv.SwinTransformer: _features(1, 2, 4, 6, tail='norm permute avgpool flatten', head='head @tuple'),
     tv.VisionTransformer: _torchvision_vit,

@@ -1,5 +1,6 @@
 """torchvision's own networks, as backbones of mmpretrain's classifiers."""
 
+import re
 from typing import Any
 
 from mmpretrain.registry import MODELS
@@ -7,6 +8,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from flowercls.errors import ConfigError
+
+_OLD_DENSE_LAYER = re.compile(r'(denselayer\d+\.(?:norm|conv))\.([12]\.)')
 
 
 @MODELS.register_module(name='TorchvisionBackbone')
@@ -39,6 +42,8 @@ def torchvision_backbone(arch: str, num_classes: int = 1000, weights: str | None
     except TypeError as error:
         raise ConfigError(f'`model.backbone` {arch}: {error}. Fix: leave the argument out.') from error
     network.register_forward_hook(_as_tuple)
+    if isinstance(network, models.DenseNet):
+        network.register_load_state_dict_pre_hook(_rename_dense_layers)
     return network
 
 
@@ -49,6 +54,14 @@ def _check_version(arch: str, weights: str | None) -> None:
             f'`model.backbone.weights` is {weights!r}, expected one of those of {arch}: '
             f'{", ".join(versions) or "there are none"}; or None.'
         )
+
+
+def _rename_dense_layers(_: nn.Module, state_dict: dict[str, Tensor], *__: Any) -> None:
+    """Names of torchvision's DenseNet files in today's form, ``norm1`` for ``norm.1``, as its own loading does."""
+    for name in list(state_dict):
+        renamed = _OLD_DENSE_LAYER.sub(r'\1\2', name)
+        if renamed != name:
+            state_dict[renamed] = state_dict.pop(name)
 
 
 def _as_tuple(_: nn.Module, __: tuple, scores: Tensor) -> tuple[Tensor]:

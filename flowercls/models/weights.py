@@ -4,6 +4,7 @@ mmengine would load what happens to match and go on with random weights for the 
 must fit completely, only the classification layer may be new. Where the file comes from: ``weight_files``.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,13 +67,13 @@ def apply_weights(
     """
     given = _named_as_model(unwrap_state_dict(state_dict, source=source), model)
     wanted = model.state_dict()
-    adapted = _after_hooks(model, given)
+    adapted = _after_loading(model, given)
     layer = _classification_keys(model)
     _check_fit(adapted, wanted, layer, source, type(model.backbone).__name__)
     left_out = {key for key in wanted if not _same_shape(key, adapted, wanted)}
     if same_classes is False or left_out.intersection(layer):
         left_out.update(layer)
-    # The hooks run again in here: what they are given is what the file holds.
+    # It is adapted again in here, so what is given is what the file holds.
     model.load_state_dict({key: value for key, value in given.items() if key not in left_out}, strict=False)
     return WeightsReport(source, len(wanted.keys() - left_out), _describe_head(adapted, wanted, layer, left_out))
 
@@ -93,14 +94,24 @@ def _classification_keys(model: nn.Module) -> list[str]:
     return [f'{name}.{key}' for key in layer.state_dict()]
 
 
-def _after_hooks(model: nn.Module, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``given`` as the model's loading hooks adapt it, such as position embeddings for another image size."""
+def _after_loading(model: nn.Module, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``given`` as loading adapts it, such as position embeddings for another image size or names of an older version.
+
+    It is loaded into a copy of the model that has no values: hooks, and modules with a loading of their own, do with
+    the names and tensors what they will do for the model.
+    """
     adapted = dict(given)
-    for name, module in model.named_modules():
+    for name, module in _without_values(model).named_modules():
         prefix = f'{name}.' if name else ''
-        for hook in module._load_state_dict_pre_hooks.values():
-            hook(adapted, prefix, {}, True, [], [], [])
-    return adapted
+        module._load_from_state_dict(adapted, prefix, {'assign_to_params_buffers': True}, False, [], [], [])
+    # Norms of an old file get a counter here that is not in it.
+    from_file = {id(value) for value in given.values()}
+    return {name: v for name, v in adapted.items() if id(v) in from_file or not name.endswith(_COMPUTED)}
+
+
+def _without_values(model: nn.Module) -> nn.Module:
+    parameters = {id(p): nn.Parameter(p.to('meta'), requires_grad=False) for p in model.parameters()}
+    return copy.deepcopy(model, {**parameters, **{id(buffer): buffer.to('meta') for buffer in model.buffers()}})
 
 
 def _same_shape(key: str, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:

@@ -1,9 +1,13 @@
+import functools
+
 import pytest
 import torch
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 import flowercls.models.classifier  # noqa: F401  registers StagedClassifier
+from flowercls.models.freezing import classification_layer
+from flowercls.models.stages import PARTS, cut
 
 # Name: backbone config and number of channels it ends with. Stochastic parts are on, so that train mode is a real test.
 TINY_BACKBONES = {
@@ -62,3 +66,94 @@ def batch():
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(4, 3, 64, 64, generator=generator)
     return images, [DataSample().set_gt_label(label) for label in (0, 1, 2, 3)]
+
+
+@pytest.fixture
+def on_meta(monkeypatch):
+    """Networks are built without values, so in no time; the rates that they read from torch.linspace are real."""
+    monkeypatch.setattr(torch, 'linspace', functools.partial(torch.linspace, device='cpu'))
+    with torch.device('meta'):
+        yield
+
+
+@pytest.fixture
+def check_cuts():
+    """Compare prefix and suffix with a backbone in eval mode, bit for bit, at every cut."""
+
+    def check(backbone, images):
+        stages = cut(backbone)
+        with torch.no_grad():
+            whole = _output(backbone(images))
+            for n in range(5):
+                assert torch.equal(_output(stages.suffix(stages.prefix(images, n), n)), whole), n
+            assert torch.equal(_output(stages.run(images)), whole)
+
+    return check
+
+
+@pytest.fixture
+def check_cuts_in_training():
+    """Compare outputs, norm statistics and gradients; dropout and drop-path are drawn from the same seed."""
+
+    def check(build, images, n=2):
+        whole, parts = build().train().backbone, build().train().backbone
+        stages, outputs = cut(parts), []
+        for run in (whole, lambda x: stages.suffix(stages.prefix(x, n), n)):
+            torch.manual_seed(7)
+            outputs.append(_output(run(images)))
+            outputs[-1].square().sum().backward()
+        assert torch.equal(*outputs)
+        assert all(torch.equal(a, b) for a, b in zip(parts.buffers(), whole.buffers(), strict=True))
+        assert all(torch.equal(a.grad, b.grad) for a, b in zip(parts.parameters(), whole.parameters(), strict=True))
+
+    return check
+
+
+@pytest.fixture
+def check_freezing():
+    """Train three steps: what is frozen keeps its bits, what has a gradient moves, every other part has some."""
+
+    def check(model, images):
+        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        driven = _train_three_steps(model, images)
+        moved = {name for name, tensor in tensors.items() if not torch.equal(tensor, before[name])}
+        frozen = _frozen_names(model, tensors)
+        assert not moved & frozen
+        assert driven and driven <= moved
+        assert {name for name in tensors if name.endswith('num_batches_tracked')} - frozen <= moved
+        for part in PARTS:
+            free = {f'backbone.{name}' for name in model.stages.parameters_of(part)} - frozen
+            assert not free or free & driven, part
+
+    return check
+
+
+def _output(outputs):
+    """The one tensor that a backbone returns; mmpretrain's InceptionV3 returns None before it."""
+    (output,) = [output for output in outputs if output is not None]
+    return output
+
+
+def _frozen_names(model, tensors):
+    if model.frozen_stages == 'all':
+        layer, _ = classification_layer(model.backbone, model.head)
+        return {name for name in tensors if not name.startswith(f'{layer}.')}
+    parts = PARTS[: model.frozen_stages + 1] if model.frozen_stages else ()
+    owned = [(path, m) for part in parts for path, m in model.stages.modules_of(part).items()]
+    buffers = {f'backbone.{path}.{name}' for path, module in owned for name, _ in module.named_buffers()}
+    return buffers | {f'backbone.{name}' for part in parts for name in model.stages.parameters_of(part)}
+
+
+def _train_three_steps(model, images):
+    """With weight decay over all parameters; the names of those that ever had a gradient other than 0."""
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=0.1)
+    samples = [DataSample().set_gt_label(label) for label in range(len(images))]
+    driven = set()
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(images, samples, mode='loss')['loss'].backward()
+        driven |= {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+        optimizer.step()
+    return driven

@@ -1,0 +1,147 @@
+"""Files with the names and shapes of the official weights fit our configs, each its own and no other."""
+
+import hashlib
+from pathlib import Path
+
+import mmpretrain
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+from torchvision import models
+
+import flowercls.models.torchvision_backbone  # noqa: F401  registers TorchvisionBackbone
+from flowercls.config.classes import SCORES_IN_BACKBONE
+from flowercls.config.starting_weights import derive_load_from
+from flowercls.engine.checkpoint import read_checkpoint
+from flowercls.errors import CheckpointError
+from flowercls.models.freezing import classification_layer
+from flowercls.models.weight_files import hash_in_name
+from flowercls.models.weights import apply_weights, find_weights
+
+FILES = {path.stem: path for path in sorted((Path(__file__).parents[2] / 'configs' / '_base_' / 'models').glob('*.py'))}
+NAMES = list(FILES)
+NEXT = dict(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))
+COUNTER = '.num_batches_tracked'
+LIGHT = ('mobilenet_v3_small', 'torchvision_densenet121')  # loaded with real values at every run
+UPSTREAM = Path(mmpretrain.__file__).parent / '.mim'
+
+
+def build(name):
+    """Our model, for five classes."""
+    model = Config.fromfile(FILES[name]).model.to_dict()
+    part = model['backbone'] if model['backbone']['type'] in SCORES_IN_BACKBONE else model['head']
+    part['num_classes'] = 5
+    return MODELS.build({**model, 'precision': 'fp32', 'channels_last': False})
+
+
+def official(name):
+    """Names and shapes of the official file, made from mmpretrain's or torchvision's own network, without values."""
+    config = Config.fromfile(FILES[name])
+    with torch.device('meta'):
+        if name.startswith('torchvision_'):
+            return _torchvision_names(config.model.backbone.arch)
+        theirs = Config.fromfile(UPSTREAM / _metafile_entry(config.load_from)['Config'])
+        return {'state_dict': MODELS.build(theirs.model).state_dict(), 'meta': {}}
+
+
+def _metafile_entry(url):
+    for path in UPSTREAM.glob('configs/*/metafile.yml'):
+        if f'{url}\n' in (text := path.read_text(encoding='utf-8')):
+            return next(model for model in yaml.safe_load(text)['Models'] if model.get('Weights') == url)
+    raise AssertionError(f'{url} is in no metafile of mmpretrain')
+
+
+def _torchvision_names(arch):
+    options = dict(init_weights=False) if arch == 'inception_v3' else {}
+    state = models.get_model(arch, **options).state_dict()
+    if arch == 'densenet121':  # made before norms counted
+        state = {name: value for name, value in state.items() if not name.endswith(COUNTER)}
+    for new, old in OLD_NAMES.get(arch, {}).items():
+        state = {name.replace(new, old): value for name, value in state.items()}
+    return state
+
+
+# torchvision's files keep the names of the version that they were made with; its own loading renames them.
+OLD_NAMES = dict(
+    densenet121={f'.{kind}{i}.': f'.{kind}.{i}.' for kind in ('norm', 'conv') for i in (1, 2)},
+    vit_b_16={'.mlp.0.': '.mlp.linear_1.', '.mlp.3.': '.mlp.linear_2.'},
+)
+
+
+def with_values(content):
+    """The same with numbers drawn at random."""
+    generator = torch.Generator().manual_seed(0)
+    state = content.get('state_dict', content)
+    for key, value in state.items():
+        drawn = torch.empty(value.shape).uniform_(-1, 1, generator=generator)
+        state[key] = drawn if value.is_floating_point() else torch.zeros(value.shape, dtype=value.dtype)
+    return content
+
+
+def last_layer(model):
+    name, layer = classification_layer(model.backbone, model.head)
+    return {f'{name}.{key}' for key in layer.state_dict()}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_all_of_an_official_file_fits_but_the_classification_layer(name, on_meta):
+    model, content = build(name), official(name)
+    report = apply_weights(model, content, source=name, same_classes=None)
+    expected = set(_by_todays_names(content)) & set(model.state_dict()) - last_layer(model)
+    assert report.head == 'new, 1000 → 5 classes'
+    assert report.num_loaded == len(expected)
+    assert all(key.endswith(COUNTER) for key in model.state_dict().keys() - expected - last_layer(model))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_file_of_another_architecture_is_refused(name, on_meta):
+    with pytest.raises(CheckpointError, match='not the weights of this') as caught:
+        apply_weights(build(NEXT[name]), official(name), source=name, same_classes=None)
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize('name', [pytest.param(n, marks=() if n in LIGHT else pytest.mark.slow) for n in NAMES])
+def test_the_values_of_a_file_are_found_in_the_model(name, tmp_path, monkeypatch):
+    """From the file with its hash in its name to the parameters; MobileNetV3's hidden layer comes along."""
+    torch.save(with_values(official(name)), tmp_path / 'weights.pth')
+    digest = hashlib.sha256((tmp_path / 'weights.pth').read_bytes()).hexdigest()
+    (tmp_path / 'weights.pth').rename(tmp_path / f'{name}-{digest[:8]}.pth')
+    monkeypatch.setenv('FLOWERCLS_WEIGHTS', str(tmp_path))
+    model, content = build(name), read_checkpoint(find_weights(f'{name}-{digest[:8]}.pth'))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    apply_weights(model, content, source=name, same_classes=None)
+    given = _by_todays_names(content)
+    new = last_layer(model) | {key for key in before if key.endswith(COUNTER) and key not in given}
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key] if key in new else given[key]), key
+
+
+def _by_todays_names(content):
+    if 'state_dict' in content:
+        return content['state_dict']
+    names = {name: name for name in content}
+    for new, old in (pair for pairs in OLD_NAMES.values() for pair in pairs.items()):
+        names = {name: today.replace(old, new) for name, today in names.items()}
+    return {f'backbone.{today}': content[name] for name, today in names.items()}
+
+
+def test_swins_of_before_its_last_norm_had_a_number_are_read(on_meta):
+    content = official('swin_tiny')
+    state = {name.replace('backbone.norm3.', 'backbone.norm.'): v for name, v in content['state_dict'].items()}
+    assert state.keys() != content['state_dict'].keys()
+    model = build('swin_tiny')
+    assert apply_weights(model, state, source='', same_classes=None).head == 'new, 1000 → 5 classes'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_file_is_named_with_its_hash_and_torchvisions_is_the_one_of_the_comment(name):
+    config = Config.fromfile(FILES[name])
+    derive_load_from(config)
+    address = config.load_from
+    if name.startswith('torchvision_'):
+        arch, version = address.removeprefix('torchvision://').split('.')
+        address = models.get_model_weights(arch)[version.upper()].url
+        assert f'# {address}\n' in FILES[name].read_text(encoding='utf-8')
+    assert hash_in_name(address)
