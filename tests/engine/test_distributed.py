@@ -42,6 +42,52 @@ hub = SimpleNamespace(runtime_info={'best_checkpoint': 'best.pth'})
 training._mend_results(SimpleNamespace(work_dir=sys.argv[1], message_hub=hub))  # has nothing to evaluate with
 """
 
+FREEZING = """
+import torch, torch.distributed as dist
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+import flowercls.models.classifier
+from flowercls.engine.distributed import join
+from flowercls.engine.runner import ClassifierRunner
+from flowercls.models.stages import PARTS
+
+swin = dict(embed_dims=12, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8])
+BACKBONES = [
+    (dict(type='ResNet', depth=18, stem_channels=12, base_channels=12, drop_path_rate=0.5), 96),
+    (dict(type='MobileNetV2', widen_factor=0.25), 1280),
+    (dict(type='SwinTransformer', arch=swin, img_size=64, window_size=2, drop_path_rate=0.5), 96),
+]
+join(cfg := Config(dict(launcher='pytorch', env_cfg=dict())))
+runner = ClassifierRunner.__new__(ClassifierRunner)
+runner.cfg, runner._distributed = cfg, True
+
+def train(backbone, channels):
+    torch.manual_seed(dist.get_rank())  # other weights; all go on with those of the first process
+    head = dict(type='LinearClsHead', num_classes=5, in_channels=channels)
+    settings = dict(frozen_stages=2, precision='fp32', channels_last=False)
+    parts = dict(backbone=backbone, neck=dict(type='GlobalAveragePooling'), head=head)
+    model = MODELS.build(dict(type='StagedClassifier', **parts, **settings))
+    wrapped = runner.wrap_model(None, model).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=0.01, momentum=0.9)
+    for _ in range(3):
+        images, samples = torch.randn(4, 3, 64, 64), [DataSample().set_gt_label(label) for label in range(4)]
+        optimizer.zero_grad()
+        wrapped(images, samples, mode='loss')['loss'].backward()  # other photos and other drop-path in each process
+        optimizer.step()
+    return model, {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+
+for backbone, channels in BACKBONES:
+    model, moved = train(backbone, channels)
+    frozen = [module for part in PARTS[:3] for module in model.stages.modules_of(part).values()]
+    frozen = {id(tensor) for module in frozen for tensor in (*module.parameters(), *module.buffers())}
+    names = {name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if id(tensor) in frozen}
+    flat = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    dist.all_gather(both := [torch.empty_like(flat), torch.empty_like(flat)], flat)
+    print(backbone['type'], torch.equal(*both), names and not names & moved, 'head.fc.weight' in moved)
+"""
+
 
 def start(script, *arguments, rank=0, world_size=1, port=0):
     meeting = dict(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK=rank, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
@@ -79,6 +125,23 @@ def test_no_process_looks_for_results_before_they_are_written(tmp_path):
         for run in runs:
             _, error = run.communicate(timeout=120)
             assert run.returncode == 0, error
+    finally:
+        for run in runs:
+            run.kill()
+
+
+@pytest.mark.slow
+def test_processes_with_frozen_stages_stay_equal():
+    """A frozen parameter that its process group waits for would stop the second step."""
+    port = free_port()
+    runs = [start(FREEZING, rank=rank, world_size=2, port=port) for rank in (0, 1)]
+    try:
+        for run in runs:
+            out, error = run.communicate(timeout=300)
+            assert run.returncode == 0, error
+            assert out.splitlines() == [
+                f'{name} True True True' for name in ('ResNet', 'MobileNetV2', 'SwinTransformer')
+            ]
     finally:
         for run in runs:
             run.kill()
