@@ -91,7 +91,7 @@ def _image_size(runner: Runner) -> Iterator[str]:
     if meant and given < meant:
         yield (
             f'the weights of this {backbone.get("type")} were trained with {meant} px, the photos come with {given}. '
-            f'Fix: a dataset base of that size, such as _base_/datasets/flower_{meant}.py, or {meant} in the pipelines; '
+            f'Fix: a dataset base of that size, as _base_/datasets/flower_{meant}.py, or {meant} in the pipelines; '
             f'or input_size={given} if you mean it.'
         )
 

@@ -59,5 +59,5 @@ def _check_finite(scores: np.ndarray) -> None:
     if broken:
         raise DivergedError(
             f'{broken} of {len(scores)} photos have scores that are no numbers. Fix: a lower learning rate '
-            '(optim_wrapper.optimizer.lr), optim_wrapper.clip_grad=dict(max_norm=1.0), or larger batches for batch norm.'
+            '(optim_wrapper.optimizer.lr), optim_wrapper.clip_grad=dict(max_norm=1.0), or larger batches.'
         )
