@@ -42,9 +42,14 @@ class ImageFolder(BaseDataset):
         """The sample ``idx``; with a `SampleKey` its augmentation depends on (seed, view, idx) only."""
         if not isinstance(idx, SampleKey):
             return super().__getitem__(idx)
-        view = idx.epoch if self.views is None else idx.epoch % self.views
-        with seeded(idx.seed, AUGMENTATION, view, int(idx)):
+        with seeded(idx.seed, AUGMENTATION, *self._view(idx)):
             return super().__getitem__(int(idx))
+
+    def _view(self, key: SampleKey) -> tuple[int, ...]:
+        """The counters that a view of a photo is drawn from."""
+        if self.views is not None:
+            return key.epoch % self.views, int(key)
+        return (key.epoch, int(key), key.repeat) if key.repeat else (key.epoch, int(key))
 
     def load_data_list(self) -> list[dict]:
         """Read and check the annotation file; one dict a photo with ``img_path`` and ``gt_label``."""

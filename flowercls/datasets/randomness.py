@@ -53,7 +53,7 @@ def seeded(*counters: int) -> Iterator[None]:
 
 
 class SampleKey(int):
-    """The number of a photo that also says in which run and epoch it is asked for.
+    """The number of a photo that also says in which run and epoch it is asked for, and how often it was before.
 
     An int, so that any dataset can be indexed with it; it travels to loader workers with the index itself, which is
     why they need to be told nothing between epochs.
@@ -61,11 +61,12 @@ class SampleKey(int):
 
     seed: int
     epoch: int
+    repeat: int  # 0 for the first time in the epoch
 
-    def __new__(cls, index: int, seed: int, epoch: int) -> 'SampleKey':
+    def __new__(cls, index: int, seed: int, epoch: int, repeat: int = 0) -> 'SampleKey':
         key = super().__new__(cls, index)
-        key.seed, key.epoch = seed, epoch
+        key.seed, key.epoch, key.repeat = seed, epoch, repeat
         return key
 
-    def __getnewargs__(self) -> tuple[int, int, int]:
-        return int(self), self.seed, self.epoch
+    def __getnewargs__(self) -> tuple[int, int, int, int]:
+        return int(self), self.seed, self.epoch, self.repeat

@@ -1,5 +1,7 @@
 """Which photos an epoch has, and in which order: a function of (seed, epoch), so it can be asked for any epoch."""
 
+from collections import Counter
+
 import numpy as np
 from mmengine.dist import get_dist_info
 from mmpretrain.registry import DATA_SAMPLERS
@@ -18,7 +20,8 @@ class CounterSampler(Sampler):
         shuffle: False keeps the order of the dataset; augmentation still follows the counters.
         balanced: An epoch has as many photos as ever, but each class the same share of them, to within one photo.
             Each class goes through its own photos, shuffled anew whenever all were seen: of a large class an epoch
-            shows a part and the next goes on from there, of a small one each photo comes several times.
+            shows a part and the next goes on from there, of a small one each photo comes several times, each time
+            in another view.
     """
 
     def __init__(self, dataset, seed: int | None = None, shuffle: bool = True, balanced: bool = False) -> None:
@@ -67,9 +70,16 @@ class CounterSampler(Sampler):
 
     def __iter__(self):
         # Every process gets equally many, or they would wait for each other: the first photos are seen twice.
-        order = np.resize(self.order(), len(self) * self.world_size)
-        for index in order[self.rank :: self.world_size]:
-            yield SampleKey(int(index), self.seed, self.epoch)
+        keys = self._keys()
+        for i in range(self.rank, len(self) * self.world_size, self.world_size):
+            yield keys[i % len(keys)]
+
+    def _keys(self) -> list[SampleKey]:
+        keys, times = [], Counter()
+        for photo in self.order().tolist():
+            keys.append(SampleKey(photo, self.seed, self.epoch, times[photo]))
+            times[photo] += 1
+        return keys
 
     def __len__(self) -> int:
         return -(-self.num_photos // self.world_size)

@@ -14,8 +14,8 @@ from flowercls.datasets.randomness import (
 
 
 def test_key_is_an_index_that_keeps_its_epoch_on_the_way_to_a_worker():
-    key = pickle.loads(pickle.dumps(SampleKey(3, seed=5, epoch=7)))
-    assert (key, key.seed, key.epoch) == (3, 5, 7)
+    key = pickle.loads(pickle.dumps(SampleKey(3, seed=5, epoch=7, repeat=2)))
+    assert (key, key.seed, key.epoch, key.repeat) == (3, 5, 7, 2)
     assert 'abcd'[key] == 'd'
 
 

@@ -84,6 +84,13 @@ def test_balanced_order_depends_on_seed_and_epoch_alone_and_is_shuffled():
     assert len({tuple(order) for order in straight}) == 3 and straight[0] != sorted(straight[0])
 
 
+def test_a_photo_that_comes_again_in_an_epoch_is_another_sample():
+    keys = list(CounterSampler(Labelled(20, 2), balanced=True))
+    seen = {(int(key), key.repeat) for key in keys}
+    assert len(seen) == len(keys) == 22 and max(key.repeat for key in keys) >= 5  # 11 of 2
+    assert {key.repeat for key in CounterSampler(range(5))} == {0}
+
+
 def test_classes_of_one_size_lose_no_photo_by_being_balanced():
     (order,) = orders(CounterSampler(Labelled(6, 6), balanced=True), [3])
     assert sorted(order) == list(range(12))
