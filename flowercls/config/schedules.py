@@ -41,6 +41,27 @@ def derive_schedules(schedulers: Any, max_epochs: int) -> tuple[list[dict], Note
     return kept, notes
 
 
+def never_fires(schedulers: Any, num_steps: int) -> Notes:
+    """Sentences about schedulers counted in steps (`by_epoch=False`) that change nothing in a run of that length.
+
+    Args:
+        schedulers: `param_scheduler` of a config.
+        num_steps: Steps of the whole run.
+    """
+    given = [schedulers] if isinstance(schedulers, dict) else list(schedulers or [])
+    notes = []
+    for i, scheduler in enumerate(given):
+        name, begin = f'param_scheduler.{i} ({scheduler.get("type")})', scheduler.get('begin', 0)
+        if scheduler.get('by_epoch', True):
+            continue
+        if begin >= num_steps:
+            notes.append(f'{name} begins at step {begin} of {num_steps}. Fix: a smaller begin, {OR_LONGER}.')
+        else:
+            stop = min(scheduler.get('end') or num_steps, num_steps)
+            notes += _without_drop(scheduler, name, begin, stop, 'step')
+    return notes
+
+
 def _fill_length(scheduler: dict, name: str, max_epochs: int, is_last: bool) -> Notes:
     begin = scheduler.get('begin', 0)
     notes = []
@@ -79,36 +100,40 @@ def _fill_cosine(scheduler: dict, name: str, begin: int, max_epochs: int) -> Not
 
 def _without_effect(scheduler: dict, name: str, max_epochs: int) -> Notes:
     """Why a scheduler, or a part of it, never changes the rate within the run."""
-    kind, begin = _type_of(scheduler), scheduler.get('begin', 0)
-    stop = min(scheduler['end'], max_epochs)
+    begin, stop = scheduler.get('begin', 0), min(scheduler['end'], max_epochs)
+    if stop - begin == 1 and not scheduler.get('convert_to_iter_based'):
+        return _without_drop(scheduler, name, begin, stop, 'epoch') or _single_epoch(scheduler, name)
+    return _without_drop(scheduler, name, begin, stop, 'epoch')
+
+
+def _without_drop(scheduler: dict, name: str, begin: int, stop: int, unit: str) -> Notes:
+    """Sentences about drops of the rate at which the scheduler, at work from ``begin`` to ``stop``, never arrives."""
+    kind = _type_of(scheduler)
     if kind == 'StepLR' and 'step_size' in scheduler:
-        return _late_drops(scheduler, 'step_size', [scheduler['step_size']], name, begin, stop)
+        return _late_drops(scheduler, 'step_size', [scheduler['step_size']], name, begin, stop, unit)
     if kind == 'MultiStepLR':
-        return _late_drops(scheduler, 'milestones', list(scheduler.get('milestones') or []), name, begin, stop)
+        return _late_drops(scheduler, 'milestones', list(scheduler.get('milestones') or []), name, begin, stop, unit)
     if kind == 'ReduceOnPlateauLR':
         # The first validation is the best so far, `patience` worse ones are borne, the next drops the rate.
-        return _late_drops(scheduler, 'patience', [scheduler.get('patience', 10) + 2], name, begin, stop)
-    if stop - begin == 1 and not scheduler.get('convert_to_iter_based'):
-        return _single_epoch(scheduler, name, kind)
+        return _late_drops(scheduler, 'patience', [scheduler.get('patience', 10) + 2], name, begin, stop, unit)
     return []
 
 
-def _late_drops(scheduler: dict, key: str, drops: list[int], name: str, begin: int, stop: int) -> Notes:
-    """Epochs after ``begin`` at which the rate would drop, if the scheduler were still at work then."""
+def _late_drops(scheduler: dict, key: str, drops: list[int], name: str, begin: int, stop: int, unit: str) -> Notes:
     late = [drop for drop in drops if begin + drop >= stop]
     if not late:
         return []
     what = f'{key}={scheduler.get(key, 10)}'
     if len(late) == len(drops):
-        said = f'the first drop would be at epoch {begin + min(late)}, it ends at {stop}: the rate never changes'
+        said = f'the first drop would be at {unit} {begin + min(late)}, it ends at {stop}: the rate never changes'
     else:
-        said = f'of these, {", ".join(map(str, late))} are never reached, it ends at epoch {stop}'
+        said = f'of these, {", ".join(map(str, late))} are never reached, it ends at {unit} {stop}'
     return [f'{name}: {what}: {said}. Fix: a smaller {key}, {OR_LONGER}.']
 
 
-def _single_epoch(scheduler: dict, name: str, kind: str) -> Notes:
+def _single_epoch(scheduler: dict, name: str) -> Notes:
     fix = 'Fix: convert_to_iter_based=True, which changes it at every step, or more epochs.'
-    if kind in FIRST_STEP_IS_IDLE:
+    if _type_of(scheduler) in FIRST_STEP_IS_IDLE:
         return [f'{name} lasts one epoch and acts from its second on: the rate never changes. {fix}']
     if _is_warm_up(scheduler):
         factor = scheduler.get('start_factor', 1 / 3)

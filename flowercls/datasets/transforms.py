@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from flowercls.datasets.decode import decode_rgb
-from flowercls.errors import DataError
+from flowercls.errors import ConfigError, DataError
 
 
 @TRANSFORMS.register_module()
@@ -54,10 +54,19 @@ class TorchvisionTransforms(BaseTransform):
 
     @staticmethod
     def build(transform: dict) -> v2.Transform:
-        """One transform from its config dict."""
+        """One transform from its config dict.
+
+        Raises:
+            ConfigError: if it would not work on photos of whole numbers.
+        """
         arguments = dict(transform)
         if isinstance(arguments.get('interpolation'), str):  # a config holds plain values only
             arguments['interpolation'] = v2.InterpolationMode(arguments['interpolation'])
+        if arguments.get('type') == 'RandomErasing' and arguments.get('value') == 'random':
+            raise ConfigError(
+                "RandomErasing value='random' draws numbers around 0, which are black in photos of 0-255. "
+                'Fix: value=[124, 116, 104], or any other colour.'
+            )
         return getattr(v2, arguments.pop('type'))(**arguments)
 
     def transform(self, results: dict) -> dict:

@@ -59,6 +59,8 @@ def describe_result(result: TrainResult) -> str:
         lines.insert(0, f'best        {accuracy_text(metrics)} at epoch {result.best_epoch} of {result.epochs}')
         if result.last_top1 is not None:
             lines.insert(1, f'last epoch  top-1 {result.last_top1:.2f} %')
+    if result.epochs < result.max_epochs:
+        lines.append(f'stopped     early, after epoch {result.epochs} of {result.max_epochs}')
     checkpoint = result.best_checkpoint or result.last_checkpoint
     files = {'checkpoint': checkpoint or 'none: default_hooks.checkpoint is switched off'}
     files['curves'] = result.folder / 'curves.png'

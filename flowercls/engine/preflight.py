@@ -9,6 +9,7 @@ from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from flowercls.config.schedules import never_fires
 from flowercls.engine.distributed import unwrapped
 
 LEAST_NORM_BATCH = 8  # photos; below, means and variances are noise (Wu and He 2018, "Group Normalization", figure 1)
@@ -23,7 +24,7 @@ def preflight(runner: Runner) -> list[str]:
     Args:
         runner: With loaders and model built; what a loader gives is looked at.
     """
-    checks = (_batch_of_the_rate, _adam_rate, _batch_of_the_norm, _last_batch, _log_interval, _image_size)
+    checks = (_batch_of_the_rate, _adam_rate, _schedule, _batch_of_the_norm, _last_batch, _log_interval, _image_size)
     return [warning for check in checks for warning in check(runner)]
 
 
@@ -50,6 +51,11 @@ def _adam_rate(runner: Runner) -> Iterator[str]:
             f'the learning rate {lr:g} is one for SGD; {name} mostly forgets the starting weights with it. '
             'Fix: optim_wrapper.optimizer.lr=0.0003, or from 0.0001 to 0.001.'
         )
+
+
+def _schedule(runner: Runner) -> Iterator[str]:
+    # Those counted in epochs are judged with the config; how many steps there are is known only here.
+    yield from never_fires(runner.cfg.get('param_scheduler'), runner.max_epochs * len(runner.train_dataloader))
 
 
 def _batch_of_the_norm(runner: Runner) -> Iterator[str]:

@@ -27,6 +27,7 @@ class TrainResult:
     Attributes:
         folder: The run folder.
         epochs: Complete epochs.
+        max_epochs: What they were to be; more if something ended the run early.
         seconds: Wall-clock time of this start.
         epochs_now: Epochs trained in this start; fewer than ``epochs`` after a resume.
         best_epoch: Epoch of the best checkpoint; None without validation.
@@ -37,6 +38,7 @@ class TrainResult:
 
     folder: Path
     epochs: int
+    max_epochs: int
     seconds: float
     epochs_now: int
     best_epoch: int | None
@@ -138,6 +140,7 @@ def _result(runner: ClassifierRunner, seconds: float) -> TrainResult:
     return TrainResult(
         folder=folder,
         epochs=runner.epoch,
+        max_epochs=runner.max_epochs,
         seconds=seconds,
         epochs_now=runner.epoch - runner.first_epoch,
         best_epoch=info.get('best_epoch'),

@@ -6,6 +6,7 @@ from mmpretrain.datasets import PackInputs
 from PIL import Image
 
 from flowercls.datasets.transforms import LoadImage, TorchvisionTransforms
+from flowercls.errors import ConfigError
 
 
 @pytest.fixture
@@ -54,3 +55,9 @@ def test_a_packed_photo_has_the_pixels_in_the_models_order(photo):
     packed = PackInputs().transform(crop)['inputs']
     assert crop['img_shape'] == (10, 10)
     assert torch.equal(packed, torch.from_numpy(rgb[5:15, 10:20, ::-1].copy()).permute(2, 0, 1))
+
+
+def test_random_erasing_with_noise_meant_for_floats_is_refused():
+    with pytest.raises(ConfigError, match='numbers around 0'):
+        TorchvisionTransforms([dict(type='RandomErasing', value='random')])
+    TorchvisionTransforms([dict(type='RandomErasing', value=[124, 116, 104])])

@@ -36,6 +36,22 @@ def test_a_rate_for_another_batch_size(warnings):
     assert warnings(auto_scale_lr__base_batch_size=12) == []  # not far enough to matter
 
 
+@pytest.mark.parametrize(
+    'schedule, said',
+    [
+        (dict(type='MultiStepLR', milestones=[12, 20]), 'milestones=[12, 20]: the first drop would be at step 12'),
+        (dict(type='StepLR', step_size=11), None),  # fires at the last of the 12 steps
+        (dict(type='StepLR', step_size=12), 'step_size=12: the first drop would be at step 12, it ends at 12'),
+        (dict(type='PolyLR', begin=12), 'begins at step 12 of 12. Fix: a smaller begin'),
+        (dict(type='CosineAnnealingLR', T_max=12, begin=3), None),
+    ],
+)
+def test_a_schedule_counted_in_steps_that_never_fires(warnings, schedule, said):
+    """Two epochs of six steps."""
+    found = warnings(param_scheduler=[dict(by_epoch=False, **schedule)])
+    assert len(found) == bool(said) and all(said in warning for warning in found)
+
+
 @pytest.mark.parametrize('optimizer, warned', [('Adam', True), ('AdamW', True), ('SGD', False)])
 def test_a_rate_of_sgd_given_to_adam(warnings, optimizer, warned):
     found = warnings(optim_wrapper__optimizer=dict(type=optimizer, lr=0.01))
