@@ -1,4 +1,6 @@
+import contextlib
 import functools
+from unittest import mock
 
 import pytest
 import torch
@@ -69,10 +71,22 @@ def batch():
 
 
 @pytest.fixture
-def on_meta(monkeypatch):
-    """Networks are built without values, so in no time; the rates that they read from torch.linspace are real."""
-    monkeypatch.setattr(torch, 'linspace', functools.partial(torch.linspace, device='cpu'))
-    with torch.device('meta'):
+def without_values():
+    """A context in which networks are built without values, so in no time; only what they read off is real."""
+
+    @contextlib.contextmanager
+    def context():
+        rates = functools.partial(torch.linspace, device='cpu')
+        with mock.patch.object(torch, 'linspace', rates), torch.device('meta'):
+            yield
+
+    return context
+
+
+@pytest.fixture
+def on_meta(without_values):
+    """The whole test runs so."""
+    with without_values():
         yield
 
 

@@ -83,10 +83,22 @@ def test_channels_last_reaches_weights_and_features(build, batch):
 
 
 def test_channels_last_is_left_off_where_the_backbone_is_not_known():
-    """mmpretrain's VGG calls view() on its features, which needs torch's own layout."""
-    config = dict(type='VGG', depth=11, num_classes=-1)
+    """It may call view() on its features, as VGG does, which needs torch's own layout."""
+    config = dict(type='LeNet5', num_classes=5)
     model = MODELS.build(dict(type='StagedClassifier', backbone=config, channels_last=True))
     assert not model.channels_last
+
+
+def test_a_vgg_in_parts_takes_channels_last_as_its_own_forward_does_not(without_values):
+    backbone = dict(type='VGG', depth=11, num_classes=5)
+    with without_values():
+        model = MODELS.build(dict(type='StagedClassifier', backbone=backbone, precision='fp32', channels_last=True))
+    model.backbone.classifier = torch.nn.Linear(512 * 7 * 7, 5)  # its own has 120 million values
+    model.to_empty(device='cpu')
+    images = torch.empty(2, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+    assert model.extract_feat(images, stage='backbone')[0].shape == (2, 5)
+    with pytest.raises(RuntimeError, match='view'):
+        model.backbone(images)
 
 
 @pytest.mark.parametrize('wrong', [dict(precision='fp16'), dict(precision=16), dict(channels_last='yes')])
