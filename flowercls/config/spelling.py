@@ -110,7 +110,9 @@ def _new_key(path: str, part: str, content: dict, rest: list[str], overrides: di
 def _inside_new(path: str, parts: list[str]) -> str | None:
     # The section does not exist in the config yet; where its keys are fixed they are known all the same.
     known = known_keys(path, {})
-    return '' if known is not None and parts[0] not in known and path not in CLOSE_ONLY else None
+    if known is not None and parts[0] not in known and path not in CLOSE_ONLY:
+        return ''
+    return _inside_new(f'{path}.{parts[0]}', parts[1:]) if parts[1:] else None
 
 
 def _hint_path(cfg: dict, key: str) -> str:

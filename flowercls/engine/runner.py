@@ -175,6 +175,8 @@ def fit_to_machine(cfg: Config) -> None:
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(name):
             cfg[name].setdefault('pin_memory', on_gpu)
+            # More only wait for each other, and torch warns of it at length. How many there are changes no result.
+            cfg[name].num_workers = min(cfg[name].get('num_workers', 0), usable_cpus())
     # None switches a hook off; mmengine understands that of its own hooks only.
     own = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
     for name in [name for name, hook in cfg.default_hooks.items() if hook is None and name not in own]:

@@ -115,6 +115,7 @@ def test_an_override_of_an_unknown_key_is_a_mistake(mistakes, override, answer):
         'work_dir=x',
         'optim_wrapper.clip_grad.max_norm=1.0',
         'optim_wrapper.paramwise_cfg.norm_decay_mult=0.0',
+        'optim_wrapper.paramwise_cfg.stage_lr_mult.stage1=0.1',
         'optim_wrapper.optimizer.nesterov=True',  # judged by the class itself, after imports
         'model.backbone.stem_channels=32',
         'default_hooks.progress=None',
@@ -195,6 +196,14 @@ def test_a_helper_that_only_the_base_has_used_is_noted(write):
     notes = load_with_notes(path)[1]
     assert [note for note in notes if "'size' in my.py changes nothing" in note]
     assert not [note for note in notes if 'work_dir' in note]
+
+
+def test_a_misspelt_key_deep_in_what_is_new_is_found(mistakes):
+    override = 'optim_wrapper.paramwise_cfg.stage_lr_mult.stag1=0.1'
+    (mistake,) = mistakes(load_config, RESNET, [override])
+    assert (
+        "unknown key 'optim_wrapper.paramwise_cfg.stage_lr_mult.stag1'" in mistake and 'stage_lr_mult.stage1' in mistake
+    )
 
 
 def test_a_typo_inside_an_installed_package_is_dropped_with_a_note(write):

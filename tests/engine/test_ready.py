@@ -16,6 +16,13 @@ def test_a_ready_config_is_settled_for_this_machine(write_config, tmp_path, draw
     assert cfg.train_dataloader.dataset.data_root == str(drawn_root)
 
 
+def test_there_are_no_more_loader_workers_than_cores(write_config, tmp_path, monkeypatch):
+    monkeypatch.setattr('flowercls.engine.runner.usable_cpus', lambda: 3)
+    config = write_config(tmp_path, 'train_dataloader = dict(num_workers=8)\nval_dataloader = dict(num_workers=1)\n')
+    cfg = ready_config(config, (), Flags())
+    assert (cfg.train_dataloader.num_workers, cfg.val_dataloader.num_workers) == (3, 1)
+
+
 def test_flags_change_the_config(write_config, tmp_path):
     flags = Flags(amp=True, no_validate=True, auto_scale_lr=True, deterministic=True)
     cfg = ready_config(write_config(tmp_path), (), flags)
