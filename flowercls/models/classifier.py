@@ -134,7 +134,7 @@ class StagedClassifier(ImageClassifier):
                 x = self.backbone(features)
             if stage != 'backbone' and self.with_neck:
                 x = self.neck(x)
-        x = _float32(x)
+        x = as_float32(x)
         if stage != 'pre_logits':
             return x
         with _autocast(features, enabled=False):
@@ -173,7 +173,8 @@ def _autocast(like: Tensor, *, enabled: bool) -> contextlib.AbstractContextManag
     return torch.autocast(device_type, torch.bfloat16, enabled=enabled)
 
 
-def _float32(features: Any) -> Any:
+def as_float32(features: Any) -> Any:
+    """What a backbone returns, in float32; InceptionV3's has a None among it."""
     if isinstance(features, tuple | list):
-        return tuple(_float32(entry) for entry in features)
+        return tuple(as_float32(entry) for entry in features)
     return features.float() if isinstance(features, Tensor) else features

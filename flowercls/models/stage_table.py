@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from flowercls.models.classifier import StagedClassifier
+from flowercls.models.classifier import StagedClassifier, as_float32
 from flowercls.models.stages import PARTS
 
 
@@ -109,8 +109,7 @@ def _run_parts(model: StagedClassifier, images: Tensor) -> Iterator[tuple[str, s
             x = model.neck(x)
             yield 'neck', type(model.neck).__name__, parameters['neck'], x
     if model.with_head:
-        features = tuple(entry.float() for entry in x)
-        yield 'classifier', type(model.head).__name__, parameters['classifier'], model.head(features)
+        yield 'classifier', type(model.head).__name__, parameters['classifier'], model.head(as_float32(x))
 
 
 def _shape(output: Any) -> tuple[int, ...]:

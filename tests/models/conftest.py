@@ -154,9 +154,10 @@ def _frozen_names(model, tensors):
         layer, _ = classification_layer(model.backbone, model.head)
         return {name for name in tensors if not name.startswith(f'{layer}.')}
     parts = PARTS[: model.frozen_stages + 1] if model.frozen_stages else ()
-    owned = [(path, m) for part in parts for path, m in model.stages.modules_of(part).items()]
-    buffers = {f'backbone.{path}.{name}' for path, module in owned for name, _ in module.named_buffers()}
-    return buffers | {f'backbone.{name}' for part in parts for name in model.stages.parameters_of(part)}
+    modules = [module for part in parts for module in model.stages.modules_of(part).values()]
+    buffers = {id(buffer) for module in modules for buffer in module.buffers()}
+    names = {name for name, tensor in tensors.items() if id(tensor) in buffers}  # a ResNet's `norm1` is its `bn1`
+    return names | {f'backbone.{name}' for part in parts for name in model.stages.parameters_of(part)}
 
 
 def _train_three_steps(model, images):
