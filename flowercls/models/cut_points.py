@@ -34,7 +34,11 @@ MOBILENET_V3_ENDS = {'small': (1, 2, 4, 9), 'large': (2, 4, 7, 13)}
 
 
 class CutPoints(NamedTuple):
-    """The six parts of one backbone, and, where it takes ``out_indices``, the index of its last output."""
+    """The six parts of one backbone.
+
+    Without a head of its own it still ends with ``@tuple``, for that is what mmpretrain's backbones return.
+    ``last_output``, where it takes ``out_indices``, is the index of its last output, the only one it may be asked for.
+    """
 
     stem: str
     stage1: str
@@ -123,7 +127,7 @@ def _features(*bounds: int, tail: str = 'avgpool @flatten', head: str = 'classif
 
 
 Row = CutPoints | Callable[[Any], CutPoints]
-# A subclass (ResNeXt, SE-ResNet, DeiT, …) is cut as its base, unless it has a `forward` of its own.
+# A subclass (ResNeXt, SE-ResNet, Res2Net, …) is cut as its base, unless it has a `forward` of its own.
 CUT_POINTS: dict[type[nn.Module], Row] = {
     mm.ResNet: _resnet,
     mm.DenseNet: CutPoints(

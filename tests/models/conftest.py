@@ -155,9 +155,9 @@ def _frozen_names(model, tensors):
         return {name for name in tensors if not name.startswith(f'{layer}.')}
     parts = PARTS[: model.frozen_stages + 1] if model.frozen_stages else ()
     modules = [module for part in parts for module in model.stages.modules_of(part).values()]
-    buffers = {id(buffer) for module in modules for buffer in module.buffers()}
-    names = {name for name, tensor in tensors.items() if id(tensor) in buffers}  # a ResNet's `norm1` is its `bn1`
-    return names | {f'backbone.{name}' for part in parts for name in model.stages.parameters_of(part)}
+    buffers = {id(buffer) for module in modules for buffer in module.buffers()}  # by name, `norm1` hides a `bn1`
+    parameters = {f'backbone.{name}' for part in parts for name in model.stages.parameters_of(part)}
+    return parameters | {name for name, tensor in tensors.items() if id(tensor) in buffers}
 
 
 def _train_three_steps(model, images):

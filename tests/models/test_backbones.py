@@ -88,6 +88,30 @@ def test_training_moves_what_is_trainable_and_nothing_else(name, frozen, check_f
 
 
 @pytest.mark.parametrize(
+    ('backbone', 'sizes'),
+    [
+        (dict(type='EfficientNet', arch='b7'), [112, 56, 28, 14]),
+        (dict(type='EfficientNetV2', arch='m'), [112, 56, 28, 14]),
+        (dict(type='MobileNetV3', arch='small_075'), [112, 56, 28, 14]),
+        (dict(type='SEResNet', depth=50), [56, 56, 28, 14]),
+        (dict(type='ResNetV1d', depth=101), [56, 56, 28, 14]),
+        (dict(type='Res2Net', depth=50), [56, 56, 28, 14]),
+        (dict(type='ConvNeXt', arch='base'), [56, 56, 28, 14]),
+        (dict(type='SwinTransformer', arch='base'), [56, 56, 28, 14]),
+        (dict(type='VisionTransformer', arch='large', patch_size=16), [197] * 4),
+        (dict(type='VisionTransformer', arch='dinov2-small', patch_size=14), [257] * 4),
+    ],
+)  # fmt: skip
+def test_other_depths_are_cut_where_the_resolution_says(backbone, sizes, on_meta):
+    """Height, or number of tokens, of what the stem and stages 1-3 make of 224 px."""
+    stages, x, found = cut(MODELS.build(backbone)), torch.empty(2, 3, 224, 224), []
+    for part in PARTS[:4]:
+        x = stages.run_part(x, part)
+        found.append(x.shape[1 if 'Transformer' in backbone['type'] else 2])
+    assert found == sizes
+
+
+@pytest.mark.parametrize(
     ('backbone', 'said'),
     [
         (dict(type='InceptionV3', aux_logits=True), 'aux_logits=False'),
