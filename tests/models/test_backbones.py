@@ -87,6 +87,13 @@ def test_training_moves_what_is_trainable_and_nothing_else(name, frozen, check_f
     check_freezing(build(name, frozen_stages=frozen), photos(name, 4))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('frozen', [0, 1, 3, 4])
+@pytest.mark.parametrize('name', ['inception_v3', 'torchvision_inception_v3'])
+def test_the_family_without_a_tiny_size_is_frozen_in_the_other_ways_too(name, frozen, check_freezing):
+    check_freezing(build(name, frozen_stages=frozen), photos(name, 4))
+
+
 @pytest.mark.parametrize(
     ('backbone', 'sizes'),
     [
