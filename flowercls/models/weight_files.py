@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from flowercls.errors import CheckpointError
+from flowercls.errors import CheckpointError, ConfigError
 from flowercls.files import DownloadError, download, sha256_of, write_whole
 
 WEIGHTS_VARIABLE = 'FLOWERCLS_WEIGHTS'
@@ -30,7 +30,8 @@ def find_weights(spec: str) -> Path:
             (``torchvision://resnet50.imagenet1k_v2`` for other than the first version).
 
     Raises:
-        CheckpointError: if there is no such file or name, it cannot be downloaded, or its SHA-256 is not the one
+        ConfigError: if torchvision has no such network or weights.
+        CheckpointError: if there is no such file, it cannot be downloaded, or its SHA-256 is not the one
             in its name or noted beside it.
         DiskError: if a download cannot be written.
     """
@@ -112,13 +113,11 @@ def _torchvision_url(spec: str) -> str:
     model, _, version = spec.removeprefix('torchvision://').partition('.')
     if model not in list_models():
         near = ', '.join(get_close_matches(model, list_models())) or 'see torchvision.models.list_models()'
-        raise CheckpointError(f'{spec}: torchvision has no model {model!r}. Nearest: {near}.')
+        raise ConfigError(f'{spec}: torchvision has no model {model!r}. Nearest: {near}.')
     versions = get_model_weights(model).__members__
     wanted = version.upper() or ('IMAGENET1K_V1' if 'IMAGENET1K_V1' in versions else 'DEFAULT')
     if wanted not in versions:
-        raise CheckpointError(
-            f'{spec}: {model} has no weights {wanted!r}, only {", ".join(versions).lower() or "none"}.'
-        )
+        raise ConfigError(f'{spec}: {model} has no weights {wanted!r}, only {", ".join(versions).lower() or "none"}.')
     return versions[wanted].url
 
 

@@ -67,7 +67,7 @@ def apply_weights(
     """
     given = _named_as_model(unwrap_state_dict(state_dict, source=source), model)
     wanted = model.state_dict()
-    adapted = _after_loading(model, given)
+    adapted = _after_loading(model, given, source)
     layer = _classification_keys(model)
     _check_fit(adapted, wanted, layer, source, type(model.backbone).__name__)
     left_out = {key for key in wanted if not _same_shape(key, adapted, wanted)}
@@ -94,7 +94,7 @@ def _classification_keys(model: nn.Module) -> list[str]:
     return [f'{name}.{key}' for key in layer.state_dict()]
 
 
-def _after_loading(model: nn.Module, given: dict[str, Tensor]) -> dict[str, Tensor]:
+def _after_loading(model: nn.Module, given: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     """``given`` as loading adapts it, such as position embeddings for another image size or names of an older version.
 
     It is loaded into a copy of the model that has no values: hooks, and modules with a loading of their own, do with
@@ -103,7 +103,14 @@ def _after_loading(model: nn.Module, given: dict[str, Tensor]) -> dict[str, Tens
     adapted = dict(given)
     for name, module in _without_values(model).named_modules():
         prefix = f'{name}.' if name else ''
-        module._load_from_state_dict(adapted, prefix, {'assign_to_params_buffers': True}, False, [], [], [])
+        try:
+            module._load_from_state_dict(adapted, prefix, {'assign_to_params_buffers': True}, False, [], [], [])
+        except Exception as error:  # of another library's hook, which did not expect such a file
+            said = str(error).partition('\n')[0]
+            raise CheckpointError(
+                f'{source}: not the weights of this {type(model.backbone).__name__}: its {name} cannot be adapted '
+                f'({type(error).__name__}: {said}). Fix: set `load_from` to weights of this backbone.'
+            ) from error
     # Norms of an old file get a counter here that is not in it.
     from_file = {id(value) for value in given.values()}
     return {name: v for name, v in adapted.items() if id(v) in from_file or not name.endswith(_COMPUTED)}

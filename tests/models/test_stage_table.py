@@ -37,3 +37,10 @@ def test_text_is_plain_and_ends_with_the_totals(build):
 def test_a_backbone_that_cannot_be_cut_takes_one_row():
     model = MODELS.build(dict(type='StagedClassifier', backbone=dict(type='AlexNet', num_classes=3)))
     assert [(row.part, row.shape) for row in stage_table(model, 224)] == [('backbone', (3,))]
+
+
+def test_a_backbone_that_returns_a_none_too():
+    """InceptionV3 of mmpretrain: (auxiliary scores, scores)."""
+    backbone = dict(type='InceptionV3', num_classes=5, aux_logits=False)
+    model = MODELS.build(dict(type='StagedClassifier', backbone=backbone, head=dict(type='ClsHead')))
+    assert [(row.part, row.shape) for row in stage_table(model, 75)][-2:] == [('head', (5,)), ('classifier', (5,))]

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from flowercls.errors import CheckpointError
+from flowercls.errors import CheckpointError, ConfigError
 from flowercls.models import weight_files
 from flowercls.models.weight_files import find_weights, hash_in_name
 
@@ -141,5 +141,5 @@ def test_torchvisions_weights_by_name(weights_dir, monkeypatch):
     [('torchvision://resnet51', 'resnet50'), ('torchvision://resnet50.imagenet1k_v9', 'imagenet1k_v1, imagenet1k_v2')],
 )
 def test_unknown_names_of_torchvision_are_answered_with_known_ones(weights_dir, spec, said):
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(ConfigError, match=said):
         find_weights(spec)
