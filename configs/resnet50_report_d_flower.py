@@ -1,7 +1,7 @@
 """ResNet-50 on the five flowers as in exercise 1 of report D: half the baseline's learning rate, 20 epochs.
 
 Run:     python tools/train.py configs/resnet50_report_d_flower.py
-Expect:  report D's single run on 568 photos: 95.98 % validation top-1.
+Expect:  report D's single run, 95.98 % validation top-1.
 Differs: SGD 0.005 for 20 epochs.
 """
 

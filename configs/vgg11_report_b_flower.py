@@ -15,4 +15,4 @@ _base_ = [
     '_base_/default_runtime.py',
 ]
 
-model = dict(frozen_stages=2)
+model = dict(frozen_stages=2)  # or 3

@@ -124,12 +124,12 @@ def _train(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str 
 
 
 def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path | None) -> str:
-    from flowercls.engine import describe, run_folder, runner, training
+    from flowercls.engine import describe, loading, run_folder, runner, training
 
     cfg.work_dir = str(plan.folder)
     the_runner = runner.build_runner(cfg)
     if weights is not None:
-        runner.load_starting_weights(the_runner, weights)  # a try: what does not fit is said before the run begins
+        loading.load_starting_weights(the_runner, weights)  # a try: what does not fit is said before the run begins
     if the_runner.rank == 0:
         print(plan.announcement)
         print(describe.describe_run(the_runner, weights, plan.checkpoint), flush=True)

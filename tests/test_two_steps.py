@@ -13,6 +13,7 @@ import pytest
 from flowercls import apis
 from flowercls.config import load_config, parse_overrides, resolve_config
 from flowercls.config.classes import dicts_inside
+from flowercls.config.spelling import at_path
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 README = (CONFIGS / 'README.md').read_text(encoding='utf-8')
@@ -119,11 +120,39 @@ def test_a_command_of_the_reports_trains(two_steps, command):
     assert 'epoch 1/1' in two_steps(*parsed(command))
 
 
+# Where the resolved config of a run shows that a recipe was followed.
+EFFECTS = {
+    'another optimizer': ('optim_wrapper.optimizer', dict(type='AdamW', lr=0.0003, weight_decay=0.05)),
+    'a learning rate for each stage': ('optim_wrapper.paramwise_cfg.stage_lr_mult.classifier', 10),
+    'a tenth of the rate every 7 epochs': ('param_scheduler.0.step_size', 7),
+    'a tenth of it at epochs 20 and 27': ('param_scheduler.0.milestones', [20, 27]),
+    'warm-up, then cosine': ('param_scheduler.0.type', 'LinearLR'),  # the cosine begins after this one epoch
+    'steps of 4 batches': ('optim_wrapper.accumulative_counts', 4),
+    'clipped gradients': ('optim_wrapper.clip_grad', dict(max_norm=1.0)),
+    'label smoothing': ('model.head.loss.type', 'LabelSmoothLoss'),
+    'mixup and cutmix': ('model.head.cal_acc', False),
+    'norm statistics of unmixed photos with them': ('custom_hooks.0.type', 'NormStatisticsHook'),
+    'averaged weights (EMA)': ('custom_hooks.0.type', 'EMAHook'),
+    'an end when it no longer gains': ('custom_hooks.0.type', 'EarlyStoppingHook'),
+    'rare classes as often as others': ('train_dataloader.sampler.balanced', True),
+    'rare classes weighted in the loss': ('model.head.loss.class_weight', [1.0] * 5),  # of equal classes
+    'one augmented view per photo, for all epochs': ('train_dataloader.dataset.views', 1),
+    'from scratch': ('load_from', None),
+    'full precision': ('model.precision', 'fp32'),
+}
+
+
 @pytest.mark.parametrize('name', recipes())
-def test_a_recipe_trains(two_steps, tmp_path, name):
+def test_a_recipe_trains_and_is_followed(two_steps, tmp_path, name):
     config = tmp_path / 'mine.py'
     config.write_text(f"_base_ = ['{CONFIGS}/resnet50_flower.py']\n{recipes()[name]}\n")
     assert 'epoch 1/1' in two_steps(config)
+    path, expected = EFFECTS[name]
+    assert at_path(load_config(tmp_path / 'run' / 'config.py')._cfg_dict, path) == expected
+
+
+def test_every_recipe_has_an_effect_to_look_for():
+    assert set(EFFECTS) == set(recipes())
 
 
 def parsed(command):

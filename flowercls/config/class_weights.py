@@ -6,6 +6,7 @@ average over the training photos, so an epoch's loss stays on its scale; a batch
 With mixed photos and with smoothed labels each share of a label is weighted by its own class.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,29 @@ def derive_class_weights(cfg: Any, names: list[str]) -> list[str]:
     return []
 
 
+def follow_data_root(cfg: Any, old_root: str) -> None:
+    """Let weights that were balanced for the prepared folder ``old_root`` be balanced anew for the config's.
+
+    A resolved config has them as numbers; other numbers than those are the user's own and stay.
+    """
+    loss = (cfg['model'].get('head') or {}).get('loss') if cfg.get('model') else None
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    weight = loss.get('class_weight') if isinstance(loss, dict) else None
+    if not isinstance(weight, (list, tuple)) or not isinstance(dataset.get('ann_file'), str):
+        return
+    try:
+        labels = _labels_of(Path(old_root, dataset['ann_file']), len(weight))
+        if list(weight) == balanced_weights(labels, list(map(str, range(len(weight))))):
+            loss['class_weight'] = BALANCED
+    except DataError:
+        return  # the folder is gone: nobody can say what the numbers were
+
+
 def _check_numbers(weight: Any, kind: str, names: list[str]) -> None:
-    if not isinstance(weight, (list, tuple)):
+    plain = isinstance(weight, (list, tuple)) and all(isinstance(value, (int, float)) for value in weight)
+    if not plain or not all(0 <= value < math.inf for value in weight):
         raise ConfigError(
-            f'model.head.loss.class_weight={weight!r}: not known. Fix: {BALANCED!r} or a list of numbers.'
+            f'model.head.loss.class_weight={weight!r}: expected {BALANCED!r} or numbers of at least 0, one a class.'
         )
     if kind in TAKES_CLASS_WEIGHT and len(weight) != len(names):
         raise ConfigError(

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
 
+from flowercls.config.class_weights import follow_data_root
 from flowercls.config.loaders import move_datasets
 from flowercls.config.merging import fresh_types, strip_leftovers
 from flowercls.config.reading import Reading
@@ -124,6 +125,7 @@ def _merge_overrides(cfg: Config, overrides: dict[str, Any]) -> list[str]:
     strip_leftovers(cfg._cfg_dict)
     if 'data_root' in overrides and isinstance(old_root, str):
         move_datasets(cfg, old_root)
+        follow_data_root(cfg, old_root)
     return []
 
 

@@ -64,12 +64,18 @@ def datasets_in(loader: Any, path: str) -> Iterator[tuple[str, dict]]:
 
 def _derive_loader(cfg: Any, split: str, loader: dict, names: list[str]) -> list[str]:
     notes, path = [], f'{split}_dataloader'
-    if split == 'train' and _type_of(loader.get('dataset') or {}) in WRAPPERS:
+    wrapped = _type_of(loader.get('dataset') or {}) in WRAPPERS
+    if split == 'train' and wrapped:
         notes.append(
             f'{path}.dataset: {loader["dataset"]["type"]} hides the epoch from the photos, so augmentation depends on '
             'the number of loader workers and a resumed run is not the same bit for bit.'
         )
     for where, dataset in datasets_in(loader, path):
+        if wrapped and dataset.get('views') is not None:
+            raise ConfigError(
+                f'{where}.views={dataset["views"]}: {loader["dataset"]["type"]} hides the epoch from the photos, so '
+                'there is no view to choose. Fix: leave out the wrapper, or views.'
+            )
         if _type_of(dataset) in REPLACED_DATASETS:
             notes.append(f'{where}: {dataset["type"]} replaced by ImageFolder on {cfg["data_root"]}.')
             _replace_dataset(cfg, split, dataset)
@@ -119,11 +125,11 @@ def _one_decoder(pipeline: Any, path: str) -> list[str]:
 def _replace_dataset(cfg: Any, split: str, dataset: dict) -> None:
     # The pipeline is the user's; where the photos lie is ours. A CustomDataset that names its list keeps it.
     wanted = set_of(cfg, split)
-    kept = {'pipeline': dataset.get('pipeline', [])}
+    kept = {key: dataset[key] for key in ('pipeline', 'views', 'indices') if key in dataset}
     if dataset.get('ann_file') and _type_of(dataset) == 'CustomDataset':
         kept.update({key: dataset[key] for key in ('ann_file', 'data_prefix') if key in dataset})
     dataset.clear()
-    dataset.update({'type': OURS, 'data_root': cfg['data_root'], **wanted, **kept})
+    dataset.update({'type': OURS, 'data_root': cfg['data_root'], **wanted, 'pipeline': [], **kept})
 
 
 def set_of(cfg: Any, split: str) -> dict[str, str]:
@@ -152,7 +158,8 @@ def _derive_sampler(loader: dict, path: str, is_train: bool) -> list[str]:
     if sampler is None and not loader.get('batch_sampler'):
         loader['sampler'] = {'type': 'CounterSampler' if is_train else 'DefaultSampler', 'shuffle': is_train}
     elif is_train and sampler and _type_of(sampler) in REPLACED_SAMPLERS:
-        loader['sampler'] = {'type': 'CounterSampler', 'shuffle': sampler.get('shuffle', True)}
+        kept = {key: sampler[key] for key in ('seed', 'balanced') if key in sampler}
+        loader['sampler'] = {'type': 'CounterSampler', 'shuffle': sampler.get('shuffle', True), **kept}
         return [f'{path}.sampler: {sampler["type"]} replaced by CounterSampler: order = f(seed, epoch).']
     return []
 

@@ -5,12 +5,33 @@ which multiplies them by the steps of an epoch when the scheduler is built; `T_m
 from `begin`, after which it rises again. `step_size` and `milestones` count from `begin` too.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 Notes = list[str]
 OR_LONGER = 'or a larger train_cfg.max_epochs'
 # These change nothing at their first step, so one that lasts for one epoch and steps once an epoch changes nothing.
 FIRST_STEP_IS_IDLE = ('ExponentialLR', 'CosineAnnealingLR', 'PolyLR')
+TO_A_LOWEST_RATE = ('CosineAnnealingLR', 'PolyLR')
+
+
+@dataclass(frozen=True)
+class _Work:
+    """When a scheduler is at work: from ``begin`` to ``stop``, in epochs or steps; ``end`` is what it was given."""
+
+    name: str
+    begin: int
+    end: int
+    length: int  # of the run
+    unit: str = 'epoch'
+
+    @property
+    def stop(self) -> int:
+        return min(self.end, self.length)
+
+    @property
+    def or_longer(self) -> str:
+        return 'or a larger end' if self.end < self.length else OR_LONGER
 
 
 def derive_schedules(schedulers: Any, max_epochs: int) -> tuple[list[dict], Notes]:
@@ -26,15 +47,15 @@ def derive_schedules(schedulers: Any, max_epochs: int) -> tuple[list[dict], Note
         The schedulers that act within the run; and for each that is changed, left out, broken off or without any
         effect, a sentence that ends with what to do about it.
     """
-    given = [schedulers] if isinstance(schedulers, dict) else list(schedulers)
     kept, notes = [], []
+    given = _listed(schedulers)
     for i, scheduler in enumerate(given):
-        name = f'param_scheduler.{i} ({scheduler.get("type")})'
+        name, begin = _name(i, scheduler), scheduler.get('begin', 0)
         if not scheduler.get('by_epoch', True):
             kept.append(scheduler)
-        elif scheduler.get('begin', 0) >= max_epochs:
+        elif begin >= max_epochs:
             fix = f'Fix: a smaller begin, {OR_LONGER}.'
-            notes.append(f'{name} is left out: it begins at epoch {scheduler["begin"]} of {max_epochs}. {fix}')
+            notes.append(f'{name} is left out: it begins at epoch {begin} of {max_epochs}. {fix}')
         else:
             notes += _fill_length(scheduler, name, max_epochs, is_last=i == len(given) - 1)
             kept.append(scheduler)
@@ -42,28 +63,28 @@ def derive_schedules(schedulers: Any, max_epochs: int) -> tuple[list[dict], Note
 
 
 def never_fires(schedulers: Any, num_steps: int) -> Notes:
-    """Sentences about schedulers counted in steps (`by_epoch=False`) that change nothing in a run of that length.
+    """Sentences about schedulers counted in steps (`by_epoch=False`) that do not fit a run of that length.
 
     Args:
         schedulers: `param_scheduler` of a config.
         num_steps: Steps of the whole run.
     """
-    given = [schedulers] if isinstance(schedulers, dict) else list(schedulers or [])
     notes = []
-    for i, scheduler in enumerate(given):
-        name, begin = f'param_scheduler.{i} ({scheduler.get("type")})', scheduler.get('begin', 0)
+    for i, scheduler in enumerate(_listed(schedulers)):
         if scheduler.get('by_epoch', True):
             continue
-        if begin >= num_steps:
-            notes.append(f'{name} begins at step {begin} of {num_steps}. Fix: a smaller begin, {OR_LONGER}.')
+        end = scheduler.get('end') or num_steps
+        work = _Work(_name(i, scheduler), scheduler.get('begin', 0), end, num_steps, 'step')
+        if work.begin >= num_steps:
+            notes.append(f'{work.name} begins at step {work.begin} of {num_steps}. Fix: a smaller begin, {OR_LONGER}.')
+        elif end > num_steps:
+            notes.append(_breaks_off(work))
         else:
-            stop = min(scheduler.get('end') or num_steps, num_steps)
-            notes += _without_drop(scheduler, name, begin, stop, 'step')
+            notes += _late_drops(scheduler, work) + _misses_lowest(scheduler, work)
     return notes
 
 
 def _fill_length(scheduler: dict, name: str, max_epochs: int, is_last: bool) -> Notes:
-    begin = scheduler.get('begin', 0)
     notes = []
     if scheduler.get('end') is None:
         scheduler['end'] = max_epochs
@@ -71,12 +92,61 @@ def _fill_length(scheduler: dict, name: str, max_epochs: int, is_last: bool) -> 
         was, fix = scheduler['end'], f'Fix: a warm-up of fewer epochs, {OR_LONGER}.'
         notes.append(f'{name} ends at epoch {max_epochs} instead of {was}: the run is no longer. {fix}')
         scheduler['end'] = max_epochs
-    elif scheduler['end'] > max_epochs:
-        fix = f'Fix: end={max_epochs}, {OR_LONGER}.'
-        notes.append(f'{name} lasts to epoch {scheduler["end"]}, the run only to {max_epochs}: it breaks off. {fix}')
-    if _type_of(scheduler).startswith('CosineAnnealing'):
-        notes += _fill_cosine(scheduler, name, begin, max_epochs)
-    return notes + _without_effect(scheduler, name, max_epochs)
+    work = _Work(name, scheduler.get('begin', 0), scheduler['end'], max_epochs)
+    if work.end > max_epochs:
+        notes.append(_breaks_off(work))
+    if _type_of(scheduler).startswith('CosineAnnealing') and scheduler.get('T_max') is None:
+        scheduler['T_max'] = work.end - work.begin
+    if is_last and work.end < max_epochs and _type_of(scheduler) in TO_A_LOWEST_RATE:
+        fix = f'Fix: end={max_epochs}, and no T_max.'
+        notes.append(f'{name} is at its lowest rate at epoch {work.end} and the run goes on to {max_epochs}. {fix}')
+    return notes + _misses_lowest(scheduler, work) + (_late_drops(scheduler, work) or _single_epoch(scheduler, work))
+
+
+def _breaks_off(work: _Work) -> str:
+    fix = f'Fix: end={work.length}, {OR_LONGER}.'
+    return f'{work.name} lasts to {work.unit} {work.end}, the run only to {work.length}: it breaks off. {fix}'
+
+
+def _misses_lowest(scheduler: dict, work: _Work) -> Notes:
+    """A cosine whose own length, ``T_max``, is not that of its work."""
+    if not _type_of(scheduler).startswith('CosineAnnealing') or scheduler.get('T_max') is None:
+        return []
+    what, lowest = f'{work.name}: T_max={scheduler["T_max"]}', work.begin + scheduler['T_max']
+    fix = 'Fix: leave T_max out, it follows the length of the run.'
+    if lowest < work.stop:
+        return [f'{what} reaches the lowest rate at {work.unit} {lowest}, then it rises again. {fix}']
+    if lowest > work.length >= work.end:
+        return [f'{what} is longer than the run: the lowest rate is never reached. {fix}']
+    return []
+
+
+def _late_drops(scheduler: dict, work: _Work) -> Notes:
+    """Drops of the rate, at steps or milestones, that a scheduler never arrives at."""
+    key = {'StepLR': 'step_size', 'MultiStepLR': 'milestones'}.get(_type_of(scheduler))
+    value = scheduler.get(key) or []
+    drops = list(value) if isinstance(value, (list, tuple)) else [value]
+    late = [drop for drop in drops if work.begin + drop >= work.stop]
+    if not late:
+        return []
+    if len(late) == len(drops):
+        first = work.begin + min(late)
+        said = f'the first drop would be at {work.unit} {first}, it ends at {work.stop}: the rate never changes'
+    else:
+        said = f'of these, {", ".join(map(str, late))} are never reached, it ends at {work.unit} {work.stop}'
+    return [f'{work.name}: {key}={value}: {said}. Fix: a smaller {key}, {work.or_longer}.']
+
+
+def _single_epoch(scheduler: dict, work: _Work) -> Notes:
+    if work.stop - work.begin > 1 or scheduler.get('convert_to_iter_based'):
+        return []
+    fix = 'Fix: convert_to_iter_based=True, which changes it at every step, or more epochs.'
+    if _type_of(scheduler) in FIRST_STEP_IS_IDLE:
+        return [f'{work.name} lasts one epoch and acts from its second on: the rate never changes. {fix}']
+    if _is_warm_up(scheduler):
+        factor = scheduler.get('start_factor', 1 / 3)
+        return [f'{work.name} lasts one epoch: the rate stays at {factor:.3g} of its value for good. {fix}']
+    return []
 
 
 def _is_warm_up(scheduler: dict) -> bool:
@@ -84,61 +154,12 @@ def _is_warm_up(scheduler: dict) -> bool:
     return _type_of(scheduler).startswith('Linear') and rises
 
 
-def _fill_cosine(scheduler: dict, name: str, begin: int, max_epochs: int) -> Notes:
-    length = scheduler['end'] - begin
-    if scheduler.get('T_max') is None:
-        scheduler['T_max'] = length
-    lowest = begin + scheduler['T_max']
-    fix = 'Fix: leave T_max out, it follows the length of the run.'
-    if lowest < min(scheduler['end'], max_epochs):
-        rises = f'reaches the lowest rate at epoch {lowest}, then it rises again'
-        return [f'{name}: T_max={scheduler["T_max"]} {rises}. {fix}']
-    if lowest > max_epochs >= scheduler['end']:
-        return [f'{name}: T_max={scheduler["T_max"]} is longer than the run: the lowest rate is never reached. {fix}']
-    return []
+def _listed(schedulers: Any) -> list[dict]:
+    return [schedulers] if isinstance(schedulers, dict) else list(schedulers or [])
 
 
-def _without_effect(scheduler: dict, name: str, max_epochs: int) -> Notes:
-    """Why a scheduler, or a part of it, never changes the rate within the run."""
-    begin, stop = scheduler.get('begin', 0), min(scheduler['end'], max_epochs)
-    if stop - begin == 1 and not scheduler.get('convert_to_iter_based'):
-        return _without_drop(scheduler, name, begin, stop, 'epoch') or _single_epoch(scheduler, name)
-    return _without_drop(scheduler, name, begin, stop, 'epoch')
-
-
-def _without_drop(scheduler: dict, name: str, begin: int, stop: int, unit: str) -> Notes:
-    """Sentences about drops of the rate at which the scheduler, at work from ``begin`` to ``stop``, never arrives."""
-    kind = _type_of(scheduler)
-    if kind == 'StepLR' and 'step_size' in scheduler:
-        return _late_drops(scheduler, 'step_size', [scheduler['step_size']], name, begin, stop, unit)
-    if kind == 'MultiStepLR':
-        return _late_drops(scheduler, 'milestones', list(scheduler.get('milestones') or []), name, begin, stop, unit)
-    if kind == 'ReduceOnPlateauLR':
-        # The first validation is the best so far, `patience` worse ones are borne, the next drops the rate.
-        return _late_drops(scheduler, 'patience', [scheduler.get('patience', 10) + 2], name, begin, stop, unit)
-    return []
-
-
-def _late_drops(scheduler: dict, key: str, drops: list[int], name: str, begin: int, stop: int, unit: str) -> Notes:
-    late = [drop for drop in drops if begin + drop >= stop]
-    if not late:
-        return []
-    what = f'{key}={scheduler.get(key, 10)}'
-    if len(late) == len(drops):
-        said = f'the first drop would be at {unit} {begin + min(late)}, it ends at {stop}: the rate never changes'
-    else:
-        said = f'of these, {", ".join(map(str, late))} are never reached, it ends at {unit} {stop}'
-    return [f'{name}: {what}: {said}. Fix: a smaller {key}, {OR_LONGER}.']
-
-
-def _single_epoch(scheduler: dict, name: str) -> Notes:
-    fix = 'Fix: convert_to_iter_based=True, which changes it at every step, or more epochs.'
-    if _type_of(scheduler) in FIRST_STEP_IS_IDLE:
-        return [f'{name} lasts one epoch and acts from its second on: the rate never changes. {fix}']
-    if _is_warm_up(scheduler):
-        factor = scheduler.get('start_factor', 1 / 3)
-        return [f'{name} lasts one epoch: the rate stays at {factor:.3g} of its value for good. {fix}']
-    return []
+def _name(number: int, scheduler: dict) -> str:
+    return f'param_scheduler.{number} ({scheduler.get("type")})'
 
 
 def _type_of(scheduler: dict) -> str:

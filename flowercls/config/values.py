@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from flowercls.config.known_keys import LOADERS, PARTS
+from flowercls.config.runtime import CONSTRUCTOR
 from flowercls.config.spelling import at_path
 
 FROZEN_STAGES = (0, 1, 2, 3, 4, 'all')
@@ -67,6 +68,7 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         )
         for part in PARTS
     },
+    'optim_wrapper.accumulative_counts': (_at_least(1), 'a whole number of batches, at least 1'),
     'input_size': (_at_least(1), 'a whole number of pixels, at least 1'),
     'load_from': (lambda value: value is None or isinstance(value, str), 'an address, a path or None'),
     'work_dir': (lambda value: value is None or isinstance(value, str), 'a path as text'),
@@ -118,7 +120,34 @@ def wrong_values(cfg: dict) -> list[str]:
         content = at_path(cfg, section)
         if isinstance(content, dict) and key in content and not is_good(content[key]):
             mistakes.append(f'{path}: expected {expected}, got {content[key]!r}')
-    return mistakes + _frozen_in_backbone(cfg) + list(_not_plain(cfg))
+    return mistakes + _frozen_in_backbone(cfg) + _schedules(cfg) + _rates(cfg) + list(_not_plain(cfg))
+
+
+def _schedules(cfg: dict) -> list[str]:
+    given = cfg.get('param_scheduler')
+    listed = [given] if isinstance(given, dict) else given if _is_list_of_dicts(given) else []
+    return [
+        f'param_scheduler.{i}.{key}: expected a whole number of at least {least}, got {scheduler[key]!r}'
+        for i, scheduler in enumerate(listed or [])
+        for key, least in (('begin', 0), ('end', 1), ('T_max', 1), ('step_size', 1))
+        if key in scheduler and not _at_least(least)(scheduler[key]) and not (key != 'begin' and scheduler[key] is None)
+    ]
+
+
+def _rates(cfg: dict) -> list[str]:
+    """Learning rates that would not be what the config says."""
+    wrapper, scaling = cfg.get('optim_wrapper'), cfg.get('auto_scale_lr')
+    mistakes = []
+    if isinstance(scaling, dict) and scaling.get('enable') and not scaling.get('base_batch_size'):
+        mistakes.append('auto_scale_lr.enable: needs base_batch_size, the photos a step that the rate is meant for')
+    if isinstance(wrapper, dict) and at_path(wrapper, 'paramwise_cfg.stage_lr_mult'):
+        constructor = wrapper.get('constructor') or CONSTRUCTOR
+        if constructor != CONSTRUCTOR:
+            mistakes.append(
+                f'optim_wrapper.paramwise_cfg.stage_lr_mult: {constructor} does not know it. Fix: constructor='
+                f'{CONSTRUCTOR!r}'
+            )
+    return mistakes
 
 
 def _frozen_in_backbone(cfg: dict) -> list[str]:

@@ -21,7 +21,7 @@ class CounterSampler(Sampler):
         balanced: An epoch has as many photos as ever, but each class the same share of them, to within one photo.
             Each class goes through its own photos, shuffled anew whenever all were seen: of a large class an epoch
             shows a part and the next goes on from there, of a small one each photo comes several times, each time
-            in another view.
+            in another view (unless the dataset has a fixed number of ``views``).
     """
 
     def __init__(self, dataset, seed: int | None = None, shuffle: bool = True, balanced: bool = False) -> None:

@@ -4,8 +4,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mmengine.dist import get_world_size
 from mmengine.logging import MMLogger
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.runner import Runner
 from mmpretrain.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
@@ -38,6 +40,12 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             group['params'] = [parameter for parameter in group['params'] if parameter.requires_grad]
         groups[:] = [group for group in groups if group['params']]
         return optim_wrapper
+
+
+def photos_a_step(runner: Runner) -> int:
+    """Photos behind one step of the optimizer: batch size × processes × accumulated batches."""
+    accumulated = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
+    return (runner.train_dataloader.batch_size or 1) * get_world_size() * accumulated
 
 
 def multiply_lr(groups: list[dict], model: nn.Module, factors: dict[str, float], base_lr: float | None) -> None:

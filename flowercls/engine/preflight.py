@@ -4,18 +4,23 @@ What makes a run impossible is an error elsewhere; what can be put right without
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 from flowercls.config.schedules import never_fires
 from flowercls.engine.distributed import unwrapped
+from flowercls.engine.optimizer import photos_a_step
+from flowercls.models.torchvision_backbone import preset_of
 
 LEAST_NORM_BATCH = 8  # photos; below, means and variances are noise (Wu and He 2018, "Group Normalization", figure 1)
 OTHER_BATCH = 2  # times larger or smaller: from here on the learning rate is worth a word
 HIGHEST_ADAM_LR = 0.003  # ten times what fine-tuning recipes use
 INCEPTION_SIZE = 299  # px; of bases that do not say `input_size`
+BASE_SIZES = (224, 299, 384)  # px; of configs/_base_/datasets
+SAME_COLOUR = 2.0  # of 255; means further apart are another normalisation
 
 
 def preflight(runner: Runner) -> list[str]:
@@ -24,8 +29,8 @@ def preflight(runner: Runner) -> list[str]:
     Args:
         runner: With loaders and model built; what a loader gives is looked at.
     """
-    checks = (_batch_of_the_rate, _adam_rate, _schedule, _batch_of_the_norm, _last_batch, _log_interval, _image_size)
-    return [warning for check in checks for warning in check(runner)]
+    checks = (_batch_of_the_rate, _adam_rate, _schedule, _batch_of_the_norm, _last_batch, _log_interval)
+    return [warning for check in (*checks, _image_size, _normalisation) for warning in check(runner)]
 
 
 def _batch_of_the_rate(runner: Runner) -> Iterator[str]:
@@ -59,10 +64,14 @@ def _schedule(runner: Runner) -> Iterator[str]:
 
 
 def _batch_of_the_norm(runner: Runner) -> Iterator[str]:
-    batch = runner.train_dataloader.batch_size
-    if batch is not None and batch < LEAST_NORM_BATCH and _num_learning_norms(runner):
+    layers, batch = _learning_norms(runner), runner.train_dataloader.batch_size
+    if not layers or batch is None:
+        return
+    if all(isinstance(layer, SyncBatchNorm) for layer in layers):
+        batch *= get_world_size()
+    if batch < LEAST_NORM_BATCH:
         yield (
-            f'{_num_learning_norms(runner)} batch-norm layers estimate means and variances from {batch} photos. '
+            f'{len(layers)} batch-norm layers estimate means and variances from {batch} photos. '
             f'Fix: train_dataloader.batch_size={LEAST_NORM_BATCH} or more (optim_wrapper.accumulative_counts does not '
             "help here), or model.frozen_stages='all', whose statistics stay."
         )
@@ -70,7 +79,7 @@ def _batch_of_the_norm(runner: Runner) -> Iterator[str]:
 
 def _last_batch(runner: Runner) -> Iterator[str]:
     loader = runner.train_dataloader
-    if loader.batch_size is None or loader.drop_last or not _num_learning_norms(runner):
+    if loader.batch_size is None or loader.drop_last or not _learning_norms(runner):
         return
     if loader.batch_size > 1 and len(loader.sampler) % loader.batch_size == 1:
         yield (
@@ -89,26 +98,43 @@ def _log_interval(runner: Runner) -> Iterator[str]:
 
 
 def _image_size(runner: Runner) -> Iterator[str]:
-    backbone = runner.cfg.model.backbone
-    is_inception = 'inception' in f'{backbone.get("type")} {backbone.get("arch")}'.lower()
-    meant = runner.cfg.get('input_size') or (INCEPTION_SIZE if is_inception else None)
-    loader = runner.train_dataloader if runner.val_loop is None else runner.val_dataloader
-    given = min(loader.dataset[0]['inputs'].shape[-2:])
-    if meant and given < meant:
+    if runner.val_loop is None:
+        return  # some recipes train with smaller photos than they test with
+    backbone, preset = runner.cfg.model.backbone, _preset(runner)
+    is_inception = 'inception' in str(backbone.get('type')).lower()
+    own = preset.crop_size[0] if preset else INCEPTION_SIZE if is_inception else 0
+    meant = max(own, runner.cfg.get('input_size') or 0)
+    given = min(runner.val_dataloader.dataset[0]['inputs'].shape[-2:])
+    if given < meant:
+        base = f'_base_/datasets/flower_{meant}.py, or ' if meant in BASE_SIZES else ''
         yield (
-            f'the weights of this {backbone.get("type")} were trained with {meant} px, the photos come with {given}. '
-            f'Fix: a dataset base of that size, as _base_/datasets/flower_{meant}.py, or {meant} in the pipelines; '
-            f'or input_size={given} if you mean it.'
+            f'the weights of this {backbone.get("type")} are meant for {meant} px, the photos to validate come with '
+            f'{given}. Fix: {base}{meant} in the pipelines.'
         )
 
 
-def photos_a_step(runner: Runner) -> int:
-    """Photos behind one step of the optimizer: batch size × processes × accumulated batches."""
-    accumulated = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
-    return (runner.train_dataloader.batch_size or 1) * get_world_size() * accumulated
+def _normalisation(runner: Runner) -> Iterator[str]:
+    preset, given = _preset(runner), unwrapped(runner.model).data_preprocessor
+    if preset is None or not getattr(given, '_enable_normalize', False):
+        return
+    means = [255 * mean for mean in preset.mean]
+    if any(abs(a - b) > SAME_COLOUR for a, b in zip(means, given.mean.flatten().tolist(), strict=True)):
+        stds = [round(255 * std, 3) for std in preset.std]
+        yield (
+            f'torchvision normalises photos for {runner.cfg.model.backbone.arch} otherwise. Fix: '
+            f'data_preprocessor = dict(mean={[round(mean, 3) for mean in means]}, std={stds}).'
+        )
 
 
-def _num_learning_norms(runner: Runner) -> int:
-    """Batch-norm layers that are not frozen; a built model that has not run yet is in training mode."""
-    layers = [module for module in unwrapped(runner.model).modules() if isinstance(module, _BatchNorm)]
-    return sum(layer.training for layer in layers)
+def _preset(runner: Runner) -> Any | None:
+    """What torchvision tested its own starting weights with; None for other networks, and without weights."""
+    backbone, load_from = runner.cfg.model.backbone, runner.cfg.get('load_from') or ''
+    if backbone.get('type') != 'TorchvisionBackbone' or not load_from.startswith('torchvision://'):
+        return None
+    return preset_of(backbone.arch, backbone.get('weights'))
+
+
+def _learning_norms(runner: Runner) -> list[_BatchNorm]:
+    """Batch-norm layers that neither our freezing nor the backbone's own ``norm_eval`` keeps as they are."""
+    model = unwrapped(runner.model).train()
+    return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]

@@ -14,12 +14,12 @@ from mmengine.runner import Runner
 
 from flowercls.datasets.processes import usable_cpus
 from flowercls.engine.building import building
-from flowercls.engine.checkpoint import class_names_of, read_checkpoint
+from flowercls.engine.checkpoint import read_checkpoint
 from flowercls.engine.distributed import unwrapped
-from flowercls.errors import CheckpointError
+from flowercls.engine.loading import check_classes, check_resumable, class_names, load_strictly
+from flowercls.engine.optimizer import photos_a_step
 from flowercls.files import disk_errors, sha256_of
 from flowercls.models.precision import resolve_channels_last, resolve_precision
-from flowercls.models.weights import WeightsReport, apply_weights
 
 
 class ClassifierRunner(Runner):
@@ -79,13 +79,10 @@ class ClassifierRunner(Runner):
         """As mmengine's, for all photos behind one step: it would leave accumulated batches out."""
         if not (auto_scale_lr or {}).get('enable'):
             return
-        accumulated = self.cfg.optim_wrapper.get('accumulative_counts', 1)
-        group = optim_wrapper.optimizer.param_groups[0]
-        before = group['lr']
-        base = auto_scale_lr['base_batch_size'] / accumulated
-        super().scale_lr(optim_wrapper, {**auto_scale_lr, 'base_batch_size': base})
-        if optim_wrapper.base_param_settings is not None:  # the rate that is shown, where groups have others
-            optim_wrapper.base_param_settings['lr'] *= group['lr'] / before
+        ratio = photos_a_step(self) / auto_scale_lr['base_batch_size']
+        self.logger.info(f'learning rates are scaled by {ratio:g}')
+        for group in optim_wrapper.param_groups:  # with the rate that is shown, where groups have others
+            group['lr'] *= ratio
 
     def build_param_scheduler(self, scheduler):
         with building('param_scheduler'):
@@ -135,12 +132,12 @@ class ClassifierRunner(Runner):
         checkpoint = read_checkpoint(filename, map_location)
         checkpoint = checkpoint if 'state_dict' in checkpoint else {'state_dict': checkpoint}
         if self._resume:
-            _check_resumable(checkpoint, filename)
-        _check_classes(checkpoint, _class_names(self), filename)
+            check_resumable(checkpoint, filename)
+        check_classes(checkpoint, class_names(self), filename)
         model = unwrapped(self.model)
-        _load_strictly(model, checkpoint['state_dict'], filename)
+        load_strictly(model, checkpoint['state_dict'], filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        _load_strictly(model, checkpoint['state_dict'], filename)  # again: an EMAHook exchanges weights, once they fit
+        load_strictly(model, checkpoint['state_dict'], filename)  # again: an EMAHook exchanges weights, once they fit
         self._has_loaded = True
         self.logger.info(f'loaded {filename}')
         return checkpoint
@@ -192,63 +189,3 @@ def use_all_cores() -> None:
     launchers and mmengine's distributed mode set it) would leave all but one core idle.
     """
     torch.set_num_threads(max(1, usable_cpus() // get_world_size()))
-
-
-def load_starting_weights(runner: ClassifierRunner, path: Path) -> WeightsReport:
-    """Give the model the weights in ``path``; the head too, where it is of the same classes.
-
-    Raises:
-        CheckpointError: if the file cannot be read or is of another architecture.
-    """
-    checkpoint = read_checkpoint(path)
-    known = class_names_of(checkpoint)
-    same_classes = None if known is None else known == _class_names(runner)
-    report = apply_weights(unwrapped(runner.model), checkpoint, source=str(path), same_classes=same_classes)
-    runner.logger.info(str(report))
-    return report
-
-
-def _class_names(runner: Runner) -> list[str]:
-    """The classes of the data, from whichever set the config has."""
-    loaders = (runner.cfg.get(f'{name}_dataloader') for name in ('train', 'val', 'test'))
-    dataset = next(loader.dataset for loader in loaders if loader)
-    while 'metainfo' not in dataset:
-        inner = dataset.get('dataset') or dataset.datasets  # a wrapper, such as RepeatDataset
-        dataset = inner[0] if isinstance(inner, list | tuple) else inner
-    return list(dataset.metainfo['classes'])
-
-
-def _check_resumable(checkpoint: dict, path: str) -> None:
-    missing = [key for key in ('meta', 'optimizer', 'param_schedulers', 'message_hub') if key not in checkpoint]
-    if missing:
-        raise CheckpointError(
-            f'{path}: has no {", ".join(missing)}, so no run can be continued from it. Fix: resume from an '
-            'epoch_N.pth; to start a new run from these weights, set load_from.'
-        )
-
-
-def _check_classes(checkpoint: dict, expected: list[str], path: str) -> None:
-    found = class_names_of(checkpoint)
-    if found is not None and found != expected:
-        raise CheckpointError(
-            f'{path}: trained for the classes {", ".join(found)}; the data has {", ".join(expected)}. '
-            'Fix: use the data_root this checkpoint was trained on, or train on this one.'
-        )
-
-
-def _load_strictly(model: torch.nn.Module, state: dict, path: str) -> None:
-    try:
-        model.load_state_dict(state, strict=True)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        lines = [_shortened(line.strip()) for line in str(error).splitlines()[1:4]] or [str(error)]
-        raise CheckpointError(
-            '\n  '.join([f'{path}: is of another model than the config describes:', *lines])
-            + '\nFix: use the config.py that lies beside the checkpoint.'
-        ) from error
-
-
-def _shortened(line: str, shown: int = 200) -> str:
-    """``line``, cut after whole words: torch names every key of a model."""
-    if len(line) <= shown:
-        return line
-    return f'{line[:shown].rpartition(" ")[0]} ...'

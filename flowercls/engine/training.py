@@ -14,7 +14,8 @@ from flowercls.engine.distributed import decide_once, unwrapped
 from flowercls.engine.hooks.progress_hook import ProgressHook
 from flowercls.engine.hooks.results_hook import provenance, report_of, write_results
 from flowercls.engine.hooks.whole_checkpoint_hook import publish_best
-from flowercls.engine.runner import ClassifierRunner, build_runner, load_starting_weights
+from flowercls.engine.loading import load_starting_weights
+from flowercls.engine.runner import ClassifierRunner, build_runner
 from flowercls.errors import ConfigError
 from flowercls.evaluation.predictions import Predictions
 from flowercls.files import write_json
@@ -154,6 +155,7 @@ def try_one_batch(runner: ClassifierRunner, weights: Path | None) -> str:
     """Load the weights, train one batch and validate one: what a run would do, without keeping anything."""
     model = unwrapped(runner.model)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
     if runner.param_schedulers is not None:
         runner.build_param_scheduler(runner.param_schedulers)
     _try_hooks(runner)

@@ -35,8 +35,10 @@ def torchvision_backbone(arch: str, num_classes: int = 1000, weights: str | None
     if arch not in known:
         raise ConfigError(f'`model.backbone.arch` is {arch!r}, expected one of torchvision: {", ".join(known)}.')
     _check_version(arch, weights)
-    if arch in ('inception_v3', 'googlenet'):  # else they return what ClsHead has no loss for
-        options = {'aux_logits': False, 'init_weights': False, **options}
+    if arch in ('inception_v3', 'googlenet'):
+        # Auxiliary scores have no loss in ClsHead. Their weights want other inputs than all the rest; torchvision
+        # switches the change on when it loads them.
+        options = {'aux_logits': False, 'init_weights': False, 'transform_input': True, **options}
     try:
         network = models.get_model(arch, num_classes=num_classes, **options)
     except TypeError as error:
@@ -45,6 +47,12 @@ def torchvision_backbone(arch: str, num_classes: int = 1000, weights: str | None
     if isinstance(network, models.DenseNet):
         network.register_load_state_dict_pre_hook(_rename_dense_layers)
     return network
+
+
+def preset_of(arch: str, weights: str | None) -> Any | None:
+    """What torchvision tested these weights with: a preset with ``crop_size``, ``mean`` and ``std``; None if none."""
+    versions = models.get_model_weights(arch).__members__
+    return versions[weights.upper()].transforms() if weights else None
 
 
 def _check_version(arch: str, weights: str | None) -> None:

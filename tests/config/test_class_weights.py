@@ -61,8 +61,8 @@ def test_the_list_that_the_training_set_reads_counts(resolve, unequal):
     'changes, said',
     [
         ({'model.head.loss': dict(type='FocalLoss', class_weight='balanced')}, 'FocalLoss takes no class weights. Fix'),
-        ({'model.head.loss.class_weight': 'balance'}, "class_weight='balance': not known. Fix: 'balanced'"),
-        ({'model.head.loss.class_weight': 3}, 'class_weight=3: not known. Fix'),
+        ({'model.head.loss.class_weight': 'balance'}, "class_weight='balance': expected 'balanced'"),
+        ({'model.head.loss.class_weight': 3}, "class_weight=3: expected 'balanced'"),
         ({'model.head.loss.class_weight': [1.0, 2.0]}, 'has 2 numbers, there are 5 classes'),
     ],
 )
@@ -105,3 +105,25 @@ def test_a_weighted_loss_is_averaged_over_photos_not_over_weights():
     torch.testing.assert_close(CrossEntropyLoss(class_weight=weights)(scores, labels, avg_factor=3), expected)
     smooth = LabelSmoothLoss(0.0, num_classes=2, class_weight=weights)
     torch.testing.assert_close(smooth(scores, labels, avg_factor=3), expected)
+
+
+def test_balanced_weights_of_a_resolved_config_follow_it_to_another_folder(resolve, unequal, tmp_path):
+    cfg, _ = resolve()
+    cfg.dump(tmp_path / 'config.py')
+    other = tmp_path / 'other'
+    other.mkdir()
+    for name in ('classes.txt', 'val.txt'):
+        (other / name).write_text((unequal / name).read_text())
+    (other / 'train.txt').write_text(''.join(f'{name}/1.jpg {label}\n' for label, name in enumerate(CLASSES)))
+    moved, _ = resolve_config(tmp_path / 'config.py', {'data_root': str(other)})
+    assert moved.model.head.loss.class_weight == pytest.approx([1.0] * 5)
+    cfg.model.head.loss.class_weight = own = [1.0, 2.0, 3.0, 4.0, 5.0]
+    cfg.dump(tmp_path / 'config.py')
+    moved, _ = resolve_config(tmp_path / 'config.py', {'data_root': str(other)})
+    assert moved.model.head.loss.class_weight == own
+
+
+@pytest.mark.parametrize('weight', [[1, 0, -1, 2, 1], [1, 1, 1, 1, 'x'], [1, 1, 1, 1, float('nan')], 'balance', 2])
+def test_weights_that_are_none_are_refused(resolve, weight):
+    with pytest.raises(ConfigError, match="expected 'balanced' or numbers of at least 0"):
+        resolve(**{'model.head.loss.class_weight': weight})

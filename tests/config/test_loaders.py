@@ -152,3 +152,21 @@ def test_the_decoder_that_takes_its_place_gives_the_same_pixels_and_refuses_dama
 def test_a_config_that_is_only_loaded_keeps_what_it_says(write, data_root):
     cfg = load_config(write(f"_base_ = ['mmpretrain::resnet/resnet18_8xb32_in1k.py']\ndata_root = {str(data_root)!r}"))
     assert cfg.train_dataloader.dataset.type == 'ImageNet'
+
+
+# ---------------------------------------------------------------- what our own classes take
+
+
+def test_options_of_ours_outlive_the_exchange_of_what_they_were_given_to(inherit):
+    cfg, _ = inherit('train_dataloader = dict(sampler=dict(balanced=True), dataset=dict(views=1, indices=8))')
+    assert cfg.train_dataloader.sampler == dict(type='CounterSampler', shuffle=True, balanced=True)
+    dataset = cfg.train_dataloader.dataset
+    assert (dataset.type, dataset.views, dataset.indices) == ('ImageFolder', 1, 8)
+
+
+def test_views_under_a_wrapper_that_hides_the_epoch_are_refused(inherit):
+    wrapped = (
+        "dict(_delete_=True, type='RepeatDataset', times=2, dataset=dict(type='ImageFolder', views=1, pipeline=[]))"
+    )
+    with pytest.raises(ConfigError, match='views=1: RepeatDataset hides the epoch'):
+        inherit(f'train_dataloader = dict(dataset={wrapped})')

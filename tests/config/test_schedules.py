@@ -45,7 +45,7 @@ def test_a_run_of_one_epoch_keeps_the_warm_up_only(resolve):
         ([dict(type='ConstantLR')], [dict(type='ConstantLR', end=10)], ''),
         (dict(type='StepLR', step_size=3), [dict(type='StepLR', step_size=3, end=10)], ''),
         ([dict(type='CosineAnnealingLR')], [dict(type='CosineAnnealingLR', end=10, T_max=10)], ''),
-        ([dict(type='CosineAnnealingLR', end=6)], [dict(type='CosineAnnealingLR', end=6, T_max=6)], ''),
+        ([dict(type='CosineAnnealingLR', end=6)], [dict(type='CosineAnnealingLR', end=6, T_max=6)], 'goes on to 10'),
         ([dict(type='PolyLR', by_epoch=False)], [dict(type='PolyLR', by_epoch=False)], ''),
         ([dict(type='CosineAnnealingLR', end=100)], [dict(type='CosineAnnealingLR', end=100, T_max=100)], 'breaks off'),
         ([dict(type='CosineAnnealingLR', T_max=95)], [dict(type='CosineAnnealingLR', T_max=95, end=10)], 'never reach'),
@@ -136,17 +136,9 @@ def test_a_warm_up_of_one_epoch_that_never_warms_up_is_told():
     assert notes == [] and rates_of(derived, 10)[STEPS - 1] == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize('patience', [7, 8])
-def test_a_plateau_longer_than_the_run_is_told(patience):
-    derived, notes = derive_schedules([dict(type='ReduceOnPlateauLR', patience=patience)], max_epochs=10)
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    built = PARAM_SCHEDULERS.build(dict(derived[0]), default_args=dict(optimizer=optimizer))
-    rates = []
-    for _ in range(10):
-        rates.append(optimizer.param_groups[0]['lr'])
-        built.step()  # counts the epoch
-        built.step(dict(loss=1.0))  # its validation, never better
-    assert bool(notes) == (set(rates) == {1.0}) == (patience == 8)
+def test_a_drop_that_its_own_end_prevents_wants_a_larger_end():
+    _, (note,) = derive_schedules([dict(type='StepLR', step_size=7, end=5)], max_epochs=20)
+    assert 'at epoch 7, it ends at 5' in note and note.endswith('Fix: a smaller step_size, or a larger end.')
 
 
 def test_what_counts_steps_is_left_as_it_is():

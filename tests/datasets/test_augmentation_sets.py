@@ -64,7 +64,7 @@ def test_photos_arrive_at_the_size_the_network_is_for(name, trained, tested):
 def test_fixed_is_mixed_with_one_view():
     assert transforms_of('flower_224_report_b_fixed') == transforms_of('flower_224_report_b')
     assert loaders_of('flower_224_report_b_fixed')[0].dataset.views == 1
-    assert 'views' not in loaders_of('flower_224_report_b')[0].dataset
+    assert loaders_of('flower_224_report_b')[0].dataset.views is None
 
 
 def test_what_is_turned_or_erased_is_filled_with_the_mean_colour():

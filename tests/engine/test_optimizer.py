@@ -126,5 +126,6 @@ def test_the_rate_is_scaled_for_all_photos_of_a_step(write_config, tmp_path, par
     runner = build_runner(cfg)
     wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.scale_lr(wrapper, runner.auto_scale_lr)
-    expected = dict(lr=[0.0125, 0.025], base_lr=[0.025]) if paramwise else dict(lr=[0.025])
+    stem = 0.025 * paramwise['stage_lr_mult']['stem'] if paramwise else None
+    expected = dict(lr=[stem, 0.025], base_lr=[0.025]) if paramwise else dict(lr=[0.025])
     assert {name: pytest.approx(rates) for name, rates in wrapper.get_lr().items()} == expected

@@ -1,8 +1,14 @@
 """What usually goes wrong is said before the first step, with the remedy; what is right is not mentioned."""
 
-import pytest
+from types import SimpleNamespace
 
-from flowercls.engine.preflight import photos_a_step, preflight
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmpretrain.models import ClsDataPreprocessor
+
+from flowercls.engine.optimizer import photos_a_step
+from flowercls.engine.preflight import _image_size, _normalisation, preflight
 from flowercls.engine.ready import Flags, ready_config
 from flowercls.engine.runner import build_runner
 
@@ -43,7 +49,10 @@ def test_a_rate_for_another_batch_size(warnings):
         (dict(type='StepLR', step_size=11), None),  # fires at the last of the 12 steps
         (dict(type='StepLR', step_size=12), 'step_size=12: the first drop would be at step 12, it ends at 12'),
         (dict(type='PolyLR', begin=12), 'begins at step 12 of 12. Fix: a smaller begin'),
-        (dict(type='CosineAnnealingLR', T_max=12, begin=3), None),
+        (dict(type='CosineAnnealingLR', T_max=12, begin=3), 'the lowest rate is never reached'),
+        (dict(type='CosineAnnealingLR', T_max=9, begin=3), None),
+        (dict(type='CosineAnnealingLR', T_max=4), 'lowest rate at step 4, then it rises again'),
+        (dict(type='LinearLR', start_factor=0.1, end=2500), 'lasts to step 2500, the run only to 12: it breaks off'),
     ],
 )
 def test_a_schedule_counted_in_steps_that_never_fires(warnings, schedule, said):
@@ -65,6 +74,11 @@ def test_a_batch_too_small_for_batch_norm(warnings):
     assert warnings(**options, model__frozen_stages='all') == []  # nothing is estimated there
 
 
+def test_batch_norm_layers_that_a_backbone_keeps_itself_do_not_count(warnings):
+    options = dict(train_dataloader__batch_size=4, auto_scale_lr__base_batch_size=4, model__backbone__norm_eval=True)
+    assert warnings(**options) == []
+
+
 def test_batch_norm_layers_that_are_frozen_do_not_count(warnings):
     options = dict(train_dataloader__batch_size=4, auto_scale_lr__base_batch_size=4, model__frozen_stages=3)
     assert any('5 batch-norm layers' in warning for warning in warnings(**options))  # those of the fourth stage
@@ -82,10 +96,32 @@ def test_a_log_interval_longer_than_an_epoch(warnings):
     assert 'every 7 steps, but an epoch has only 6' in warning and 'interval=1.' in warning
 
 
-def test_photos_smaller_than_the_weights_were_trained_with(warnings):
+def test_photos_smaller_than_the_weights_are_meant_for(warnings):
     (warning,) = warnings(input_size=224)
-    assert 'this ResNet were trained with 224 px, the photos come with 64' in warning and 'flower_224.py' in warning
+    assert 'ResNet are meant for 224 px, the photos to validate come with 64' in warning
+    assert 'Fix: _base_/datasets/flower_224.py, or 224 in the pipelines' in warning
+    (warning,) = warnings(input_size=192)
+    assert 'Fix: 192 in the pipelines' in warning  # there is no base of that size
     assert warnings(input_size=64) == []
+    assert warnings(Flags(no_validate=True), input_size=224) == []  # some recipes train with smaller photos
+
+
+@pytest.mark.parametrize(
+    'arch, size, mean',
+    [('resnet18', 224, None), ('inception_v3', 299, None), ('efficientnet_v2_m', 480, None), ('vit_l_16', 224, None),
+     ('efficientnet_v2_l', 480, 'mean=[127.5, 127.5, 127.5]')],
+)  # fmt: skip
+def test_what_torchvision_says_of_its_weights_counts_whatever_the_file_says(arch, size, mean):
+    """As where only `model.backbone.arch` is changed."""
+    backbone = ConfigDict(type='TorchvisionBackbone', arch=arch, weights='IMAGENET1K_V1')
+    cfg = ConfigDict(model=dict(backbone=backbone), load_from=f'torchvision://{arch}.imagenet1k_v1', input_size=224)
+    imagenet = ClsDataPreprocessor(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+    photos = SimpleNamespace(dataset=[dict(inputs=torch.zeros(3, 224, 224))])
+    model = SimpleNamespace(data_preprocessor=imagenet)
+    runner = SimpleNamespace(cfg=cfg, val_loop=True, val_dataloader=photos, model=model)
+    sizes = list(_image_size(runner))
+    assert [f'meant for {size} px' in warning for warning in sizes] == [True] * (size > 224)
+    assert [mean in warning for warning in _normalisation(runner)] == [True] * bool(mean)
 
 
 def test_inception_is_known_to_want_299_px_in_any_config(warnings):
@@ -93,7 +129,7 @@ def test_inception_is_known_to_want_299_px_in_any_config(warnings):
     options |= dict(model__head=dict(_delete_=True, type='ClsHead'), train_dataloader__batch_size=8)
     sizes = {'train_dataloader__dataset__pipeline__1__transforms__0__size': 96}
     (warning,) = [found for found in warnings(**options, **sizes) if 'px' in found]
-    assert 'this InceptionV3 were trained with 299 px' in warning and 'flower_299.py' in warning
+    assert 'this InceptionV3 are meant for 299 px' in warning and 'flower_299.py' in warning
 
 
 def test_photos_of_a_step_count_what_is_accumulated(write_config, tmp_path):

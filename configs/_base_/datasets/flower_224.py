@@ -11,7 +11,7 @@ train_pipeline = [
     dict(
         type='TorchvisionTransforms',  # torchvision.transforms.v2 by name, with its arguments
         transforms=[
-            dict(type='RandomResizedCrop', size=224, scale=(0.3, 1.0)),  # share of the area kept
+            dict(type='RandomResizedCrop', size=224, scale=(0.3, 1.0)),  # share of the area kept; ours
             dict(type='RandomHorizontalFlip', p=0.5),
         ],
     ),
@@ -26,8 +26,15 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=32,
     num_workers=2,
-    dataset=dict(type='ImageFolder', ann_file='train.txt', data_prefix='training_set', pipeline=train_pipeline),
-    sampler=dict(type='CounterSampler', shuffle=True),  # order = f(seed, epoch)
+    dataset=dict(
+        type='ImageFolder',
+        ann_file='train.txt',
+        data_prefix='training_set',
+        pipeline=train_pipeline,
+        views=None,  # a new augmented view of each photo every epoch; 1: the same for all epochs
+    ),
+    # Order = f(seed, epoch); balanced: each class equally often.
+    sampler=dict(type='CounterSampler', shuffle=True, balanced=False),
 )
 val_dataloader = dict(
     batch_size=64,

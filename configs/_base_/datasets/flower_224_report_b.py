@@ -13,7 +13,7 @@ train_pipeline = [
             dict(type='Resize', size=256),  # ours
             dict(type='RandomCrop', size=224),
             dict(type='RandomHorizontalFlip', p=0.5),  # ours
-            # Ours: in half the photos 2-20 % of the area, filled with the mean photo's colour: after normalisation about 0.
+            # Ours: in half the photos 2-20 % of the area, filled with the mean photo's colour: about 0 for the network.
             dict(type='RandomErasing', p=0.5, scale=(0.02, 0.2), ratio=(0.3, 3.3), value=[124, 116, 104]),
         ],
     ),

@@ -13,7 +13,7 @@ model = dict(
         cal_acc=True,  # training accuracy, batch by batch
     ),
 )
-# Pixels 0-255 in RGB order, as the weights were trained.
+# Pixels 0-255 in RGB order, as mmpretrain tests these weights (which are torchvision's, and were trained with -1…1).
 data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 input_size = 299  # px, as the weights were trained; checked against the pipelines
 load_from = 'https://download.openmmlab.com/mmclassification/v0/inception-v3/inception-v3_3rdparty_8xb32_in1k_20220615-dcd4d910.pth'

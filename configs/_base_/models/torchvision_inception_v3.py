@@ -14,6 +14,6 @@ model = dict(
         cal_acc=True,  # training accuracy, batch by batch
     ),
 )
-# Inputs in -1…1, for torchvision's `transform_input` is off.
-data_preprocessor = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], to_rgb=True)
+# Pixels 0-255 in RGB order, as torchvision gives them; the network makes of them the -1…1 its weights were trained with.
+data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 input_size = 299  # px, as the weights were trained; checked against the pipelines

@@ -1,6 +1,6 @@
 """Exercise 2 of reports A, C and D: SGD 0.001 with momentum 0.9 for 25 epochs, a tenth of the rate every 7 epochs.
 
-Report D lists the drops: epochs 7, 14 and 21. Weight decay is not mentioned in the reports, so there is none.
+C and D name the drops (epochs 7, 14 and 21), A only "StepLR". Weight decay is in none of them, so there is none.
 """
 
 train_cfg = dict(by_epoch=True, max_epochs=25, val_interval=1)

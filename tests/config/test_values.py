@@ -1,0 +1,47 @@
+"""Values that no run could work with are named before anything heavy is imported."""
+
+import pytest
+
+from flowercls.config import load_config
+
+OURS = 'configs/resnet50_flower.py'
+
+
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        ('optim_wrapper = dict(accumulative_counts=0)', 'optim_wrapper.accumulative_counts: expected a whole number'),
+        ("optim_wrapper = dict(accumulative_counts='x')", 'optim_wrapper.accumulative_counts: expected a whole number'),
+        ("param_scheduler = [dict(type='ConstantLR', begin=None)]", 'param_scheduler.0.begin: expected a whole number'),
+        ("param_scheduler = dict(type='StepLR', step_size=0)", 'param_scheduler.0.step_size: expected a whole number'),
+        ("param_scheduler = [dict(type='PolyLR', end='10')]", 'param_scheduler.0.end: expected a whole number'),
+        ('auto_scale_lr = dict(enable=True)', 'auto_scale_lr.enable: needs base_batch_size'),
+        (
+            "optim_wrapper = dict(constructor='DefaultOptimWrapperConstructor', "
+            'paramwise_cfg=dict(stage_lr_mult=dict(stem=0.1)))',
+            'stage_lr_mult: DefaultOptimWrapperConstructor does not know it',
+        ),
+        (
+            'optim_wrapper = dict(paramwise_cfg=dict(stage_lr_mult=dict(stem=0)))',
+            'stage_lr_mult.stem: expected a factor',
+        ),
+        ('optim_wrapper = dict(paramwise_cfg=dict(stage_lr_mult=[0.1]))', 'stage_lr_mult: expected dict(...)'),
+        ('train_dataloader = dict(dataset=dict(views=0))', 'views'),
+    ],
+)
+def test_a_value_out_of_range_is_named(write, mistakes, text, said):
+    (mistake,) = mistakes(load_config, write(text))
+    assert said in mistake
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'optim_wrapper = dict(accumulative_counts=4)',
+        "param_scheduler = [dict(type='StepLR', step_size=7, end=None)]",
+        'auto_scale_lr = dict(enable=True, base_batch_size=32)',
+        'optim_wrapper = dict(paramwise_cfg=dict(stage_lr_mult=dict(stem=0.1, classifier=10)))',
+    ],
+)
+def test_values_in_range_pass(write, text):
+    load_config(write(text))
