@@ -172,7 +172,9 @@ def test_a_real_signal_in_the_middle_leaves_nothing_behind(raw, tmp_path, number
         f'sys.argv[1:] = [{str(raw)!r}, {str(tmp_path / "out")!r}, "--workers", "0"]\n'
         f'runpy.run_path({str(TOOL)!r}, run_name="__main__")\n'
     )
-    running = subprocess.Popen([sys.executable, '-c', blocker], stderr=subprocess.PIPE, text=True)
+    # Whoever starts the tests may ignore SIGINT, as shells do for background work; children would inherit that.
+    default = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731
+    running = subprocess.Popen([sys.executable, '-c', blocker], stderr=subprocess.PIPE, text=True, preexec_fn=default)
     deadline = time.monotonic() + 30
     while not list(tmp_path.glob('.out.preparing-*')) and time.monotonic() < deadline:
         time.sleep(0.02)

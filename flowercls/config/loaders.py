@@ -8,6 +8,7 @@ from typing import Any
 
 from flowercls.config.classes import dicts_inside
 from flowercls.config.folder import ANN_FILES, DATA_PREFIXES, has_test_set
+from flowercls.config.merging import merge
 from flowercls.config.nearest import CLOSE, hint
 from flowercls.errors import ConfigError
 
@@ -26,12 +27,15 @@ REPLACED_SAMPLERS = ('DefaultSampler', 'RepeatAugSampler')
 def derive_loaders(cfg: Any, names: list[str]) -> list[str]:
     """Complete the loaders and metrics of a config in place; returns sentences about what was changed."""
     notes = _report(cfg, 'val_evaluator')
+    given = _take_partial_test(cfg)
     for split in SETS:
         loader = cfg.get(f'{split}_dataloader')
         if loader is not None:
             notes += _derive_loader(cfg, split, loader, names)
     if cfg.get('val_dataloader') is not None:
         _complete_test(cfg)
+        cfg['test_dataloader'] = merge(given, cfg['test_dataloader'])
+        _derive_loader(cfg, 'test', cfg['test_dataloader'], names)  # nothing new to say: the values of validation
     notes += _one_decoder(cfg.get('tta_pipeline'), 'tta_pipeline')
     return notes + _report(cfg, 'test_evaluator')
 
@@ -147,6 +151,8 @@ def _derive_dataset(cfg: Any, split: str, dataset: dict, names: list[str], where
         )
     for key, value in set_of(cfg, split).items():
         dataset.setdefault(key, value)
+    if str(dataset['ann_file']).startswith('folds/') and dataset['data_prefix'] in DATA_PREFIXES.values():
+        dataset['data_prefix'] = ''  # the paths in these lists start from the prepared folder itself
     metainfo = dict(dataset.get('metainfo') or {})
     given = list(metainfo.get('classes') or names)
     dataset['metainfo'] = {**metainfo, 'classes': list(names)}
@@ -162,6 +168,15 @@ def _derive_sampler(loader: dict, path: str, is_train: bool) -> list[str]:
         loader['sampler'] = {'type': 'CounterSampler', 'shuffle': sampler.get('shuffle', True), **kept}
         return [f'{path}.sampler: {sampler["type"]} replaced by CounterSampler: order = f(seed, epoch).']
     return []
+
+
+def _take_partial_test(cfg: Any) -> dict:
+    """Single keys of a test loader that is left to us, as ``test_dataloader.batch_size=8``, taken out of the config."""
+    loader = cfg.get('test_dataloader')
+    if not isinstance(loader, dict) or (loader.get('dataset') or {}).get('type'):
+        return {}
+    cfg['test_dataloader'] = None
+    return dict(loader)
 
 
 def _complete_test(cfg: Any) -> None:

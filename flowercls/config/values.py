@@ -69,6 +69,10 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         for part in PARTS
     },
     'optim_wrapper.accumulative_counts': (_at_least(1), 'a whole number of batches, at least 1'),
+    'model.head.loss.class_weight': (
+        lambda value: value in (None, 'balanced') or isinstance(value, (list, tuple)),
+        "'balanced', one number a class, or None",
+    ),
     'input_size': (_at_least(1), 'a whole number of pixels, at least 1'),
     'load_from': (lambda value: value is None or isinstance(value, str), 'an address, a path or None'),
     'work_dir': (lambda value: value is None or isinstance(value, str), 'a path as text'),

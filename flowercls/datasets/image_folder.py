@@ -110,8 +110,8 @@ def _check_photos_exist(samples: list[dict], ann_file: str, data_root: str) -> N
     missing = [sample['img_path'] for sample in samples if not Path(sample['img_path']).is_file()]
     if missing:
         raise DataError(
-            f'{ann_file}: {len(missing)} of {len(samples)} photos are missing, first {missing[0]}. '
-            f'{_prepare_again(data_root)}'
+            f'{ann_file}: {len(missing)} of {len(samples)} photos are missing, first {missing[0]}. Paths start '
+            f'from `data_prefix`; if it is right: {_prepare_again(data_root)}'
         )
 
 

@@ -32,7 +32,11 @@ def describe_run(runner: ClassifierRunner, weights: Path | None, resumed_from: P
         f'{"channels last" if model.channels_last else "channels first"}',
         f'weights: as in {resumed_from}' if resumed_from else f'starting weights: {weights or "none, random numbers"}',
     ]
-    with building('model', RuntimeError):  # the parts have to fit each other
+    # The parts have to fit each other, and some networks take one size only.
+    fix = (
+        f'values of model.* that fit each other, or photos of another size than {"x".join(map(str, sample.shape[-2:]))}'
+    )
+    with building('model', RuntimeError, fix=f'{fix} (size=... in the pipelines)'):
         rows = stage_table(model, tuple(sample.shape[-2:]))
     lr_mult = (runner.cfg.optim_wrapper.get('paramwise_cfg') or {}).get('stage_lr_mult') or {}
     if lr_mult:

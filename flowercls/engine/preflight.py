@@ -29,7 +29,7 @@ def preflight(runner: Runner) -> list[str]:
     Args:
         runner: With loaders and model built; what a loader gives is looked at.
     """
-    checks = (_batch_of_the_rate, _adam_rate, _schedule, _batch_of_the_norm, _last_batch, _log_interval)
+    checks = (_batch_of_the_rate, _accumulation, _adam_rate, _schedule, _batch_of_the_norm, _last_batch, _log_interval)
     return [warning for check in (*checks, _image_size, _normalisation) for warning in check(runner)]
 
 
@@ -45,6 +45,15 @@ def _batch_of_the_rate(runner: Runner) -> Iterator[str]:
             f'the learning rate {lr:g} is meant for {meant} photos a step, this run takes {batch}. '
             f'Fix: --auto-scale-lr, which makes it {lr * batch / meant:.3g}; or, if it was chosen for this run, '
             f'auto_scale_lr.base_batch_size={batch}.'
+        )
+
+
+def _accumulation(runner: Runner) -> Iterator[str]:
+    batches, steps = runner.cfg.optim_wrapper.get('accumulative_counts', 1), len(runner.train_dataloader)
+    if batches > steps:
+        yield (
+            f'one step of the optimizer takes {batches} batches, an epoch has only {steps}. '
+            f'Fix: optim_wrapper.accumulative_counts={max(1, steps // 4)}.'
         )
 
 

@@ -13,6 +13,12 @@ from flowercls.config import check_components, derive_config
 from flowercls.config.load import load_with_notes
 from flowercls.errors import ConfigError
 
+FALSE_ALARMS = (
+    'Fail to import ``MultiScaleDeformableAttention``',  # mmcv-lite lacks one operator; none of our models needs it
+    'In MMCV v1.4.4, we modified the default value of args',  # MobileNetV3: means users of older versions
+    'Detected call of `scheduler.step\\(\\)`',  # with accumulated batches, before the first of them is complete
+)
+
 
 @dataclass(frozen=True)
 class Flags:
@@ -57,8 +63,8 @@ def ready_config(path: str | Path, overrides, flags: Flags, drawn_folder: str | 
         cfg.data_root = _data_folder(cfg, drawn_folder)
     notes += derive_config(cfg)
     _apply(flags, cfg)
-    # mmcv-lite lacks one operator and says so at import; none of our models needs it.
-    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+    for message in FALSE_ALARMS:
+        warnings.filterwarnings('ignore', message=message)
     check_components(cfg)
     if int(os.environ.get('RANK', 0)) == 0:
         print(*(f'note: {note}\n' for note in notes), sep='', end='', flush=True)

@@ -1,6 +1,7 @@
 """torchvision's own networks, as backbones of mmpretrain's classifiers."""
 
 import re
+from difflib import get_close_matches
 from typing import Any
 
 from mmpretrain.registry import MODELS
@@ -33,7 +34,8 @@ def torchvision_backbone(arch: str, num_classes: int = 1000, weights: str | None
     """
     known = models.list_models(module=models)
     if arch not in known:
-        raise ConfigError(f'`model.backbone.arch` is {arch!r}, expected one of torchvision: {", ".join(known)}.')
+        near = ', '.join(get_close_matches(str(arch), known)) or 'see torchvision.models.list_models()'
+        raise ConfigError(f'`model.backbone.arch` is {arch!r}, which torchvision does not have. Nearest: {near}.')
     _check_version(arch, weights)
     if arch in ('inception_v3', 'googlenet'):
         # Auxiliary scores have no loss in ClsHead. Their weights want other inputs than all the rest; torchvision

@@ -1,5 +1,7 @@
 """Whatever a config inherits, it trains on its prepared folder, and its photos go through the one decoder."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 from flowercls.config import load_config, resolve_config
 from flowercls.errors import ConfigError, DataError
 
+OURS = Path(__file__).parent.parent.parent / 'configs' / 'resnet50_flower.py'
 PHOTO_DATASET = "type='StanfordCars', data_root='data/cars', split='train', pipeline=[dict(type='LoadImageFromFile')]"
 
 
@@ -170,3 +173,22 @@ def test_views_under_a_wrapper_that_hides_the_epoch_are_refused(inherit):
     )
     with pytest.raises(ConfigError, match='views=1: RepeatDataset hides the epoch'):
         inherit(f'train_dataloader = dict(dataset={wrapped})')
+
+
+# ---------------------------------------------------------------- the test set, and folds
+
+
+def test_single_keys_of_a_test_loader_are_laid_over_the_one_that_is_derived(data_root):
+    overrides = {'data_root': str(data_root), 'test_dataloader.batch_size': 2, 'test_dataloader.num_workers': 0}
+    cfg, notes = resolve_config(OURS, overrides)
+    assert (cfg.test_dataloader.batch_size, cfg.test_dataloader.persistent_workers) == (2, False)
+    assert cfg.test_dataloader.dataset == cfg.val_dataloader.dataset and notes == []
+    assert cfg.val_dataloader.batch_size == 64
+
+
+def test_the_lists_of_a_fold_need_no_prefix(data_root):
+    names = {f'{split}_dataloader.dataset.ann_file': f'folds/fold_0_{split}.txt' for split in ('train', 'val')}
+    cfg, _ = resolve_config(OURS, {'data_root': str(data_root), **names})
+    for split in ('train', 'val'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        assert (dataset.ann_file, dataset.data_prefix) == (f'folds/fold_0_{split}.txt', '')

@@ -42,6 +42,11 @@ def test_a_rate_for_another_batch_size(warnings):
     assert warnings(auto_scale_lr__base_batch_size=12) == []  # not far enough to matter
 
 
+def test_more_accumulated_batches_than_an_epoch_has(warnings):
+    (warning,) = warnings(optim_wrapper__accumulative_counts=7, auto_scale_lr__base_batch_size=56)
+    assert 'takes 7 batches, an epoch has only 6' in warning and 'accumulative_counts=1' in warning
+
+
 @pytest.mark.parametrize(
     'schedule, said',
     [

@@ -83,7 +83,7 @@ def test_inception_is_refused_with_its_auxiliary_classifier(on_meta):
 
 
 def test_names_and_arguments_that_do_not_exist_are_named():
-    with pytest.raises(ConfigError, match="'resnet19', expected one of torchvision: alexnet, "):
+    with pytest.raises(ConfigError, match="'resnet19', which torchvision does not have. Nearest: resnet1"):
         MODELS.build(dict(type='TorchvisionBackbone', arch='resnet19'))
     with pytest.raises(ConfigError, match='resnet18: .*dropuot'):
         MODELS.build(dict(type='TorchvisionBackbone', arch='resnet18', dropuot=0.1))
