@@ -1,4 +1,8 @@
-"""Files with the names and shapes of the official weights fit our configs, each its own and no other."""
+"""Files with the names and shapes of the official weights fit our configs, each its own and no other.
+
+The files are made from the libraries' own networks of today; names of older versions that real files are known to have
+stand in `OLD_NAMES`.
+"""
 
 import hashlib
 from pathlib import Path
