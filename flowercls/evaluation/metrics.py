@@ -50,8 +50,7 @@ class ClassificationReport(BaseMetric):
             class_names=list((self.dataset_meta or {}).get('classes') or map(str, range(scores.shape[1]))),
         )
         metrics = self.predictions.metrics()
-        macro_f1 = float(np.mean([figures['f1'] for figures in metrics['per_class'].values()]))
-        return {'nll': metrics['nll'], 'ece': metrics['ece'], 'macro_f1': macro_f1}
+        return {'nll': metrics['nll'], 'ece': metrics['ece'], 'macro_f1': metrics['macro']['f1']}
 
 
 def _check_finite(scores: np.ndarray) -> None:
