@@ -2,7 +2,7 @@
 
 import csv
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -10,6 +10,11 @@ from flowercls.errors import DataError
 from flowercls.evaluation import functional
 from flowercls.evaluation.statistics import wilson_interval
 from flowercls.files import write_whole
+
+
+def image_name(path: str | Path) -> str:
+    """``<class>/<file>``, as a photo is named in annotation files and predictions."""
+    return '/'.join(PurePath(path).parts[-2:])
 
 
 @dataclass(frozen=True)
