@@ -20,7 +20,7 @@ FALLBACK_FONTS = (
     ('Noto Sans CJK SC', 'Noto Sans CJK JP', 'WenQuanYi Zen Hei', 'WenQuanYi Micro Hei')
     + ('Microsoft YaHei', 'PingFang SC', 'SimHei', 'Hiragino Sans GB')
 )  # fmt: skip
-SET_TITLES = {'train': 'training set', 'val': 'validation set', 'test': 'test set'}
+SET_TITLES = {'train': 'training', 'val': 'validation'}
 
 
 @contextlib.contextmanager
@@ -69,4 +69,4 @@ def origin_text(metrics: dict) -> str:
     """Which photos and which checkpoint the figures of a metrics.json are about."""
     title = SET_TITLES.get(metrics['split'], metrics['split'])
     augmented = ', with test-time augmentation' if metrics.get('tta') else ''
-    return f'{metrics["n"]} photos of the {title}{augmented}\n{metrics["checkpoint"]}'
+    return f'{metrics["n"]} photos of the {title} set{augmented}\n{metrics["checkpoint"]}'
