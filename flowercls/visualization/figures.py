@@ -1,6 +1,7 @@
 """What all our pictures have in common: files only, names drawn as they are, one way to write a PNG."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def new_figure(width_inch: float, height_inch: float) -> Iterator[Figure]:
     """A figure in our style, closed at the end."""
     fonts = [OWN_FONT, *_fallback_fonts()]
     # Names of classes and files may hold a dollar sign, which is no formula here.
-    with plt.rc_context({'font.family': fonts, 'text.parse_math': False}):
+    with plt.rc_context({'font.family': fonts, 'text.parse_math': False}), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Glyph .* missing from')  # drawn as boxes: seen well enough
         figure = plt.figure(figsize=(width_inch, height_inch), layout='constrained')
         try:
             yield figure

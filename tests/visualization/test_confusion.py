@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,6 +39,14 @@ def test_of_very_many_classes_not_all_are_named(tmp_path, texts):
     plot_confusion(many_classes(250), tmp_path / 'confusion.png')
     assert 'species 3' in texts and 'species 4' not in texts
     assert Image.open(tmp_path / 'confusion.png').size[0] < 3000
+
+
+def test_a_letter_that_no_font_has_is_no_warning(metrics, tmp_path, texts):
+    scores = next(iter(metrics['per_class'].values()))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        plot_confusion({**metrics, 'per_class': {'oak': scores, '\U000e0fff': scores}}, tmp_path / 'confusion.png')
+    assert '\U000e0fff' in texts
 
 
 def test_a_class_without_photos_has_zero_percent():
