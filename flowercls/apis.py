@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from flowercls.datasets.prepare import PreparedReport
     from flowercls.engine.run_folder import RunPlan
+    from flowercls.engine.training import Evaluation
 
 Overrides = Sequence[str] | dict
 
@@ -141,7 +142,10 @@ def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path 
             _draw_curves(plan.folder, the_runner)
         raise
     _draw_curves(plan.folder, the_runner)
-    return describe.describe_result(result) if the_runner.rank == 0 else ''
+    if the_runner.rank != 0:
+        return ''
+    _draw_evaluation(plan.folder, training.evaluation_of_best(the_runner, result))
+    return describe.describe_result(result)
 
 
 def _dry_run(cfg: 'Config') -> str:
@@ -166,6 +170,8 @@ def test(
     work_dir: str | None = None,
     out: str | None = None,
     out_item: str | None = None,
+    show_dir: str | None = None,
+    tta: bool = False,
     overrides: Overrides = (),
     **flags,
 ) -> str:
@@ -178,6 +184,9 @@ def test(
             where it holds results already. The default is the folder the checkpoint lies in.
         out: One more file to write: .csv gets the predictions, .json the metrics.
         out_item: ``'pred'`` or ``'metrics'``, which must fit the ending of ``out``.
+        show_dir: An empty or new folder for a picture of every photo with its prediction, mistakes first.
+        tta: Average the scores of each photo and its mirror image, or do what the config's ``tta_pipeline`` and
+            ``tta_model`` say.
         overrides: As ``--cfg-options``.
         **flags: ``amp`` and ``launcher``, as `flowercls.engine.ready.Flags`.
 
@@ -189,10 +198,11 @@ def test(
     """
     from flowercls.engine.ready import Flags, ready_config
     from flowercls.engine.run_folder import check_checkpoint_exists
-    from flowercls.evaluation.output import check_output, write_output
+    from flowercls.evaluation.output import check_output, check_show_dir, write_output
 
     checkpoint = Path(checkpoint)
     check_output(out, out_item)
+    check_show_dir(show_dir)
     check_checkpoint_exists(checkpoint)
     cfg = ready_config(config, overrides, Flags(**flags))
 
@@ -202,11 +212,12 @@ def test(
 
     folder = decide_once(lambda: results_folder(Path(work_dir or checkpoint.parent), checkpoint))
     cfg.work_dir = str(folder)
-    result = training.run_test(cfg, checkpoint)
-    if result is None:
+    found = training.run_test(cfg, checkpoint, tta=tta)
+    if found is None:
         return ''
-    write_output(out, *result)
-    return describe.describe_test(result[1], folder)
+    write_output(out, found.predictions, found.metrics)
+    _draw_evaluation(folder, found, show_dir)
+    return describe.describe_test(found.metrics, folder)
 
 
 def _starting_weights(cfg: 'Config') -> Path | None:
@@ -220,3 +231,20 @@ def _draw_curves(folder: Path, runner) -> None:
 
     if runner.rank == 0:
         plot_curves(folder, runner.message_hub.runtime_info.get('best_epoch'))
+
+
+def _draw_evaluation(folder: Path, found: 'Evaluation | None', show_dir: str | None = None) -> None:
+    if found is None:
+        return
+    from flowercls.datasets.decode import decode_rgb
+    from flowercls.visualization.confusion import plot_confusion
+    from flowercls.visualization.gallery import plot_mistakes
+    from flowercls.visualization.photos import draw_photos
+    from flowercls.visualization.reliability import plot_reliability
+
+    plot_confusion(found.metrics, folder / 'confusion.png')
+    plot_reliability(found.metrics, folder / 'reliability.png')
+    if found.photos:
+        plot_mistakes(found.predictions, found.metrics, lambda i: decode_rgb(found.photos[i]), folder / 'mistakes.png')
+        if show_dir is not None:
+            draw_photos(found.predictions, lambda i: decode_rgb(found.photos[i]), show_dir)

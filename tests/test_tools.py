@@ -1,5 +1,6 @@
 """The command line as a user meets it: help, one good test run, and what a mistake is answered with."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -211,3 +212,23 @@ def test_mistakes_with_the_test_tool(trained_run, tool, capsys, arguments, code,
     config, folder = trained_run
     assert tool('test', config, folder / arguments[0], *arguments[1:]) == code
     assert words in said(capsys)
+
+
+def test_a_test_leaves_figures_mistakes_and_pictures(trained_run, tool, tmp_path, capsys):
+    config, folder = trained_run
+    options = ('--work-dir', tmp_path, '--show-dir', tmp_path / 'show')
+    assert tool('test', config, folder / 'epoch_2.pth', *options) == 0
+    out, found = capsys.readouterr().out, tmp_path / 'test_epoch_2'
+    metrics = json.loads((found / 'metrics.json').read_text())
+    (macro,) = [line.split() for line in out.splitlines() if line.startswith('macro average')]
+    assert macro[2:] == [f'{metrics["macro"][key]:.2f}' for key in ('precision', 'recall', 'f1')] + ['15']
+    pair = metrics['most_confused'][0]
+    assert f'most confused: {pair["true"]} as {pair["pred"]} ({pair["photos"]})' in out
+    num_mistakes = sum(pair['photos'] for pair in metrics['most_confused'])
+    assert len((found / 'mistakes.csv').read_text().splitlines()) == 1 + num_mistakes
+    for name in ('confusion', 'reliability', 'mistakes'):
+        assert (found / f'{name}.png').read_bytes().startswith(b'\x89PNG')
+    assert sum('wrong' in path.name for path in (tmp_path / 'show').iterdir()) == num_mistakes
+    assert len(list((tmp_path / 'show').iterdir())) == 15
+    assert tool('test', config, folder / 'epoch_2.pth', *options) == 2
+    assert 'not an empty folder' in said(capsys)

@@ -22,6 +22,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--out', metavar='FILE', help='write the predictions (.csv) or the metrics (.json) here as well'
     )
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out gets (default: by its ending)')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw every photo with its prediction here, mistakes first')
+    parser.add_argument(
+        '--tta', action='store_true', help='average the scores of each photo and its mirror image (or as tta_pipeline)'
+    )
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override config keys')
     parser.add_argument('--amp', action='store_true', help='compute in bfloat16, also on a CPU')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')

@@ -71,6 +71,7 @@ def describe_result(result: TrainResult) -> str:
     if result.best_checkpoint:
         files['metrics'] = result.folder / 'metrics.json'
         files['scores'] = result.folder / 'predictions_val.csv'
+        files['mistakes'] = f'{result.folder / "mistakes.csv"}, mistakes.png, confusion.png, reliability.png'
     lines += [f'{name:<11} {path}' for name, path in files.items()]
     if checkpoint:
         lines.append(f'test it     python tools/test.py {result.folder / "config.py"} {checkpoint}')
@@ -78,19 +79,28 @@ def describe_result(result: TrainResult) -> str:
 
 
 def describe_test(metrics: dict, folder: Path) -> str:
-    """The table of a test: accuracy, and precision, recall and F1 of each class in percent."""
-    width = max(len('class'), *map(len, metrics['per_class']))
+    """The table of a test: precision, recall and F1 of each class in percent, their averages, accuracy, mistakes."""
+    rows = [*metrics['per_class'].items(), ('macro average', {**metrics['macro'], 'support': metrics['n']})]
+    width = max(len(name) for name, _ in rows)
     lines = [f'{"class":<{width}}  precision  recall     f1  photos']
-    for name, row in metrics['per_class'].items():
+    for name, row in rows:
         lines.append(
             f'{name:<{width}}  {row["precision"]:9.2f}  {row["recall"]:6.2f}  {row["f1"]:5.2f}  {row["support"]:6d}'
         )
+    augmented = ', with test-time augmentation' if metrics['tta'] else ''
     lines += [
-        f'{accuracy_text(metrics)} on the {"validation" if metrics["split"] == "val" else metrics["split"]} set',
+        f'{accuracy_text(metrics)} on the {"validation" if metrics["split"] == "val" else metrics["split"]} set'
+        f'{augmented}',
         f'negative log-likelihood {metrics["nll"]:.4f}, calibration error {metrics["ece"]:.2f} %',
+        f'most confused: {_most_confused_text(metrics)}',
         f'results     {folder}',
     ]
     return '\n'.join(lines)
+
+
+def _most_confused_text(metrics: dict, most: int = 3) -> str:
+    pairs = [f'{pair["true"]} as {pair["pred"]} ({pair["photos"]})' for pair in metrics['most_confused'][:most]]
+    return ', '.join(pairs) or 'none'
 
 
 def accuracy_text(metrics: dict) -> str:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from flowercls.engine.hooks.results_hook import provenance, report_of, write_res
 from flowercls.engine.hooks.whole_checkpoint_hook import publish_best
 from flowercls.engine.loading import load_starting_weights
 from flowercls.engine.runner import ClassifierRunner, build_runner
+from flowercls.engine.tta import averaging_model, use_tta_pipeline
 from flowercls.errors import ConfigError
-from flowercls.evaluation.predictions import Predictions
+from flowercls.evaluation.predictions import Predictions, image_name
 from flowercls.files import write_json
 
 
@@ -50,6 +51,21 @@ class TrainResult:
     def metrics(self) -> dict:
         """The content of metrics.json."""
         return json.loads((self.folder / 'metrics.json').read_text(encoding='utf-8'))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a pass over a set leaves.
+
+    Attributes:
+        predictions: Of every photo.
+        metrics: The content of metrics.json.
+        photos: Their files in the same order; empty where they are not the ones that were predicted.
+    """
+
+    predictions: Predictions
+    metrics: dict
+    photos: list[str] = field(default_factory=list)
 
 
 def run_training(runner: ClassifierRunner, weights: Path | None = None, resume_from: Path | None = None) -> TrainResult:
@@ -183,21 +199,42 @@ def _try_hooks(runner: ClassifierRunner) -> None:
         _close_progress(runner)
 
 
-def run_test(cfg: Config, checkpoint: Path) -> tuple[Predictions, dict] | None:
-    """Evaluate ``checkpoint`` on the config's test set and write ``predictions.csv`` and ``metrics.json``.
+def evaluation_of_best(runner: ClassifierRunner, result: TrainResult) -> Evaluation | None:
+    """What a training found about its best checkpoint; ``mistakes.csv`` is written from it. None without validation."""
+    if result.best_checkpoint is None:
+        return None
+    predictions = Predictions.read_csv(result.folder / 'predictions_val.csv')
+    predictions.write_mistakes_csv(result.folder / 'mistakes.csv')
+    # A run that was begun by an earlier version may lack some of the figures.
+    metrics = {**result.metrics(), **predictions.metrics()}
+    return Evaluation(predictions, metrics, _photos(runner.val_dataloader.dataset, predictions))
+
+
+def _photos(dataset, predictions: Predictions) -> list[str]:
+    files = [dataset.get_data_info(number)['img_path'] for number in range(len(dataset))]
+    return files if [image_name(file) for file in files] == predictions.images else []
+
+
+def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False) -> Evaluation | None:
+    """Evaluate ``checkpoint`` on the config's test set; write ``predictions.csv``, ``mistakes.csv``, ``metrics.json``.
 
     Args:
         cfg: Derived and checked, with ``work_dir``, the folder to write to.
         checkpoint: A checkpoint of the config's model and classes.
+        tta: Whether to augment at test time.
 
     Returns:
-        The predictions, and the content of metrics.json; None in all but the main process.
+        None in all but the main process.
     """
+    if tta:
+        use_tta_pipeline(cfg)
     runner = build_runner(cfg)
     meta: dict = {}
 
     def load(runner: ClassifierRunner) -> None:
         meta.update(runner.load_checkpoint(str(checkpoint), strict=True).get('meta', {}))
+        if tta:
+            runner.model = averaging_model(cfg, runner.model)
 
     runner.start = load
     runner.test()
@@ -206,8 +243,9 @@ def run_test(cfg: Config, checkpoint: Path) -> tuple[Predictions, dict] | None:
     predictions = report_of(runner.test_evaluator).predictions
     split = Path(cfg.test_dataloader.dataset.get('ann_file', 'val.txt')).stem
     metrics = {**predictions.metrics(), **provenance(runner, split, meta.get('epoch'), checkpoint.name)}
-    metrics['seed'] = meta.get('seed')
+    metrics |= {'seed': meta.get('seed'), 'tta': tta}
     folder = Path(runner.work_dir)
     predictions.write_csv(folder / 'predictions.csv')
+    predictions.write_mistakes_csv(folder / 'mistakes.csv')
     write_json(folder / 'metrics.json', metrics)
-    return predictions, metrics
+    return Evaluation(predictions, metrics, _photos(runner.test_dataloader.dataset, predictions))

@@ -1,13 +1,11 @@
 """Thin mmengine metrics over the plain functions."""
 
-from pathlib import PurePath
-
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
 from flowercls.errors import DivergedError
-from flowercls.evaluation.predictions import Predictions
+from flowercls.evaluation.predictions import Predictions, image_name
 
 
 @METRICS.register_module()
@@ -28,7 +26,7 @@ class ClassificationReport(BaseMetric):
                 {
                     # Photo number first: several processes hand in their shares one after the other.
                     'number': sample['sample_idx'],
-                    'image': '/'.join(PurePath(sample['img_path']).parts[-2:]),
+                    'image': image_name(sample['img_path']),
                     'label': int(sample['gt_label']),
                     'scores': sample['pred_score'].float().cpu().numpy(),
                 }
@@ -50,8 +48,7 @@ class ClassificationReport(BaseMetric):
             class_names=list((self.dataset_meta or {}).get('classes') or map(str, range(scores.shape[1]))),
         )
         metrics = self.predictions.metrics()
-        macro_f1 = float(np.mean([figures['f1'] for figures in metrics['per_class'].values()]))
-        return {'nll': metrics['nll'], 'ece': metrics['ece'], 'macro_f1': macro_f1}
+        return {'nll': metrics['nll'], 'ece': metrics['ece'], 'macro_f1': metrics['macro']['f1']}
 
 
 def _check_finite(scores: np.ndarray) -> None:

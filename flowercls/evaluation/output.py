@@ -1,4 +1,4 @@
-"""The one more file that ``test.py --out`` writes."""
+"""What ``test.py`` writes on request: one more file (``--out``), a folder of pictures (``--show-dir``)."""
 
 from pathlib import Path
 
@@ -24,6 +24,17 @@ def check_output(out: str | None, item: str | None) -> None:
         raise ConfigError(f'--out {out}: expected a name that ends in .csv (predictions) or .json (metrics).')
     if item not in (None, ITEM_OF_SUFFIX[suffix]):
         raise ConfigError(f'--out {out} --out-item {item}: predictions are written as .csv, metrics as .json.')
+
+
+def check_show_dir(folder: str | None) -> None:
+    """Refuse a ``--show-dir`` that something would be written over in.
+
+    Raises:
+        ConfigError: if it is a file, or a folder that is not empty.
+    """
+    path = Path(folder) if folder is not None else None
+    if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(f'--show-dir {path}: is not an empty folder. Fix: name a new one.')
 
 
 def write_output(out: str | None, predictions: Predictions, metrics: dict) -> None:

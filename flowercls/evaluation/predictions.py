@@ -2,7 +2,7 @@
 
 import csv
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -10,6 +10,11 @@ from flowercls.errors import DataError
 from flowercls.evaluation import functional
 from flowercls.evaluation.statistics import wilson_interval
 from flowercls.files import write_whole
+
+
+def image_name(path: str | Path) -> str:
+    """``<class>/<file>``, as a photo is named in annotation files and predictions."""
+    return '/'.join(PurePath(path).parts[-2:])
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Predictions:
         """The figures of ``metrics.json``; percentages are 0-100, ``nll`` is in nats, ``confusion`` in photos."""
         per_class = functional.per_class_scores(self.scores, self.labels)
         confusion = functional.confusion_matrix(self.scores, self.labels)
+        names = self.class_names
         return {
             'top1': functional.top1_accuracy(self.scores, self.labels),
             'top1_interval': list(wilson_interval(int(confusion.trace()), len(self.labels))),
@@ -39,11 +45,36 @@ class Predictions:
             'nll': functional.negative_log_likelihood(self.scores, self.labels),
             'ece': functional.expected_calibration_error(self.scores, self.labels),
             'per_class': {
-                name: {key: values[i].item() for key, values in per_class.items()}
-                for i, name in enumerate(self.class_names)
+                name: {key: values[i].item() for key, values in per_class.items()} for i, name in enumerate(names)
             },
+            'macro': functional.macro_scores(per_class),
             'confusion': confusion.tolist(),
+            'most_confused': [
+                {'true': names[true], 'pred': names[pred], 'photos': photos}
+                for true, pred, photos in functional.most_confused(confusion)
+            ],
+            'reliability': self._reliability(),
         }
+
+    def _reliability(self) -> list[dict]:
+        bins = functional.reliability_bins(self.scores, self.labels)
+        return [{key: values[i].item() for key, values in bins.items()} for i in range(len(bins['photos']))]
+
+    def mistakes(self) -> list[int]:
+        """Numbers of the photos whose prediction is wrong, the most confident first."""
+        wrong = np.flatnonzero(functional.predicted_labels(self.scores) != self.labels)
+        return wrong[np.argsort(-self.scores[wrong].max(axis=1), kind='stable')].tolist()
+
+    def write_mistakes_csv(self, path: str | Path) -> None:
+        """Write the `mistakes`, one row each: ``image,label,pred,score``, the score being the predicted class's."""
+        names = self.class_names
+        with write_whole(path) as file:
+            writer = csv.writer(file, lineterminator='\n')
+            writer.writerow(['image', 'label', 'pred', 'score'])
+            for i in self.mistakes():
+                scores = self.scores[i]
+                pred = names[scores.argmax()]
+                writer.writerow([self.images[i], names[self.labels[i]], pred, f'{scores.max():.9g}'])
 
     def write_csv(self, path: str | Path) -> None:
         """Write one row per photo: ``image,label,pred,score_<class>...``, whole or not at all."""

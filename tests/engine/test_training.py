@@ -42,7 +42,8 @@ def test_run_folder_holds_what_was_agreed(trained_run):
     names = {path.name for path in folder.iterdir()}
     best = json.loads((folder / 'metrics.json').read_text())['checkpoint']
     assert {'config.py', 'source_tiny_flower.py', 'scalars.json', 'curves.png', 'metrics.json', 'predictions_val.csv',
-            'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint', best} <= names  # fmt: skip
+            'mistakes.csv', 'mistakes.png', 'confusion.png', 'reliability.png', 'epoch_1.pth', 'epoch_2.pth',
+            'last_checkpoint', best} <= names  # fmt: skip
     assert any(name.endswith('.log') for name in names)
     assert (folder / 'last_checkpoint').read_text() == 'epoch_2.pth'
     assert not any(path.is_dir() for path in folder.iterdir())

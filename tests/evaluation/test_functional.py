@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import accuracy_score, classification_report, log_loss
 
 from flowercls.evaluation import functional
 
@@ -57,3 +58,41 @@ def test_per_class_scores_are_worked_out_by_hand():
     assert scores['recall'].tolist() == pytest.approx([100.0, 100 / 3, 0.0])
     assert scores['f1'].tolist() == pytest.approx([200 / 3, 50.0, 0.0])
     assert scores['support'].tolist() == [1, 3, 0]
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_reliability_bins_agree_with_scikit_learn(seed):
+    scores, labels = random_case(seed)
+    bins = functional.reliability_bins(scores, labels)
+    right, confidence = scores.argmax(1) == labels, scores.max(1).astype(np.float64)
+    accuracy, mean_confidence = calibration_curve(right, confidence, n_bins=15)
+    assert bins['accuracy'] == pytest.approx(100 * accuracy)
+    assert bins['confidence'] == pytest.approx(100 * mean_confidence)
+    counts, edges = np.histogram(confidence, np.linspace(0, 1, 16))
+    assert bins['photos'].tolist() == counts[counts > 0].tolist()
+    assert bins['low'] == pytest.approx(100 * edges[:-1][counts > 0])
+    assert bins['high'] == pytest.approx(100 * edges[1:][counts > 0])
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    scores = np.array([[0.5, 0.5], [1.0, 0.0], [0.2, 0.8]])
+    bins = functional.reliability_bins(scores, np.array([0, 0, 0]), num_bins=4)
+    assert (bins['low'].tolist(), bins['high'].tolist()) == ([25.0, 75.0], [50.0, 100.0])
+    assert (bins['photos'].tolist(), bins['accuracy'].tolist()) == ([1, 2], [100.0, 50.0])
+    assert bins['confidence'] == pytest.approx([50.0, 90.0])
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_macro_averages_agree_with_scikit_learn(seed):
+    scores, labels = random_case(seed, n=40, classes=7)
+    labels[labels == 6] = 0  # a class without photos counts too
+    report = classification_report(labels, scores.argmax(1), labels=range(7), output_dict=True, zero_division=0)
+    macro = functional.macro_scores(functional.per_class_scores(scores, labels))
+    for ours, theirs in (('precision', 'precision'), ('recall', 'recall'), ('f1', 'f1-score')):
+        assert macro[ours] == pytest.approx(100 * report['macro avg'][theirs])
+
+
+def test_the_most_confused_pairs_come_first_and_hits_are_none():
+    confusion = np.array([[9, 1, 0], [2, 9, 1], [0, 5, 9]])
+    assert functional.most_confused(confusion) == [(2, 1, 5), (1, 0, 2), (0, 1, 1), (1, 2, 1)]
+    assert functional.most_confused(np.diag([3, 4])) == []

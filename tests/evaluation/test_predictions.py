@@ -45,8 +45,26 @@ def test_what_is_not_a_predictions_file_is_refused(tmp_path, text):
 
 def test_metrics_are_plain_json_with_the_agreed_keys(predictions):
     metrics = json.loads(json.dumps(predictions.metrics(), allow_nan=False))
-    assert set(metrics) == {'top1', 'top1_interval', 'n', 'nll', 'ece', 'per_class', 'confusion'}
+    assert set(metrics) == {
+        'top1', 'top1_interval', 'n', 'nll', 'ece', 'per_class', 'macro', 'confusion', 'most_confused', 'reliability'
+    }  # fmt: skip
     assert metrics['top1'] == pytest.approx(200 / 3)
     assert metrics['n'] == 3
     assert metrics['confusion'] == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
     assert metrics['per_class']['ä'] == {'precision': 100.0, 'recall': 100.0, 'f1': 100.0, 'support': 1}
+    assert metrics['macro'] == pytest.approx({'precision': 50.0, 'recall': 200 / 3, 'f1': 500 / 9})
+    assert metrics['most_confused'] == [{'true': 'b', 'pred': 'a', 'photos': 1}]
+    assert [row['photos'] for row in metrics['reliability']] == [1, 1, 1]
+    # 1/3 is above 33.33... in float32, so it lies in the bin from 5/15 to 6/15.
+    assert metrics['reliability'][0] == pytest.approx(
+        {'low': 100 / 3, 'high': 40.0, 'photos': 1, 'confidence': 100 / 3, 'accuracy': 0.0}
+    )
+
+
+def test_mistakes_are_listed_with_the_most_confident_first(tmp_path):
+    scores = np.array([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2], [0.3, 0.7]], np.float32)
+    found = Predictions(['a/1', 'b/2', 'b/3', 'a/4'], np.array([0, 1, 1, 0]), scores, ['a', 'b'])
+    assert found.mistakes() == [1, 2, 3]
+    found.write_mistakes_csv(tmp_path / 'm.csv')
+    rows = (tmp_path / 'm.csv').read_text().splitlines()
+    assert rows == ['image,label,pred,score', 'b/2,b,a,0.899999976', 'b/3,b,a,0.800000012', 'a/4,a,b,0.699999988']
