@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from flowercls.config import resolve_config
+from flowercls.config.load import raise_mistakes
 from flowercls.config.resolved import OF_ONE_START
-from flowercls.config.sweep_file import SEED_KEY, Choice, SweepFile
+from flowercls.config.sweep_file import OF_THE_SWEEP, SEED_KEY, Choice, SweepFile
 from flowercls.engine.ready import Flags, ready_config
 from flowercls.engine.run_folder import HARMLESS
 from flowercls.errors import ConfigError
@@ -69,6 +70,7 @@ def make_trials(
         DataError: if a prepared folder is missing or is none.
     """
     extra = dict(extra or {})
+    _check_extra(extra)
     per_setting, mistakes, said = [], {}, io.StringIO()
     for choices in itertools.product(*sweep.factors):
         overrides = {**sweep.overrides, **{k: v for choice in choices for k, v in choice.overrides.items()}, **extra}
@@ -82,6 +84,15 @@ def make_trials(
     trials = [trial for of_one_seed in zip(*per_setting, strict=True) for trial in of_one_seed]
     _check_different(trials, sweep.path)
     return trials, list(dict.fromkeys(said.getvalue().splitlines()))
+
+
+def _check_extra(extra: dict) -> None:
+    mistakes = [
+        f"--cfg-options: '{key}' is set by the sweep itself. Fix: {OF_THE_SWEEP[key]}."
+        for key in extra
+        if key in OF_THE_SWEEP
+    ]
+    raise_mistakes(mistakes, 'the command line')
 
 
 def _trials(
