@@ -17,6 +17,7 @@ except ImportError:  # Windows: two starts still take two new folders, but a res
     fcntl = None
 
 LOCK_FILE = '.lock'
+RUN_APART = 'start a run of its own without --resume and with another --work-dir'
 
 
 @contextlib.contextmanager
@@ -38,7 +39,7 @@ def occupied_run_folder(stem: str, work_dir: str | Path | None, resume: str | No
     """
     plan, was_made = _plan_and_make(stem, work_dir, resume)
     try:
-        with _lock(plan.folder):
+        with lock_folder(plan.folder):
             yield plan
     finally:
         if was_made and not holds_run(plan.folder):
@@ -54,12 +55,22 @@ def _plan_and_make(stem: str, work_dir: str | Path | None, resume: str | None) -
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the operating system takes back when the process ends, however it ends."""
+def lock_folder(folder: Path, what: str = 'run', fix: str = RUN_APART) -> Iterator[None]:
+    """Hold the folder's lock, which the operating system takes back when the process ends, however it ends.
+
+    Args:
+        folder: Of a run, or of what else only one process may work on.
+        what: Its kind, for the message.
+        fix: What to do where another process holds it, for the message.
+
+    Raises:
+        RunInUseError: if another living process holds it.
+        DiskError: if the folder may not be written to.
+    """
     with contextlib.ExitStack() as stack:
         with disk_errors(folder):
             file = stack.enter_context((folder / LOCK_FILE).open('a+', encoding='utf-8'))
-            if _take(file):
+            if _take(file, what, fix):
                 file.truncate(0)
                 file.write(f'process {os.getpid()}\n')
                 file.flush()
@@ -67,7 +78,7 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def _take(file) -> bool:
+def _take(file, what: str, fix: str) -> bool:
     """Lock ``file`` where that can be done."""
     if fcntl is None:
         return False
@@ -79,8 +90,8 @@ def _take(file) -> bool:
         file.seek(0)
         owner = file.read().strip() or 'another process'
         raise RunInUseError(
-            f'{Path(file.name).parent}: {owner} is working in this run folder. Fix: wait until it has ended, or '
-            'start a run of its own without --resume and with another --work-dir.'
+            f'{Path(file.name).parent}: {owner} is working in this {what} folder. '
+            f'Fix: wait until it has ended, or {fix}.'
         ) from error
     except OSError:
         return False  # some network disks

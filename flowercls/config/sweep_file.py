@@ -1,0 +1,192 @@
+"""A sweep file: which config, which values of which keys, which seeds. Read and checked, without opening a config."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowercls.config.load import parse_overrides, raise_mistakes
+from flowercls.config.nearest import hint
+from flowercls.config.reading import Reading
+from flowercls.errors import ConfigError
+
+KEYS = ('base', 'grid', 'seeds', 'overrides')
+CONFIG_KEY = 'config'  # its values are whole config files
+SEED_KEY = 'randomness.seed'
+OF_THE_SWEEP = {SEED_KEY: 'list seeds in `seeds`', 'work_dir': 'leave it out', 'resume': 'leave it out'}
+UNSAFE = re.compile(r'[^\w.+-]+', re.ASCII)  # in names of files, somewhere
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of a factor.
+
+    Attributes:
+        name: ``frozen_stages=2``, or the name of a config file; fit for the name of a folder.
+        overrides: What it sets, with dotted keys.
+        config: The config file it chooses, if that is what it does.
+    """
+
+    name: str
+    overrides: dict[str, Any]
+    config: str | None = None
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """What a sweep file says.
+
+    Attributes:
+        path: Of the file.
+        base: The config of all trials; None where a factor chooses it.
+        factors: The choices of each entry of ``grid``, in its order.
+        seeds: Of each setting.
+        overrides: For all trials, with dotted keys.
+    """
+
+    path: str
+    base: str | None
+    factors: tuple[tuple[Choice, ...], ...]
+    seeds: tuple[int, ...]
+    overrides: dict[str, Any]
+
+
+def read_sweep_file(path: str | os.PathLike) -> SweepFile:
+    """Read a sweep file, which may inherit another with ``_base_``.
+
+    Raises:
+        ConfigError: naming every mistake found, one a line.
+    """
+    reading = Reading(path)
+    content = reading.config().to_dict()
+    # A helper variable is legal; a name that nothing reads is a mistake.
+    unknown = [name for name in content if name not in KEYS and name not in reading.used_names]
+    mistakes = [f"'{name}' is not known{hint(name, KEYS)}; expected {', '.join(KEYS)}." for name in unknown]
+    mistakes += _wrong_parts(content)
+    raise_mistakes(mistakes, path)
+    grid, overrides = content['grid'], content.get('overrides') or {}
+    raise_mistakes(_wrong_keys(grid, overrides), path)
+    names = _short_names(list(grid))
+    factors = tuple(_choices(key, names[key], values) for key, values in grid.items())
+    raise_mistakes([mistake for choices in factors for mistake in _twice(choices)], path)
+    return SweepFile(str(path), content.get('base'), factors, tuple(content['seeds']), dict(overrides))
+
+
+def as_options(overrides: Mapping[str, Any]) -> list[str]:
+    """``overrides`` as one writes them after ``--cfg-options``.
+
+    Example:
+        >>> as_options({'model.frozen_stages': 'all', 'a.scale': (0.1, 1.0), 'load_from': None})
+        ['model.frozen_stages=all', 'a.scale=(0.1,1.0)', 'load_from=None']
+    """
+    return [f'{key}={_as_text(value)}' for key, value in overrides.items()]
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        inside = ','.join(_as_text(item) for item in value)
+        return f'[{inside}]' if isinstance(value, list) else f'({inside})'
+    return str(value)
+
+
+def _wrong_parts(content: dict) -> list[str]:
+    """What is missing or of another kind than expected."""
+    mistakes, grid, seeds = [], content.get('grid'), content.get('seeds')
+    if not isinstance(grid, dict) or not grid:
+        mistakes.append("grid: expected keys with lists of values, as grid = {'model.frozen_stages': [0, 1, 2]}.")
+    else:
+        mistakes += [f"grid['{key}']: {_wrong_values(key, values)}" for key, values in grid.items()]
+    if not isinstance(seeds, list | tuple) or not seeds or not all(type(s) is int and s >= 0 for s in seeds):
+        mistakes.append(f'seeds: {seeds!r}; expected whole numbers from 0 on, as seeds = [0, 1, 2].')
+    elif len(set(seeds)) < len(seeds):
+        mistakes.append(f'seeds: {seeds!r} names one twice.')
+    if not isinstance(content.get('overrides') or {}, dict):
+        mistakes.append("overrides: expected keys with values, as overrides = {'train_cfg.max_epochs': 5}.")
+    has_configs = isinstance(grid, dict) and CONFIG_KEY in grid
+    if has_configs == (content.get('base') is not None):
+        fix = 'remove base' if has_configs else "base = 'configs/resnet50_flower.py', or a key 'config' in grid"
+        mistakes.append(f'expected either base or grid["{CONFIG_KEY}"]. Fix: {fix}.')
+    elif not has_configs and not isinstance(content['base'], str):
+        mistakes.append(f'base: {content["base"]!r}; expected the path of one config file.')
+    return [mistake for mistake in mistakes if not mistake.endswith(': ')]
+
+
+def _wrong_values(key: str, values: Any) -> str:
+    if isinstance(values, dict):
+        fine = values and all(isinstance(value, dict) and value for value in values.values())
+        return '' if fine and key != CONFIG_KEY else "expected named settings, as {'fixed': {'a.b': 1, 'a.c': 2}}."
+    if not isinstance(values, list | tuple) or not values:
+        return f'{values!r}; expected a list of at least one value.'
+    if key == CONFIG_KEY and not all(isinstance(value, str) for value in values):
+        return 'expected a list of config files.'
+    return ''
+
+
+def _wrong_keys(grid: dict, overrides: dict) -> list[str]:
+    """Keys set in two places, keys that are the sweep's own, and values that no command line can carry."""
+    mistakes, owner = [], {}
+    for place, settings in [('overrides', [overrides]), *((f"grid['{key}']", _sets(key, grid[key])) for key in grid)]:
+        for key in dict.fromkeys(key for setting in settings for key in setting):
+            if key in OF_THE_SWEEP:
+                mistakes.append(f"{place}: '{key}' is set by the sweep itself. Fix: {OF_THE_SWEEP[key]}.")
+            if key in owner:
+                mistakes.append(f"'{key}' is set in {owner[key]} and in {place}. Fix: keep one of them.")
+            owner[key] = place
+        mistakes += [
+            f'{place}: {key}={value!r} cannot be given as in --cfg-options. Fix: write it into a config file and list '
+            f"the files under grid['{CONFIG_KEY}']."
+            for setting in settings
+            for key, value in setting.items()
+            if not _can_be_given(key, value)
+        ]
+    return mistakes
+
+
+def _sets(key: str, values: Any) -> list[dict]:
+    if key == CONFIG_KEY:
+        return []
+    return list(values.values()) if isinstance(values, dict) else [{key: value} for value in values]
+
+
+def _can_be_given(key: str, value: Any) -> bool:
+    try:
+        return parse_overrides(as_options({key: value})) == {key: value}
+    except ConfigError:
+        return False
+
+
+def _short_names(keys: list[str]) -> dict[str, str]:
+    """The last parts of each key, as many as it takes to tell the keys apart.
+
+    Example:
+        >>> _short_names(['model.frozen_stages', 'train_dataloader.batch_size', 'val_dataloader.batch_size'])
+        {'model.frozen_stages': 'frozen_stages', 'train_dataloader.batch_size': 'train_dataloader.batch_size', \
+'val_dataloader.batch_size': 'val_dataloader.batch_size'}
+    """
+    names = {}
+    for key in keys:
+        parts = key.split('.')
+        tails = ['.'.join(parts[-n:]) for n in range(1, len(parts) + 1)]
+        names[key] = next(
+            (tail for tail in tails if not any(f'.{other}'.endswith(f'.{tail}') for other in keys if other != key)), key
+        )
+    return names
+
+
+def _choices(key: str, name: str, values: Any) -> tuple[Choice, ...]:
+    if key == CONFIG_KEY:
+        return tuple(Choice(_safe(Path(path).stem), {}, path) for path in values)
+    if isinstance(values, dict):
+        return tuple(Choice(f'{_safe(name)}={_safe(str(label))}', dict(sets)) for label, sets in values.items())
+    return tuple(Choice(f'{_safe(name)}={_safe(_as_text(value))}', {key: value}) for value in values)
+
+
+def _safe(text: str) -> str:
+    return UNSAFE.sub('-', text).strip('-') or 'none'
+
+
+def _twice(choices: tuple[Choice, ...]) -> list[str]:
+    names = [choice.name for choice in choices]
+    return [f'grid: {name} stands there twice.' for name in dict.fromkeys(names) if names.count(name) > 1]

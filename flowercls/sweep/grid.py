@@ -1,0 +1,163 @@
+"""A sweep file → its trials: every combination of settings and seeds, each with a checked config and a key."""
+
+import contextlib
+import hashlib
+import io
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowercls.config import resolve_config
+from flowercls.config.load import raise_mistakes
+from flowercls.config.resolved import OF_ONE_START
+from flowercls.config.sweep_file import OF_THE_SWEEP, SEED_KEY, Choice, SweepFile
+from flowercls.engine.ready import Flags, ready_config
+from flowercls.engine.run_folder import HARMLESS
+from flowercls.errors import ConfigError
+from flowercls.files import sha256_of
+
+LONGEST_NAME = 120  # of a setting; file systems take 255 bytes, and a path has other parts
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep.
+
+    Attributes:
+        setting: Name of the setting, ``frozen_stages=2,lr=0.01``; fit for the name of a folder.
+        choices: The name of each factor's choice; the setting in parts.
+        seed: Its seed.
+        config: The config file.
+        overrides: What is laid over it, with the seed.
+        key: Tells trials apart: equal for the same resolved config, data and seed.
+        max_epochs: What the run goes to.
+        load_from: Its starting weights.
+    """
+
+    setting: str
+    choices: tuple[str, ...]
+    seed: int
+    config: str
+    overrides: dict[str, Any]
+    key: str
+    max_epochs: int
+    load_from: str | None
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder, where no other trial took it before."""
+        return f'{self.setting}_seed{self.seed}'
+
+
+def make_trials(
+    sweep: SweepFile, extra: Mapping[str, Any] | None = None, drawn_folder: str | None = None
+) -> tuple[list[Trial], list[str]]:
+    """Resolve and check the config of every setting.
+
+    Args:
+        sweep: What the sweep file says.
+        extra: More overrides for all trials, as ``--cfg-options``.
+        drawn_folder: Where to draw the demo's flowers if they are needed; None is the config's ``data_root``.
+
+    Returns:
+        The trials, all settings of a seed before the next seed, and the notes of their configs, each once.
+
+    Raises:
+        ConfigError: with the mistakes of all settings; or if two settings are the same.
+        DataError: if a prepared folder is missing or is none.
+    """
+    extra = dict(extra or {})
+    _check_extra(extra)
+    per_setting, mistakes, said = [], {}, io.StringIO()
+    for choices in itertools.product(*sweep.factors):
+        overrides = {**sweep.overrides, **{k: v for choice in choices for k, v in choice.overrides.items()}, **extra}
+        try:
+            with contextlib.redirect_stdout(said):
+                per_setting.append(list(_trials(sweep, choices, overrides, extra, drawn_folder)))
+        except ConfigError as error:
+            mistakes.setdefault(str(error), _setting_name(choices))
+    if mistakes:
+        raise ConfigError('\n'.join(f'setting {name}: {mistake}' for mistake, name in mistakes.items()))
+    trials = [trial for of_one_seed in zip(*per_setting, strict=True) for trial in of_one_seed]
+    _check_different(trials, sweep.path)
+    return trials, list(dict.fromkeys(said.getvalue().splitlines()))
+
+
+def _check_extra(extra: dict) -> None:
+    mistakes = [
+        f"--cfg-options: '{key}' is set by the sweep itself. Fix: {OF_THE_SWEEP[key]}."
+        for key in extra
+        if key in OF_THE_SWEEP
+    ]
+    raise_mistakes(mistakes, 'the command line')
+
+
+def _trials(
+    sweep: SweepFile, choices: tuple[Choice, ...], overrides: dict, extra: dict, drawn_folder: str | None
+) -> Iterator[Trial]:
+    config = next((choice.config for choice in choices if choice.config), sweep.base)
+    checked = ready_config(config, overrides, Flags(), drawn_folder)
+    if checked.data_root != overrides.get('data_root') and _is_inside(checked.data_root, drawn_folder):
+        extra['data_root'] = overrides['data_root'] = checked.data_root  # drawn for this dry run: once is enough
+    for seed in sweep.seeds:
+        of_seed = {**overrides, SEED_KEY: seed}
+        # Not the checked config: that one is settled for this machine, and the trial is the same on another.
+        cfg, _ = resolve_config(config, of_seed)
+        yield Trial(
+            setting=_setting_name(choices),
+            choices=tuple(choice.name for choice in choices),
+            seed=seed,
+            config=config,
+            overrides=of_seed,
+            key=trial_key(cfg),
+            max_epochs=cfg.train_cfg.max_epochs,
+            load_from=cfg.get('load_from'),
+        )
+
+
+def trial_key(cfg) -> str:
+    """What a resolved config, its data and its seed come to, in 16 hex digits.
+
+    Neither where the run is written to nor where the data lie plays a part; the data's manifest does.
+    """
+    manifest = Path(cfg.data_root, 'manifest.json')
+    data = sha256_of(manifest) if manifest.is_file() else None
+    left_out = HARMLESS + (('data_root',) if data else ())
+    content = {key: value for key, value in cfg.to_dict().items() if key not in OF_ONE_START}
+    text = json.dumps([_without(content, left_out), data], sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without(value: Any, left_out: tuple[str, ...], path: str = '') -> Any:
+    if isinstance(value, dict):
+        inner = {str(key): (f'{path}.{key}' if path else str(key), item) for key, item in value.items()}
+        return {
+            k: _without(item, left_out, where) for k, (where, item) in inner.items() if not where.endswith(left_out)
+        }
+    if isinstance(value, list | tuple):
+        return [_without(item, left_out, path) for item in value]
+    return value
+
+
+def _setting_name(choices: tuple[Choice, ...]) -> str:
+    name = ','.join(choice.name for choice in choices)
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f'{name[:LONGEST_NAME]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}'
+
+
+def _is_inside(folder: str, drawn_folder: str | None) -> bool:
+    return drawn_folder is not None and Path(folder).is_relative_to(drawn_folder)
+
+
+def _check_different(trials: list[Trial], path: str) -> None:
+    first: dict[str, Trial] = {}
+    for trial in trials:
+        other = first.setdefault(trial.key, trial)
+        if other is not trial:
+            raise ConfigError(
+                f'{path}: the settings {other.setting} and {trial.setting} come to the same config. Fix: remove one.'
+            )

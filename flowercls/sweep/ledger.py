@@ -1,0 +1,89 @@
+"""What became of each trial: one line an event, only ever appended, so that no kill can lose what was known before."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from flowercls.files import disk_errors, sync_folder
+
+STARTED, FINISHED, FAILED = 'started', 'finished', 'failed'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of ``ledger.jsonl``.
+
+    Attributes:
+        key: Of the trial: resolved config, data and seed.
+        setting: Its name, as ``frozen_stages=2,lr=0.01``.
+        seed: Its seed.
+        state: ``'started'``, ``'finished'`` or ``'failed'``.
+        run: Its run folder, relative to the sweep's.
+        top1: Validation top-1 of its best epoch in percent, if finished with validation.
+        time_s: Wall-clock seconds of the start that ended so.
+        error: Exit code and last words, if failed.
+    """
+
+    key: str
+    setting: str
+    seed: int
+    state: str
+    run: str
+    top1: float | None = None
+    time_s: float | None = None
+    error: str | None = None
+
+
+class Ledger:
+    """The file ``ledger.jsonl`` of a sweep's folder.
+
+    Args:
+        path: Of the file, which appears with the first entry.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+
+    def append(self, entry: Entry) -> None:
+        """Add a line; it is on the disk when this returns.
+
+        Raises:
+            DiskError: if it cannot be written.
+        """
+        line = (json.dumps(asdict(entry), ensure_ascii=False) + '\n').encode()
+        with disk_errors(self.path), self.path.open('a+b') as file:
+            if _ends_torn(file):
+                line = b'\n' + line
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(self.path.parent)
+
+    def entries(self) -> list[Entry]:
+        """All entries in order; a line torn by a kill or a crash is passed over."""
+        lines = self.path.read_bytes().split(b'\n') if self.path.exists() else []
+        return [entry for entry in map(_parsed, lines) if entry is not None]
+
+    def latest(self) -> dict[str, Entry]:
+        """The last entry of each trial by its key; what is finished stays so."""
+        latest: dict[str, Entry] = {}
+        for entry in self.entries():
+            if entry.key not in latest or latest[entry.key].state != FINISHED:
+                latest[entry.key] = entry
+        return latest
+
+
+def _ends_torn(file) -> bool:
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b'\n'
+
+
+def _parsed(line: bytes) -> Entry | None:
+    try:
+        content = json.loads(line)
+        return Entry(**{field.name: content.get(field.name) for field in fields(Entry)}) if content['key'] else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,208 @@
+"""Run what a sweep's ledger does not know as finished, and write down what becomes of it."""
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowercls.engine.run_folder import holds_run
+from flowercls.sweep.grid import Trial
+from flowercls.sweep.launch import Handle, Launcher
+from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Entry, Ledger
+
+WAITING, RUNNING = 'waiting', 'running'  # besides what the ledger says; only shown
+IN_USE = 8  # exit code of a run folder in which a process of an earlier start is still alive
+POLL_S, RETRY_S = 0.2, 3.0
+ReadEpochs = Callable[[Path], list[dict]]  # from a scalars.json
+
+
+@dataclass
+class Progress:
+    """How far a trial is.
+
+    Attributes:
+        trial: Which.
+        folder: Its run folder.
+        state: ``'waiting'``, ``'running'``, ``'finished'`` or ``'failed'``.
+        is_begun: Whether an earlier start had begun it.
+        epoch: Complete epochs, as far as known.
+        top1: Best validation top-1 so far, in percent.
+        time_s: Wall-clock seconds of the start that ended.
+        error: Why it failed.
+        seconds_left: Until it is done, if that can be told.
+        not_before: Time of `time.monotonic` before which it is not started.
+    """
+
+    trial: Trial
+    folder: Path
+    state: str = WAITING
+    is_begun: bool = False
+    epoch: int = 0
+    top1: float | None = None
+    time_s: float | None = None
+    error: str | None = None
+    seconds_left: float | None = None
+    not_before: float = 0.0
+    _since: float = 0.0
+    _first_epoch: int | None = None
+
+    def begin(self) -> None:
+        """Start its clock."""
+        self.state, self._since, self.error, self._first_epoch = RUNNING, time.monotonic(), None, None
+
+    def look(self, read_epochs: ReadEpochs) -> None:
+        """Read how far it is."""
+        scalars = self.folder / 'scalars.json'
+        epochs = read_epochs(scalars) if scalars.exists() else []
+        self.epoch = epochs[-1]['epoch'] if epochs else 0
+        self.top1 = max((epoch['accuracy/top1'] for epoch in epochs if 'accuracy/top1' in epoch), default=None)
+        if self._first_epoch is None:
+            self._first_epoch = self.epoch
+        done = self.epoch - self._first_epoch
+        left = self.trial.max_epochs - self.epoch
+        self.seconds_left = self.seconds_running() / done * left if done > 0 else None
+
+    def seconds_running(self) -> float:
+        """Since this start of it."""
+        return time.monotonic() - self._since
+
+    def entry(self, state: str, folder: Path) -> Entry:
+        """What the ledger of the sweep in ``folder`` shall say."""
+        trial, run = self.trial, self.folder.relative_to(folder).as_posix()
+        return Entry(trial.key, trial.setting, trial.seed, state, run, self.top1, self.time_s, self.error)
+
+
+def plan_trials(trials: list[Trial], folder: Path, ledger: Ledger, *, retry_failed: bool = False) -> list[Progress]:
+    """Where each trial stands and where its run folder is.
+
+    Args:
+        trials: All of the sweep.
+        folder: Of the sweep.
+        ledger: What became of them so far.
+        retry_failed: Let failed ones wait for another try.
+    """
+    known = ledger.latest()
+    taken = {entry.run for entry in known.values()}
+    return [_progress(trial, folder, known.get(trial.key), taken, retry_failed) for trial in trials]
+
+
+def _progress(trial: Trial, folder: Path, entry: Entry | None, taken: set[str], retry_failed: bool) -> Progress:
+    if entry is None:
+        run = _free_name(trial, folder, taken)
+        taken.add(run)
+        return Progress(trial, folder / run)
+    progress = Progress(trial, folder / entry.run, is_begun=True)
+    if entry.state == FINISHED or (entry.state == FAILED and not retry_failed):
+        progress.state, progress.top1 = entry.state, entry.top1
+        progress.time_s, progress.error = entry.time_s, entry.error
+    return progress
+
+
+def _free_name(trial: Trial, folder: Path, taken: set[str]) -> str:
+    """A run folder that neither the ledger names nor another run is in: a setting keeps its name with other data."""
+    name, number = f'trials/{trial.name}', 1
+    while name in taken or holds_run(folder / name):
+        number += 1
+        name = f'trials/{trial.name}-{number}'
+    return name
+
+
+class SweepRun:
+    """One start of a sweep.
+
+    Args:
+        folder: Of the sweep.
+        ledger: Its ledger.
+        launcher: Starts the trials.
+        read_epochs: Reads the figures of each epoch from a ``scalars.json``.
+        show: Is called with all trials, often.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ledger: Ledger,
+        launcher: Launcher,
+        read_epochs: ReadEpochs,
+        show: Callable[[list[Progress]], object],
+    ) -> None:
+        self._folder, self._ledger, self._launcher = folder, ledger, launcher
+        self._read_epochs, self._show = read_epochs, show
+        self._running: list[tuple[Progress, Handle]] = []
+
+    def run(self, all_progress: list[Progress]) -> None:
+        """Run every trial that waits; one that fails costs only itself.
+
+        Trials that run when this is interrupted are stopped, and stay "started" in the ledger: they go on next time.
+        """
+        queue = deque(progress for progress in all_progress if progress.state == WAITING)
+        try:
+            while queue or self._running:
+                self._start_next(queue)
+                for progress, _ in self._running:
+                    progress.look(self._read_epochs)
+                self._show(all_progress)
+                time.sleep(POLL_S)
+                queue.extend(self._settle_ended())
+            self._show(all_progress)
+        finally:
+            self._stop_all()
+
+    def _start_next(self, queue: deque[Progress]) -> None:
+        for progress in [p for p in queue if p.not_before <= time.monotonic()]:
+            if len(self._running) >= self._launcher.slots:
+                return
+            queue.remove(progress)
+            if not progress.not_before:  # else it is started already, says the ledger
+                self._ledger.append(progress.entry(STARTED, self._folder))
+            progress.begin()
+            self._running.append((progress, self._launcher.start(progress.trial, progress.folder)))
+
+    def _settle_ended(self) -> list[Progress]:
+        """Write down what became of trials that have ended; returns those to be started again."""
+        again = []
+        for progress, handle in list(self._running):
+            code = handle.poll()
+            if code is None:
+                continue
+            self._running.remove((progress, handle))
+            if code == IN_USE:
+                progress.state, progress.not_before = WAITING, time.monotonic() + RETRY_S
+                again.append(progress)
+            else:
+                self._settle(progress, handle, code)
+        return again
+
+    def _settle(self, progress: Progress, handle: Handle, code: int) -> None:
+        progress.time_s = round(progress.seconds_running(), 1)
+        if code == 0:
+            progress.state, progress.top1 = FINISHED, _top1(progress.folder)
+            progress.epoch = progress.trial.max_epochs
+        else:
+            progress.state, progress.top1, progress.error = FAILED, None, handle.last_words()
+        self._ledger.append(progress.entry(progress.state, self._folder))
+
+    def _stop_all(self) -> None:
+        for _, handle in self._running:
+            handle.ask_to_stop()
+        for progress, handle in self._running:
+            handle.stop()
+            if handle.poll() == 0:  # it was just done
+                self._settle(progress, handle, 0)
+
+
+def _top1(folder: Path) -> float | None:
+    """Of the best epoch; None where nothing was validated."""
+    try:
+        return json.loads((folder / 'metrics.json').read_text(encoding='utf-8'))['top1']
+    except FileNotFoundError:
+        return None
+
+
+def shown_path(path: Path) -> str:
+    """As the user would type it, where that is shorter."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith('..') else relative

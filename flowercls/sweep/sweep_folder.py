@@ -1,0 +1,90 @@
+"""A sweep's folder, and what is said about it."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowercls.engine.run_folder import WORK_DIRS, holds_run, make_folder
+from flowercls.engine.run_lock import lock_folder
+from flowercls.errors import ConfigError
+from flowercls.sweep.display import results_table
+from flowercls.sweep.grid import Trial
+from flowercls.sweep.ledger import FAILED, Ledger
+from flowercls.sweep.run import Progress, plan_trials, shown_path
+
+LEDGER_FILE = 'ledger.jsonl'
+SOME_FAILED = 9  # exit code: the sweep is done, and a trial died
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """How a sweep ended.
+
+    Attributes:
+        text: The last block to show.
+        exit_code: 0, or 9 if a trial failed.
+    """
+
+    text: str
+    exit_code: int = 0
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def check_jobs(jobs: int) -> None:
+    """Raise a `ConfigError` unless ``jobs`` is a number of processes."""
+    if jobs < 1:
+        raise ConfigError(f'--jobs {jobs}: expected 1 or more.')
+
+
+def run_folder_of(sweep_file: str | Path) -> Path:
+    """Where a sweep goes unless it is told otherwise."""
+    return WORK_DIRS / Path(sweep_file).stem
+
+
+@contextlib.contextmanager
+def occupied_sweep_folder(folder: Path) -> Iterator[None]:
+    """Make the folder and keep other sweeps out of it for the length of the ``with`` block.
+
+    Raises:
+        ConfigError: if there is a run in it, or it cannot be made.
+        RunInUseError: if another living process works on this sweep.
+        DiskError: if the folder may not be written to.
+    """
+    _check_no_run(folder)
+    make_folder(folder)
+    with lock_folder(folder, 'sweep', 'start a sweep of its own with another --work-dir'):
+        yield
+
+
+def _check_no_run(folder: Path) -> None:
+    if holds_run(folder):
+        raise ConfigError(f'{folder}: holds a run, not a sweep. Fix: choose another folder with --work-dir.')
+
+
+def list_trials(trials: list[Trial], folder: Path, *, retry_failed: bool = False) -> str:
+    """What a sweep would do: each trial with what is known of it."""
+    _check_no_run(folder)
+    all_progress = plan_trials(trials, folder, Ledger(folder / LEDGER_FILE), retry_failed=retry_failed)
+    width = max(len(progress.folder.name) for progress in all_progress)
+    lines = [f'{progress.folder.name.ljust(width)}  {_plan_of(progress)}' for progress in all_progress]
+    return '\n'.join([*lines, f'dry run: {len(trials)} trials, their configs checked, nothing written'])
+
+
+def _plan_of(progress: Progress) -> str:
+    if progress.state != 'waiting':
+        return progress.state
+    return 'to go on with' if progress.is_begun else 'to run'
+
+
+def describe_sweep(all_progress: list[Progress], folder: Path, out_of_fold: list[tuple[Path, float]]) -> SweepReport:
+    """The last block: the results, what failed and why, and where things are."""
+    lines = [results_table(all_progress), '']
+    lines += [f'out of fold: top-1 {top1:.2f} %, {shown_path(path)}' for path, top1 in out_of_fold]
+    failed = [progress for progress in all_progress if progress.state == FAILED]
+    lines += [f'failed: {progress.folder.name}: {progress.error}' for progress in failed]
+    lines += ['try these again with --retry-failed'] * bool(failed)
+    lines += [f'sweep folder: {shown_path(folder)}']
+    return SweepReport('\n'.join(lines), SOME_FAILED if failed else 0)

@@ -1,0 +1,113 @@
+"""A sweep file: what it may say, and what a mistake in it is answered with."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from flowercls.config.sweep_file import as_options, read_sweep_file
+from flowercls.errors import ConfigError
+
+SHIPPED = sorted((Path(__file__).parents[2] / 'configs' / 'sweeps').glob('*.py'))
+GOOD = "base = 'a.py'\ngrid = {'model.frozen_stages': [0, 'all']}\nseeds = [0, 1]\n"
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_text(text):
+        (tmp_path / 'my.py').write_text(text, encoding='utf-8')
+        return read_sweep_file(tmp_path / 'my.py')
+
+    return read_text
+
+
+def test_factors_keep_their_order_and_have_readable_names(read):
+    sweep = read(GOOD.replace('}', ", 'optim_wrapper.optimizer.lr': [0.01, 1e-4]}"))
+    assert [[choice.name for choice in choices] for choices in sweep.factors] == [
+        ['frozen_stages=0', 'frozen_stages=all'],
+        ['lr=0.01', 'lr=0.0001'],
+    ]
+    assert sweep.factors[1][1].overrides == {'optim_wrapper.optimizer.lr': 1e-4}
+    assert (sweep.base, sweep.seeds, sweep.overrides) == ('a.py', (0, 1), {})
+
+
+def test_keys_with_one_ending_get_longer_names(read):
+    text = "base = 'a.py'\ngrid = {'train_dataloader.batch_size': [1], 'val_dataloader.batch_size': [2]}\nseeds = [0]\n"
+    names = [choices[0].name for choices in read(text).factors]
+    assert names == ['train_dataloader.batch_size=1', 'val_dataloader.batch_size=2']
+
+
+def test_named_settings_move_several_keys_as_one_factor(read):
+    sweep = read(
+        GOOD.replace("{'model.frozen_stages': [0, 'all']}", "{'fold': {k: {'a.b': k, 'c': -k} for k in (1, 2)}}")
+    )
+    (choices,) = sweep.factors
+    assert [choice.name for choice in choices] == ['fold=1', 'fold=2']
+    assert choices[1].overrides == {'a.b': 2, 'c': -2}
+
+
+def test_whole_configs_are_a_factor_and_take_the_place_of_base(read):
+    sweep = read("grid = {'config': ['x/a.py', 'y/b.py']}\nseeds = [3]\n")
+    assert [(choice.name, choice.config) for choice in sweep.factors[0]] == [('a', 'x/a.py'), ('b', 'y/b.py')]
+    assert sweep.base is None
+
+
+def test_names_are_fit_for_any_file_system(read):
+    sweep = read(GOOD.replace("[0, 'all']", "['a/b:c*', (0.1, 1), None]"))
+    assert [c.name for c in sweep.factors[0]] == ['frozen_stages=a-b-c', 'frozen_stages=0.1-1', 'frozen_stages=None']
+
+
+def test_a_sweep_may_inherit_another(read, tmp_path):
+    (tmp_path / 'first.py').write_text(GOOD)
+    sweep = read("_base_ = ['first.py']\nseeds = [7]\noverrides = {'train_cfg.max_epochs': 3}\n")
+    assert (sweep.base, sweep.seeds, sweep.overrides) == ('a.py', (7,), {'train_cfg.max_epochs': 3})
+
+
+def test_a_helper_variable_is_legal(read):
+    assert len(read('stages = [0, 1]\n' + GOOD.replace("[0, 'all']", 'stages')).factors[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        (GOOD.replace('seeds', 'seed'), ["'seed'", "'seeds'"]),
+        (GOOD.replace("{'model.frozen_stages': [0, 'all']}", '{}'), ['grid', 'lists of values']),
+        (GOOD.replace("[0, 'all']", '[]'), ["grid['model.frozen_stages']", 'at least one']),
+        (GOOD.replace("[0, 'all']", '3'), ["grid['model.frozen_stages']: 3"]),
+        (GOOD.replace("[0, 'all']", '[0, 0]'), ['frozen_stages=0 stands there twice']),
+        (GOOD.replace("[0, 'all']", "{'a': 1}"), ['named settings']),
+        (GOOD.replace("[0, 'all']", "['a b']"), ["'a b'", "grid['config']"]),
+        (GOOD.replace("[0, 'all']", "[{'type': 'x'}]"), ["grid['config']"]),
+        (GOOD.replace('[0, 1]', '[0, 0]'), ['one twice']),
+        (GOOD.replace('[0, 1]', '[True]'), ['seeds', 'whole numbers']),
+        (GOOD.replace("base = 'a.py'\n", ''), ['either base or']),
+        (GOOD.replace('model.frozen_stages', 'config'), ['remove base']),
+        (GOOD.replace('model.frozen_stages', 'randomness.seed'), ["'randomness.seed'", '`seeds`']),
+        (GOOD + "overrides = {'model.frozen_stages': 3}\n", ['is set in overrides and in']),
+        (GOOD + 'overrides = [1]\n', ['overrides', 'keys with values']),
+    ],
+)
+def test_a_mistake_is_named(read, text, words):
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_all_mistakes_are_reported_at_once(read):
+    with pytest.raises(ConfigError) as caught:
+        read('grid = 1\nseed = [0]\n')
+    assert all(word in str(caught.value) for word in ("'seed'", 'grid:', 'seeds:', 'base'))
+
+
+def test_options_come_back_as_they_were():
+    from flowercls.config import parse_overrides
+
+    values = {'a.b': [0.08, (1, 2)], 'a.c': None, 'a.d': True, 'a.e': 1e-5, 'data_root': 'my photos/x', 'a.f': 'all'}
+    assert parse_overrides(as_options(values)) == values
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.name)
+def test_a_shipped_sweep_says_command_and_expectation(path):
+    header = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8')))
+    assert f'python tools/sweep.py configs/sweeps/{path.name}' in header and 'Expect:' in header
+    assert read_sweep_file(path).seeds

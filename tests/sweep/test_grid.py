@@ -1,0 +1,92 @@
+"""From a sweep file to its trials: all combinations, checked, and known again by their keys."""
+
+import shutil
+
+import pytest
+
+from flowercls.config.sweep_file import read_sweep_file
+from flowercls.errors import ConfigError
+from flowercls.sweep.grid import make_trials
+
+TWO_FACTORS = "{'model.frozen_stages': [0, 'all'], 'optim_wrapper.optimizer.lr': [0.01, 0.1]}"
+
+
+def trials_of(path, **options):
+    return make_trials(read_sweep_file(path), **options)[0]
+
+
+def test_trials_are_all_combinations_times_seeds(write_sweep, tmp_path):
+    trials = trials_of(
+        write_sweep(tmp_path, TWO_FACTORS, seeds='[0, 5]', extra="overrides = {'train_cfg.max_epochs': 3}")
+    )
+    assert [trial.name for trial in trials] == [
+        f'frozen_stages={stages},lr={lr}_seed{seed}' for seed in (0, 5) for stages in (0, 'all') for lr in (0.01, 0.1)
+    ]
+    assert trials[-1].overrides == {
+        'train_cfg.max_epochs': 3,
+        'model.frozen_stages': 'all',
+        'optim_wrapper.optimizer.lr': 0.1,
+        'randomness.seed': 5,
+    }
+    assert len({trial.key for trial in trials}) == 8 and {trial.max_epochs for trial in trials} == {3}
+
+
+def test_the_key_follows_what_changes_results_and_nothing_else(write_sweep, write_config, drawn_root, tmp_path):
+    path = write_sweep(tmp_path, "{'model.frozen_stages': [0]}")
+
+    def key(**extra):
+        return trials_of(path, extra={name.replace('__', '.'): value for name, value in extra.items()})[0].key
+
+    elsewhere, other = tmp_path / 'moved', tmp_path / 'other'
+    for folder in (elsewhere, other):
+        shutil.copytree(drawn_root, folder)
+    (other / 'manifest.json').write_text((other / 'manifest.json').read_text() + '\n')
+    first = key()
+    assert first == key(train_dataloader__num_workers=1) == key(data_root=str(elsewhere))
+    different = {key(data_root=str(other)), key(train_cfg__max_epochs=3), key(optim_wrapper__optimizer__lr=0.2), first}
+    assert len(different) == 4
+
+
+def test_every_wrong_setting_is_found_before_anything_runs(write_sweep, tmp_path):
+    path = write_sweep(tmp_path, "{'model.frozen_stages': [0, 7], 'optim_wrapper.optimiser.lr': [1]}")
+    with pytest.raises(ConfigError) as caught:
+        trials_of(path)
+    for words in (
+        'setting frozen_stages=0,lr=1',
+        "'optim_wrapper.optimiser.lr'",
+        "did you mean 'optim_wrapper.optimizer.lr'",
+    ):
+        assert words in str(caught.value)
+    with pytest.raises(ConfigError, match='setting frozen_stages=7: '):
+        trials_of(write_sweep(tmp_path, "{'model.frozen_stages': [0, 7]}"))
+
+
+def test_a_wrong_class_name_in_one_setting_is_found(write_sweep, tmp_path):
+    path = write_sweep(tmp_path, "{'model.backbone.type': ['ResNet', 'ResNett']}")
+    with pytest.raises(ConfigError, match="(?s)setting type=ResNett: .*'ResNett'"):
+        trials_of(path)
+
+
+def test_settings_that_come_to_the_same_are_refused(write_sweep, tmp_path):
+    path = write_sweep(
+        tmp_path, "{'view': {'a': {'val_dataloader.num_workers': 0}, 'b': {'val_dataloader.num_workers': 1}}}"
+    )
+    with pytest.raises(ConfigError, match='view=a and view=b come to the same'):
+        trials_of(path)
+
+
+def test_the_seeds_are_the_sweep_files(write_sweep, tmp_path):
+    with pytest.raises(ConfigError, match=r"--cfg-options: 'randomness\.seed'"):
+        trials_of(write_sweep(tmp_path), extra={'randomness.seed': 3})
+
+
+def test_long_names_stay_apart_and_short(write_sweep, tmp_path):
+    names = ', '.join(f"'{'x' * 140}{i}': {{'train_cfg.max_epochs': {i}}}" for i in (1, 2))
+    trials = trials_of(write_sweep(tmp_path, f"{{'long': {{{names}}}}}"))
+    assert len({trial.name for trial in trials}) == 2 and all(len(trial.name) < 150 for trial in trials)
+
+
+def test_flowers_for_a_dry_run_are_drawn_once_and_aside(write_sweep, tmp_path, monkeypatch):
+    extra = {'data_root': str(tmp_path / 'nowhere'), 'drawn.num_per_class': 6, 'drawn.image_size': 32}
+    trials = trials_of(write_sweep(tmp_path), extra=extra, drawn_folder=str(tmp_path / 'aside'))
+    assert len(trials) == 2 and not (tmp_path / 'nowhere').exists() and (tmp_path / 'aside').exists()

@@ -1,0 +1,151 @@
+"""Processes of this machine: what each may use, what it leaves, how it is stopped; the training tool is a stand-in."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flowercls.sweep import launch
+from flowercls.sweep.launch import LocalLauncher, shares, train_command
+
+on_linux = pytest.mark.skipif(sys.platform != 'linux', reason='other systems know no such thing')
+
+
+@pytest.fixture
+def start(monkeypatch, tmp_path, make_trial):
+    """Start a trial that runs the given code instead of training."""
+
+    def start_code(code, jobs=1):
+        tool = tmp_path / 'package' / 'tools' / 'train.py'
+        tool.parent.mkdir(parents=True, exist_ok=True)
+        tool.write_text(code)
+        monkeypatch.setattr(launch, 'TRAIN_TOOL', tool)
+        return LocalLauncher(jobs).start(make_trial('a'), tmp_path / 'run')
+
+    return start_code
+
+
+def ended(handle):
+    while handle.poll() is None:
+        time.sleep(0.01)
+    return handle.poll()
+
+
+def console(tmp_path):
+    return (tmp_path / 'run' / 'console.txt').read_text()
+
+
+def test_the_command_is_one_that_can_be_typed(make_trial, tmp_path):
+    from dataclasses import replace
+
+    trial = replace(make_trial('a'), overrides={'model.frozen_stages': 'all', 'randomness.seed': 3})
+    assert train_command(trial, tmp_path)[1:] == [
+        str(launch.TRAIN_TOOL), 'a.py', '--work-dir', str(tmp_path), '--resume',
+        '--cfg-options', 'model.frozen_stages=all', 'randomness.seed=3',
+    ]  # fmt: skip
+    assert launch.TRAIN_TOOL.is_file()
+
+
+def test_cores_and_gpus_are_divided():
+    assert [share.cpus for share in shares(2, [4, 5, 6, 7], [])] == [(4, 5), (6, 7)]
+    assert [share.cpus for share in shares(3, [4, 5], [])] == [(4,), (4,), (5,)]
+    assert [share.gpu for share in shares(3, None, ['0', '7'])] == ['0', '7', '0']
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='cores cannot be assigned here')
+def test_a_trial_computes_on_its_share_of_the_cores(start, tmp_path):
+    mine = sorted(os.sched_getaffinity(0))
+    code = 'import os, time; time.sleep(0.3); print(os.environ["OMP_NUM_THREADS"], *sorted(os.sched_getaffinity(0)))'
+    assert ended(start(code, jobs=2)) == 0
+    own = mine[: len(mine) // 2] or mine[:1]
+    assert console(tmp_path).split() == [str(len(own)), *map(str, own)]
+
+
+def test_a_gpu_is_given_by_its_name_and_our_code_is_found(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, '_gpus', lambda: ['GPU-abc'])
+    code = 'import os; print(os.environ["CUDA_VISIBLE_DEVICES"], os.environ["PYTHONPATH"].split(os.pathsep)[0])'
+    assert ended(start(code)) == 0
+    assert console(tmp_path).split() == ['GPU-abc', str(tmp_path / 'package')]
+
+
+@pytest.mark.parametrize(
+    ('code', 'words'),
+    [
+        ('print("DataError: x"); raise SystemExit(3)', 'exit code 3: DataError: x'),
+        ('print("ConfigError: 2 mistakes\\n  a\\n  b"); raise SystemExit(2)', 'exit code 2: ConfigError: 2 mistakes'),
+        ('1 / 0', 'exit code 1: ZeroDivisionError: division by zero'),
+        ('import os; print("hm", flush=True); os.kill(os.getpid(), 9)', 'ended by SIGKILL: hm'),
+        ('raise SystemExit(5)', 'exit code 5'),
+    ],
+)
+def test_the_last_words_say_why(start, code, words):
+    handle = start(code)
+    ended(handle)
+    assert handle.last_words() == words
+
+
+def test_the_last_words_are_of_this_start(start, tmp_path):
+    ended(start('print("DataError: old"); raise SystemExit(3)'))
+    handle = start('raise SystemExit(4)')
+    ended(handle)
+    assert handle.last_words() == 'exit code 4' and 'DataError: old' in console(tmp_path)
+
+
+def wait_for(tmp_path, word):
+    while word not in console(tmp_path):
+        time.sleep(0.01)
+
+
+def test_a_trial_is_stopped_as_by_ctrl_c(start, tmp_path):
+    code = (
+        'import time\ntry:\n print("up", flush=True); time.sleep(60)\nexcept KeyboardInterrupt: raise SystemExit(130)'
+    )
+    handle = start(code)
+    wait_for(tmp_path, 'up')
+    handle.ask_to_stop()
+    handle.stop()
+    assert handle.poll() == 130
+
+
+def test_a_trial_that_does_not_stop_is_made_to(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, 'GRACE_S', 0.1)
+    code = 'import signal, time; signal.signal(2, signal.SIG_IGN); print("up", flush=True); time.sleep(60)'
+    handle = start(code)
+    wait_for(tmp_path, 'up')
+    handle.ask_to_stop()
+    handle.stop()
+    assert handle.poll() == -signal.SIGKILL
+
+
+@on_linux
+def test_a_trial_ends_when_the_sweep_is_killed(tmp_path):
+    """By the way: it would otherwise work on in a folder that the next start wants."""
+    code = f"""
+import os, pathlib, time
+from flowercls.sweep.launch import LocalHandle, Share
+child = 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'
+folder = pathlib.Path({str(tmp_path / 'run')!r})
+LocalHandle([{sys.executable!r}, '-c', child], folder, Share(None, None))
+while not (folder / 'console.txt').read_text().endswith('\\n'):
+    time.sleep(0.01)
+os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, '-c', code]).returncode == -signal.SIGKILL
+    child = int(console(tmp_path))
+    for _ in range(500):
+        if not is_alive(child):
+            return
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail('the trial is still alive')
+
+
+def is_alive(pid):
+    try:
+        with open(f'/proc/{pid}/stat', encoding='utf-8') as file:  # noqa: PTH123
+            return file.read().rpartition(')')[2].split()[0] != 'Z'
+    except FileNotFoundError:
+        return False

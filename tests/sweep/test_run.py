@@ -1,0 +1,110 @@
+"""What is run, what is not, and what the ledger then says; the trials are stand-ins."""
+
+import pytest
+
+from flowercls.sweep import run
+from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Ledger
+from flowercls.sweep.run import SweepRun, plan_trials
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, 'POLL_S', 0)
+    monkeypatch.setattr(run, 'RETRY_S', 0.001)
+    return Ledger(tmp_path / 'ledger.jsonl')
+
+
+@pytest.fixture
+def sweep(ledger, tmp_path):
+    """Run trials with a launcher, as one start of the tool would; returns where each stands."""
+
+    def start(trials, launcher, show=lambda progress: None, **options):
+        all_progress = plan_trials(trials, tmp_path, ledger, **options)
+        SweepRun(tmp_path, ledger, launcher, lambda path: [], show).run(all_progress)
+        return all_progress
+
+    return start
+
+
+def test_each_trial_runs_once_in_a_folder_named_after_it(sweep, ledger, make_trial, fake_launcher, tmp_path):
+    launcher = fake_launcher()
+    ended = sweep([make_trial('a'), make_trial('a', 1), make_trial('b')], launcher)
+    assert launcher.started == ['a_seed0', 'a_seed1', 'b_seed0']
+    assert [(p.state, p.top1, p.folder) for p in ended][0] == (FINISHED, 90.0, tmp_path / 'trials' / 'a_seed0')
+    assert [(e.state, e.run) for e in ledger.entries()][:2] == [(s, 'trials/a_seed0') for s in (STARTED, FINISHED)]
+    again = fake_launcher()
+    assert [p.top1 for p in sweep([make_trial('a'), make_trial('b')], again)] == [90.0, 90.0] and again.started == []
+
+
+def test_values_added_to_the_grid_are_all_that_is_run(sweep, make_trial, fake_launcher):
+    sweep([make_trial('a')], fake_launcher())
+    launcher = fake_launcher()
+    sweep([make_trial('b'), make_trial('a'), make_trial('a', 1)], launcher)
+    assert launcher.started == ['b_seed0', 'a_seed1']
+
+
+def test_a_dead_trial_costs_only_itself_and_is_tried_again_only_when_asked(sweep, ledger, make_trial, fake_launcher):
+    trials = [make_trial('a'), make_trial('b')]
+    ended = sweep(trials, fake_launcher({'a': [3]}))
+    assert [(p.state, p.error) for p in ended] == [(FAILED, 'exit code 3: DataError: no photos'), (FINISHED, None)]
+    assert ledger.latest()['a/0'].error == 'exit code 3: DataError: no photos'
+    again, asked = fake_launcher(), fake_launcher()
+    assert sweep(trials, again)[0].state == FAILED and again.started == []
+    assert sweep(trials, asked, retry_failed=True)[0].state == FINISHED and asked.started == ['a_seed0']
+    assert [entry.run for entry in ledger.entries() if entry.key == 'a/0'] == ['trials/a_seed0'] * 4
+
+
+def test_a_trial_under_way_goes_on_in_its_folder(sweep, ledger, make_trial, fake_launcher):
+    class KilledError(BaseException):
+        pass
+
+    def kill(all_progress):
+        raise KilledError
+
+    launcher = fake_launcher({'a': ['forever']})
+    with pytest.raises(KilledError):
+        sweep([make_trial('a'), make_trial('b')], launcher, kill)
+    assert launcher.handles[0].asked  # it was told to stop
+    assert [entry.state for entry in ledger.entries()] == [STARTED]
+    (first, second) = plan_trials([make_trial('a'), make_trial('b')], ledger.path.parent, ledger)
+    assert first.is_begun and first.folder.name == 'a_seed0' and not second.is_begun
+    assert {p.state for p in sweep([make_trial('a'), make_trial('b')], fake_launcher())} == {FINISHED}
+
+
+def test_a_folder_still_in_use_is_waited_for(sweep, ledger, make_trial, fake_launcher):
+    launcher = fake_launcher({'a': [8, 8]})
+    ended = sweep([make_trial('a'), make_trial('b')], launcher)
+    assert {p.state for p in ended} == {FINISHED} and launcher.started.count('a_seed0') == 3
+    assert [e.state for e in ledger.entries() if e.key == 'a/0'] == [STARTED, FINISHED]
+
+
+def test_no_more_run_at_once_than_there_are_slots(sweep, make_trial, fake_launcher):
+    seen = []
+    trials = [make_trial(name) for name in 'abcde']
+    sweep(trials, fake_launcher(slots=2), lambda ps: seen.append(sum(p.state == run.RUNNING for p in ps)))
+    assert max(seen) == 2
+
+
+def test_a_setting_with_other_data_gets_a_folder_of_its_own(sweep, make_trial, fake_launcher, tmp_path):
+    from dataclasses import replace
+
+    sweep([make_trial('a')], fake_launcher())
+    (tmp_path / 'trials' / 'a_seed0-2').mkdir()
+    (tmp_path / 'trials' / 'a_seed0-2' / 'config.py').touch()  # a run that no ledger knows
+    ended = sweep([replace(make_trial('a'), key='other')], fake_launcher())
+    assert ended[0].folder == tmp_path / 'trials' / 'a_seed0-3'
+
+
+def test_progress_counts_epochs_of_this_start_only(make_trial, tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(run.time, 'monotonic', lambda: clock[0])
+    progress = run.Progress(make_trial('a'), tmp_path)
+    (tmp_path / 'scalars.json').touch()
+    progress.trial = run.Trial('a', (), 0, 'a.py', {}, 'k', 10, None)
+    progress.begin()
+    epochs = [{'epoch': e, 'accuracy/top1': top1} for e, top1 in ((1, 50.0), (2, 70.0), (3, 60.0))]
+    progress.look(lambda path: epochs[:1])
+    assert (progress.epoch, progress.top1, progress.seconds_left) == (1, 50.0, None)
+    clock[0] = 120.0  # two epochs in 20 s, seven are left
+    progress.look(lambda path: epochs)
+    assert (progress.epoch, progress.top1, progress.seconds_left) == (3, 70.0, 70.0)
