@@ -1,4 +1,4 @@
-"""The verbs: prepare, train, test. Each takes what a command line gives and returns what it prints last.
+"""The verbs: prepare, train, test, compare. Each takes what a command line gives and returns what it prints last.
 
 Heavy packages are imported inside, so that ``--help`` and a misspelt key are answered at once.
 """
@@ -207,6 +207,40 @@ def test(
         return ''
     write_output(out, *result)
     return describe.describe_test(result[1], folder)
+
+
+def compare(paths: Sequence[str | Path], *, out: str | Path | None = None) -> str:
+    """Compare runs on the photos they share: which settings are best, which cannot be told apart.
+
+    Args:
+        paths: Run folders and sweep folders.
+        out: Folder for ``comparison.md``, ``.csv``, ``.json`` and ``.png``; the default is that of the sweep, if one
+            sweep is all that is named, else ``comparison``.
+
+    Returns:
+        What is in comparison.md, and where the files are.
+
+    Raises:
+        ConfigError: if a path is neither a run nor a sweep folder.
+        DataError: if results are missing or unreadable, or the runs do not share photos and labels.
+    """
+    from flowercls.sweep.comparison_files import as_markdown, comparison_stem, write_comparison
+    from flowercls.sweep.summary import compare_runs
+    from flowercls.visualization.comparison_plots import plot_comparison
+    from flowercls.visualization.scalars import read_epochs
+
+    folders = [Path(path) for path in paths]
+    comparison = compare_runs(folders)
+    scalars = {
+        setting.name: [run.folder / 'scalars.json' for runs in setting.runs.values() for run in runs]
+        for setting in comparison.settings
+    }
+    curves = {name: [read_epochs(path) for path in found if path.is_file()] for name, found in scalars.items()}
+    stem = comparison_stem(folders, out)
+    write_comparison(comparison, stem)
+    picture = stem.with_name(f'{stem.name}.png')
+    plot_comparison(picture, comparison.scores, comparison.differences, comparison.num_photos, curves)
+    return f'{as_markdown(comparison)}\nwritten     {stem}.md, .csv, .json, .png'
 
 
 def _starting_weights(cfg: 'Config') -> Path | None:
