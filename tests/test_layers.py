@@ -19,8 +19,20 @@ BELOW = {
     'engine': LEAVES | {'config', 'datasets', 'models', 'evaluation', 'cache'},
     'registration': {'datasets', 'models', 'evaluation', 'engine'},
     'sweep': LEAVES | {'config', 'evaluation', 'engine'},
+    'comparison': LEAVES | {'config', 'evaluation', 'engine'},
     'apis': LEAVES
-    | {'config', 'datasets', 'models', 'evaluation', 'cache', 'engine', 'sweep', 'visualization', 'registration'},
+    | {
+        'config',
+        'datasets',
+        'models',
+        'evaluation',
+        'cache',
+        'engine',
+        'sweep',
+        'comparison',
+        'visualization',
+        'registration',
+    },
 }
 DOORS = {'BaseDT': 'datasets/prepare', 'matplotlib': 'visualization'}
 

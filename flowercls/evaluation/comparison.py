@@ -14,7 +14,7 @@ less what photos hit by chance explain of it, which A holds already; R are the n
 if d / sqrt(V) is beyond what the range of that many equal settings reaches (Tukey's studentised range, with
 Satterthwaite's degrees of freedom): so in one comparison of any number of equal settings, *any* wrong verdict comes in
 at most 5 of 100 comparisons. Between single runs McNemar's exact test, with Holm's correction over all pairs, takes
-its place.
+its place; the interval beside it is the normal distribution's, for all pairs together, widened by one photo.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import studentized_range, t
+from scipy.stats import norm, studentized_range, t
 
 from flowercls.evaluation.statistics import holm, mcnemar_p_value, wilson_interval
 
@@ -59,7 +59,7 @@ class Difference:
         points: Difference of the means.
         p_value: Corrected for the number of comparisons.
         tied: Whether the difference may be none.
-        yardstick: What it is measured by; None where McNemar's test decides.
+        half_width: Of its interval, which is for all differences of the comparison together.
     """
 
     name: str
@@ -67,20 +67,18 @@ class Difference:
     points: float
     p_value: float
     tied: bool
-    yardstick: 'Yardstick | None' = None
+    half_width: float
 
     @property
-    def interval(self) -> tuple[float, float] | None:
-        """For all differences of the comparison together, in points; None where McNemar's test decides."""
-        if self.yardstick is None:
-            return None
-        half = POINTS * self.yardstick.smallest_difference()
-        return self.points - half, self.points + half
+    def interval(self) -> tuple[float, float]:
+        """For all differences of the comparison together, in points."""
+        return self.points - self.half_width, self.points + self.half_width
 
     @property
     def at_least(self) -> float | None:
         """How much worse the setting is at least, in points; None if it is tied or nothing can be said."""
-        return -self.interval[1] if self.yardstick and not self.tied else None
+        # McNemar's test decides by itself, and can find a difference that its interval does not.
+        return -self.interval[1] if not self.tied and self.interval[1] < 0 else None
 
 
 @dataclass(frozen=True)
@@ -171,20 +169,35 @@ def _score(name: str, runs: np.ndarray, noise: Noise, confidence: float) -> Sett
     variance = runs.mean(axis=0).var(ddof=1) / num_photos + noise.seed / num_seeds
     # The share of that many independent photos would be as uncertain; Wilson's interval stays within 0-100.
     effective = top1 * (1 - top1) / variance if variance > 0 else num_photos
-    quantile = t.ppf(0.5 + confidence / 2, _freedom(variance, 1 / num_seeds, noise))
+    quantile = t.ppf(0.5 + confidence / 2, degrees_of_freedom(variance, 1 / num_seeds, noise))
     interval = wilson_interval(effective * top1, effective, z=quantile)
     spread = float(POINTS * runs.mean(axis=1).std(ddof=1))
     return SettingScore(name, float(POINTS * top1), spread, num_seeds, interval)
 
 
-def _by_range(hits: Mapping[str, np.ndarray], name: str, best: str, noise: Noise, confidence: float) -> Difference:
-    ours, theirs = hits[name], hits[best]
-    paired = ours.mean(axis=0) - theirs.mean(axis=0)
-    shares = 1 / len(ours) + 1 / len(theirs)
+def measure_contrast(
+    hits: Mapping[str, np.ndarray], weights: Mapping[str, float], noise: Noise, num_compared: int, confidence: float
+) -> tuple[float, Yardstick]:
+    """A weighted sum of settings' mean accuracies, as a share, and what it is measured by.
+
+    Args:
+        hits: As `score_settings`.
+        weights: By setting; they sum to 0. The difference of two settings is 1 and -1.
+        noise: Of ``hits``.
+        num_compared: How many such means are compared with each other.
+        confidence: Of all those comparisons together.
+    """
+    paired = sum(weight * hits[name].mean(axis=0) for name, weight in weights.items())
+    shares = sum(weight**2 / len(hits[name]) for name, weight in weights.items())
     variance = float(paired.var(ddof=1) / len(paired) + noise.seed * shares)
-    yardstick = Yardstick(variance, _freedom(variance, shares, noise), len(hits), confidence)
-    p_value = yardstick.p_value(paired.mean())
-    return Difference(name, best, float(POINTS * paired.mean()), p_value, p_value > 1 - confidence, yardstick)
+    freedom = degrees_of_freedom(variance, shares, noise)
+    return float(paired.mean()), Yardstick(variance, freedom, num_compared, confidence)
+
+
+def _by_range(hits: Mapping[str, np.ndarray], name: str, best: str, noise: Noise, confidence: float) -> Difference:
+    share, yardstick = measure_contrast(hits, {name: 1, best: -1}, noise, len(hits), confidence)
+    p_value, half = yardstick.p_value(share), yardstick.smallest_difference()
+    return Difference(name, best, POINTS * share, p_value, p_value > 1 - confidence, POINTS * half)
 
 
 def _by_mcnemar(hits: Mapping[str, np.ndarray], best: str, confidence: float) -> list[Difference]:
@@ -198,13 +211,21 @@ def _by_mcnemar(hits: Mapping[str, np.ndarray], best: str, confidence: float) ->
             points=float(POINTS * (runs.mean() - hits[best].mean())),
             p_value=found[frozenset((name, best))],
             tied=found[frozenset((name, best))] > 1 - confidence,
+            half_width=_half_width_of_pair(runs[0], hits[best][0], (1 - confidence) / len(pairs)),
         )
         for name, runs in hits.items()
         if name != best
     ]
 
 
-def _freedom(variance: float, shares: float, noise: Noise) -> float:
+def _half_width_of_pair(one: np.ndarray, other: np.ndarray, error: float) -> float:
+    """Of the difference of two runs, in points: Wald's with Edwards' (1948) correction for whole photos."""
+    paired = one.astype(float) - other
+    num_photos = len(paired)
+    return float(POINTS * (norm.ppf(1 - error / 2) * np.sqrt(paired.var() / num_photos) + 1 / num_photos))
+
+
+def degrees_of_freedom(variance: float, shares: float, noise: Noise) -> float:
     """Degrees of freedom of a variance of which only the part from runs is uncertain (Satterthwaite 1946)."""
     uncertain = shares * (noise.seed + noise.chance)
     return max(noise.freedom, noise.freedom * (variance / uncertain) ** 2) if uncertain > 0 else np.inf

@@ -28,13 +28,22 @@ def test_report_as_frozen_2_and_3_cannot_be_told_apart(shared):
     (verdict,) = differences_to_best(hits)
     assert (verdict.name, verdict.best, verdict.tied) == ('frozen 2', 'frozen 3', True)
     assert verdict.points == pytest.approx(-100 * 3 / 568)
-    assert verdict.interval is None and verdict.at_least is None
+    assert verdict.interval[0] < 0 < verdict.interval[1] and verdict.at_least is None
 
 
 def test_a_single_run_far_below_is_told_apart():
     hits = {'all': with_misses(range(60)), 'three': with_misses(range(17))}
     (verdict,) = differences_to_best(hits)
     assert not verdict.tied and verdict.p_value == pytest.approx(2 / 2**43)
+    share, n = 43 / 568, 568  # 43 photos that one alone gets right, none the other way round
+    half = 1.959964 * np.sqrt(share * (1 - share) / n) + 1 / n
+    assert verdict.at_least == pytest.approx(100 * (share - half), abs=1e-4)
+
+
+@pytest.mark.parametrize(('only_best', 'is_tied'), [(5, True), (6, False)])
+def test_interval_and_test_of_two_single_runs_agree_on_few_photos(only_best, is_tied):
+    (verdict,) = differences_to_best({'a': with_misses(range(only_best)), 'b': with_misses([])})
+    assert verdict.tied == is_tied == (verdict.interval[1] > 0)
 
 
 def test_single_runs_are_corrected_for_all_pairs():

@@ -1,0 +1,84 @@
+"""A sweep file → many run folders."""
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowercls.apis.shared import Overrides, weights_file
+
+if TYPE_CHECKING:
+    from flowercls.config.sweep_file import SweepFile
+    from flowercls.sweep.grid import Trial
+    from flowercls.sweep.run import Progress
+    from flowercls.sweep.sweep_folder import SweepReport
+
+
+def sweep(
+    sweep_file: str | Path,
+    *,
+    jobs: int = 1,
+    work_dir: str | None = None,
+    overrides: Overrides = (),
+    retry_failed: bool = False,
+    dry_run: bool = False,
+) -> 'SweepReport':
+    """Train every setting of a sweep file with every seed; started again, go on where it stopped.
+
+    Args:
+        sweep_file: Path of the sweep file.
+        jobs: How many trials run at once, each with its share of the cores, or a GPU.
+        work_dir: Folder of the sweep; the default is ``work_dirs/<name of the file>``.
+        overrides: As ``--cfg-options``, for all trials.
+        retry_failed: Try failed trials again.
+        dry_run: List the trials and check their configs; write nothing.
+
+    Raises:
+        ConfigError: naming the mistakes in the sweep file and in the configs of all its settings.
+        DataError: if a prepared folder is missing or is none.
+        CheckpointError: if starting weights are missing or damaged.
+        RunInUseError: if another process works on this sweep.
+    """
+    from flowercls.config.load import parse_overrides
+    from flowercls.config.sweep_file import read_sweep_file
+    from flowercls.sweep.sweep_folder import SweepReport, check_jobs, list_trials, run_folder_of
+
+    check_jobs(jobs)
+    sweep = read_sweep_file(sweep_file)
+    extra = dict(overrides) if isinstance(overrides, dict) else parse_overrides(overrides)
+
+    from flowercls.sweep.grid import make_trials
+
+    folder = Path(work_dir) if work_dir else run_folder_of(sweep_file)
+    with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') if dry_run else contextlib.nullcontext() as drawn:
+        trials, notes = make_trials(sweep, extra, drawn)
+        for load_from in dict.fromkeys(trial.load_from for trial in trials if trial.load_from):
+            weights_file(load_from)  # once, before several trials fetch or miss the same file
+    print(*(f'{note}\n' for note in notes), sep='', end='', flush=True)
+    if dry_run:
+        return SweepReport(list_trials(trials, folder, retry_failed=retry_failed))
+    return _run_sweep(sweep, trials, folder, jobs, retry_failed)
+
+
+def _run_sweep(sweep: 'SweepFile', trials: list['Trial'], folder: Path, jobs: int, retry_failed: bool) -> 'SweepReport':
+    from flowercls.sweep.display import Display
+    from flowercls.sweep.launch import LocalLauncher
+    from flowercls.sweep.ledger import Ledger
+    from flowercls.sweep.run import SweepRun, plan_trials
+    from flowercls.sweep.sweep_folder import LEDGER_FILE, occupied_sweep_folder
+    from flowercls.visualization.scalars import read_epochs
+
+    with occupied_sweep_folder(folder):
+        ledger = Ledger(folder / LEDGER_FILE)
+        all_progress = plan_trials(trials, folder, ledger, retry_failed=retry_failed)
+        with Display(jobs) as display:
+            SweepRun(folder, ledger, LocalLauncher(jobs), read_epochs, display.show).run(all_progress)
+        return _after_the_last_trial(sweep, all_progress, folder)
+
+
+def _after_the_last_trial(sweep: 'SweepFile', all_progress: list['Progress'], folder: Path) -> 'SweepReport':
+    """What is made of a sweep's trials: this is the place for whatever looks at all of them."""
+    from flowercls.sweep.out_of_fold import collect_out_of_fold
+    from flowercls.sweep.sweep_folder import describe_sweep
+
+    return describe_sweep(all_progress, folder, collect_out_of_fold(sweep, all_progress, folder))

@@ -1,0 +1,62 @@
+"""A checkpoint → its figures."""
+
+from pathlib import Path
+
+from flowercls.apis.shared import Overrides, draw_evaluation
+
+
+def test(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    work_dir: str | None = None,
+    out: str | None = None,
+    out_item: str | None = None,
+    show_dir: str | None = None,
+    tta: bool = False,
+    overrides: Overrides = (),
+    **flags,
+) -> str:
+    """Evaluate a checkpoint on the test set, or on the validation set where there is no test set.
+
+    Args:
+        config: Path of the config file.
+        checkpoint: The checkpoint to evaluate.
+        work_dir: Folder of the run; the results go to ``<work_dir>/test_<checkpoint stem>/``, or ``-2``, ``-3``, ...
+            where it holds results already. The default is the folder the checkpoint lies in.
+        out: One more file to write: .csv gets the predictions, .json the metrics.
+        out_item: ``'pred'`` or ``'metrics'``, which must fit the ending of ``out``.
+        show_dir: An empty or new folder for a picture of every photo with its prediction, mistakes first.
+        tta: Average the scores of each photo and its mirror image, or do what the config's ``tta_pipeline`` and
+            ``tta_model`` say.
+        overrides: As ``--cfg-options``.
+        **flags: ``amp`` and ``launcher``, as `flowercls.engine.ready.Flags`.
+
+    Returns:
+        The last block to show: figures and where they are.
+
+    Raises:
+        CheckpointError: if the checkpoint is missing, damaged, of another model or of other classes.
+    """
+    from flowercls.engine.ready import Flags, ready_config
+    from flowercls.engine.run_folder import check_checkpoint_exists
+    from flowercls.evaluation.output import check_output, check_show_dir, write_output
+
+    checkpoint = Path(checkpoint)
+    check_output(out, out_item)
+    check_show_dir(show_dir)
+    check_checkpoint_exists(checkpoint)
+    cfg = ready_config(config, overrides, Flags(**flags))
+
+    from flowercls.engine import describe, training
+    from flowercls.engine.distributed import decide_once
+    from flowercls.engine.run_folder import results_folder
+
+    folder = decide_once(lambda: results_folder(Path(work_dir or checkpoint.parent), checkpoint))
+    cfg.work_dir = str(folder)
+    found = training.run_test(cfg, checkpoint, tta=tta)
+    if found is None:
+        return ''
+    write_output(out, found.predictions, found.metrics)
+    draw_evaluation(folder, found, show_dir)
+    return describe.describe_test(found.metrics, folder)

@@ -1,0 +1,111 @@
+"""A config → a run folder."""
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowercls.apis.shared import Overrides, draw_evaluation, starting_weights
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from flowercls.engine.run_folder import RunPlan
+
+
+def train(
+    config: str | Path,
+    *,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    overrides: Overrides = (),
+    allow_config_change: bool = False,
+    dry_run: bool = False,
+    **flags,
+) -> str:
+    """Fine-tune the model of a config and leave a run folder.
+
+    Args:
+        config: Path of the config file.
+        work_dir: Folder of the run; the default is ``work_dirs/<config stem>``.
+        resume: ``'auto'`` continues the newest run of this config (or the one in ``work_dir``), a path that checkpoint.
+        overrides: As ``--cfg-options``: a list of ``key=value``, or a dict with dotted keys.
+        allow_config_change: Resume although the config is not the one the run was started with.
+        dry_run: Check everything and try one batch; write nothing.
+        **flags: ``amp``, ``no_validate``, ``auto_scale_lr``, ``deterministic`` and ``launcher``, as
+            `flowercls.engine.ready.Flags`.
+
+    Returns:
+        The last block to show: result, time and where things are.
+    """
+    from flowercls.engine.ready import Flags, ready_config
+
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') as folder:
+            cfg = ready_config(config, overrides, Flags(**flags), drawn_folder=folder)
+            cfg.work_dir = f'{folder}/run'
+            return _dry_run(cfg)
+    cfg = ready_config(config, overrides, Flags(**flags))
+    return _train(cfg, config, work_dir, resume, allow_config_change)
+
+
+def _train(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str | None, allow_change: bool) -> str:
+    from flowercls.engine.distributed import decide_once
+    from flowercls.engine.run_folder import check_unchanged, stem_of
+    from flowercls.engine.run_lock import occupied_run_folder
+
+    work_dir = work_dir or cfg.get('work_dir')
+    resume = resume or ('auto' if cfg.get('resume') else None)
+    cfg.resume = False  # a wish of this start, as --resume: it does not belong to the run
+    with contextlib.ExitStack() as stack:
+        plan = decide_once(lambda: stack.enter_context(occupied_run_folder(stem_of(config), work_dir, resume)))
+        if plan.checkpoint and not allow_change:
+            check_unchanged(plan.checkpoint.parent, cfg)
+        weights = None if plan.checkpoint else decide_once(lambda: starting_weights(cfg))
+        return _train_in(plan, cfg, config, weights)
+
+
+def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path | None) -> str:
+    from flowercls.engine import describe, loading, run_folder, runner, training
+
+    cfg.work_dir = str(plan.folder)
+    the_runner = runner.build_runner(cfg)
+    if weights is not None:
+        loading.load_starting_weights(the_runner, weights)  # a try: what does not fit is said before the run begins
+    if the_runner.rank == 0:
+        print(plan.announcement)
+        print(describe.describe_run(the_runner, weights, plan.checkpoint), flush=True)
+        the_runner.begun = lambda: run_folder.write_config(plan.folder, cfg, config)
+    try:
+        result = training.run_training(the_runner, weights, plan.checkpoint)
+    except BaseException:
+        with contextlib.suppress(Exception):  # what ended the run is what has to be told
+            _draw_curves(plan.folder, the_runner)
+        raise
+    _draw_curves(plan.folder, the_runner)
+    if the_runner.rank != 0:
+        return ''
+    draw_evaluation(plan.folder, training.evaluation_of_best(the_runner, result))
+    return describe.describe_result(result)
+
+
+def _dry_run(cfg: 'Config') -> str:
+    from mmengine.dist import barrier
+
+    from flowercls.engine import describe, runner, training
+    from flowercls.engine.distributed import decide_once
+
+    weights = decide_once(lambda: starting_weights(cfg))
+    the_runner = runner.build_runner(cfg)
+    if the_runner.rank == 0:
+        print(describe.describe_run(the_runner, weights), flush=True)
+    tried = training.try_one_batch(the_runner, weights)
+    barrier()  # flowers drawn for a dry run lie in the main process's temporary folder
+    return tried if the_runner.rank == 0 else ''
+
+
+def _draw_curves(folder: Path, runner) -> None:
+    from flowercls.visualization.curves import plot_curves
+
+    if runner.rank == 0:
+        plot_curves(folder, runner.message_hub.runtime_info.get('best_epoch'))

@@ -1,0 +1,170 @@
+"""``comparison.md``, ``.csv`` and ``.json``: a comparison for people, for spreadsheets and for programs."""
+
+import csv
+import itertools
+from dataclasses import asdict
+from pathlib import Path
+
+from flowercls.comparison.summary import Comparison
+from flowercls.comparison.verdict import p_text, verdict_lines
+from flowercls.evaluation.comparison import Difference, SettingScore
+from flowercls.files import disk_errors, write_json, write_whole
+
+NAME = 'comparison'
+SUFFIXES = ('.md', '.csv', '.json', '.png')
+
+
+def comparison_stem(paths: list[Path], out: str | Path | None) -> Path:
+    """Where the files go, without their endings; the folder is made.
+
+    In the folder of a sweep that is compared alone they are renewed: they are derived from it. Anywhere else nothing
+    is written over: they get the next free number.
+    """
+    is_sweep = len(paths) == 1 and (paths[0] / 'trials').is_dir()
+    folder = Path(out) if out is not None else paths[0] if is_sweep else Path(NAME)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if is_sweep and folder.resolve() == paths[0].resolve():
+        return folder / NAME
+    stems = itertools.chain([folder / NAME], (folder / f'{NAME}-{number}' for number in itertools.count(2)))
+    return next(stem for stem in stems if not any(stem.with_name(stem.name + s).exists() for s in SUFFIXES))
+
+
+def write_comparison(comparison: Comparison, stem: Path) -> None:
+    """Write the three files; each is whole or as it was before."""
+    with write_whole(_file(stem, '.md')) as file:
+        file.write(as_markdown(comparison, f'{stem.name}.png'))
+    rows = setting_rows(comparison)
+    with write_whole(_file(stem, '.csv')) as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
+    write_json(_file(stem, '.json'), _as_json(comparison, rows))
+
+
+def _file(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)
+
+
+def setting_rows(comparison: Comparison) -> list[dict]:
+    """One dict a setting; percentages are 0-100, differences in points, None where there is nothing."""
+    differences = {difference.name: difference for difference in comparison.differences}
+    confirmed = {score.name: score for score in comparison.confirmed}
+    return [
+        {
+            'setting': score.name,
+            'seeds': score.num_seeds,
+            'photos': comparison.num_photos,
+            'top1': score.top1,
+            'top1_spread': score.spread,
+            **_interval('top1', score.interval),
+            **_difference_columns(differences.get(score.name)),
+            **_confirmed_columns(confirmed.get(score.name)),
+        }
+        for score in comparison.scores
+    ]
+
+
+def _difference_columns(difference: Difference | None) -> dict:
+    if difference is None:
+        return {'difference': None, **_interval('difference', None), 'p_value': None, 'verdict': 'best'}
+    return {
+        'difference': difference.points,
+        **_interval('difference', difference.interval),
+        'p_value': difference.p_value,
+        'verdict': 'tied' if difference.tied else 'worse',
+    }
+
+
+def _confirmed_columns(score: SettingScore | None) -> dict:
+    return {'test_top1': score.top1 if score else None, **_interval('test_top1', score.interval if score else None)}
+
+
+def _interval(name: str, interval: tuple[float, float] | None) -> dict:
+    low, high = interval or (None, None)
+    return {f'{name}_low': low, f'{name}_high': high}
+
+
+def _as_json(comparison: Comparison, rows: list[dict]) -> dict:
+    return {
+        'verdict': verdict_lines(comparison),
+        'settings': [
+            {
+                **row,
+                'factors': setting.levels,
+                'also_differ': setting.also,
+                'runs': [str(run.folder) for _, runs in sorted(setting.runs.items()) for run in runs],
+            }
+            for row, setting in zip(rows, comparison.settings, strict=True)
+        ],
+        'effects': [asdict(effect) for effect in comparison.effects],
+        'to_tell_apart': [asdict(plan) for plan in comparison.plans],
+        'num_photos': comparison.num_photos,
+        'num_test_photos': comparison.num_test_photos,
+        'num_folds': comparison.num_folds,
+        'left_out': comparison.left_out,
+    }
+
+
+def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
+    """The tables, in the shape of a report's, and the verdict."""
+    photos = f'{comparison.num_photos:,} validation photos' + (
+        f' in {comparison.num_folds} folds' if comparison.num_folds else ''
+    )
+    parts = [f'# Comparison of {len(comparison.settings)} settings on {photos}', _settings_table(comparison)]
+    parts.append('\n'.join(f'- {line}' for line in verdict_lines(comparison)))
+    if comparison.effects:
+        parts += ['## Each factor by itself, averaged over the others', _effects_table(comparison)]
+    if any(setting.also for setting in comparison.settings):
+        parts += ['## What else differs between the settings', _also_table(comparison)]
+    if comparison.left_out:
+        parts += ['## Left out', '\n'.join(f'- {line}' for line in comparison.left_out)]
+    if picture:
+        parts.append(f'![accuracy, differences and learning curves]({picture})')
+    return '\n\n'.join(parts) + '\n'
+
+
+def _settings_table(comparison: Comparison) -> str:
+    head = ['setting', 'top-1 (%)', 'seeds', '95 % interval', 'to the best (points)', 'its interval', 'p', 'verdict']
+    rows = []
+    for row in setting_rows(comparison):
+        spread = '' if row['top1_spread'] is None else f' ± {row["top1_spread"]:.2f}'
+        cells = [row['setting'], f'{row["top1"]:.2f}{spread}', str(row['seeds'])]
+        cells.append(f'{row["top1_low"]:.1f}-{row["top1_high"]:.1f}')
+        if row['difference'] is None:
+            cells += ['-', '-', '-']
+        else:
+            cells += [f'{row["difference"]:+.2f}', f'{row["difference_low"]:+.2f} to {row["difference_high"]:+.2f}']
+            cells.append(p_text(row['p_value']).removeprefix('= '))
+        cells.append({'best': '**best**', 'tied': '**tied for best**', 'worse': 'worse'}[row['verdict']])
+        if comparison.confirmed:
+            cells.append('-' if row['test_top1'] is None else f'{row["test_top1"]:.2f}')
+        rows.append(cells)
+    head += ['test top-1 (%)'] if comparison.confirmed else []
+    note = '± is the standard deviation over seeds; differences are on the same photos, their intervals hold together.'
+    return f'{_table(head, rows)}\n\n{note}'
+
+
+def _effects_table(comparison: Comparison) -> str:
+    head = ['factor', 'level', 'top-1 (%)', 'to its best level (points)', 'its interval', 'p', 'verdict']
+    rows = []
+    for e in comparison.effects:
+        cells = [e.factor, e.level, f'{e.top1:.2f}']
+        if e.level == e.best:
+            cells += ['-', '-', '-', '**best**']
+        else:
+            cells += [f'{e.points:+.2f}', f'{e.points - e.half_width:+.2f} to {e.points + e.half_width:+.2f}']
+            cells += [p_text(e.p_value).removeprefix('= '), '**tied for best**' if e.tied else 'worse']
+        rows.append(cells)
+    return _table(head, rows)
+
+
+def _also_table(comparison: Comparison) -> str:
+    keys = list(comparison.settings[0].also)
+    rows = [[f'`{key}`', *(setting.also[key] for setting in comparison.settings)] for key in keys]
+    return _table(['key', *(setting.name for setting in comparison.settings)], rows)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ['---'] * len(head), *rows]
+    return '\n'.join(f'| {" | ".join(cell.replace("|", "/") for cell in line)} |' for line in lines)

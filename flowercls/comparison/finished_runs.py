@@ -1,0 +1,153 @@
+"""What finished runs have left in their folders, read for a comparison."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from flowercls.errors import ConfigError, DataError
+from flowercls.evaluation.predictions import Predictions
+
+FOLD = re.compile(r'fold_(\d+)_(train|val)\.txt$')
+RESULTS = ('config.py', 'metrics.json', 'predictions_val.csv')
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """One run folder.
+
+    Attributes:
+        folder: Its path.
+        config: Resolved, as plain dicts and lists.
+        seed: Of the run.
+        metrics: Content of metrics.json.
+        predictions: Of the best epoch, on the validation set.
+        test: Of the same checkpoint on a test set; None where it was not tested on one.
+        fold: Which one was validated on; None without folds.
+    """
+
+    folder: Path
+    config: dict
+    seed: int
+    metrics: dict
+    predictions: Predictions
+    test: Predictions | None
+    fold: int | None
+
+
+def find_runs(paths: list[Path]) -> tuple[list[FinishedRun], list[str]]:
+    """Read run folders and sweep folders.
+
+    Args:
+        paths: Of both kinds, in any mixture; one that is named twice counts once.
+
+    Returns:
+        The finished runs, and for each trial that is left out a line that says why.
+
+    Raises:
+        ConfigError: if a path is neither a run folder nor a sweep folder.
+        DataError: if a run named has no results, or they cannot be read.
+    """
+    runs: dict[Path, FinishedRun] = {}
+    left_out: list[str] = []
+    for path in paths:
+        if (path / 'trials').is_dir():
+            folders, unfinished = _finished_trials(path)
+            left_out += unfinished
+        elif (path / 'config.py').is_file():
+            folders = [path]
+        else:
+            raise ConfigError(
+                f'{path}: is neither a run folder (config.py) nor a sweep folder (trials/). Fix: name folders that '
+                'tools/train.py or tools/sweep.py has written.'
+            )
+        for folder in folders:
+            if folder.resolve() not in runs:
+                runs[folder.resolve()] = read_run(folder)
+    if not runs:
+        raise DataError(f'{", ".join(map(str, paths))}: no finished run to compare. Fix: let a trial finish first.')
+    return list(runs.values()), left_out
+
+
+def read_run(folder: Path) -> FinishedRun:
+    """Read one run folder.
+
+    Raises:
+        DataError: if results are missing or cannot be read.
+    """
+    if missing := _missing(folder):
+        raise DataError(
+            f'{folder}: {" and ".join(missing)} missing, so the run cannot be compared. Fix: finish it '
+            f'(python tools/train.py {folder / "config.py"} --resume --work-dir {folder}), or leave it out.'
+        )
+    config = Config.fromfile(folder / 'config.py', import_custom_modules=False).to_dict()
+    metrics = _read_json(folder / 'metrics.json')
+    list_file = str(config.get('val_dataloader', {}).get('dataset', {}).get('ann_file', ''))
+    fold = FOLD.search(list_file)
+    return FinishedRun(
+        folder=folder,
+        config=config,
+        seed=_seed_of(config, metrics),
+        metrics=metrics,
+        predictions=Predictions.read_csv(folder / 'predictions_val.csv'),
+        test=_test_predictions(folder, metrics.get('checkpoint')),
+        fold=int(fold[1]) if fold else None,
+    )
+
+
+def _finished_trials(sweep: Path) -> tuple[list[Path], list[str]]:
+    """A trial under way has results too, of its best epoch so far: where there is a ledger, it decides."""
+    states = _ledger_states(sweep / 'ledger.jsonl')
+    finished, unfinished = [], []
+    for folder in sorted(path for path in (sweep / 'trials').iterdir() if path.is_dir()):
+        state = states.get(folder.name, 'not in the ledger') if states else 'finished'
+        missing = _missing(folder)
+        if state == 'finished' and not missing:
+            finished.append(folder)
+        else:
+            why = state if state != 'finished' else f'{" and ".join(missing)} missing'
+            unfinished.append(f'{folder.name}: {"not finished" if why == "started" else why}')
+    return finished, unfinished
+
+
+def _ledger_states(path: Path) -> dict[str, str]:
+    """The latest state of each trial by its folder's name; a half-written line is passed over."""
+    states = {}
+    for line in path.read_text(encoding='utf-8').splitlines() if path.is_file() else []:
+        try:
+            entry = json.loads(line)
+            states[Path(entry['run']).name] = entry['state']
+        except (ValueError, KeyError, TypeError):
+            continue
+    return states
+
+
+def _missing(folder: Path) -> list[str]:
+    return [name for name in RESULTS if not (folder / name).is_file()]
+
+
+def _seed_of(config: dict, metrics: dict) -> int:
+    seed = metrics.get('seed')
+    return seed if seed is not None else (config.get('randomness') or {}).get('seed', 0)
+
+
+def _test_predictions(folder: Path, checkpoint: str | None) -> Predictions | None:
+    """Of the checkpoint that ``metrics.json`` is about; of several tests of it the newest."""
+    tests = sorted(folder.glob('test_*/metrics.json'), key=lambda path: path.stat().st_mtime_ns)
+    for path in reversed(tests):
+        metrics = _read_json(path)
+        if metrics.get('split') == 'test' and metrics.get('checkpoint') == checkpoint:
+            return Predictions.read_csv(path.with_name('predictions.csv'))
+    return None
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f'{path}: cannot be read ({error}). Expected what tools/train.py or tools/test.py writes. Fix: run that '
+            'again, or leave this run out.'
+        ) from error

@@ -1,0 +1,98 @@
+"""A comparison in words."""
+
+from flowercls.comparison.summary import Comparison
+from flowercls.evaluation.comparison import SEEDS_UNSEEN, Difference
+from flowercls.evaluation.planning import POWER, Plan
+
+SELECTED = (
+    'These figures are optimistic: each run counts with its best epoch, and the best setting was picked, both by these '
+    'same photos.'
+)
+
+
+def verdict_lines(comparison: Comparison) -> list[str]:
+    """What can be said, a sentence or two a line: the best, the tied, the worse, what would tell more, and how sure."""
+    return [
+        *_best_and_tied(comparison),
+        *map(_worse, (d for d in comparison.differences if not d.tied)),
+        *(_more(plan, comparison) for plan in comparison.plans),
+        *_how_sure(comparison),
+    ]
+
+
+def _best_and_tied(comparison: Comparison) -> list[str]:
+    best = comparison.best
+    if not comparison.differences:
+        return [f'There is one setting only, {best.name}, so there is nothing to compare it with.']
+    tied = [difference for difference in comparison.differences if difference.tied]
+    highest = f'{best.name} has the highest top-1, {best.top1:.2f} %'
+    if not tied:
+        return [f'{highest}, and is better than every other setting.']
+    listed = '; '.join(f'{d.name} ({d.points:+.2f} points, p {p_text(d.p_value)})' for d in tied)
+    return [f'{highest}. Cannot be told apart from it, so tied for best: {listed}.']
+
+
+def _worse(difference: Difference) -> str:
+    least = difference.at_least
+    how_much = f'at least {least:.2f} worse' if least is not None else 'by how much at least cannot be said'
+    return (
+        f'{difference.name} is worse than {difference.best}: {difference.points:+.2f} points, '
+        f'{how_much} (p {p_text(difference.p_value)}).'
+    )
+
+
+def _more(plan: Plan, comparison: Comparison) -> str:
+    difference = next(d for d in comparison.differences if d.name == plan.name)
+    if difference.points == 0:
+        return f'{plan.name} and {difference.best} are right equally often: there is nothing to tell them apart by.'
+    photos = f'about {_rough(plan.photos)} photos' if plan.photos else 'no number of photos'
+    now = f'(now {comparison.num_photos:,})'
+    sentence = f'To tell {plan.name} from {difference.best}, if they differ by {abs(difference.points):.2f} points:'
+    if not plan.seeds_seen:
+        return f'{sentence} {photos} {now} would do for these very models; what seeds do is unknown.'
+    seeds = f'{plan.seeds:,} seeds a setting' if plan.seeds else 'no number of seeds'
+    return f'{sentence} {photos} {now} would do, or {seeds} on the photos there are.'
+
+
+def _how_sure(comparison: Comparison) -> list[str]:
+    photo = 100 / comparison.num_photos
+    lines = [f'One photo is {photo:.2f} points. All verdicts together are wrong in at most 5 of 100 such comparisons.']
+    if comparison.plans:
+        lines[0] += f' Numbers of photos and seeds are rough, and find such a difference in {POWER:.0%} of cases.'
+    if not comparison.seeds_seen:
+        lines.append(f'Note: {SEEDS_UNSEEN}. Three seeds a setting would show it.')
+    lines.append(SELECTED)
+    if comparison.num_folds:
+        lines.append(
+            f'{comparison.num_folds} folds: every photo counts once, classified by a model that was not trained on it; '
+            'what is left of the optimism is the choice of epochs and of the setting.'
+        )
+    return lines + _confirmed(comparison)
+
+
+def _confirmed(comparison: Comparison) -> list[str]:
+    if not comparison.confirmed:
+        if comparison.num_folds:
+            return []
+        return [
+            'Nothing confirms them yet: test the setting that you choose, once, on photos that had no say '
+            '(prepare_data --test-ratio, then tools/test.py), or validate in folds.'
+        ]
+    score = next((s for s in comparison.confirmed if s.name == comparison.best.name), None)
+    if score is None:
+        return [f'{comparison.best.name} was not tested on the test set; only tested settings have a confirmed figure.']
+    low, high = score.interval
+    return [
+        f'Confirmed on the test set, which had no say: {score.name} has top-1 {score.top1:.2f} % '
+        f'({comparison.num_test_photos:,} photos, 95 % interval {low:.1f}-{high:.1f}).'
+    ]
+
+
+def p_text(p_value: float) -> str:
+    """Two digits of a p-value, as ``= 0.16``; of a tiny one only that it is."""
+    return '< 0.001' if p_value < 0.001 else f'= {p_value:.2g}'
+
+
+def _rough(number: int) -> str:
+    """Two digits are more than such a plan deserves."""
+    return f'{float(f"{number:.1e}"):,.0f}'
