@@ -1,11 +1,21 @@
-"""The sweep tool as a user meets it."""
+"""The sweep tool as a user meets it; and a sweep that is killed again and again."""
 
+import json
+import os
+import random
+import signal
 import subprocess
 import sys
+import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from flowercls.engine.run_lock import lock_folder
+
+REPOSITORY = Path(__file__).parent.parent
+KILLS = int(os.environ.get('FLOWERCLS_KILLS', 3))  # 50 show more, in half an hour
 
 
 @pytest.fixture
@@ -16,6 +26,11 @@ def write_sweep(write_config, tmp_path):
         return path
 
     return write
+
+
+def states(folder):
+    lines = (folder / 'ledger.jsonl').read_text().splitlines()
+    return [(entry['setting'], entry['state']) for entry in map(json.loads, lines)]
 
 
 def test_a_dry_run_lists_the_trials_and_writes_nothing(tool, write_sweep, tmp_path, monkeypatch, capsys):
@@ -40,9 +55,9 @@ def test_mistakes_are_answered_before_anything_is_written(tool, write_sweep, tmp
 def test_a_second_sweep_in_the_folder_is_refused(tool, write_sweep, tmp_path, capsys):
     folder = tmp_path / 'sweep'
     folder.mkdir()
-    script = 'import fcntl, os, sys, time; file = open(sys.argv[1], "w"); fcntl.lockf(file, fcntl.LOCK_EX); '
-    script += 'print("process", os.getpid(), file=file, flush=True); print("held", flush=True); time.sleep(600)'
-    other = subprocess.Popen([sys.executable, '-c', script, str(folder / '.lock')], stdout=subprocess.PIPE, text=True)
+    script = 'import sys, time, pathlib; from flowercls.engine.run_lock import lock_folder\n'
+    script += 'with lock_folder(pathlib.Path(sys.argv[1])): print("held", flush=True); time.sleep(600)'
+    other = subprocess.Popen([sys.executable, '-c', script, str(folder)], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == 'held\n'
         assert tool('sweep', write_sweep(), '--work-dir', folder) == 8
@@ -59,3 +74,59 @@ def test_the_folder_of_a_run_is_no_place_for_a_sweep(tool, write_sweep, tmp_path
     (tmp_path / 'config.py').touch()
     assert tool('sweep', write_sweep(), '--work-dir', tmp_path) == 2
     assert 'holds a run' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_tells_of_a_dead_trial_and_adds_values(tool, write_sweep, tmp_path, capsys, drawn_root):
+    folder = tmp_path / 'sweep'
+    assert tool('sweep', write_sweep('[0]'), '--work-dir', folder) == 0
+    run = folder / 'trials' / 'frozen_stages=0_seed0'
+    top1 = json.loads((run / 'metrics.json').read_text())['top1']
+    assert (run / 'predictions_val.csv').is_file() and f'{top1:.2f}' in capsys.readouterr().out
+    (folder / 'trials' / 'frozen_stages=all_seed0').write_text('in the way')  # the folder cannot be made
+    assert tool('sweep', write_sweep(), '--work-dir', folder) != 0
+    (folder / 'trials' / 'frozen_stages=all_seed0').unlink()
+    assert tool('sweep', write_sweep(), '--work-dir', folder) == 0
+    assert states(folder).count(('frozen_stages=0', 'started')) == 1
+    assert states(folder)[-1] == ('frozen_stages=all', 'finished')
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='elsewhere trials outlive a killed sweep and are waited for')
+def test_a_sweep_killed_at_random_moments_ends_as_one_left_alone(write_sweep, tmp_path):
+    command = [sys.executable, str(REPOSITORY / 'tools' / 'sweep.py'), str(write_sweep()), '--work-dir']
+    alone, chance, kills, number = tmp_path / 'alone', random.Random(0), 0, 0
+    began = time.monotonic()
+    subprocess.run([*command, str(alone)], check=True)
+    duration = time.monotonic() - began
+    while kills < KILLS:
+        number += 1
+        folder, code = tmp_path / f'killed{number}', -signal.SIGKILL
+        while code != 0:
+            code = run_for([*command, str(folder)], chance.uniform(0, duration) if kills < KILLS else None)
+            kills += code != 0
+        check_same(alone, folder)
+
+
+def run_for(command, seconds):
+    process = subprocess.Popen(command)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    assert process.returncode in (0, -signal.SIGKILL)
+    return process.returncode
+
+
+def check_same(alone, folder):
+    assert sorted(path.name for path in (folder / 'trials').iterdir()) == sorted(
+        path.name for path in (alone / 'trials').iterdir()
+    )
+    lines = [line for line in (folder / 'ledger.jsonl').read_text().splitlines() if line.endswith('}')]
+    finished = Counter(entry['key'] for entry in map(json.loads, lines) if entry['state'] == 'finished')
+    assert list(finished.values()) == [1, 1]
+    assert not any('"failed"' in line for line in lines)
+    for run in (alone / 'trials').iterdir():
+        for name in ('predictions_val.csv', 'metrics.json'):
+            assert (folder / 'trials' / run.name / name).read_bytes() == (run / name).read_bytes()
