@@ -84,7 +84,8 @@ def status_line(all_progress: list[Progress], jobs: int) -> str:
     parts = [f'{count[FINISHED]} of {len(all_progress)} finished']
     parts += [f'{count[FAILED]} failed'] * bool(count[FAILED])
     left = seconds_left(all_progress, jobs)
-    parts += [f'about {as_duration(left)} left'] * (left is not None)
+    if left is not None:
+        parts.append(f'about {as_duration(left)} left')
     running = [
         f'{p.folder.name} epoch {p.epoch}/{p.trial.max_epochs} top-1 {_percent(p.top1)}'
         for p in all_progress

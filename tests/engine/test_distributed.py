@@ -54,7 +54,7 @@ from flowercls.models.stages import PARTS
 
 swin = dict(embed_dims=12, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8])
 BACKBONES = [
-    (dict(type='ResNet', depth=18, stem_channels=12, base_channels=12, drop_path_rate=0.5), 96),
+    (dict(type='ResNet', depth=18, stem_channels=16, base_channels=16, drop_path_rate=0.5), 128),
     (dict(type='MobileNetV2', widen_factor=0.25), 1280),
     (dict(type='SwinTransformer', arch=swin, img_size=64, window_size=2, drop_path_rate=0.5), 96),
 ]

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from flowercls.sweep.display import Display, live_table, results_table, seconds_left
+from flowercls.sweep.display import Display, live_table, results_table, seconds_left, status_line
 from flowercls.sweep.ledger import FAILED, FINISHED
 from flowercls.sweep.run import RUNNING, WAITING, Progress
 
@@ -52,6 +52,13 @@ def test_plain_lines_say_what_changed_and_nothing_twice(progress):
         'c_seed0: goes on',
         'c_seed0: failed, exit code 3: DataError: [x]',
     ]
+
+
+def test_a_line_now_and_then_says_how_far_it_is_with_and_without_an_epoch_to_judge_by(progress):
+    trials = [progress('a', RUNNING), progress('b', WAITING)]
+    assert status_line(trials, 1) == '0 of 2 finished; a_seed0 epoch 0/2 top-1 -'
+    trials[0].state, trials[0].time_s = FINISHED, 65.0
+    assert status_line(trials, 1) == '1 of 2 finished, about 1 min 05 s left'
 
 
 def test_the_live_table_shows_running_trials_first_and_fits(progress):
