@@ -55,9 +55,9 @@ def test_mistakes_are_answered_before_anything_is_written(tool, write_sweep, tmp
 def test_a_second_sweep_in_the_folder_is_refused(tool, write_sweep, tmp_path, capsys):
     folder = tmp_path / 'sweep'
     folder.mkdir()
-    script = 'import sys, time, pathlib; from flowercls.engine.run_lock import lock_folder\n'
-    script += 'with lock_folder(pathlib.Path(sys.argv[1])): print("held", flush=True); time.sleep(600)'
-    other = subprocess.Popen([sys.executable, '-c', script, str(folder)], stdout=subprocess.PIPE, text=True)
+    script = 'import fcntl, os, sys, time; file = open(sys.argv[1], "w"); fcntl.lockf(file, fcntl.LOCK_EX); '
+    script += 'print("process", os.getpid(), file=file, flush=True); print("held", flush=True); time.sleep(600)'
+    other = subprocess.Popen([sys.executable, '-c', script, str(folder / '.lock')], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == 'held\n'
         assert tool('sweep', write_sweep(), '--work-dir', folder) == 8
@@ -77,18 +77,27 @@ def test_the_folder_of_a_run_is_no_place_for_a_sweep(tool, write_sweep, tmp_path
 
 
 @pytest.mark.slow
-def test_a_sweep_trains_tells_of_a_dead_trial_and_adds_values(tool, write_sweep, tmp_path, capsys, drawn_root):
+def test_a_trial_that_fails_costs_only_itself_and_values_can_be_added(tool, write_sweep, tmp_path, capsys):
     folder = tmp_path / 'sweep'
-    assert tool('sweep', write_sweep('[0]'), '--work-dir', folder) == 0
+    assert tool('sweep', write_sweep('[0, 4]'), '--work-dir', folder, '--jobs', '2') == 0
     run = folder / 'trials' / 'frozen_stages=0_seed0'
     top1 = json.loads((run / 'metrics.json').read_text())['top1']
     assert (run / 'predictions_val.csv').is_file() and f'{top1:.2f}' in capsys.readouterr().out
-    (folder / 'trials' / 'frozen_stages=all_seed0').write_text('in the way')  # the folder cannot be made
-    assert tool('sweep', write_sweep(), '--work-dir', folder) != 0
-    (folder / 'trials' / 'frozen_stages=all_seed0').unlink()
-    assert tool('sweep', write_sweep(), '--work-dir', folder) == 0
-    assert states(folder).count(('frozen_stages=0', 'started')) == 1
-    assert states(folder)[-1] == ('frozen_stages=all', 'finished')
+    # In this file a folder is in the way: something that only one trial meets.
+    (folder / 'trials' / 'frozen_stages=1_seed0').mkdir()
+    (folder / 'trials' / 'frozen_stages=1_seed0' / 'predictions_val.csv').mkdir()
+    assert tool('sweep', write_sweep('[0, 4, 1, 2]'), '--work-dir', folder) == 9
+    assert states(folder)[4:] == [
+        ('frozen_stages=1', 'started'),
+        ('frozen_stages=1', 'failed'),
+        ('frozen_stages=2', 'started'),
+        ('frozen_stages=2', 'finished'),
+    ]
+    (folder / 'trials' / 'frozen_stages=1_seed0' / 'predictions_val.csv').rmdir()
+    assert tool('sweep', write_sweep('[0, 4, 1, 2]'), '--work-dir', folder) == 9
+    assert 'failed: frozen_stages=1_seed0: exit code' in capsys.readouterr().out and len(states(folder)) == 8
+    assert tool('sweep', write_sweep('[0, 4, 1, 2]'), '--work-dir', folder, '--retry-failed') == 0
+    assert states(folder)[8:] == [('frozen_stages=1', 'started'), ('frozen_stages=1', 'finished')]
 
 
 @pytest.mark.slow

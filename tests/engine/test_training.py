@@ -28,6 +28,18 @@ def leaves(value):
 
 
 @pytest.fixture(scope='module')
+def staged_run(tmp_path_factory, write_config, tool):
+    """A finished run of two epochs with rates of their own for some stages, and every class equally often."""
+    folder = tmp_path_factory.mktemp('staged')
+    rates = 'optim_wrapper = dict(paramwise_cfg=dict(stage_lr_mult=dict(stem=0.1, stage2=0.5, classifier=2)))\n'
+    config = write_config(
+        folder, f'{rates}train_dataloader = dict(batch_size=8, num_workers=0, sampler=dict(balanced=True))\n'
+    )
+    assert tool('train', config, '--work-dir', folder / 'run') == 0
+    return config, folder / 'run'
+
+
+@pytest.fixture(scope='module')
 def averaged_run(tmp_path_factory, write_config, tool):
     """Like `trained_run`, with an average of the weights and new norm statistics each epoch."""
     folder = tmp_path_factory.mktemp('averaged')
@@ -92,7 +104,7 @@ def test_the_same_command_gives_the_same_bits_whatever_the_number_of_workers(tra
     assert not same_weights(folder / 'epoch_2.pth', other / 'epoch_2.pth')
 
 
-@pytest.mark.parametrize('run', ['trained_run', 'averaged_run'])
+@pytest.mark.parametrize('run', ['trained_run', 'averaged_run', 'staged_run'])
 def test_a_resumed_run_ends_with_the_same_bits(run, request, tool, tmp_path, capsys):
     config, folder = request.getfixturevalue(run)
     resumed = shutil.copytree(folder, tmp_path / 'resumed')
