@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercls.apis.shared import Overrides, weights_file
+from flowercls.errors import FlowerclsError
 
 if TYPE_CHECKING:
     from flowercls.config.sweep_file import SweepFile
@@ -81,4 +82,19 @@ def _after_the_last_trial(sweep: 'SweepFile', all_progress: list['Progress'], fo
     from flowercls.sweep.out_of_fold import collect_out_of_fold
     from flowercls.sweep.sweep_folder import describe_sweep
 
-    return describe_sweep(all_progress, folder, collect_out_of_fold(sweep, all_progress, folder))
+    compared, mistake = _comparison(all_progress, folder)
+    out_of_fold = collect_out_of_fold(sweep, all_progress, folder)
+    return describe_sweep(all_progress, folder, out_of_fold, compared, mistake)
+
+
+def _comparison(all_progress: list['Progress'], folder: Path) -> tuple[str, FlowerclsError | None]:
+    """The comparison of all finished trials in the folder, or why there is none."""
+    from flowercls.apis.comparing import compare
+    from flowercls.sweep.ledger import FINISHED
+
+    if not any(progress.state == FINISHED for progress in all_progress):
+        return '', None
+    try:
+        return compare([folder]), None
+    except FlowerclsError as error:  # the trials are done all the same
+        return f'not compared: {error}', error

@@ -95,7 +95,7 @@ def status_line(all_progress: list[Progress], jobs: int) -> str:
 
 
 def seconds_left(all_progress: list[Progress], jobs: int) -> float | None:
-    """Until the whole sweep is done, judged by an epoch's mean time so far; None before the first epoch."""
+    """Until the whole sweep is done, judged by an epoch's mean time so far; None before the first, and at the end."""
     epochs = seconds = 0.0
     for progress in all_progress:
         if progress.state == FINISHED and progress.time_s:
@@ -103,11 +103,16 @@ def seconds_left(all_progress: list[Progress], jobs: int) -> float | None:
         elif progress.state == RUNNING and progress.seconds_left is not None:
             total = progress.seconds_left + progress.seconds_running()
             epochs, seconds = epochs + progress.trial.max_epochs, seconds + total
-    if not epochs:
-        return None
     open_ones = [progress for progress in all_progress if progress.state in (WAITING, RUNNING)]
-    left = sum(progress.trial.max_epochs - progress.epoch for progress in open_ones)
-    return seconds / epochs * left / max(1, min(jobs, len(open_ones)))
+    if not epochs or not open_ones:
+        return None
+    left = (
+        seconds / epochs * (progress.trial.max_epochs - progress.epoch)
+        if progress.seconds_left is None
+        else progress.seconds_left
+        for progress in open_ones
+    )
+    return sum(left) / min(jobs, len(open_ones))
 
 
 def live_table(all_progress: list[Progress], jobs: int, height: int) -> Table:

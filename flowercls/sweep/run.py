@@ -47,6 +47,7 @@ class Progress:
     seconds_left: float | None = None
     not_before: float = 0.0
     _since: float = 0.0
+    _epoch_after: float = 0.0
     _first_epoch: int | None = None
 
     def begin(self) -> None:
@@ -57,13 +58,19 @@ class Progress:
         """Read how far it is."""
         scalars = self.folder / 'scalars.json'
         epochs = read_epochs(scalars) if scalars.exists() else []
-        self.epoch = epochs[-1]['epoch'] if epochs else 0
+        epoch = epochs[-1]['epoch'] if epochs else 0
         self.top1 = max((epoch['accuracy/top1'] for epoch in epochs if 'accuracy/top1' in epoch), default=None)
         if self._first_epoch is None:
-            self._first_epoch = self.epoch
-        done = self.epoch - self._first_epoch
-        left = self.trial.max_epochs - self.epoch
-        self.seconds_left = self.seconds_running() / done * left if done > 0 else None
+            self._first_epoch = epoch
+        if epoch != self.epoch:
+            self.epoch, self._epoch_after = epoch, self.seconds_running()
+        self.seconds_left = self._judged_by(self.epoch - self._first_epoch)
+
+    def _judged_by(self, done: int) -> float | None:
+        if done < 1:
+            return None
+        all_left = self._epoch_after / done * (self.trial.max_epochs - self.epoch)
+        return max(0.0, all_left - (self.seconds_running() - self._epoch_after))
 
     def seconds_running(self) -> float:
         """Since this start of it."""

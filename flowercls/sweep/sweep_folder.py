@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowercls.engine.run_folder import WORK_DIRS, holds_run, make_folder
 from flowercls.engine.run_lock import lock_folder
-from flowercls.errors import ConfigError
+from flowercls.errors import ConfigError, FlowerclsError
 from flowercls.sweep.display import results_table
 from flowercls.sweep.grid import Trial
 from flowercls.sweep.ledger import FAILED, Ledger
@@ -79,12 +79,26 @@ def _plan_of(progress: Progress) -> str:
     return 'to go on with' if progress.is_begun else 'to run'
 
 
-def describe_sweep(all_progress: list[Progress], folder: Path, out_of_fold: list[tuple[Path, float]]) -> SweepReport:
-    """The last block: the results, what failed and why, and where things are."""
-    lines = [results_table(all_progress), '']
+def describe_sweep(
+    all_progress: list[Progress],
+    folder: Path,
+    out_of_fold: list[tuple[Path, float]],
+    compared: str = '',
+    mistake: FlowerclsError | None = None,
+) -> SweepReport:
+    """The last block: the results, what failed and why, and where things are.
+
+    Args:
+        all_progress: Of all trials.
+        folder: Of the sweep.
+        out_of_fold: Files of predictions and their top-1.
+        compared: The comparison of the trials, or why there is none.
+        mistake: What kept them from being compared.
+    """
+    lines = [results_table(all_progress), ''] + [compared, ''] * bool(compared)
     lines += [f'out of fold: top-1 {top1:.2f} %, {shown_path(path)}' for path, top1 in out_of_fold]
     failed = [progress for progress in all_progress if progress.state == FAILED]
     lines += [f'failed: {progress.folder.name}: {progress.error}' for progress in failed]
     lines += ['try these again with --retry-failed'] * bool(failed)
     lines += [f'sweep folder: {shown_path(folder)}']
-    return SweepReport('\n'.join(lines), SOME_FAILED if failed else 0)
+    return SweepReport('\n'.join(lines), SOME_FAILED if failed else mistake.exit_code if mistake else 0)

@@ -81,3 +81,8 @@ def test_time_left_counts_epochs_and_divides_by_the_jobs(progress):
     assert seconds_left([done, *waiting], 1) == 80.0
     assert seconds_left([done, *waiting], 2) == 40.0
     assert seconds_left([done, waiting[0]], 2) == 20.0  # one trial is no faster on two
+    running = progress('r', RUNNING, epoch=1)
+    running.begin()
+    running.seconds_left = 4.0  # two epochs in 4 s: all four took 24 s
+    assert seconds_left([done, running, waiting[0]], 1) == pytest.approx(4.0 + 2 * 6.0, abs=0.1)
+    assert seconds_left([done], 1) is None

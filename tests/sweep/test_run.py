@@ -108,3 +108,6 @@ def test_progress_counts_epochs_of_this_start_only(make_trial, tmp_path, monkeyp
     clock[0] = 120.0  # two epochs in 20 s, seven are left
     progress.look(lambda path: epochs)
     assert (progress.epoch, progress.top1, progress.seconds_left) == (3, 70.0, 70.0)
+    for clock[0], left in ((125.0, 65.0), (300.0, 0.0)):
+        progress.look(lambda path: epochs)
+        assert progress.seconds_left == left
