@@ -126,7 +126,7 @@ class LocalHandle:
                     stderr=subprocess.STDOUT,
                     env=_environment(share),
                     start_new_session=True,  # Ctrl-C reaches only us, and we pass it on, once
-                    preexec_fn=_die_with(os.getpid()) if sys.platform == 'linux' else None,
+                    preexec_fn=_in_the_child(os.getpid()) if os.name == 'posix' else None,
                 )
         if share.cpus:
             os.sched_setaffinity(self._process.pid, share.cpus)  # before it has even imported torch, which looks here
@@ -178,14 +178,19 @@ def _gpus() -> list[str]:
     return visible[:count] if visible else [str(number) for number in range(count)]
 
 
-def _die_with(parent: int):
-    """What lets a child die when we are killed: nobody would ever hear of its result."""
-    prctl = ctypes.CDLL(None).prctl  # looked up here: between fork and exec as little as possible is done
+def _in_the_child(parent: int):
+    """What a trial's process does before it becomes train.py."""
+    # Looked up here: between fork and exec as little as possible is done.
+    prctl = ctypes.CDLL(None).prctl if sys.platform == 'linux' else None
 
     def prepare() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # we were killed meanwhile
-            os._exit(1)
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # a shell that runs us with & has it ignored, and that is inherited
+        if prctl:
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # when we are killed: nobody would ever hear of its result
+            if os.getppid() != parent:  # we were killed meanwhile
+                os._exit(1)
 
     return prepare
 

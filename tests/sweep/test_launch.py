@@ -99,11 +99,16 @@ def wait_for(tmp_path, word):
         time.sleep(0.01)
 
 
-def test_a_trial_is_stopped_as_by_ctrl_c(start, tmp_path):
+@pytest.mark.parametrize('ours', [signal.default_int_handler, signal.SIG_IGN], ids=['', 'in a script with &'])
+def test_a_trial_is_stopped_as_by_ctrl_c(start, tmp_path, ours):
     code = (
         'import time\ntry:\n print("up", flush=True); time.sleep(60)\nexcept KeyboardInterrupt: raise SystemExit(130)'
     )
-    handle = start(code)
+    before = signal.signal(signal.SIGINT, ours)
+    try:
+        handle = start(code)
+    finally:
+        signal.signal(signal.SIGINT, before)
     wait_for(tmp_path, 'up')
     handle.ask_to_stop()
     handle.stop()
