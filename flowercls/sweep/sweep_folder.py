@@ -9,8 +9,10 @@ from flowercls.engine.run_folder import WORK_DIRS, holds_run, make_folder
 from flowercls.engine.run_lock import lock_folder
 from flowercls.errors import ConfigError
 from flowercls.sweep.display import results_table
+from flowercls.sweep.doubtful_labels import DoubtfulLabels
 from flowercls.sweep.grid import Trial
 from flowercls.sweep.ledger import FAILED, Ledger
+from flowercls.sweep.out_of_fold import OutOfFold
 from flowercls.sweep.run import Progress, plan_trials, shown_path
 
 LEDGER_FILE = 'ledger.jsonl'
@@ -79,10 +81,13 @@ def _plan_of(progress: Progress) -> str:
     return 'to go on with' if progress.is_begun else 'to run'
 
 
-def describe_sweep(all_progress: list[Progress], folder: Path, out_of_fold: list[tuple[Path, float]]) -> SweepReport:
+def describe_sweep(
+    all_progress: list[Progress], folder: Path, out_of_fold: list[OutOfFold], doubtful: DoubtfulLabels | None = None
+) -> SweepReport:
     """The last block: the results, what failed and why, and where things are."""
     lines = [results_table(all_progress), '']
-    lines += [f'out of fold: top-1 {top1:.2f} %, {shown_path(path)}' for path, top1 in out_of_fold]
+    lines += [f'out of fold: top-1 {found.top1:.2f} %, {shown_path(found.path)}' for found in out_of_fold]
+    lines += doubtful.describe() if doubtful else []
     failed = [progress for progress in all_progress if progress.state == FAILED]
     lines += [f'failed: {progress.folder.name}: {progress.error}' for progress in failed]
     lines += ['try these again with --retry-failed'] * bool(failed)
