@@ -59,7 +59,7 @@ class DoubtfulLabels:
         names = self.predictions.class_names
         pairs = count_pairs(self.predictions.labels, self.check)[:PAIRS_SHOWN]
         most = ', '.join(f'{names[label]} that may be {names[other]} ({photos})' for label, other, photos in pairs)
-        return [*lines, f'  most of them: {most}; {self.origin}']
+        return [*lines, f'  most often: {most}; {self.origin}']
 
 
 def find_doubtful_labels(out_of_fold: Sequence[OutOfFold], folder: Path) -> DoubtfulLabels | None:
