@@ -10,9 +10,16 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from flowercls.config.sweep_file import read_sweep_file
+from flowercls.datasets.prepare import prepare
 from flowercls.engine.run_lock import lock_folder
+from flowercls.evaluation.predictions import Predictions, image_name
+from flowercls.sweep.grid import make_trials
+from flowercls.sweep.ledger import FINISHED, Ledger
+from flowercls.sweep.run import Progress
 
 REPOSITORY = Path(__file__).parent.parent
 KILLS = int(os.environ.get('FLOWERCLS_KILLS', 3))  # 50 show more, in half an hour
@@ -139,3 +146,53 @@ def check_same(alone, folder):
     for run in (alone / 'trials').iterdir():
         for name in ('predictions_val.csv', 'metrics.json'):
             assert (folder / 'trials' / run.name / name).read_bytes() == (run / name).read_bytes()
+
+
+FOLDS_SWEEP = """
+base = '{config}'
+grid = {{'fold': {{k: {{'val_dataloader.dataset.ann_file': f'folds/fold_{{k}}_val.txt'}} for k in range(2)}}}}
+seeds = [0]
+"""
+
+
+@pytest.fixture
+def folds_run(write_config, drawn_root, tmp_path):
+    """A sweep of two folds that are run already, by a model that takes the first photo of each fold for a class 0.
+
+    Returns:
+        The sweep file, the sweep's folder, the prepared folder, and the files of the photos in question.
+    """
+    root, folder = tmp_path / 'flower', tmp_path / 'sweep'
+    prepare(drawn_root.parent / 'raw', root, val_ratio=0.25, folds=2, workers=0)
+    path = tmp_path / 'my_folds.py'
+    path.write_text(FOLDS_SWEEP.format(config=write_config(tmp_path, data_root=root)))
+    ledger, wrong = Ledger(folder / 'ledger.jsonl'), []
+    for trial in make_trials(read_sweep_file(path))[0]:
+        run = folder / 'trials' / trial.name
+        run.mkdir(parents=True)
+        lines = (root / trial.overrides['val_dataloader.dataset.ann_file']).read_text().splitlines()
+        files, labels = zip(*(line.rsplit(' ', 1) for line in lines), strict=True)
+        labels = np.array([int(label) for label in labels])
+        scores = np.eye(5, dtype=np.float32)[labels]
+        first = int(np.flatnonzero(labels != 0)[0])
+        scores[first] = [1, 0, 0, 0, 0]
+        wrong.append(root / files[first])
+        names = (root / 'classes.txt').read_text().split()
+        Predictions([image_name(file) for file in files], labels, scores, names).write_csv(run / 'predictions_val.csv')
+        ledger.append(Progress(trial, run, FINISHED, top1=99.0).entry(FINISHED, folder))
+    return path, folder, root, wrong
+
+
+def test_a_sweep_over_folds_ends_with_the_labels_to_review(folds_run, tool, capsys):
+    path, folder, root, wrong = folds_run
+    before = sorted(file for file in root.rglob('*') if file.is_file())
+    assert tool('sweep', path, '--work-dir', folder) == 0
+    assert f'labels to review: 2 of 60 photos, {folder}/doubtful_labels.csv, .png' in capsys.readouterr().out
+    listed = (folder / 'doubtful_labels.csv').read_text().splitlines()
+    assert [line.split(',')[1] for line in listed[1:]] == sorted(image_name(file) for file in wrong)
+    assert sorted(file for file in root.rglob('*') if file.is_file()) == before
+    picture = (folder / 'doubtful_labels.png').read_bytes()
+    wrong[0].unlink()  # a photo that is gone costs its tile only
+    assert tool('sweep', path, '--work-dir', folder) == 0
+    assert (folder / 'doubtful_labels.png').read_bytes() != picture
+    assert (folder / 'doubtful_labels.csv').read_text().splitlines() == listed

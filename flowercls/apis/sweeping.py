@@ -10,6 +10,7 @@ from flowercls.errors import FlowerclsError
 
 if TYPE_CHECKING:
     from flowercls.config.sweep_file import SweepFile
+    from flowercls.sweep.doubtful_labels import DoubtfulLabels
     from flowercls.sweep.grid import Trial
     from flowercls.sweep.run import Progress
     from flowercls.sweep.sweep_folder import SweepReport
@@ -79,12 +80,15 @@ def _run_sweep(sweep: 'SweepFile', trials: list['Trial'], folder: Path, jobs: in
 
 def _after_the_last_trial(sweep: 'SweepFile', all_progress: list['Progress'], folder: Path) -> 'SweepReport':
     """What is made of a sweep's trials: this is the place for whatever looks at all of them."""
+    from flowercls.sweep.doubtful_labels import find_doubtful_labels
     from flowercls.sweep.out_of_fold import collect_out_of_fold
     from flowercls.sweep.sweep_folder import describe_sweep
 
     compared, mistake = _comparison(all_progress, folder)
     out_of_fold = collect_out_of_fold(sweep, all_progress, folder)
-    return describe_sweep(all_progress, folder, out_of_fold, compared, mistake)
+    doubtful = find_doubtful_labels(out_of_fold, folder)
+    _draw_doubtful_labels(doubtful)
+    return describe_sweep(all_progress, folder, compared, out_of_fold, doubtful, mistake)
 
 
 def _comparison(all_progress: list['Progress'], folder: Path) -> tuple[str, FlowerclsError | None]:
@@ -98,3 +102,18 @@ def _comparison(all_progress: list['Progress'], folder: Path) -> tuple[str, Flow
         return compare([folder]), None
     except FlowerclsError as error:  # the trials are done all the same
         return f'not compared: {error}', error
+
+
+def _draw_doubtful_labels(doubtful: 'DoubtfulLabels | None') -> None:
+    if doubtful is None:
+        return
+    from flowercls.datasets.decode import decode_rgb
+    from flowercls.visualization.gallery import plot_doubtful_labels
+
+    plot_doubtful_labels(
+        doubtful.predictions,
+        doubtful.check,
+        doubtful.origin,
+        lambda number: decode_rgb(doubtful.photo(number)),
+        doubtful.picture,
+    )

@@ -1,6 +1,7 @@
 """From the folds of a sweep: what was predicted for every prepared photo by a model that never saw it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,30 @@ def fold_factor(sweep: SweepFile) -> int | None:
     return found[0] if found else None
 
 
-def collect_out_of_fold(sweep: SweepFile, all_progress: Sequence[Progress], folder: Path) -> list[tuple[Path, float]]:
+@dataclass(frozen=True)
+class OutOfFold:
+    """The joined predictions of one setting's folds with one seed.
+
+    Attributes:
+        path: The file they are in.
+        predictions: Its content.
+        top1: Over all photos, in percent.
+        setting: The choices of the sweep's other factors.
+        folds: The runs they come from.
+    """
+
+    path: Path
+    predictions: Predictions
+    top1: float
+    setting: tuple[str, ...]
+    folds: Sequence[Progress]
+
+
+def collect_out_of_fold(sweep: SweepFile, all_progress: Sequence[Progress], folder: Path) -> list[OutOfFold]:
     """Write ``oof_predictions.csv`` from the best checkpoints' predictions of all folds.
 
     With several seeds or further factors there is one file for each, named after it. Folds that are not all finished
     are passed over.
-
-    Returns:
-        (file, top-1 over all photos in percent) of each file written.
 
     Raises:
         DataError: if the folds do not hold every photo once.
@@ -35,17 +52,18 @@ def collect_out_of_fold(sweep: SweepFile, all_progress: Sequence[Progress], fold
     factor = fold_factor(sweep)
     if factor is None:
         return []
-    groups: dict[str, list[Progress]] = {}
+    groups: dict[tuple[tuple[str, ...], int], list[Progress]] = {}
     for progress in all_progress:
-        others = [choice for i, choice in enumerate(progress.trial.choices) if i != factor]
-        groups.setdefault(','.join([*others, f'seed{progress.trial.seed}']), []).append(progress)
+        others = tuple(choice for i, choice in enumerate(progress.trial.choices) if i != factor)
+        groups.setdefault((others, progress.trial.seed), []).append(progress)
     written = []
-    for name, folds in groups.items():
+    for (setting, seed), folds in groups.items():
         if all(progress.state == FINISHED for progress in folds):
-            path = folder / ('oof_predictions.csv' if len(groups) == 1 else f'oof_predictions_{name}.csv')
+            name = '' if len(groups) == 1 else f'_{",".join([*setting, f"seed{seed}"])}'
+            path = folder / f'oof_predictions{name}.csv'
             joined = join_folds([progress.folder / 'predictions_val.csv' for progress in folds])
             joined.write_csv(path)
-            written.append((path, joined.metrics()['top1']))
+            written.append(OutOfFold(path, joined, joined.metrics()['top1'], setting, folds))
     return written
 
 
@@ -65,3 +83,20 @@ def join_folds(paths: Sequence[Path]) -> Predictions:
     order = sorted(range(len(images)), key=images.__getitem__)
     labels, scores = (np.concatenate([getattr(fold, name) for fold in folds]) for name in ('labels', 'scores'))
     return Predictions([images[i] for i in order], labels[order], scores[order], folds[0].class_names)
+
+
+def mean_over_seeds(seeds: Sequence[OutOfFold]) -> Predictions:
+    """The mean of each photo's scores over several seeds of one setting.
+
+    Raises:
+        DataError: if they are of different photos.
+    """
+    first = seeds[0].predictions
+    for found in seeds[1:]:
+        other = found.predictions
+        if (other.images, other.class_names) != (first.images, first.class_names):
+            raise DataError(
+                f'{found.path}: is of other photos or classes than {seeds[0].path.name}, so their mean says nothing. '
+                'Fix: run both seeds with the lists of one python tools/prepare_data.py ... --folds.'
+            )
+    return replace(first, scores=np.mean([found.predictions.scores for found in seeds], axis=0))

@@ -1,7 +1,7 @@
 """A sweep's folder, and what is said about it."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,10 @@ from flowercls.engine.run_folder import WORK_DIRS, holds_run, make_folder
 from flowercls.engine.run_lock import lock_folder
 from flowercls.errors import ConfigError, FlowerclsError
 from flowercls.sweep.display import results_table
+from flowercls.sweep.doubtful_labels import DoubtfulLabels
 from flowercls.sweep.grid import Trial
 from flowercls.sweep.ledger import FAILED, Ledger
+from flowercls.sweep.out_of_fold import OutOfFold
 from flowercls.sweep.run import Progress, plan_trials, shown_path
 
 LEDGER_FILE = 'ledger.jsonl'
@@ -82,8 +84,9 @@ def _plan_of(progress: Progress) -> str:
 def describe_sweep(
     all_progress: list[Progress],
     folder: Path,
-    out_of_fold: list[tuple[Path, float]],
     compared: str = '',
+    out_of_fold: Sequence[OutOfFold] = (),
+    doubtful: DoubtfulLabels | None = None,
     mistake: FlowerclsError | None = None,
 ) -> SweepReport:
     """The last block: the results, what failed and why, and where things are.
@@ -91,12 +94,14 @@ def describe_sweep(
     Args:
         all_progress: Of all trials.
         folder: Of the sweep.
-        out_of_fold: Files of predictions and their top-1.
         compared: The comparison of the trials, or why there is none.
-        mistake: What kept them from being compared.
+        out_of_fold: The predictions of a sweep over folds.
+        doubtful: The labels that these make doubtful.
+        mistake: What kept the trials from being compared.
     """
     lines = [results_table(all_progress), ''] + [compared, ''] * bool(compared)
-    lines += [f'out of fold: top-1 {top1:.2f} %, {shown_path(path)}' for path, top1 in out_of_fold]
+    lines += [f'out of fold: top-1 {found.top1:.2f} %, {shown_path(found.path)}' for found in out_of_fold]
+    lines += doubtful.describe() if doubtful else []
     failed = [progress for progress in all_progress if progress.state == FAILED]
     lines += [f'failed: {progress.folder.name}: {progress.error}' for progress in failed]
     lines += ['try these again with --retry-failed'] * bool(failed)

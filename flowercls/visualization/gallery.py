@@ -1,12 +1,14 @@
-"""``mistakes.png``: the photos that the model gets wrong most confidently."""
+"""Galleries: ``mistakes.png``, the photos that the model gets wrong most confidently; ``doubtful_labels.png``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
+from flowercls.errors import DataError
+from flowercls.evaluation.label_check import LabelCheck
 from flowercls.evaluation.predictions import Predictions
 from flowercls.visualization.figures import new_figure, origin_text, save_png, shortened
 
@@ -15,6 +17,7 @@ TILE_PX = 240
 NAME_LENGTH, CLASS_LENGTH = 28, 14
 
 LoadPhoto = Callable[[int], np.ndarray]  # number of a photo -> its pixels, RGB, uint8, shape (H, W, 3)
+Tile = tuple[Image.Image, str]  # a small photo and its caption
 
 
 def plot_mistakes(predictions: Predictions, metrics: dict, load_photo: LoadPhoto, path: str | Path) -> None:
@@ -31,40 +34,89 @@ def plot_mistakes(predictions: Predictions, metrics: dict, load_photo: LoadPhoto
         DataError: if a photo cannot be read.
     """
     mistakes = predictions.mistakes()
-    shown = mistakes[:MOST_SHOWN]
-    columns, rows = COLUMNS if len(shown) > 3 else 3, max(1, -(-len(shown) // COLUMNS))
+    tiles = [(_small(load_photo(number)), caption(predictions, number)) for number in mistakes[:MOST_SHOWN]]
+    headline = _headline(len(tiles), len(mistakes), 'most confident', 'mistake')
+    _draw(f'{headline} among {origin_text(metrics)}', tiles, 'Every photo was recognised.', path)
+
+
+def plot_doubtful_labels(
+    predictions: Predictions, check: LabelCheck, origin: str, load_photo: LoadPhoto, path: str | Path
+) -> None:
+    """Draw the most doubtful labels, each with its class, the suggested one, both scores and the file name.
+
+    Photos that cannot be read (any more) are left out and counted.
+
+    Args:
+        predictions: Of all photos, out of fold.
+        check: The doubtful labels among them.
+        origin: What the predictions are of, ``5 folds``.
+        load_photo: Gives the pixels of a photo by its number; may raise a `DataError`.
+        path: PNG file to write.
+
+    Raises:
+        DiskError: if the disk is full or may not be written to.
+    """
+    tiles, num_shown = [], min(len(check.numbers), MOST_SHOWN)
+    for number, suggested in zip(check.numbers[:num_shown], check.suggested, strict=False):
+        try:
+            tiles.append((_small(load_photo(number)), _doubt(predictions, number, suggested)))
+        except DataError:
+            continue
+    headline = _headline(num_shown, len(check.numbers), 'most doubtful', 'doubtful label')
+    lines = [f'{headline} among {len(predictions.images):,} photos, {origin}']
+    lines += [f'without {num_shown - len(tiles)} that cannot be read any more'] * (len(tiles) < num_shown)
+    if_empty = 'None of their photos can be read any more.' if num_shown else 'No label is contradicted.'
+    _draw('\n'.join(lines), tiles, if_empty, path)
+
+
+def _headline(num_shown: int, num_found: int, most: str, what: str) -> str:
+    if num_found == 0:
+        return f'No {what}s'
+    if num_shown < num_found:
+        return f'The {num_shown} {most} of {num_found} {what.rpartition(" ")[2]}s'
+    return f'The only {what}' if num_found == 1 else f'All {num_found} {what}s'
+
+
+def _small(photo: np.ndarray) -> Image.Image:
+    return ImageOps.contain(Image.fromarray(np.ascontiguousarray(photo)), (TILE_PX, TILE_PX))
+
+
+def _draw(headline: str, tiles: Sequence[Tile], if_empty: str, path: str | Path) -> None:
+    columns, rows = COLUMNS if len(tiles) > 3 else 3, max(1, -(-len(tiles) // COLUMNS))
     with new_figure(2.05 * columns, 2.6 * rows + 0.6) as figure:
-        figure.suptitle(f'{_headline(len(shown), len(mistakes))} among {origin_text(metrics)}', fontsize=10)
-        _draw_tiles(figure, predictions, load_photo, shown, (rows, columns))
+        figure.suptitle(headline, fontsize=10)
+        if not tiles:
+            figure.text(0.5, 0.4, if_empty, ha='center', fontsize=12)
+        _draw_tiles(figure, tiles, (rows, columns))
         save_png(figure, path)
 
 
-def _headline(num_shown: int, num_mistakes: int) -> str:
-    if num_mistakes == 0:
-        return 'No mistakes'
-    if num_shown < num_mistakes:
-        return f'The {num_shown} most confident of {num_mistakes} mistakes'
-    return 'The only mistake' if num_mistakes == 1 else f'All {num_mistakes} mistakes'
-
-
-def _draw_tiles(
-    figure: Figure, predictions: Predictions, load_photo: LoadPhoto, shown: list[int], grid: tuple[int, int]
-) -> None:
-    tiles = figure.subplots(*grid, squeeze=False).ravel()
-    for axes in tiles:
+def _draw_tiles(figure: Figure, tiles: Sequence[Tile], grid: tuple[int, int]) -> None:
+    places = figure.subplots(*grid, squeeze=False).ravel()
+    for axes in places:
         axes.axis('off')
-    if not shown:
-        figure.text(0.5, 0.4, 'Every photo was recognised.', ha='center', fontsize=12)
-    for axes, number in zip(tiles, shown, strict=False):
-        photo = Image.fromarray(np.ascontiguousarray(load_photo(number)))
-        axes.imshow(ImageOps.contain(photo, (TILE_PX, TILE_PX)), aspect='equal')
-        axes.set_title(caption(predictions, number), fontsize=8)
+    for axes, (photo, text) in zip(places, tiles, strict=False):
+        axes.imshow(photo, aspect='equal')
+        axes.set_title(text, fontsize=8)
 
 
 def caption(predictions: Predictions, number: int) -> str:
     """True class, predicted class, score and file name of a photo, in three lines."""
-    scores, names = predictions.scores[number], predictions.class_names
-    true, pred = names[predictions.labels[number]], names[scores.argmax()]
-    classes = f'{shortened(true, CLASS_LENGTH)} → {shortened(pred, CLASS_LENGTH)}'
-    file = predictions.images[number].rpartition('/')[2]
-    return f'{classes}\nscore {100 * scores.max():.1f} %\n{shortened(file, NAME_LENGTH)}'
+    scores = predictions.scores[number]
+    classes = _from_to(predictions, number, scores.argmax())
+    return f'{classes}\nscore {100 * scores.max():.1f} %\n{_file(predictions, number)}'
+
+
+def _doubt(predictions: Predictions, number: int, suggested: int) -> str:
+    scores, label = predictions.scores[number], predictions.labels[number]
+    figures = f'{100 * scores[label]:.1f} % → {100 * scores[suggested]:.1f} %'
+    return f'{_from_to(predictions, number, suggested)}?\n{figures}\n{_file(predictions, number)}'
+
+
+def _from_to(predictions: Predictions, number: int, other: int) -> str:
+    names = predictions.class_names
+    return f'{shortened(names[predictions.labels[number]], CLASS_LENGTH)} → {shortened(names[other], CLASS_LENGTH)}'
+
+
+def _file(predictions: Predictions, number: int) -> str:
+    return shortened(predictions.images[number].rpartition('/')[2], NAME_LENGTH)
