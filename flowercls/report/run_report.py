@@ -48,6 +48,7 @@ def write_run_report(folder: str | Path, source: str | Path | None = None) -> Pa
         evaluations=_evaluations(folder, metrics),
         mistakes=_mistakes(folder),
         pictures=_pictures(folder),
+        is_validated=config.get('val_dataloader', True) is not None,
         weights=_weights(folder, metrics),
         environment=environment_of(folder, config),
         prepare=commands.prepare_command(card, config),
@@ -88,6 +89,8 @@ def evaluation(folder: Path, metrics: dict) -> dict:
     return {
         'title': f'{title} set' + (', with test-time augmentation' if metrics.get('tta') else ''),
         'folder': folder.name,
+        'is_test': folder.name.startswith('test_'),
+        'pictures': _pictures(folder),
         'metrics': metrics,
         'hits': sum(row[i] for i, row in enumerate(confusion)),
         'names': names,

@@ -90,7 +90,10 @@ def test_a_test_adds_its_figures(page, run_folder):
     (run_folder / 'test_best').mkdir()
     metrics = json.loads((run_folder / 'metrics.json').read_text())
     (run_folder / 'test_best' / 'metrics.json').write_text(json.dumps({**metrics, 'split': 'test', 'top1': 66.666}))
-    text = page().text
+    Image.new('RGB', (9, 9)).save(run_folder / 'test_best' / 'confusion.png')
+    found = page()
+    text = found.text
+    assert 'Confusion matrix of the test set' in [alt for alt, _ in found.pictures]
     assert 'Test set, 6 photos' in text and '66.67 %' in text and 'results in test_best/' in text
 
 
@@ -101,6 +104,15 @@ def test_a_folder_with_nothing_says_what_is_missing(tmp_path, read_page):
     for what in ('config.py', 'curves.png', 'metrics.json', 'confusion.png', 'mistakes.png', 'log'):
         assert f'no {what}' in found.text
     assert f'python tools/train.py {tmp_path}/run/config.py --resume --work-dir {tmp_path}/run' in found.text
+
+
+def test_a_run_without_validation_is_not_told_to_make_what_it_cannot(page, run_folder):
+    for name in ('metrics.json', 'confusion.png', 'reliability.png', 'mistakes.png', 'mistakes.csv'):
+        (run_folder / name).unlink()
+    assert 'There is no confusion.png. This makes it' in page().text
+    with (run_folder / 'config.py').open('a') as file:
+        file.write('val_dataloader = None\n')
+    assert 'There is no confusion.png: the run was not validated.' in page().text
 
 
 @pytest.mark.parametrize('name', ['metrics.json', 'mistakes.csv', 'scalars.json', 'config.py', 'best_2.pth.json'])
