@@ -20,6 +20,8 @@ BELOW = {
     'registration': {'datasets', 'models', 'evaluation', 'engine'},
     'sweep': LEAVES | {'config', 'evaluation', 'engine'},
     'comparison': LEAVES | {'config', 'evaluation', 'engine'},
+    # sweep for its ledger, engine by neither: a report is made of files.
+    'report': LEAVES | {'config', 'evaluation', 'sweep', 'comparison', 'visualization'},
     'apis': LEAVES
     | {
         'config',
@@ -31,10 +33,11 @@ BELOW = {
         'sweep',
         'comparison',
         'visualization',
+        'report',
         'registration',
     },
 }
-DOORS = {'BaseDT': 'datasets/prepare', 'matplotlib': 'visualization'}
+DOORS = {'BaseDT': 'datasets/prepare', 'matplotlib': 'visualization', 'jinja2': 'report/page'}
 
 
 def imported_names(path):

@@ -5,8 +5,9 @@ Heavy packages are imported inside, so that ``--help`` and a misspelt key are an
 
 from flowercls.apis.comparing import compare
 from flowercls.apis.preparing import prepare
+from flowercls.apis.reporting import report
 from flowercls.apis.sweeping import sweep
 from flowercls.apis.testing import test
 from flowercls.apis.training import train
 
-__all__ = ['compare', 'prepare', 'sweep', 'test', 'train']
+__all__ = ['compare', 'prepare', 'report', 'sweep', 'test', 'train']

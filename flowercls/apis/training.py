@@ -67,6 +67,7 @@ def _train(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str 
 
 def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path | None) -> str:
     from flowercls.engine import describe, loading, run_folder, runner, training
+    from flowercls.report.run_report import write_run_report
 
     cfg.work_dir = str(plan.folder)
     the_runner = runner.build_runner(cfg)
@@ -86,7 +87,7 @@ def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path 
     if the_runner.rank != 0:
         return ''
     draw_evaluation(plan.folder, training.evaluation_of_best(the_runner, result))
-    return describe.describe_result(result)
+    return describe.describe_result(result, write_run_report(result.folder, config))
 
 
 def _dry_run(cfg: 'Config') -> str:

@@ -54,8 +54,8 @@ def device_name(model: torch.nn.Module) -> str:
     return f'{device.type.upper()}, {torch.get_num_threads()} threads'
 
 
-def describe_result(result: TrainResult) -> str:
-    """The last block of a training: result, time, and where things are."""
+def describe_result(result: TrainResult, report: Path | None = None) -> str:
+    """The last block of a training: result, time, and where things are; ``report`` is the page, if there is one."""
     epochs = f'{result.epochs_now} {"epoch" if result.epochs_now == 1 else "epochs"}'
     lines = [f'time        {as_duration(result.seconds)} for {epochs}']
     if result.best_checkpoint:
@@ -72,6 +72,8 @@ def describe_result(result: TrainResult) -> str:
         files['metrics'] = result.folder / 'metrics.json'
         files['scores'] = result.folder / 'predictions_val.csv'
         files['mistakes'] = f'{result.folder / "mistakes.csv"}, mistakes.png, confusion.png, reliability.png'
+    if report:
+        files['report'] = report
     lines += [f'{name:<11} {path}' for name, path in files.items()]
     if checkpoint:
         lines.append(f'test it     python tools/test.py {result.folder / "config.py"} {checkpoint}')

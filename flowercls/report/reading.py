@@ -1,0 +1,52 @@
+"""Reading result files of which any may be missing or half written."""
+
+import csv
+import json
+from pathlib import Path
+
+from mmengine.config import Config
+from PIL import Image
+
+
+def read_json(path: Path) -> dict | None:
+    """A JSON object; None where there is none to be read."""
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def read_table(path: Path) -> tuple[list[str], list[list[str]]] | None:
+    """Header and rows of a CSV file; None where there is none to be read."""
+    try:
+        with path.open(encoding='utf-8', newline='') as file:
+            header, *rows = csv.reader(file)
+    except (OSError, ValueError, csv.Error):
+        return None
+    return header, rows
+
+
+def read_config(folder: Path) -> dict:
+    """The resolved config of a run as plain dicts and lists; empty where it cannot be read."""
+    path = folder / 'config.py'
+    if not path.is_file():
+        return {}
+    try:
+        return Config.fromfile(path, import_custom_modules=False).to_dict()
+    except Exception:  # a config is a program: a broken one may raise anything
+        return {}
+
+
+def existing_picture(path: Path) -> Path | None:
+    """``path`` if it is a picture."""
+    try:
+        with Image.open(path):
+            return path
+    except OSError:
+        return None
+
+
+def newest_log(folder: Path) -> Path | None:
+    """The log of the newest start of a run; their names are times."""
+    return max(folder.glob('*.log'), default=None)

@@ -1,0 +1,152 @@
+import json
+
+import pytest
+from PIL import Image
+
+from flowercls.files import sha256_of
+from flowercls.report.run_report import write_run_report
+
+SECTIONS = [
+    'data', 'config', 'curves', 'metrics', 'confusion', 'mistakes', 'comparison', 'environment', 'commands',
+]  # fmt: skip
+
+
+@pytest.fixture
+def page(run_folder, read_page):
+    return lambda **options: read_page(write_run_report(run_folder, **options))
+
+
+def test_the_page_has_every_section_and_loads_nothing(page, run_folder):
+    found = page()
+    assert found.ids == SECTIONS
+    assert [alt for alt, _ in found.pictures if not alt] == [] and len(found.pictures) == 4
+    assert all(address.startswith('data:image/png;base64,') for _, address in found.pictures)
+    assert all(link.startswith('#') for link in found.links)
+    loading = {'script', 'link', 'iframe', 'object', 'video', 'base'}
+    assert loading.isdisjoint(tag for tag, _ in found.tags)
+    source = (run_folder / 'report.html').read_text()
+    assert '@import' not in source and 'url(' not in source
+
+
+def test_names_are_shown_as_they_are(page, run_folder):
+    (run_folder / 'source_<i>.py').write_text("name = '</style><script>'\n")
+    found = page()
+    assert '<b>& taken for rose: 1 of 4 photos' in found.text and '<b>&/1.jpg' in found.text
+    assert 'Great <Card>' in found.text and "name = '</style><script>'" in found.text
+    assert {'b', 'i', 'script', 'card'}.isdisjoint(tag for tag, _ in found.tags)
+
+
+def test_figures_come_with_n_and_interval(page):
+    text = page().text
+    assert '83.33 %' in text and '5 of 6 photos, 95 % interval 43.6-97.0 %' in text
+    assert 'Epoch 2 of 3' in text and 'seed 7' in text and 'chosen by these same photos' in text
+    # Recall 3 of 4 and precision 3 of 3, with the intervals of Wilson worked out by hand.
+    assert '<b>& 4 75.00 30.1-95.4 3 100.00 43.9-100.0 85.71' in text
+    assert '0.5123 nats' in text and '12.35 %' in text
+    assert '1 0.003 1.235 60.00 - 81.73' in text  # an epoch without a validation loss
+    assert '<b>&/1.jpg <b>& rose 98.76' in text or '<b>&/1.jpg <b>& rose 98.77' in text
+
+
+def test_the_data_card_counts_and_says_that_the_folder_has_changed(page):
+    text = page().text
+    assert '1,234 = 1,225 copied + 2 converted + 3 left out + 4 duplicates' in text
+    assert 'label conflict: 2, unreadable: 1' in text and '5 photos in 2 groups' in text
+    assert '<b>& 1,000 4 rose 21 2 all 1,021 6' in text and 'seed 5, val ratio 0.2, test ratio 0.0' in text
+    assert f'SHA-256 {"0" * 64}' in text and 'changed since' in text
+
+
+def test_an_unchanged_folder_needs_no_word(page, run_folder, tmp_path):
+    config = run_folder / 'config.py'
+    config.write_text(config.read_text().replace('0' * 64, sha256_of(tmp_path / 'flower' / 'manifest.json')))
+    assert 'changed since' not in page().text
+
+
+def test_commands_lead_to_the_run_again(page, run_folder, tmp_path):
+    text = page().text
+    assert f'python tools/prepare_data.py RAW_DIR {tmp_path}/flower --val-ratio 0.2 --seed 5' in text
+    assert f"python tools/train.py '{run_folder}/config.py'" in text
+    assert f"python tools/test.py '{run_folder}/config.py' '{run_folder}/best_2.pth'" in text
+
+
+def test_drawn_flowers_are_drawn_by_the_training_or_by_their_own_command(page, run_folder, tmp_path):
+    path = tmp_path / 'flower' / 'manifest.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'drawn': {'num_per_class': 9}}))
+    command = f'python tools/prepare_data.py {tmp_path}/flower --demo --val-ratio 0.2 --seed 5'
+    text = page().text
+    assert 'no photos: num per class 9' in text and command in text and 'The training draws' not in text
+    with (run_folder / 'config.py').open('a') as file:
+        file.write('drawn = dict(num_per_class=9)\n')
+    text = page().text
+    assert command not in text and 'The training draws the flowers' in text
+
+
+def test_the_environment_is_the_logs(page):
+    text = page().text
+    assert 'started 2026-11-21 15:19 platform linux Python 3.11.7 (main) GPU 0 Great <Card> PyTorch 2.15.0' in text
+    assert 'bf16, channels last' in text and 'abcdef' in text and 'not read any more' not in text
+
+
+def test_a_test_adds_its_figures(page, run_folder):
+    (run_folder / 'test_best').mkdir()
+    metrics = json.loads((run_folder / 'metrics.json').read_text())
+    (run_folder / 'test_best' / 'metrics.json').write_text(json.dumps({**metrics, 'split': 'test', 'top1': 66.666}))
+    Image.new('RGB', (9, 9)).save(run_folder / 'test_best' / 'confusion.png')
+    found = page()
+    text = found.text
+    assert 'Confusion matrix of the test set' in [alt for alt, _ in found.pictures]
+    assert 'Test set, 6 photos' in text and '66.67 %' in text and 'results in test_best/' in text
+
+
+def test_a_folder_with_nothing_says_what_is_missing(tmp_path, read_page):
+    (tmp_path / 'run').mkdir()
+    found = read_page(write_run_report(tmp_path / 'run'))
+    assert found.ids == SECTIONS and found.pictures == []
+    for what in ('config.py', 'curves.png', 'metrics.json', 'confusion.png', 'mistakes.png', 'log'):
+        assert f'no {what}' in found.text
+    assert f'python tools/train.py {tmp_path}/run/config.py --resume --work-dir {tmp_path}/run' in found.text
+
+
+def test_a_run_without_validation_is_not_told_to_make_what_it_cannot(page, run_folder):
+    for name in ('metrics.json', 'confusion.png', 'reliability.png', 'mistakes.png', 'mistakes.csv'):
+        (run_folder / name).unlink()
+    assert 'There is no confusion.png. This makes it' in page().text
+    with (run_folder / 'config.py').open('a') as file:
+        file.write('val_dataloader = None\n')
+    assert 'There is no confusion.png: the run was not validated.' in page().text
+
+
+@pytest.mark.parametrize('name', ['metrics.json', 'mistakes.csv', 'scalars.json', 'config.py', 'best_2.pth.json'])
+@pytest.mark.parametrize('content', ['', '{"top1": 1', '[]', 'a,b\n1,2\n', '\x00'])
+def test_broken_files_count_as_missing(page, run_folder, name, content):
+    (run_folder / name).write_text(content)
+    assert page().ids == SECTIONS
+
+
+def test_a_broken_picture_counts_as_missing(page, run_folder):
+    (run_folder / 'curves.png').write_bytes(b'no picture')
+    assert 'There is no curves.png' in page().text
+
+
+def test_a_vanished_prepared_folder_is_said(page, tmp_path):
+    (tmp_path / 'flower' / 'manifest.json').unlink()
+    assert f'no manifest in the prepared folder {tmp_path}/flower' in page().text
+
+
+def test_a_large_picture_is_embedded_as_jpeg(page, run_folder):
+    Image.effect_noise((900, 900), 100).save(run_folder / 'mistakes.png')
+    assert (run_folder / 'mistakes.png').stat().st_size > 400_000
+    assert page().pictures[-1][1].startswith('data:image/jpeg;base64,')
+
+
+def test_a_trial_points_to_its_sweep(sweep_folder, read_page):
+    found = read_page(write_run_report(sweep_folder / 'trials' / 'lr=0.1 #_seed0'))
+    assert '../../report.html' in found.links
+
+
+def test_training_ends_with_a_report(trained_run, read_page):
+    config, folder = trained_run
+    found = read_page(folder / 'report.html')
+    assert found.ids == SECTIONS and len(found.pictures) == 5  # with the overview of the prepared folder
+    assert f'As in {config.name} ; nothing was set besides.' in found.text
+    assert f'python tools/train.py {config}' in found.text
+    assert 'There is no' not in found.text and 'changed since' not in found.text

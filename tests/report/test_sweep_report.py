@@ -1,0 +1,99 @@
+import json
+import os
+
+import pytest
+
+from flowercls.report.sweep_report import write_sweep_report
+
+COMPARISON = {
+    'verdict': ['lr=0.1 has the highest top-1.', 'A <b> second sentence.'],
+    'num_photos': 1569, 'num_test_photos': 0, 'num_folds': 0, 'left_out': ['lr=9_seed0: failed'],
+    'effects': [], 'to_tell_apart': [],
+    'settings': [
+        {'setting': 'lr=0.1', 'seeds': 2, 'top1': 92.618, 'top1_spread': 0.571, 'top1_low': 90.17, 'top1_high': 94.49,
+         'difference': None, 'difference_low': None, 'difference_high': None, 'p_value': None, 'verdict': 'best',
+         'also_differ': {}},
+        {'setting': 'lr=1 <i>', 'seeds': 2, 'top1': 90.685, 'top1_spread': None, 'top1_low': 88.02, 'top1_high': 92.81,
+         'difference': -1.933, 'difference_low': -4.461, 'difference_high': 0.594, 'p_value': 0.15962,
+         'verdict': 'tied', 'also_differ': {}},
+    ],
+}  # fmt: skip
+SECTIONS = ['comparison', 'trials', 'data', 'config', 'environment', 'commands']
+
+
+@pytest.fixture
+def page(sweep_folder, read_page):
+    return lambda **options: read_page(write_sweep_report(sweep_folder, **options))
+
+
+def test_the_settings_stand_with_intervals_and_verdicts(page, sweep_folder):
+    (sweep_folder / 'comparison.json').write_text(json.dumps(COMPARISON))
+    (sweep_folder / 'comparison.png').write_bytes((sweep_folder / 'trials/lr=0.1 #_seed0/curves.png').read_bytes())
+    found = page()
+    assert found.ids == SECTIONS and len(found.pictures) == 1
+    assert 'lr=0.1 92.62 ± 0.57 2 90.2-94.5 - - - best' in found.text
+    assert 'lr=1 <i> 90.69 2 88.0-92.8 -1.93 -4.46 to +0.59 0.16 tied for best' in found.text
+    assert '1,569 validation photos' in found.text and 'A <b> second sentence.' in found.text
+    assert 'lr=9_seed0: failed' in found.text
+
+
+def test_each_trial_stands_with_state_figure_time_and_link(page):
+    found = page()
+    assert 'lr=0.1 #_seed0 finished 83.33 1:02:05 report' in found.text
+    assert 'lr=9_seed0 failed - - -' in found.text and 'lr=1_seed0 not finished - - -' in found.text
+    assert 'exit code 6: <b>& diverged' in found.text and '--retry-failed' in found.text
+    assert [link for link in found.links if link[0] != '#'] == ['trials/lr%3D0.1%20%23_seed0/report.html']
+
+
+def test_data_and_environment_are_those_of_a_trial(page):
+    text = page().text
+    assert '1,234 = 1,225 copied' in text and 'Great <Card>' in text
+
+
+def test_what_is_missing_is_said(page, sweep_folder):
+    assert f'no comparison.json. This makes it: python tools/compare.py {sweep_folder}' in page().text
+    assert 'could not be compared. They share no photo.' in page(problem='They share no photo.').text
+
+
+def test_an_old_comparison_is_called_old(page, sweep_folder):
+    path = sweep_folder / 'comparison.json'
+    path.write_text(json.dumps(COMPARISON))
+    assert 'has ended since' not in page().text
+    os.utime(path, (1, 1))
+    assert 'has ended since' in page().text
+
+
+def test_without_a_ledger_the_folders_tell(page, sweep_folder):
+    (sweep_folder / 'ledger.jsonl').unlink()
+    assert 'lr=0.1 #_seed0 finished 83.33 - report' in page().text
+
+
+def test_an_empty_sweep_has_a_page(tmp_path, read_page):
+    (tmp_path / 'trials').mkdir()
+    found = read_page(write_sweep_report(tmp_path))
+    assert found.ids == SECTIONS and 'No trial was begun.' in found.text
+
+
+def test_folds_and_doubtful_labels_are_shown_where_they_are(page, sweep_folder):
+    rows = [f'<b>/{i}.jpg,rose,tulip,{i}\n' for i in range(25)]
+    (sweep_folder / 'doubtful_labels.csv').write_text('image,label,suggested,rank\n' + ''.join(rows))
+    (sweep_folder / 'oof_predictions.csv').write_text(
+        'image,label,pred,score_a,score_b\na/1,a,a,0.9,0.1\na/2,a,b,0.2,0.8\nb/1,b,b,0.3,0.7\nb/2,b,b,0.4,0.6\n'
+    )
+    (sweep_folder / 'oof_predictions_seed1.csv').write_text('nonsense\nmore\n')
+    found = page()
+    assert found.ids == ['comparison', 'trials', 'folds', 'labels', *SECTIONS[2:]]
+    # 3 of 4, with the interval of Wilson worked out by hand.
+    assert 'top-1 75.00 % (3 of 4 photos, 95 % interval 30.1-95.4 %)' in found.text
+    assert 'is not a predictions file' in found.text
+    assert (
+        '<b>/19.jpg rose tulip 19' in found.text and '<b>/20.jpg' not in found.text and 'first 20 of 25' in found.text
+    )
+
+
+def test_the_sweep_file_is_shown_and_its_command_given(page, sweep_folder, tmp_path):
+    assert 'cannot be shown' in page().text
+    (tmp_path / 'my sweep.py').write_text('grid = {"<b>": [1]}\n')
+    text = page(sweep_file=tmp_path / 'my sweep.py').text
+    assert 'grid = {"<b>": [1]}' in text
+    assert f"python tools/sweep.py '{tmp_path}/my sweep.py' --work-dir {sweep_folder}" in text

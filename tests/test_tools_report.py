@@ -1,0 +1,41 @@
+"""The report tool as a user meets it."""
+
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def run_copy(trained_run, tmp_path):
+    def copy(name):
+        shutil.copytree(trained_run[1], tmp_path / name, ignore=shutil.ignore_patterns('*.pth', 'report.html'))
+        return tmp_path / name
+
+    return copy
+
+
+def test_reports_are_written_into_the_folders_named(tool, run_copy, tmp_path, capsys):
+    run, trial = run_copy('run'), run_copy('sweep/trials/a_seed0')
+    assert tool('report', run, tmp_path / 'sweep') == 0
+    out = capsys.readouterr().out
+    assert out == f'report      {run}/report.html\nreport      {tmp_path}/sweep/report.html\n'
+    assert 'There is one setting only' in (tmp_path / 'sweep' / 'report.html').read_text()
+    assert not (trial / 'report.html').exists()
+
+
+def test_a_sweep_that_cannot_be_compared_has_a_report_that_says_why(tool, tmp_path, capsys):
+    (tmp_path / 'sweep' / 'trials').mkdir(parents=True)
+    assert tool('report', tmp_path / 'sweep') == 0
+    assert 'no finished run to compare' in (tmp_path / 'sweep' / 'report.html').read_text()
+
+
+def test_another_folder_is_refused_and_nothing_written(tool, run_copy, tmp_path, capsys):
+    run = run_copy('run')
+    assert tool('report', run, tmp_path / 'nothing') == 2
+    assert 'neither a run folder' in capsys.readouterr().err and not (run / 'report.html').exists()
+
+
+def test_training_says_where_its_report_is(tool, write_config, tmp_path, capsys):
+    config = write_config(tmp_path, extra='train_cfg = dict(max_epochs=1)\n')
+    assert tool('train', config, '--work-dir', tmp_path / 'run') == 0
+    assert f'report      {tmp_path}/run/report.html' in capsys.readouterr().out
