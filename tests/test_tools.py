@@ -14,7 +14,7 @@ from flowercls.errors import DivergedError
 REPOSITORY = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize('name', ['prepare_data', 'train', 'test', 'sweep', 'compare'])
+@pytest.mark.parametrize('name', ['prepare_data', 'train', 'test', 'sweep', 'compare', 'report'])
 def test_help_loads_nothing_heavy_and_shows_examples(name):
     script = f'import sys, runpy; sys.argv = ["{name}.py", "--help"]\n'
     script += f'try: runpy.run_path({str(REPOSITORY / "tools" / name)!r} + ".py", run_name="__main__")\n'

@@ -80,6 +80,7 @@ def _run_sweep(sweep: 'SweepFile', trials: list['Trial'], folder: Path, jobs: in
 
 def _after_the_last_trial(sweep: 'SweepFile', all_progress: list['Progress'], folder: Path) -> 'SweepReport':
     """What is made of a sweep's trials: this is the place for whatever looks at all of them."""
+    from flowercls.report.sweep_report import write_sweep_report
     from flowercls.sweep.doubtful_labels import find_doubtful_labels
     from flowercls.sweep.out_of_fold import collect_out_of_fold
     from flowercls.sweep.sweep_folder import describe_sweep
@@ -88,7 +89,8 @@ def _after_the_last_trial(sweep: 'SweepFile', all_progress: list['Progress'], fo
     out_of_fold = collect_out_of_fold(sweep, all_progress, folder)
     doubtful = find_doubtful_labels(out_of_fold, folder)
     _draw_doubtful_labels(doubtful)
-    return describe_sweep(all_progress, folder, compared, out_of_fold, doubtful, mistake)
+    report = write_sweep_report(folder, sweep.path, str(mistake or ''))
+    return describe_sweep(all_progress, folder, compared, out_of_fold, doubtful, mistake, report)
 
 
 def _comparison(all_progress: list['Progress'], folder: Path) -> tuple[str, FlowerclsError | None]:

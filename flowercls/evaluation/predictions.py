@@ -96,6 +96,8 @@ class Predictions:
         try:
             with Path(path).open(encoding='utf-8', newline='') as file:
                 header, *rows = csv.reader(file)
+            if not rows:
+                raise ValueError('no photos in it')
             names = [column.removeprefix('score_') for column in header[3:]]
             labels = [names.index(row[1]) for row in rows]
             scores = [[float(score) for score in row[3:]] for row in rows]

@@ -20,7 +20,7 @@ def read_json(path: Path) -> dict | None:
 def read_table(path: Path) -> tuple[list[str], list[list[str]]] | None:
     """Header and rows of a CSV file; None where there is none to be read."""
     try:
-        with path.open(encoding='utf-8', newline='') as file:
+        with path.open(encoding='utf-8-sig', newline='') as file:
             header, *rows = csv.reader(file)
     except (OSError, ValueError, csv.Error):
         return None

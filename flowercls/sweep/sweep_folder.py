@@ -88,6 +88,7 @@ def describe_sweep(
     out_of_fold: Sequence[OutOfFold] = (),
     doubtful: DoubtfulLabels | None = None,
     mistake: FlowerclsError | None = None,
+    report: Path | None = None,
 ) -> SweepReport:
     """The last block: the results, what failed and why, and where things are.
 
@@ -98,6 +99,7 @@ def describe_sweep(
         out_of_fold: The predictions of a sweep over folds.
         doubtful: The labels that these make doubtful.
         mistake: What kept the trials from being compared.
+        report: The page that shows all of it.
     """
     lines = [results_table(all_progress), ''] + [compared, ''] * bool(compared)
     lines += [f'out of fold: top-1 {found.top1:.2f} %, {shown_path(found.path)}' for found in out_of_fold]
@@ -105,5 +107,6 @@ def describe_sweep(
     failed = [progress for progress in all_progress if progress.state == FAILED]
     lines += [f'failed: {progress.folder.name}: {progress.error}' for progress in failed]
     lines += ['try these again with --retry-failed'] * bool(failed)
+    lines += [f'report: {shown_path(report)}'] * bool(report)
     lines += [f'sweep folder: {shown_path(folder)}']
     return SweepReport('\n'.join(lines), SOME_FAILED if failed else mistake.exit_code if mistake else 0)
