@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -87,6 +88,8 @@ def test_the_folder_of_a_run_is_no_place_for_a_sweep(tool, write_sweep, tmp_path
 def test_a_trial_that_fails_costs_only_itself_and_values_can_be_added(tool, write_sweep, tmp_path, capsys):
     folder = tmp_path / 'sweep'
     assert tool('sweep', write_sweep('[0, 4]'), '--work-dir', folder, '--jobs', '2') == 0
+    command = shlex.split((folder / 'command.txt').read_text())
+    assert command == ['python', 'tools/sweep.py', str(tmp_path / 'my_sweep.py'), '--work-dir', str(folder)]
     run = folder / 'trials' / 'frozen_stages=0_seed0'
     top1 = json.loads((run / 'metrics.json').read_text())['top1']
     assert (run / 'predictions_val.csv').is_file() and f'{top1:.2f}' in capsys.readouterr().out

@@ -59,18 +59,21 @@ def sweep(
     print(*(f'{note}\n' for note in notes), sep='', end='', flush=True)
     if dry_run:
         return SweepReport(list_trials(trials, folder, retry_failed=retry_failed))
-    return _run_sweep(sweep, trials, folder, jobs, retry_failed)
+    return _run_sweep(sweep, extra, trials, folder, jobs, retry_failed)
 
 
-def _run_sweep(sweep: 'SweepFile', trials: list['Trial'], folder: Path, jobs: int, retry_failed: bool) -> 'SweepReport':
+def _run_sweep(
+    sweep: 'SweepFile', extra: dict, trials: list['Trial'], folder: Path, jobs: int, retry_failed: bool
+) -> 'SweepReport':
     from flowercls.sweep.display import Display
     from flowercls.sweep.launch import LocalLauncher
     from flowercls.sweep.ledger import Ledger
     from flowercls.sweep.run import SweepRun, plan_trials
-    from flowercls.sweep.sweep_folder import LEDGER_FILE, occupied_sweep_folder
+    from flowercls.sweep.sweep_folder import LEDGER_FILE, occupied_sweep_folder, record_command
     from flowercls.visualization.scalars import read_epochs
 
     with occupied_sweep_folder(folder):
+        record_command(folder, sweep.path, extra)
         ledger = Ledger(folder / LEDGER_FILE)
         all_progress = plan_trials(trials, folder, ledger, retry_failed=retry_failed)
         with Display(jobs) as display:

@@ -45,20 +45,31 @@ def _more(plan: Plan, comparison: Comparison) -> str:
     difference = next(d for d in comparison.differences if d.name == plan.name)
     if difference.points == 0:
         return f'{plan.name} and {difference.best} are right equally often: there is nothing to tell them apart by.'
-    photos = f'about {_rough(plan.photos)} photos' if plan.photos else 'no number of photos'
-    now = f'(now {comparison.num_photos:,})'
     sentence = f'To tell {plan.name} from {difference.best}, if they differ by {abs(difference.points):.2f} points:'
+    return f'{sentence} {_what_would_do(plan, comparison.num_photos)}'
+
+
+def _what_would_do(plan: Plan, num_photos: int) -> str:
+    photos = f'about {_rough(plan.photos)} photos (now {num_photos:,})' if plan.photos else ''
+    seeds = f'{plan.seeds:,} seeds a setting' if plan.seeds else ''
     if not plan.seeds_seen:
-        return f'{sentence} {photos} {now} would do for these very models; what seeds do is unknown.'
-    seeds = f'{plan.seeds:,} seeds a setting' if plan.seeds else 'no number of seeds'
-    return f'{sentence} {photos} {now} would do, or {seeds} on the photos there are.'
+        return f'{photos or "no number of photos"} would do for these very models; what seeds do is unknown.'
+    if photos and seeds:
+        return f'{photos} would do, or {seeds} on the photos there are.'
+    if photos:
+        return f'{photos} would do; more seeds alone would not.'
+    if seeds:
+        return f'{seeds} on the photos there are would do; more photos alone would not.'
+    return 'neither more photos nor more seeds alone would do, but both together.'
 
 
 def _how_sure(comparison: Comparison) -> list[str]:
     photo = 100 / comparison.num_photos
     lines = [f'One photo is {photo:.2f} points. All verdicts together are wrong in at most 5 of 100 such comparisons.']
     if comparison.plans:
-        lines[0] += f' Numbers of photos and seeds are rough, and find such a difference in {POWER:.0%} of cases.'
+        lines[0] += (
+            f' Numbers of photos and seeds are rough, and find such a difference in {100 * POWER:.0f} % of cases.'
+        )
     if not comparison.seeds_seen:
         lines.append(f'Note: {SEEDS_UNSEEN}. Three seeds a setting would show it.')
     lines.append(SELECTED)

@@ -130,6 +130,10 @@ def _sweep_file(folder: Path, sweep_file: str | Path | None) -> Path | None:
 
 
 def _command(folder: Path, source: Path | None) -> str:
+    """The one last typed; guessed from the folder's name where it was not written down."""
+    typed = folder / 'command.txt'
+    if typed.is_file():
+        return typed.read_text(encoding='utf-8').strip()
     if source is None:
         return ''
     shown = source.relative_to(REPOSITORY) if source.is_relative_to(REPOSITORY) else source

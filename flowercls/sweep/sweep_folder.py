@@ -1,13 +1,17 @@
 """A sweep's folder, and what is said about it."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from flowercls.config.sweep_file import as_options
 from flowercls.engine.run_folder import WORK_DIRS, holds_run, make_folder
 from flowercls.engine.run_lock import lock_folder
 from flowercls.errors import ConfigError, FlowerclsError
+from flowercls.files import write_whole
 from flowercls.sweep.display import results_table
 from flowercls.sweep.doubtful_labels import DoubtfulLabels
 from flowercls.sweep.grid import Trial
@@ -15,7 +19,7 @@ from flowercls.sweep.ledger import FAILED, Ledger
 from flowercls.sweep.out_of_fold import OutOfFold
 from flowercls.sweep.run import Progress, plan_trials, shown_path
 
-LEDGER_FILE = 'ledger.jsonl'
+LEDGER_FILE, COMMAND_FILE = 'ledger.jsonl', 'command.txt'
 SOME_FAILED = 9  # exit code: the sweep is done, and a trial died
 
 
@@ -59,6 +63,24 @@ def occupied_sweep_folder(folder: Path) -> Iterator[None]:
     make_folder(folder)
     with lock_folder(folder, 'sweep', 'start a sweep of its own with another --work-dir'):
         yield
+
+
+def record_command(folder: Path, sweep_file: str | Path, overrides: Mapping[str, Any]) -> None:
+    """Write down what was typed to work in this folder; no trial says it.
+
+    Args:
+        folder: Of the sweep.
+        sweep_file: As it was named.
+        overrides: Of ``--cfg-options``.
+
+    Raises:
+        DiskError: if it cannot be written.
+    """
+    words = ['python', 'tools/sweep.py', str(sweep_file)]
+    words += ['--work-dir', str(folder)] * (folder != run_folder_of(sweep_file))
+    words += ['--cfg-options', *as_options(overrides)] * bool(overrides)
+    with write_whole(folder / COMMAND_FILE) as file:
+        file.write(f'{shlex.join(words)}\n')
 
 
 def _check_no_run(folder: Path) -> None:

@@ -97,3 +97,8 @@ def test_the_sweep_file_is_shown_and_its_command_given(page, sweep_folder, tmp_p
     text = page(sweep_file=tmp_path / 'my sweep.py').text
     assert 'grid = {"<b>": [1]}' in text
     assert f"python tools/sweep.py '{tmp_path}/my sweep.py' --work-dir {sweep_folder}" in text
+
+
+def test_what_was_typed_is_the_command_given(page, sweep_folder):
+    (sweep_folder / 'command.txt').write_text("python tools/sweep.py my.py --cfg-options 'load_from=a b.pth'\n")
+    assert "python tools/sweep.py my.py --cfg-options 'load_from=a b.pth'" in page().text

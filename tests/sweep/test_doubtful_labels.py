@@ -60,7 +60,7 @@ def test_the_list_is_ranked_and_in_percent(found, tmp_path):
 def test_it_is_said_at_the_end_of_the_sweep(found, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     doubtful = find_doubtful_labels([found], tmp_path)
-    text = str(describe_sweep(list(found.folds), tmp_path, [found], doubtful))
+    text = str(describe_sweep(list(found.folds), tmp_path, out_of_fold=[found], doubtful=doubtful))
     assert 'out of fold: top-1 62.50 %, oof_predictions.csv' in text
     assert 'labels to review: 2 of 8 photos, doubtful_labels.csv, .png; nothing was changed' in text
     assert 'daisy that may be rose (1), tulip that may be rose (1); 2 folds' in text
