@@ -129,6 +129,6 @@ def describe_sweep(
     failed = [progress for progress in all_progress if progress.state == FAILED]
     lines += [f'failed: {progress.folder.name}: {progress.error}' for progress in failed]
     lines += ['try these again with --retry-failed'] * bool(failed)
-    lines += [f'report: {shown_path(report)}'] * bool(report)
+    lines += [f'report: {shown_path(path)}' for path in [report] if path]
     lines += [f'sweep folder: {shown_path(folder)}']
     return SweepReport('\n'.join(lines), SOME_FAILED if failed else mistake.exit_code if mistake else 0)
