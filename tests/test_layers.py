@@ -19,7 +19,7 @@ BELOW = {
     'engine': LEAVES | {'config', 'datasets', 'models', 'evaluation', 'cache'},
     'registration': {'datasets', 'models', 'evaluation', 'engine'},
     'sweep': LEAVES | {'config', 'evaluation', 'engine'},
-    'comparison': LEAVES | {'config', 'evaluation', 'engine'},
+    'comparison': LEAVES | {'config', 'evaluation', 'engine', 'sweep'},  # sweep for its ledger
     # sweep for its ledger, engine by neither: a report is made of files.
     'report': LEAVES | {'config', 'evaluation', 'sweep', 'comparison', 'visualization'},
     'apis': LEAVES

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from flowercls.errors import ConfigError, DataError
 from flowercls.evaluation.predictions import Predictions
+from flowercls.sweep.ledger import FINISHED, STARTED, Ledger
 
 FOLD = re.compile(r'fold_(\d+)_(train|val)\.txt$')
 RESULTS = ('config.py', 'metrics.json', 'predictions_val.csv')
@@ -24,7 +25,7 @@ class FinishedRun:
         seed: Of the run.
         metrics: Content of metrics.json.
         predictions: Of the best epoch, on the validation set.
-        test: Of the same checkpoint on a test set; None where it was not tested on one.
+        test: Of the same checkpoint on the test set of the same data; None where it was not tested on it.
         fold: Which one was validated on; None without folds.
     """
 
@@ -92,36 +93,33 @@ def read_run(folder: Path) -> FinishedRun:
         seed=_seed_of(config, metrics),
         metrics=metrics,
         predictions=Predictions.read_csv(folder / 'predictions_val.csv'),
-        test=_test_predictions(folder, metrics.get('checkpoint')),
+        test=_test_predictions(folder, metrics),
         fold=int(fold[1]) if fold else None,
     )
 
 
 def _finished_trials(sweep: Path) -> tuple[list[Path], list[str]]:
     """A trial under way has results too, of its best epoch so far: where there is a ledger, it decides."""
-    states = _ledger_states(sweep / 'ledger.jsonl')
+    states = {Path(entry.run).name: entry.state for entry in Ledger(sweep / 'ledger.jsonl').latest().values()}
     finished, unfinished = [], []
     for folder in sorted(path for path in (sweep / 'trials').iterdir() if path.is_dir()):
-        state = states.get(folder.name, 'not in the ledger') if states else 'finished'
+        state = states.get(folder.name, 'not in the ledger') if states else FINISHED
         missing = _missing(folder)
-        if state == 'finished' and not missing:
+        if state == FINISHED and not missing:
             finished.append(folder)
         else:
-            why = state if state != 'finished' else f'{" and ".join(missing)} missing'
-            unfinished.append(f'{folder.name}: {"not finished" if why == "started" else why}')
-    return finished, unfinished
+            why = state if state != FINISHED else f'{" and ".join(missing)} missing'
+            unfinished.append(f'{folder.name}: {"not finished" if why == STARTED else why}')
+    return _of_the_newest_data(finished, unfinished)
 
 
-def _ledger_states(path: Path) -> dict[str, str]:
-    """The latest state of each trial by its folder's name; a half-written line is passed over."""
-    states = {}
-    for line in path.read_text(encoding='utf-8').splitlines() if path.is_file() else []:
-        try:
-            entry = json.loads(line)
-            states[Path(entry['run']).name] = entry['state']
-        except (ValueError, KeyError, TypeError):
-            continue
-    return states
+def _of_the_newest_data(folders: list[Path], left_out: list[str]) -> tuple[list[Path], list[str]]:
+    """The photos may have been prepared anew between two starts of a sweep: its last trial decides."""
+    manifests = {folder: _read_json(folder / 'metrics.json').get('data_manifest') for folder in folders}
+    newest = max(folders, key=lambda folder: (folder / 'metrics.json').stat().st_mtime_ns, default=None)
+    others = [folder for folder in folders if manifests[folder] != manifests[newest]]
+    lines = [f'{folder.name}: trained on photos prepared otherwise than those of {newest.name}' for folder in others]
+    return [folder for folder in folders if folder not in others], left_out + lines
 
 
 def _missing(folder: Path) -> list[str]:
@@ -133,12 +131,13 @@ def _seed_of(config: dict, metrics: dict) -> int:
     return seed if seed is not None else (config.get('randomness') or {}).get('seed', 0)
 
 
-def _test_predictions(folder: Path, checkpoint: str | None) -> Predictions | None:
-    """Of the checkpoint that ``metrics.json`` is about; of several tests of it the newest."""
+def _test_predictions(folder: Path, metrics: dict) -> Predictions | None:
+    """On the test set beside the photos trained with, as the network is; of several such tests the newest."""
+    expected = {'split': 'test', **{key: metrics.get(key) for key in ('checkpoint', 'data_manifest')}}
     tests = sorted(folder.glob('test_*/metrics.json'), key=lambda path: path.stat().st_mtime_ns)
     for path in reversed(tests):
-        metrics = _read_json(path)
-        if metrics.get('split') == 'test' and metrics.get('checkpoint') == checkpoint:
+        found = _read_json(path)
+        if not found.get('tta') and all(found.get(key) == value for key, value in expected.items()):
             return Predictions.read_csv(path.with_name('predictions.csv'))
     return None
 

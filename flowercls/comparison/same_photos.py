@@ -20,30 +20,37 @@ def validation_hits(settings: list[Setting]) -> dict[str, np.ndarray]:
         DataError: if data manifests, photos or labels are not the same everywhere.
     """
     _check_same_manifest([run for setting in settings for runs in setting.runs.values() for run in runs])
-    return _aligned(settings, lambda run: run.predictions)
+    rows = {setting.name: [runs for _, runs in sorted(setting.runs.items())] for setting in settings}
+    return _aligned(rows, lambda run: run.predictions)
 
 
 def test_hits(settings: list[Setting]) -> dict[str, np.ndarray]:
-    """The same on the test set, of the settings of which every run was tested.
+    """The same on the test set: of each setting the runs that were tested, shape (tested runs, photos).
 
     Raises:
         DataError: if photos or labels are not the same everywhere.
     """
-    tested = [s for s in settings if all(run.test is not None for runs in s.runs.values() for run in runs)]
-    return _aligned(tested, lambda run: run.test)
+    rows = {
+        setting.name: [[run] for _, runs in sorted(setting.runs.items()) for run in runs if run.test is not None]
+        for setting in settings
+    }
+    return _aligned({name: runs for name, runs in rows.items() if runs}, lambda run: run.test)
 
 
-def _aligned(settings: list[Setting], read: Callable[[FinishedRun], Predictions]) -> dict[str, np.ndarray]:
+def _aligned(
+    rows: dict[str, list[list[FinishedRun]]], read: Callable[[FinishedRun], Predictions]
+) -> dict[str, np.ndarray]:
+    """Hits of each row of runs that together have seen every photo once."""
     hits, first = {}, None
-    for setting in settings:
-        rows = []
-        for _, runs in sorted(setting.runs.items()):
+    for name, groups in rows.items():
+        found = []
+        for runs in groups:
             said = _together(runs, read)
             where = ', '.join(str(run.folder) for run in runs)
             first = first or (where, said)
             _check_same_photos(*first, where, said)
-            rows.append([said[image][0] == said[image][1] for image in first[1]])
-        hits[setting.name] = np.array(rows)
+            found.append([said[image][0] == said[image][1] for image in first[1]])
+        hits[name] = np.array(found)
     return hits
 
 

@@ -1,6 +1,8 @@
 """Which runs are one setting, and what a reader would call it: by what differs in their configs."""
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from flowercls.comparison.finished_runs import FOLD, FinishedRun
 from flowercls.config.resolved import OF_ONE_START
@@ -22,6 +24,7 @@ SPOKEN_OF = (
     'load_from',
 )
 NOT_SET = 'none'
+HASHED = re.compile(r'-[0-9a-f]{8,}\.pth$')  # published weights carry the beginning of their hash in their name
 
 
 @dataclass
@@ -53,6 +56,7 @@ def group_settings(runs: list[FinishedRun]) -> list[Setting]:
     columns = {key: column for key, column in columns.items() if len(set(map(repr, column))) > 1}
     named = _named_keys(columns)
     factors = _factors(columns, named)
+    texts = {key: _texts(column) for key, column in columns.items()}
     # Weights that all but those from scratch start with go without saying.
     unsaid = {'load_from'} if len(set(columns.get('load_from', [])) - {None}) == 1 and len(named) > 1 else set()
     settings: dict[tuple, Setting] = {}
@@ -60,9 +64,28 @@ def group_settings(runs: list[FinishedRun]) -> list[Setting]:
         row = {key: columns[key][index] for key in columns}
         identity = tuple(repr(row[key]) for key in sorted(row))
         if identity not in settings:
-            settings[identity] = _setting(row, named, unsaid, factors, runs[index])
+            written = {key: texts[key][repr(value)] for key, value in row.items()}
+            said = [key for key in named if key not in unsaid or row[key] is None]
+            settings[identity] = _setting(written, named, said, factors, runs[index])
         _add(settings[identity], runs[index])
     return list(settings.values())
+
+
+def drop_incomplete_folds(settings: list[Setting]) -> tuple[list[Setting], list[str]]:
+    """Leave out a seed of a setting that lacks some of the folds: the others could not be compared with it.
+
+    Returns:
+        The settings that still have a seed, and a line for each seed left out.
+    """
+    folds = {run.fold for setting in settings for runs in setting.runs.values() for run in runs}
+    lines = []
+    if len(folds) > 1:
+        for setting in settings:
+            for seed, runs in list(setting.runs.items()):
+                if missing := sorted(map(str, folds - {run.fold for run in runs})):
+                    lines.append(f'{setting.name}, seed {seed}: fold {", ".join(missing)} missing')
+                    del setting.runs[seed]
+    return [setting for setting in settings if setting.runs], lines
 
 
 def flat(value, key: str = '') -> dict[str, object]:
@@ -73,7 +96,7 @@ def flat(value, key: str = '') -> dict[str, object]:
         items = enumerate(value)
     else:
         value = tuple(value) if isinstance(value, list) else value
-        if key == 'load_from' and value:  # the same file is the same weights, wherever it lies
+        if key == 'load_from' and HASHED.search(str(value)):  # the same weights, wherever they lie
             value = shown(value)
         return {} if _is_ignored(key, value) else {key: value}
     return {k: v for name, item in items for k, v in flat(item, f'{key}.{name}' if key else str(name)).items()}
@@ -108,16 +131,36 @@ def _factors(columns: dict[str, list], named: list[str]) -> list[list[str]]:
     return sorted(in_order, key=lambda factor: named.index(factor[0]))
 
 
-def _setting(row: dict, named: list[str], unsaid: set[str], factors: list[list[str]], run: FinishedRun) -> Setting:
-    said = [key for key in named if key not in unsaid or row[key] is None]
+def _setting(
+    written: dict[str, str], named: list[str], said: list[str], factors: list[list[str]], run: FinishedRun
+) -> Setting:
     return Setting(
-        name=', '.join(f'{_word(key, named)}={shown(row[key])}' for key in said) or run.folder.name,
+        name=', '.join(f'{_word(key, named)}={written[key]}' for key in said) or _only_name(run.folder),
         levels={
-            ', '.join(_word(key, named) for key in factor): ', '.join(shown(row[key]) for key in factor)
+            ', '.join(_word(key, named) for key in factor): ', '.join(written[key] for key in factor)
             for factor in factors
         },
-        also={key: shown(value) for key, value in sorted(row.items()) if key not in named},
+        also={key: written[key] for key in sorted(written) if key not in named},
     )
+
+
+def _only_name(folder: Path) -> str:
+    """Where nothing differs: the run's name, or that of the sweep it is a trial of."""
+    folder = folder.absolute()
+    return folder.parents[1].name if folder.parent.name == 'trials' else folder.name
+
+
+def _texts(column: list) -> dict[str, str]:
+    """By each value's ``repr`` how reports write it; in full where two values would read the same."""
+    for write in (shown, _in_full, repr):
+        texts = {repr(value): write(value) for value in column}
+        if len(set(texts.values())) == len(texts):
+            break
+    return texts
+
+
+def _in_full(value) -> str:
+    return NOT_SET if value is None else str(value)
 
 
 def _word(key: str, named: list[str]) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 
 from flowercls.comparison.finished_runs import find_runs
 from flowercls.comparison.same_photos import test_hits, validation_hits
-from flowercls.comparison.settings import Setting, group_settings
+from flowercls.comparison.settings import Setting, drop_incomplete_folds, group_settings
+from flowercls.errors import DataError
 from flowercls.evaluation.comparison import Difference, SettingScore, differences_to_best, score_settings
 from flowercls.evaluation.factors import Effect, factor_effects
 from flowercls.evaluation.planning import Plan, plan_more
@@ -24,7 +25,7 @@ class Comparison:
         differences: Of all but the best, to the best.
         effects: Of the factors, where the grid is balanced.
         plans: For each setting that is tied with the best.
-        confirmed: Scores on the test set, of the settings tested on it.
+        confirmed: Scores on the test set, of the settings of which any run was tested on it.
         num_test_photos: 0 without.
         num_folds: 0 where one validation set serves all.
         left_out: A line for each trial that is not in it.
@@ -66,7 +67,10 @@ def compare_runs(paths: list[Path]) -> Comparison:
         DataError: if results are missing or unreadable, or the runs do not share photos and labels.
     """
     runs, left_out = find_runs(paths)
-    settings = group_settings(runs)
+    settings, incomplete = drop_incomplete_folds(group_settings(runs))
+    left_out += incomplete
+    if not settings:
+        raise DataError(f'no setting has run all its folds: {"; ".join(left_out)}. Fix: let its trials finish first.')
     hits = validation_hits(settings)
     differences = differences_to_best(hits)
     tested = test_hits(settings)

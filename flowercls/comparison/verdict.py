@@ -1,13 +1,14 @@
 """A comparison in words."""
 
 from flowercls.comparison.summary import Comparison
-from flowercls.evaluation.comparison import SEEDS_UNSEEN, Difference
+from flowercls.evaluation.comparison import SEEDS_UNSEEN, Difference, SettingScore
 from flowercls.evaluation.planning import POWER, Plan
 
 SELECTED = (
     'These figures are optimistic: each run counts with its best epoch, and the best setting was picked, both by these '
     'same photos.'
 )
+SELECTED_EPOCH = 'The figure is optimistic: each run counts with its best epoch, picked by these same photos.'
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
@@ -64,39 +65,54 @@ def _what_would_do(plan: Plan, num_photos: int) -> str:
 
 
 def _how_sure(comparison: Comparison) -> list[str]:
-    photo = 100 / comparison.num_photos
-    lines = [f'One photo is {photo:.2f} points. All verdicts together are wrong in at most 5 of 100 such comparisons.']
+    lines = [f'One photo is {100 / comparison.num_photos:.2f} points.']
+    if comparison.differences:
+        lines = [f'{lines[0]} {_how_often_wrong(comparison)}']
     if comparison.plans:
-        lines[0] += (
-            f' Numbers of photos and seeds are rough, and find such a difference in {100 * POWER:.0f} % of cases.'
-        )
-    if not comparison.seeds_seen:
+        often = f'{100 * POWER:.0f} % of cases'
+        lines[0] += f' Numbers of photos and seeds are rough, and find such a difference in {often}.'
+    if comparison.differences and not comparison.seeds_seen:
         lines.append(f'Note: {SEEDS_UNSEEN}. Three seeds a setting would show it.')
-    lines.append(SELECTED)
+    lines.append(SELECTED if comparison.differences else SELECTED_EPOCH)
     if comparison.num_folds:
         lines.append(
-            f'{comparison.num_folds} folds: every photo counts once, classified by a model that was not trained on it; '
-            'what is left of the optimism is the choice of epochs and of the setting.'
+            f'{comparison.num_folds} folds: every photo counts once, classified by a model that was not trained on '
+            'it; what is left of the optimism is the choice of epochs and of the setting.'
         )
     return lines + _confirmed(comparison)
 
 
+def _how_often_wrong(comparison: Comparison) -> str:
+    sentence = 'Of 100 such comparisons of equal settings at most 5 have any wrong verdict'
+    if comparison.effects and comparison.seeds_seen:
+        sentence += ' on a setting, and at most 5 any on a factor'
+    return sentence + (', if the seeds of all settings scatter alike.' if comparison.seeds_seen else '.')
+
+
 def _confirmed(comparison: Comparison) -> list[str]:
-    if not comparison.confirmed:
-        if comparison.num_folds:
-            return []
-        return [
-            'Nothing confirms them yet: test the setting that you choose, once, on photos that had no say '
-            '(prepare_data --test-ratio, then tools/test.py), or validate in folds.'
-        ]
-    score = next((s for s in comparison.confirmed if s.name == comparison.best.name), None)
-    if score is None:
-        return [f'{comparison.best.name} was not tested on the test set; only tested settings have a confirmed figure.']
-    low, high = score.interval
+    best = comparison.best.name
+    score = next((score for score in comparison.confirmed if score.name == best), None)
+    if score is not None:
+        return [_confirmed_by(score, comparison)]
+    if comparison.confirmed:
+        return [f'{best} was not tested on the test set; only tested settings have a confirmed figure.']
+    if comparison.num_folds:
+        return []
     return [
-        f'Confirmed on the test set, which had no say: {score.name} has top-1 {score.top1:.2f} % '
-        f'({comparison.num_test_photos:,} photos, 95 % interval {low:.1f}-{high:.1f}).'
+        'Nothing confirms them yet: test the setting that you choose, once, on photos that had no say '
+        '(prepare_data --test-ratio, then tools/test.py), or validate in folds.'
     ]
+
+
+def _confirmed_by(score: SettingScore, comparison: Comparison) -> str:
+    low, high = score.interval
+    setting = next(setting for setting in comparison.settings if setting.name == score.name)
+    num_runs = sum(len(runs) for runs in setting.runs.values())
+    tested = f', {score.num_seeds} of its {num_runs} runs tested' if score.num_seeds < num_runs else ''
+    return (
+        f'Confirmed on the test set, which had no say: {score.name} has top-1 {score.top1:.2f} % '
+        f'({comparison.num_test_photos:,} photos, 95 % interval {low:.1f}-{high:.1f}{tested}).'
+    )
 
 
 def p_text(p_value: float) -> str:

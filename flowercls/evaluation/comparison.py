@@ -9,12 +9,14 @@ The variance of a difference of two mean accuracies is
     V = A + B (1/R_s + 1/R_t)
 
 A, the photo part, is the variance over photos of the difference of the two settings' mean hits, divided by the number
-of photos: what both find hard cancels. B, the seed part, is the variance of accuracy over seeds, pooled over settings,
-less what photos hit by chance explain of it, which A holds already; R are the numbers of seeds. A difference d counts
-if d / sqrt(V) is beyond what the range of that many equal settings reaches (Tukey's studentised range, with
-Satterthwaite's degrees of freedom): so in one comparison of any number of equal settings, *any* wrong verdict comes in
-at most 5 of 100 comparisons. Between single runs McNemar's exact test, with Holm's correction over all pairs, takes
-its place; the interval beside it is the normal distribution's, for all pairs together, widened by one photo.
+of photos: what both find hard cancels; it is no less than that of one photo. B, the seed part, is the variance of
+accuracy over seeds, less what photos hit by chance explain of it, which A holds already; R are the numbers of seeds. B
+is pooled over all settings, but for those whose seeds scatter far more than the others' (`noise_by_setting`), which
+count with their own. A difference d counts if d / sqrt(V) is beyond what the range of that many equal settings reaches
+(Tukey's studentised range, with Satterthwaite's degrees of freedom): so in one comparison of any number of equal
+settings whose seeds scatter alike, *any* wrong verdict comes in at most 5 of 100 comparisons. Between single runs
+McNemar's exact test, with Holm's correction over all pairs, takes its place; the interval beside it is the normal
+distribution's, for all pairs together, widened by one photo.
 """
 
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import norm, studentized_range, t
 
+from flowercls.evaluation.noise import Noise, degrees_of_freedom, freedom_of, noise_by_setting
 from flowercls.evaluation.statistics import holm, mcnemar_p_value, wilson_interval
 
 SEEDS_UNSEEN = 'one seed a setting: the verdict is about these very models, another seed may turn it'
@@ -99,8 +102,6 @@ class Yardstick:
 
     def p_value(self, difference: float) -> float:
         """How often the range of so many equal settings is at least that large."""
-        if self.variance == 0:
-            return 1.0 if difference == 0 else 0.0
         return float(studentized_range.sf(abs(difference) / self._unit, self.num_settings, self.freedom))
 
     def smallest_difference(self) -> float:
@@ -112,29 +113,6 @@ class Yardstick:
         return float(np.sqrt(self.variance / 2))  # a range is counted in standard errors of one mean
 
 
-@dataclass(frozen=True)
-class Noise:
-    """The parts of a difference's variance, in squared shares, and how well the seed part is known."""
-
-    seed: float  # variance of accuracy that seeds alone cause
-    chance: float  # variance of accuracy over seeds that hits by chance explain
-    freedom: float  # degrees of freedom of the two together
-
-    @classmethod
-    def of(cls, hits: Mapping[str, np.ndarray]) -> 'Noise':
-        """Pooled over all settings with two seeds or more."""
-        several = [runs.astype(float) for runs in hits.values() if len(runs) > 1]
-        freedom = sum(len(runs) - 1 for runs in several)
-        if not freedom:
-            return cls(seed=0.0, chance=0.0, freedom=np.inf)
-        num_photos = several[0].shape[1]
-        total = sum((len(runs) - 1) * runs.mean(axis=1).var(ddof=1) for runs in several) / freedom
-        by_photo = sum((len(runs) - 1) * runs.var(axis=0, ddof=1).mean() for runs in several) / freedom
-        # Less the part that all photos of a run share, which is what a seed does.
-        chance = max(0.0, (by_photo - total) / (num_photos - 1))
-        return cls(seed=max(0.0, total - chance), chance=chance, freedom=freedom)
-
-
 def score_settings(hits: Mapping[str, np.ndarray], confidence: float = 0.95) -> list[SettingScore]:
     """The accuracy of every setting with its interval, in the order given.
 
@@ -142,8 +120,8 @@ def score_settings(hits: Mapping[str, np.ndarray], confidence: float = 0.95) -> 
         hits: By setting: whether each run was right, bool, shape (seeds, N), on the same N photos in one order.
         confidence: Coverage of the intervals.
     """
-    noise = Noise.of(hits)
-    return [_score(name, np.asarray(runs), noise, confidence) for name, runs in hits.items()]
+    noises = noise_by_setting(hits)
+    return [_score(name, np.asarray(runs), noises[name], confidence) for name, runs in hits.items()]
 
 
 def differences_to_best(hits: Mapping[str, np.ndarray], confidence: float = 0.95) -> list[Difference]:
@@ -156,46 +134,62 @@ def differences_to_best(hits: Mapping[str, np.ndarray], confidence: float = 0.95
     best = max(hits, key=lambda name: hits[name].mean())
     if all(len(runs) == 1 for runs in hits.values()):
         return _by_mcnemar(hits, best, confidence)
-    noise = Noise.of(hits)
-    return [_by_range(hits, name, best, noise, confidence) for name in hits if name != best]
+    noises = noise_by_setting(hits)
+    return [_by_range(hits, name, best, noises, confidence) for name in hits if name != best]
 
 
 def _score(name: str, runs: np.ndarray, noise: Noise, confidence: float) -> SettingScore:
     num_seeds, num_photos = runs.shape
-    top1 = runs.mean()
-    if num_seeds == 1:
-        interval = wilson_interval(int(runs.sum()), num_photos, confidence)
-        return SettingScore(name, float(POINTS * top1), None, 1, interval)
+    top1 = float(POINTS * runs.mean())
+    if not np.isfinite(noise.freedom):  # single runs everywhere: of other photos alone
+        return SettingScore(name, top1, None, num_seeds, wilson_interval(int(runs.sum()), num_photos, confidence))
     variance = runs.mean(axis=0).var(ddof=1) / num_photos + noise.seed / num_seeds
-    # The share of that many independent photos would be as uncertain; Wilson's interval stays within 0-100.
-    effective = top1 * (1 - top1) / variance if variance > 0 else num_photos
     quantile = t.ppf(0.5 + confidence / 2, degrees_of_freedom(variance, 1 / num_seeds, noise))
-    interval = wilson_interval(effective * top1, effective, z=quantile)
-    spread = float(POINTS * runs.mean(axis=1).std(ddof=1))
-    return SettingScore(name, float(POINTS * top1), spread, num_seeds, interval)
+    effective = _effective_photos(runs.mean(), variance, num_photos, quantile)
+    interval = wilson_interval(effective * runs.mean(), effective, z=quantile)
+    spread = float(POINTS * runs.mean(axis=1).std(ddof=1)) if num_seeds > 1 else None
+    return SettingScore(name, top1, spread, num_seeds, interval)
+
+
+def _effective_photos(share: float, variance: float, num_photos: int, quantile: float) -> float:
+    """The number of independent photos whose share would be as uncertain; Wilson's interval of it stays in 0-100."""
+    # Near 0 and 100 % hits alone would say that there is no noise: both get what quantile^2 / 2 more misses would add.
+    unseen = quantile**2 / (2 * num_photos)
+    return (share * (1 - share) + unseen) / (variance + unseen / num_photos)
 
 
 def measure_contrast(
-    hits: Mapping[str, np.ndarray], weights: Mapping[str, float], noise: Noise, num_compared: int, confidence: float
+    hits: Mapping[str, np.ndarray],
+    weights: Mapping[str, float],
+    noises: Mapping[str, Noise],
+    num_compared: int,
+    confidence: float,
 ) -> tuple[float, Yardstick]:
     """A weighted sum of settings' mean accuracies, as a share, and what it is measured by.
 
     Args:
         hits: As `score_settings`.
         weights: By setting; they sum to 0. The difference of two settings is 1 and -1.
-        noise: Of ``hits``.
+        noises: Of ``hits``, by setting.
         num_compared: How many such means are compared with each other.
         confidence: Of all those comparisons together.
     """
     paired = sum(weight * hits[name].mean(axis=0) for name, weight in weights.items())
-    shares = sum(weight**2 / len(hits[name]) for name, weight in weights.items())
-    variance = float(paired.var(ddof=1) / len(paired) + noise.seed * shares)
-    freedom = degrees_of_freedom(variance, shares, noise)
+    num_photos = len(paired)
+    of_photos = max(paired.var(ddof=1) / num_photos, 1 / num_photos**2)
+    parts: dict[Noise, float] = {}
+    for name, weight in weights.items():
+        parts[noises[name]] = parts.get(noises[name], 0.0) + weight**2 / len(hits[name])
+    variance = float(of_photos + sum(noise.seed * share for noise, share in parts.items()))
+    uncertain = [(noise.total * share, noise.freedom) for noise, share in parts.items()]
+    freedom = freedom_of(variance, [*uncertain, (of_photos, num_photos - 1)])
     return float(paired.mean()), Yardstick(variance, freedom, num_compared, confidence)
 
 
-def _by_range(hits: Mapping[str, np.ndarray], name: str, best: str, noise: Noise, confidence: float) -> Difference:
-    share, yardstick = measure_contrast(hits, {name: 1, best: -1}, noise, len(hits), confidence)
+def _by_range(
+    hits: Mapping[str, np.ndarray], name: str, best: str, noises: Mapping[str, Noise], confidence: float
+) -> Difference:
+    share, yardstick = measure_contrast(hits, {name: 1, best: -1}, noises, len(hits), confidence)
     p_value, half = yardstick.p_value(share), yardstick.smallest_difference()
     return Difference(name, best, POINTS * share, p_value, p_value > 1 - confidence, POINTS * half)
 
@@ -223,9 +217,3 @@ def _half_width_of_pair(one: np.ndarray, other: np.ndarray, error: float) -> flo
     paired = one.astype(float) - other
     num_photos = len(paired)
     return float(POINTS * (norm.ppf(1 - error / 2) * np.sqrt(paired.var() / num_photos) + 1 / num_photos))
-
-
-def degrees_of_freedom(variance: float, shares: float, noise: Noise) -> float:
-    """Degrees of freedom of a variance of which only the part from runs is uncertain (Satterthwaite 1946)."""
-    uncertain = shares * (noise.seed + noise.chance)
-    return max(noise.freedom, noise.freedom * (variance / uncertain) ** 2) if uncertain > 0 else np.inf

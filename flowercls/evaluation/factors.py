@@ -2,7 +2,8 @@
 
 Only where every combination of levels was run is an average over the others fair. The question, the noise and the
 range are those of `comparison`: a level's accuracy is the mean of its settings', and levels are compared on the same
-photos. All verdicts on all factors together are wrong in at most 5 of 100 grids of factors without effect.
+photos. All verdicts on all factors together are wrong in at most 5 of 100 grids of factors without effect. Of single
+runs only the differences are told: seeds nobody has seen cannot be counted.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from math import prod
 
 import numpy as np
 
-from flowercls.evaluation.comparison import POINTS, Noise, measure_contrast
+from flowercls.evaluation.comparison import POINTS, measure_contrast
+from flowercls.evaluation.noise import Noise, noise_by_setting
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Effect:
         best: The level with the highest mean accuracy.
         top1: Mean over all settings with this level, in percent.
         points: Difference to the best level, in points; 0 for itself.
-        half_width: Of its interval, in points.
+        half_width: Of its interval, in points; None with single runs, as the next two.
         p_value: Corrected for the number of levels and of factors.
         tied: Whether the difference may be none.
     """
@@ -34,9 +36,9 @@ class Effect:
     best: str
     top1: float
     points: float
-    half_width: float
-    p_value: float
-    tied: bool
+    half_width: float | None
+    p_value: float | None
+    tied: bool | None
 
 
 def is_balanced(levels: Mapping[str, Mapping[str, str]]) -> bool:
@@ -64,11 +66,13 @@ def factor_effects(
         return []
     names = [name for name in next(iter(levels.values())) if len({row[name] for row in levels.values()}) > 1]
     each = 1 - (1 - confidence) / len(names)  # Bonferroni over factors; the range serves the levels of one
-    noise = Noise.of(hits)
-    return [effect for name in names for effect in _effects(hits, name, levels, noise, each, len(names))]
+    noises = noise_by_setting(hits)
+    return [effect for name in names for effect in _effects(hits, name, levels, noises, each, len(names))]
 
 
-def _effects(hits, factor: str, levels, noise: Noise, confidence: float, num_factors: int) -> list[Effect]:
+def _effects(
+    hits, factor: str, levels, noises: Mapping[str, Noise], confidence: float, num_factors: int
+) -> list[Effect]:
     members: dict[str, list[str]] = {}
     for setting, row in levels.items():
         members.setdefault(row[factor], []).append(setting)
@@ -77,12 +81,19 @@ def _effects(hits, factor: str, levels, noise: Noise, confidence: float, num_fac
     found = []
     for level, names in members.items():
         if level == best:
-            found.append(Effect(factor, level, best, top1[level], 0.0, 0.0, 1.0, True))
-            continue
-        weights = {name: 1 / len(names) for name in names} | {name: -1 / len(names) for name in members[best]}
-        share, yardstick = measure_contrast(hits, weights, noise, len(members), confidence)
-        p_value = min(1.0, num_factors * yardstick.p_value(share))
-        half = POINTS * yardstick.smallest_difference()
-        tied = yardstick.p_value(share) > 1 - confidence
-        found.append(Effect(factor, level, best, top1[level], POINTS * share, half, p_value, tied))
+            measured = (0.0, 0.0, 1.0, True)
+        else:
+            weights = {name: 1 / len(names) for name in names} | {n: -1 / len(members[best]) for n in members[best]}
+            measured = _measured(hits, weights, noises, len(members), confidence, num_factors)
+        found.append(Effect(factor, level, best, top1[level], *measured))
     return found
+
+
+def _measured(hits, weights, noises, num_levels: int, confidence: float, num_factors: int) -> tuple:
+    """Points, half width, p-value, tied."""
+    share, yardstick = measure_contrast(hits, weights, noises, num_levels, confidence)
+    if not any(np.isfinite(noise.freedom) for noise in noises.values()):
+        return POINTS * share, None, None, None
+    p_value = yardstick.p_value(share)
+    half = POINTS * yardstick.smallest_difference()
+    return POINTS * share, half, min(1.0, num_factors * p_value), p_value > 1 - confidence

@@ -53,11 +53,11 @@ def write_run():
 def write_test():
     """Adds the results of tools/test.py to a run folder."""
 
-    def write(folder, misses, num_photos=200, split='test', checkpoint='best.pth', name='test_best'):
+    def write(folder, misses, num_photos=200, split='test', checkpoint='best.pth', name='test_best', **more):
         predictions = predictions_with(misses, [f'other/{i:03d}.jpg' for i in range(num_photos)])
         (folder / name).mkdir()
         predictions.write_csv(folder / name / 'predictions.csv')
-        metrics = {**predictions.metrics(), 'checkpoint': checkpoint, 'split': split}
+        metrics = {**predictions.metrics(), 'checkpoint': checkpoint, 'split': split, 'data_manifest': 'abc', **more}
         (folder / name / 'metrics.json').write_text(json.dumps(metrics))
 
     return write

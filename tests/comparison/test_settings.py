@@ -1,11 +1,12 @@
 """Which runs are one setting, and its name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flowercls.comparison.finished_runs import FinishedRun
-from flowercls.comparison.settings import group_settings
+from flowercls.comparison.settings import drop_incomplete_folds, group_settings
 from flowercls.errors import DataError
 
 
@@ -28,8 +29,8 @@ def names_of(*configs):
 
 
 def test_seeds_folders_and_loader_workers_make_no_setting():
-    one = config(randomness={'seed': 0}, data_root='a', work_dir='x', load_from='here/net.pth')
-    other = config(randomness={'seed': 1}, data_root='b', work_dir='y', load_from='there/net.pth')
+    one = config(randomness={'seed': 0}, data_root='a', work_dir='x', load_from='here/net-0123abcd.pth')
+    other = config(randomness={'seed': 1}, data_root='b', work_dir='y', load_from='there/net-0123abcd.pth')
     other['train_dataloader'] = {'num_workers': 4}
     (setting,) = group_settings(runs_of(one, other))
     assert sorted(setting.runs) == [0, 1] and setting.name == 'run0'
@@ -53,6 +54,35 @@ def test_weights_go_without_saying_unless_there_are_none_or_others():
         'frozen_stages=1',
     ]
     assert names_of(config(load_from='a.pth'), config(load_from='b.pth')) == ['load_from=a.pth', 'load_from=b.pth']
+
+
+def test_weights_of_one_name_may_be_others_unless_the_name_has_their_hash():
+    assert names_of(config(load_from='one/net.pth'), config(load_from='other/net.pth')) == [
+        'load_from=one/net.pth',
+        'load_from=other/net.pth',
+    ]
+
+
+def test_values_that_read_the_same_are_written_in_full():
+    assert names_of(config(lr=0.0012345678), config(lr=0.0012345679)) == ['lr=0.0012345678', 'lr=0.0012345679']
+    assert names_of(config(lists='a/train.txt'), config(lists='b/train.txt')) == [
+        'lists=a/train.txt',
+        'lists=b/train.txt',
+    ]
+    assert names_of(config(frozen='1'), config(frozen=1)) == ['frozen_stages=1', "frozen_stages='1'"]
+
+
+def test_what_differs_in_nothing_is_called_after_the_run_or_its_sweep():
+    (run,) = runs_of(config())
+    assert group_settings([run])[0].name == 'run0'
+    assert group_settings([replace(run, folder=Path('work_dirs/folds/trials/fold=0_seed0'))])[0].name == 'folds'
+
+
+def test_a_seed_without_all_folds_is_left_out():
+    runs = [replace(run, seed=seed, fold=k) for seed in (0, 1) for k in (0, 1) for run in runs_of(config())]
+    kept, lines = drop_incomplete_folds(group_settings(runs[:3]))
+    assert [sorted(setting.runs) for setting in kept] == [[0]] and lines == ['run0, seed 1: fold 1 missing']
+    assert drop_incomplete_folds(group_settings(runs))[1] == []
 
 
 def test_keys_that_go_together_are_one_factor():

@@ -41,14 +41,18 @@ def test_seeds_are_counted_and_the_worse_is_named_with_how_much(tmp_path, write_
 
 def test_a_full_grid_has_the_effect_of_each_factor(tmp_path, write_run):
     folders = [
-        write_run(tmp_path / f'{frozen}_{lr}', range(100 if lr == 0.1 else 20), frozen=frozen, lr=lr)
+        write_run(
+            tmp_path / f'{frozen}_{lr}_{s}', range(s, s + (100 if lr == 0.1 else 20)), frozen=frozen, lr=lr, seed=s
+        )
         for frozen in (0, 2)
         for lr in (0.1, 0.01)
+        for s in (0, 1)
     ]
     effects = {(e.factor, e.level): e for e in compare_runs(folders).effects}
     assert effects['lr', '0.1'].points == pytest.approx(-100 * 80 / 568) and not effects['lr', '0.1'].tied
     assert effects['frozen_stages', '2'].tied
     assert '## Each factor by itself' in as_markdown(compare_runs(folders))
+    assert 'at most 5 have any wrong verdict on a setting, and at most 5 any on a factor' in words(*folders)
 
 
 def test_the_test_set_confirms_the_best(tmp_path, write_run, write_test):
@@ -56,7 +60,23 @@ def test_the_test_set_confirms_the_best(tmp_path, write_run, write_test):
     write_test(other, range(10))
     write_test(other, range(50), checkpoint='epoch_1.pth', name='test_epoch_1')  # another checkpoint
     write_test(one, range(3), split='val')  # the same photos again
-    assert 'Confirmed on the test set, which had no say: frozen_stages=2 has top-1 95.00 % (200' in words(one, other)
+    confirmed = 'Confirmed on the test set, which had no say: frozen_stages=2 has top-1 95.00 % (200'
+    assert confirmed in words(one, other) and 'runs tested' not in words(one, other)
+    another = write_run(tmp_path / 'c', range(20), frozen=2, seed=1)
+    assert confirmed in words(one, other, another) and '1 of its 2 runs tested' in words(one, other, another)
+
+
+@pytest.mark.parametrize('odd', [{'data_manifest': 'other'}, {'tta': True}])
+def test_a_test_on_other_data_or_of_an_augmented_network_confirms_nothing(tmp_path, write_run, write_test, odd):
+    folder = write_run(tmp_path / 'a', range(30))
+    write_test(folder, range(10), **odd)
+    assert 'Nothing confirms them yet' in words(folder)
+
+
+def test_one_setting_alone_has_a_figure_and_no_verdict(tmp_path, write_run):
+    said = words(write_run(tmp_path / 'a', range(30)))
+    assert 'one setting only' in said and 'picked by these same photos' in said
+    assert 'Of 100 such' not in said and 'Three seeds' not in said
 
 
 def test_folds_of_a_seed_are_put_together(tmp_path, write_run):
@@ -77,8 +97,11 @@ def test_folds_of_a_seed_are_put_together(tmp_path, write_run):
     assert (comparison.num_photos, comparison.num_folds) == (100, 2)
     assert [score.top1 for score in comparison.scores] == pytest.approx([90, 80])
     assert 'every photo counts once' in words(*folders)
-    with pytest.raises(DataError, match='50 only in the first'):
-        compare_runs(folders[:3])
+    left = compare_runs(folders[:3])
+    assert [score.name for score in left.scores] == ['frozen_stages=1']
+    assert left.left_out == ['frozen_stages=2, seed 0: fold 1 missing']
+    with pytest.raises(DataError, match='no setting has run all its folds'):
+        compare_runs(folders[1:3])
 
 
 # ---------------------------------------------------------------- refused
@@ -126,12 +149,22 @@ def sweep(tmp_path, write_run):
 
 def test_a_trial_under_way_is_left_out_and_said_so(sweep):
     states = {trial.name: 'finished' for trial in (sweep / 'trials').iterdir()} | {'frozen1_seed1': 'started'}
-    lines = [json.dumps({'run': str(sweep / 'trials' / name), 'state': state}) for name, state in states.items()]
-    (sweep / 'ledger.jsonl').write_text('\n'.join([*lines, '{"run": "torn']))
+    lines = [json.dumps({'key': name, 'run': f'trials/{name}', 'state': state}) for name, state in states.items()]
+    (sweep / 'ledger.jsonl').write_bytes('\n'.join([*lines, '{"run": "é']).encode()[:-1])  # torn inside a letter
     comparison = compare_runs([sweep])
     assert [score.num_seeds for score in comparison.scores] == [2, 1]
     assert comparison.left_out == ['frozen1_seed1: not finished']
     assert 'frozen1_seed1: not finished' in as_markdown(comparison)
+
+
+def test_of_photos_prepared_anew_only_the_newest_trials_are_compared(sweep, write_run):
+    for seed in (0, 1):
+        write_run(sweep / 'trials' / f'frozen0_seed{seed}-2', [seed], seed=seed, manifest='new')
+    comparison = compare_runs([sweep])
+    assert [(score.name, score.num_seeds) for score in comparison.scores] == [('sweep', 2)]
+    assert (
+        len(comparison.left_out) == 4 and 'prepared otherwise than those of frozen0_seed1-2' in comparison.left_out[0]
+    )
 
 
 def test_files_of_a_sweep_are_renewed_in_its_folder_and_nowhere_else(sweep, tmp_path, monkeypatch):

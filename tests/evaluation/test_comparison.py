@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import studentized_range, ttest_rel
 
 from flowercls.evaluation import simulation
-from flowercls.evaluation.comparison import Noise, differences_to_best, score_settings
+from flowercls.evaluation.comparison import differences_to_best, score_settings
+from flowercls.evaluation.noise import Noise, noise_by_setting
 from flowercls.evaluation.statistics import mcnemar_p_value, wilson_interval
 
 
@@ -68,8 +69,9 @@ def test_the_variance_of_a_difference_by_hand():
     assert (noise.seed, noise.chance, noise.freedom) == pytest.approx((total - chance, chance, 2))
     (verdict,) = differences_to_best({'a': a, 'b': b})
     paired = np.array([0, -0.5, -0.5, 0])
-    variance = paired.var(ddof=1) / 4 + (total - chance) * (1 / 2 + 1 / 2)
-    freedom = max(2, 2 * (variance / total) ** 2)
+    of_photos = max(paired.var(ddof=1) / 4, (1 / 4) ** 2)
+    variance = of_photos + (total - chance) * (1 / 2 + 1 / 2)
+    freedom = max(2, variance**2 / (total**2 / 2 + of_photos**2 / 3))
     assert verdict.points == pytest.approx(-25)
     assert verdict.p_value == pytest.approx(studentized_range.sf(0.25 / np.sqrt(variance / 2), 2, freedom))
     half = 100 * np.sqrt(variance / 2) * studentized_range.ppf(0.95, 2, freedom)
@@ -82,8 +84,7 @@ def test_two_settings_whose_seeds_change_nothing_are_compared_as_photos_alone():
     one, other = rng.random(300) < 0.95, rng.random(300) < 0.90
     hits = {'a': np.array([one] * 3), 'b': np.array([other] * 3)}
     (verdict,) = differences_to_best(hits)
-    # Both count only photos, this with the normal distribution.
-    assert verdict.p_value == pytest.approx(ttest_rel(one.astype(float), other.astype(float)).pvalue, abs=1e-3)
+    assert verdict.p_value == pytest.approx(ttest_rel(one.astype(float), other.astype(float)).pvalue, rel=1e-6)
 
 
 def test_equal_settings_are_tied_with_nothing_to_divide_by():
@@ -123,6 +124,52 @@ def test_seeds_that_differ_widen_the_interval():
     (before,), (after,) = score_settings(calm), score_settings(restless)
     assert before.top1 == pytest.approx(after.top1)
     assert after.interval[1] - after.interval[0] > 1.5 * (before.interval[1] - before.interval[0])
+
+
+def test_nothing_missed_beside_a_restless_setting_is_not_called_unknown():
+    """One restless setting raises what seeds may do to all; it does not make 120 hits of 120 mean nothing."""
+    runs = {'all': np.ones((3, 120), bool), 'one': with_misses([0], [0], [1])[:, :120]}
+    runs['restless'] = with_misses(range(2), range(10), range(24))[:, :120]
+    for score, (least, most) in zip(score_settings(runs), ((90, 97), (88, 97), (60, 88)), strict=True):
+        assert least < score.interval[0] < most and score.interval[1] <= 100
+
+
+def test_one_run_beside_settings_with_seeds_is_not_taken_for_surer_than_they_are():
+    three = with_misses(range(10), range(20), range(30))
+    single, several = score_settings({'one': with_misses(range(20)), 'three': three})
+    assert single.spread is None and single.top1 == pytest.approx(several.top1)
+    assert single.interval[0] < several.interval[0] and single.interval[1] > several.interval[1] - 0.2
+
+
+def test_two_photos_prove_nothing():
+    (verdict,) = differences_to_best({'a': np.ones((3, 2), bool), 'b': np.zeros((3, 2), bool)})
+    assert verdict.points == -100 and verdict.tied and verdict.half_width > 100
+
+
+# ---------------------------------------------------------------- noise
+
+
+def test_a_setting_whose_seeds_scatter_far_more_is_measured_by_its_own_noise():
+    calm = {name: with_misses(range(20), range(1, 21), range(2, 22)) for name in 'abcd'}
+    hits = {**calm, 'restless': with_misses(range(5), range(40), range(75))}
+    noises = noise_by_setting(hits)
+    assert noises['restless'] == Noise.of({'restless': hits['restless']}) and noises['restless'].freedom == 2
+    assert all(noises[name] == Noise.of(calm) for name in 'abcd') and noises['a'].freedom == 8
+    # A pair with it: both noises, each with its freedom.
+    (*_, verdict) = differences_to_best({'a': hits['a'], 'restless': hits['restless'], **calm})[:1]
+    pair = noises['a'], noises['restless']
+    paired = hits['a'].mean(axis=0) - hits['restless'].mean(axis=0)
+    of_photos = paired.var(ddof=1) / 568
+    variance = of_photos + sum(noise.seed / 3 for noise in pair)
+    uncertain = sum((noise.total / 3) ** 2 / noise.freedom for noise in pair) + of_photos**2 / 567
+    p_value = studentized_range.sf(abs(paired.mean()) / np.sqrt(variance / 2), 5, max(2, variance**2 / uncertain))
+    assert verdict.name == 'restless' and verdict.p_value == pytest.approx(p_value)
+
+
+def test_settings_that_scatter_alike_are_seldom_taken_for_restless():
+    rng = np.random.default_rng(0)
+    sweeps = [noise_by_setting(simulation.draw_sweep(rng, [0.96] * 5, seed_spread=0.5)) for _ in range(200)]
+    assert np.mean([len(set(noises.values())) > 1 for noises in sweeps]) < 0.12  # five chances of 1 %
 
 
 # ---------------------------------------------------------------- simulation

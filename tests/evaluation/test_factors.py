@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from flowercls.evaluation.comparison import Noise
 from flowercls.evaluation.factors import factor_effects, is_balanced
+from flowercls.evaluation.noise import Noise
 
 LEVELS = {
     'a': {'frozen': '0', 'lr': '0.1'},
@@ -51,3 +51,9 @@ def test_the_noise_of_an_effect_by_hand():
     # With so many photos the range of two is near the normal distribution's, 2.24 for two factors at 95 %.
     assert effect.half_width == pytest.approx(100 * 2.2414 * np.sqrt(variance), rel=0.35)
     assert effect.half_width >= 100 * 2.2414 * np.sqrt(variance) - 1e-3
+
+
+def test_of_single_runs_only_differences_are_told():
+    effects = factor_effects(grid_of_hits(num_seeds=1), LEVELS)
+    told = {(e.factor, e.level): e for e in effects}['lr', '0.1']
+    assert told.points < -5 and (told.half_width, told.p_value, told.tied) == (None, None, None)
