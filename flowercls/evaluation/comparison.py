@@ -10,12 +10,12 @@ The variance of a difference of two mean accuracies is
 
 A, the photo part, is the variance over photos of the difference of the two settings' mean hits, divided by the number
 of photos: what both find hard cancels; it is no less than that of one photo. B, the seed part, is the variance of
-accuracy over seeds, less what photos hit by chance explain of it, which A holds already; R are the numbers of seeds. B
-is pooled over all settings, but for those whose seeds scatter far more than the others' (`noise_by_setting`), which
-count with their own. A difference d counts if d / sqrt(V) is beyond what the range of that many equal settings reaches
+accuracy over seeds, pooled over settings, less what photos hit by chance explain of it, which A holds already; R are
+the numbers of seeds. A difference d counts if d / sqrt(V) is beyond what the range of that many equal settings reaches
 (Tukey's studentised range, with Satterthwaite's degrees of freedom): so in one comparison of any number of equal
-settings whose seeds scatter alike, *any* wrong verdict comes in at most 5 of 100 comparisons. Between single runs
-McNemar's exact test, with Holm's correction over all pairs, takes its place; the interval beside it is the normal
+settings whose seeds scatter alike, *any* wrong verdict comes in at most 5 of 100 comparisons. (Three seeds cannot tell
+how much one setting's scatter: one that scatters ten times more than four others raises that to 11.) Between single
+runs McNemar's exact test, with Holm's correction over all pairs, takes its place; the interval beside it is the normal
 distribution's, for all pairs together, widened by one photo.
 """
 
@@ -26,11 +26,12 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import norm, studentized_range, t
 
-from flowercls.evaluation.noise import Noise, degrees_of_freedom, freedom_of, noise_by_setting
+from flowercls.evaluation.noise import Noise, degrees_of_freedom, freedom_of
 from flowercls.evaluation.statistics import holm, mcnemar_p_value, wilson_interval
 
 SEEDS_UNSEEN = 'one seed a setting: the verdict is about these very models, another seed may turn it'
 POINTS = 100.0  # percentage points of a share
+MANY_PHOTOS = 100  # from here on the variance over photos is taken as known
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def score_settings(hits: Mapping[str, np.ndarray], confidence: float = 0.95) -> 
         hits: By setting: whether each run was right, bool, shape (seeds, N), on the same N photos in one order.
         confidence: Coverage of the intervals.
     """
-    noises = noise_by_setting(hits)
-    return [_score(name, np.asarray(runs), noises[name], confidence) for name, runs in hits.items()]
+    noise = Noise.of(hits)
+    return [_score(name, np.asarray(runs), noise, confidence) for name, runs in hits.items()]
 
 
 def differences_to_best(hits: Mapping[str, np.ndarray], confidence: float = 0.95) -> list[Difference]:
@@ -134,8 +135,8 @@ def differences_to_best(hits: Mapping[str, np.ndarray], confidence: float = 0.95
     best = max(hits, key=lambda name: hits[name].mean())
     if all(len(runs) == 1 for runs in hits.values()):
         return _by_mcnemar(hits, best, confidence)
-    noises = noise_by_setting(hits)
-    return [_by_range(hits, name, best, noises, confidence) for name in hits if name != best]
+    noise = Noise.of(hits)
+    return [_by_range(hits, name, best, noise, confidence) for name in hits if name != best]
 
 
 def _score(name: str, runs: np.ndarray, noise: Noise, confidence: float) -> SettingScore:
@@ -159,37 +160,30 @@ def _effective_photos(share: float, variance: float, num_photos: int, quantile: 
 
 
 def measure_contrast(
-    hits: Mapping[str, np.ndarray],
-    weights: Mapping[str, float],
-    noises: Mapping[str, Noise],
-    num_compared: int,
-    confidence: float,
+    hits: Mapping[str, np.ndarray], weights: Mapping[str, float], noise: Noise, num_compared: int, confidence: float
 ) -> tuple[float, Yardstick]:
     """A weighted sum of settings' mean accuracies, as a share, and what it is measured by.
 
     Args:
         hits: As `score_settings`.
         weights: By setting; they sum to 0. The difference of two settings is 1 and -1.
-        noises: Of ``hits``, by setting.
+        noise: Of ``hits``.
         num_compared: How many such means are compared with each other.
         confidence: Of all those comparisons together.
     """
     paired = sum(weight * hits[name].mean(axis=0) for name, weight in weights.items())
     num_photos = len(paired)
     of_photos = max(paired.var(ddof=1) / num_photos, 1 / num_photos**2)
-    parts: dict[Noise, float] = {}
-    for name, weight in weights.items():
-        parts[noises[name]] = parts.get(noises[name], 0.0) + weight**2 / len(hits[name])
-    variance = float(of_photos + sum(noise.seed * share for noise, share in parts.items()))
-    uncertain = [(noise.total * share, noise.freedom) for noise, share in parts.items()]
-    freedom = freedom_of(variance, [*uncertain, (of_photos, num_photos - 1)])
-    return float(paired.mean()), Yardstick(variance, freedom, num_compared, confidence)
+    shares = sum(weight**2 / len(hits[name]) for name, weight in weights.items())
+    variance = float(of_photos + noise.seed * shares)
+    uncertain = [(noise.total * shares, noise.freedom)]
+    if num_photos < MANY_PHOTOS:
+        uncertain.append((of_photos, num_photos - 1))
+    return float(paired.mean()), Yardstick(variance, freedom_of(variance, uncertain), num_compared, confidence)
 
 
-def _by_range(
-    hits: Mapping[str, np.ndarray], name: str, best: str, noises: Mapping[str, Noise], confidence: float
-) -> Difference:
-    share, yardstick = measure_contrast(hits, {name: 1, best: -1}, noises, len(hits), confidence)
+def _by_range(hits: Mapping[str, np.ndarray], name: str, best: str, noise: Noise, confidence: float) -> Difference:
+    share, yardstick = measure_contrast(hits, {name: 1, best: -1}, noise, len(hits), confidence)
     p_value, half = yardstick.p_value(share), yardstick.smallest_difference()
     return Difference(name, best, POINTS * share, p_value, p_value > 1 - confidence, POINTS * half)
 

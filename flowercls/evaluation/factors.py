@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from flowercls.evaluation.comparison import POINTS, measure_contrast
-from flowercls.evaluation.noise import Noise, noise_by_setting
+from flowercls.evaluation.noise import Noise
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,11 @@ def factor_effects(
         return []
     names = [name for name in next(iter(levels.values())) if len({row[name] for row in levels.values()}) > 1]
     each = 1 - (1 - confidence) / len(names)  # Bonferroni over factors; the range serves the levels of one
-    noises = noise_by_setting(hits)
-    return [effect for name in names for effect in _effects(hits, name, levels, noises, each, len(names))]
+    noise = Noise.of(hits)
+    return [effect for name in names for effect in _effects(hits, name, levels, noise, each, len(names))]
 
 
-def _effects(
-    hits, factor: str, levels, noises: Mapping[str, Noise], confidence: float, num_factors: int
-) -> list[Effect]:
+def _effects(hits, factor: str, levels, noise: Noise, confidence: float, num_factors: int) -> list[Effect]:
     members: dict[str, list[str]] = {}
     for setting, row in levels.items():
         members.setdefault(row[factor], []).append(setting)
@@ -84,15 +82,15 @@ def _effects(
             measured = (0.0, 0.0, 1.0, True)
         else:
             weights = {name: 1 / len(names) for name in names} | {n: -1 / len(members[best]) for n in members[best]}
-            measured = _measured(hits, weights, noises, len(members), confidence, num_factors)
+            measured = _measured(hits, weights, noise, len(members), confidence, num_factors)
         found.append(Effect(factor, level, best, top1[level], *measured))
     return found
 
 
-def _measured(hits, weights, noises, num_levels: int, confidence: float, num_factors: int) -> tuple:
+def _measured(hits, weights, noise, num_levels: int, confidence: float, num_factors: int) -> tuple:
     """Points, half width, p-value, tied."""
-    share, yardstick = measure_contrast(hits, weights, noises, num_levels, confidence)
-    if not any(np.isfinite(noise.freedom) for noise in noises.values()):
+    share, yardstick = measure_contrast(hits, weights, noise, num_levels, confidence)
+    if not np.isfinite(noise.freedom):
         return POINTS * share, None, None, None
     p_value = yardstick.p_value(share)
     half = POINTS * yardstick.smallest_difference()

@@ -4,9 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import f
-
-RESTLESS = 0.01  # how rarely one of several settings that scatter alike is taken for restless
 
 
 @dataclass(frozen=True)
@@ -35,29 +32,6 @@ class Noise:
         # Less the part that all photos of a run share, which is what a seed does.
         chance = max(0.0, (by_photo - total) / (num_photos - 1))
         return cls(seed=max(0.0, total - chance), chance=chance, freedom=freedom)
-
-
-def noise_by_setting(hits: Mapping[str, np.ndarray]) -> dict[str, Noise]:
-    """The noise that each setting is measured by: pooled, or its own if its seeds scatter far more than the others'.
-
-    Whether they do is an F test of its variance over seeds against that of the others together.
-    """
-    alone = {name: Noise.of({name: runs}) for name, runs in hits.items() if len(runs) > 1}
-    restless = {name for name in alone if _is_restless(alone[name], Noise.of(_without(hits, {name})))}
-    pooled = Noise.of(_without(hits, restless))
-    return {name: alone[name] if name in restless else pooled for name in hits}
-
-
-def _is_restless(own: Noise, others: Noise) -> bool:
-    if not np.isfinite(others.freedom):
-        return False
-    # Few runs may happen to be right equally often: no less than what hits by chance come to.
-    usual = max(others.total, others.chance)
-    return own.total > usual * f.ppf(1 - RESTLESS, own.freedom, others.freedom)
-
-
-def _without(hits: Mapping[str, np.ndarray], names: set[str]) -> dict[str, np.ndarray]:
-    return {name: runs for name, runs in hits.items() if name not in names}
 
 
 def degrees_of_freedom(variance: float, share: float, noise: Noise) -> float:

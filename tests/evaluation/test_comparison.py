@@ -6,7 +6,7 @@ from scipy.stats import studentized_range, ttest_rel
 
 from flowercls.evaluation import simulation
 from flowercls.evaluation.comparison import differences_to_best, score_settings
-from flowercls.evaluation.noise import Noise, noise_by_setting
+from flowercls.evaluation.noise import Noise
 from flowercls.evaluation.statistics import mcnemar_p_value, wilson_interval
 
 
@@ -84,7 +84,13 @@ def test_two_settings_whose_seeds_change_nothing_are_compared_as_photos_alone():
     one, other = rng.random(300) < 0.95, rng.random(300) < 0.90
     hits = {'a': np.array([one] * 3), 'b': np.array([other] * 3)}
     (verdict,) = differences_to_best(hits)
-    assert verdict.p_value == pytest.approx(ttest_rel(one.astype(float), other.astype(float)).pvalue, rel=1e-6)
+    # Of so many photos this takes the variance as known.
+    assert verdict.p_value == pytest.approx(ttest_rel(one.astype(float), other.astype(float)).pvalue, abs=1e-3)
+    few = {name: runs[:, :50] for name, runs in hits.items()}
+    (verdict,) = differences_to_best(few)
+    assert verdict.p_value == pytest.approx(
+        ttest_rel(*(runs[0].astype(float) for runs in few.values())).pvalue, rel=1e-6
+    )
 
 
 def test_equal_settings_are_tied_with_nothing_to_divide_by():
@@ -130,7 +136,7 @@ def test_nothing_missed_beside_a_restless_setting_is_not_called_unknown():
     """One restless setting raises what seeds may do to all; it does not make 120 hits of 120 mean nothing."""
     runs = {'all': np.ones((3, 120), bool), 'one': with_misses([0], [0], [1])[:, :120]}
     runs['restless'] = with_misses(range(2), range(10), range(24))[:, :120]
-    for score, (least, most) in zip(score_settings(runs), ((90, 97), (88, 97), (60, 88)), strict=True):
+    for score, (least, most) in zip(score_settings(runs), ((70, 97), (70, 97), (60, 88)), strict=True):
         assert least < score.interval[0] < most and score.interval[1] <= 100
 
 
@@ -144,32 +150,6 @@ def test_one_run_beside_settings_with_seeds_is_not_taken_for_surer_than_they_are
 def test_two_photos_prove_nothing():
     (verdict,) = differences_to_best({'a': np.ones((3, 2), bool), 'b': np.zeros((3, 2), bool)})
     assert verdict.points == -100 and verdict.tied and verdict.half_width > 100
-
-
-# ---------------------------------------------------------------- noise
-
-
-def test_a_setting_whose_seeds_scatter_far_more_is_measured_by_its_own_noise():
-    calm = {name: with_misses(range(20), range(1, 21), range(2, 22)) for name in 'abcd'}
-    hits = {**calm, 'restless': with_misses(range(5), range(40), range(75))}
-    noises = noise_by_setting(hits)
-    assert noises['restless'] == Noise.of({'restless': hits['restless']}) and noises['restless'].freedom == 2
-    assert all(noises[name] == Noise.of(calm) for name in 'abcd') and noises['a'].freedom == 8
-    # A pair with it: both noises, each with its freedom.
-    (*_, verdict) = differences_to_best({'a': hits['a'], 'restless': hits['restless'], **calm})[:1]
-    pair = noises['a'], noises['restless']
-    paired = hits['a'].mean(axis=0) - hits['restless'].mean(axis=0)
-    of_photos = paired.var(ddof=1) / 568
-    variance = of_photos + sum(noise.seed / 3 for noise in pair)
-    uncertain = sum((noise.total / 3) ** 2 / noise.freedom for noise in pair) + of_photos**2 / 567
-    p_value = studentized_range.sf(abs(paired.mean()) / np.sqrt(variance / 2), 5, max(2, variance**2 / uncertain))
-    assert verdict.name == 'restless' and verdict.p_value == pytest.approx(p_value)
-
-
-def test_settings_that_scatter_alike_are_seldom_taken_for_restless():
-    rng = np.random.default_rng(0)
-    sweeps = [noise_by_setting(simulation.draw_sweep(rng, [0.96] * 5, seed_spread=0.5)) for _ in range(200)]
-    assert np.mean([len(set(noises.values())) > 1 for noises in sweeps]) < 0.12  # five chances of 1 %
 
 
 # ---------------------------------------------------------------- simulation
