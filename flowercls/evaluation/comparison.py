@@ -21,6 +21,7 @@ distribution's, for all pairs together, widened by one photo.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -63,7 +64,7 @@ class Difference:
         points: Difference of the means.
         p_value: Corrected for the number of comparisons.
         tied: Whether the difference may be none.
-        half_width: Of its interval, which is for all differences of the comparison together.
+        measure: The half width of its interval, or what that comes from: it takes longer than all the rest.
     """
 
     name: str
@@ -71,7 +72,12 @@ class Difference:
     points: float
     p_value: float
     tied: bool
-    half_width: float
+    measure: 'float | Yardstick'
+
+    @cached_property
+    def half_width(self) -> float:
+        """Of its interval, in points."""
+        return POINTS * self.measure.smallest_difference() if isinstance(self.measure, Yardstick) else self.measure
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -184,8 +190,8 @@ def measure_contrast(
 
 def _by_range(hits: Mapping[str, np.ndarray], name: str, best: str, noise: Noise, confidence: float) -> Difference:
     share, yardstick = measure_contrast(hits, {name: 1, best: -1}, noise, len(hits), confidence)
-    p_value, half = yardstick.p_value(share), yardstick.smallest_difference()
-    return Difference(name, best, POINTS * share, p_value, p_value > 1 - confidence, POINTS * half)
+    p_value = yardstick.p_value(share)
+    return Difference(name, best, POINTS * share, p_value, p_value > 1 - confidence, yardstick)
 
 
 def _by_mcnemar(hits: Mapping[str, np.ndarray], best: str, confidence: float) -> list[Difference]:
@@ -199,7 +205,7 @@ def _by_mcnemar(hits: Mapping[str, np.ndarray], best: str, confidence: float) ->
             points=float(POINTS * (runs.mean() - hits[best].mean())),
             p_value=found[frozenset((name, best))],
             tied=found[frozenset((name, best))] > 1 - confidence,
-            half_width=_half_width_of_pair(runs[0], hits[best][0], (1 - confidence) / len(pairs)),
+            measure=_half_width_of_pair(runs[0], hits[best][0], (1 - confidence) / len(pairs)),
         )
         for name, runs in hits.items()
         if name != best
