@@ -1,17 +1,21 @@
-"""``comparison.md``, ``.csv`` and ``.json``: a comparison for people, for spreadsheets and for programs."""
+"""A comparison for people, ``comparison.md``; for spreadsheets, ``.csv``, ``_effects.csv``; for programs, ``.json``."""
 
 import csv
 import itertools
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from flowercls.comparison.summary import Comparison
 from flowercls.comparison.verdict import p_text, verdict_lines
 from flowercls.evaluation.comparison import Difference, SettingScore
+from flowercls.evaluation.factors import Effect
 from flowercls.files import disk_errors, write_json, write_whole
 
 NAME = 'comparison'
-SUFFIXES = ('.md', '.csv', '.json', '.png')
+EFFECTS = '_effects.csv'
+SUFFIXES = ('.md', '.csv', '.json', '.png', EFFECTS)
+VERDICTS = {'best': '**best**', 'tied': '**tied for best**', 'worse': 'worse', None: '-'}
 
 
 def comparison_stem(paths: list[Path], out: str | Path | None) -> Path:
@@ -31,19 +35,26 @@ def comparison_stem(paths: list[Path], out: str | Path | None) -> Path:
 
 
 def write_comparison(comparison: Comparison, stem: Path) -> None:
-    """Write the three files; each is whole or as it was before."""
+    """Write all but the picture; each file is whole or as it was before, and effects that are no more are removed."""
     with write_whole(_file(stem, '.md')) as file:
         file.write(as_markdown(comparison, f'{stem.name}.png'))
-    rows = setting_rows(comparison)
-    with write_whole(_file(stem, '.csv')) as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
-    write_json(_file(stem, '.json'), _as_json(comparison, rows))
+    _write_csv(_file(stem, '.csv'), setting_rows(comparison))
+    if comparison.effects:
+        _write_csv(_file(stem, EFFECTS), effect_rows(comparison))
+    else:
+        _file(stem, EFFECTS).unlink(missing_ok=True)
+    write_json(_file(stem, '.json'), _as_json(comparison))
 
 
 def _file(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
+
+
+def _write_csv(path: Path, rows: list[dict]) -> None:
+    with write_whole(path) as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def setting_rows(comparison: Comparison) -> list[dict]:
@@ -80,23 +91,41 @@ def _confirmed_columns(score: SettingScore | None) -> dict:
     return {'test_top1': score.top1 if score else None, **_interval('test_top1', score.interval if score else None)}
 
 
+def effect_rows(comparison: Comparison) -> list[dict]:
+    """One dict a level of a factor, as `setting_rows`; the best level has no difference, and single runs no verdict."""
+    return [
+        {
+            'factor': effect.factor,
+            'level': effect.level,
+            'photos': comparison.num_photos,
+            'top1': effect.top1,
+            **_effect_columns(effect),
+        }
+        for effect in comparison.effects
+    ]
+
+
+def _effect_columns(effect: Effect) -> dict:
+    if effect.level == effect.best:
+        return _difference_columns(None)
+    half = effect.half_width
+    return {
+        'difference': effect.points,
+        **_interval('difference', None if half is None else (effect.points - half, effect.points + half)),
+        'p_value': effect.p_value,
+        'verdict': {None: None, True: 'tied', False: 'worse'}[effect.tied],
+    }
+
+
 def _interval(name: str, interval: tuple[float, float] | None) -> dict:
     low, high = interval or (None, None)
     return {f'{name}_low': low, f'{name}_high': high}
 
 
-def _as_json(comparison: Comparison, rows: list[dict]) -> dict:
+def _as_json(comparison: Comparison) -> dict:
     return {
         'verdict': verdict_lines(comparison),
-        'settings': [
-            {
-                **row,
-                'factors': setting.levels,
-                'also_differ': setting.also,
-                'runs': [str(run.folder) for _, runs in sorted(setting.runs.items()) for run in runs],
-            }
-            for row, setting in zip(rows, comparison.settings, strict=True)
-        ],
+        'settings': _settings_with_runs(comparison),
         'effects': [asdict(effect) for effect in comparison.effects],
         'to_tell_apart': [asdict(plan) for plan in comparison.plans],
         'num_photos': comparison.num_photos,
@@ -104,6 +133,18 @@ def _as_json(comparison: Comparison, rows: list[dict]) -> dict:
         'num_folds': comparison.num_folds,
         'left_out': comparison.left_out,
     }
+
+
+def _settings_with_runs(comparison: Comparison) -> list[dict]:
+    return [
+        {
+            **row,
+            'factors': setting.levels,
+            'also_differ': setting.also,
+            'runs': [str(run.folder) for _, runs in sorted(setting.runs.items()) for run in runs],
+        }
+        for row, setting in zip(setting_rows(comparison), comparison.settings, strict=True)
+    ]
 
 
 def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
@@ -126,37 +167,36 @@ def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
 
 def _settings_table(comparison: Comparison) -> str:
     head = ['setting', 'top-1 (%)', 'seeds', '95 % interval', 'to the best (points)', 'its interval', 'p', 'verdict']
-    rows = []
-    for row in setting_rows(comparison):
-        spread = '' if row['top1_spread'] is None else f' ± {row["top1_spread"]:.2f}'
-        cells = [row['setting'], f'{row["top1"]:.2f}{spread}', str(row['seeds'])]
-        cells.append(f'{row["top1_low"]:.1f}-{row["top1_high"]:.1f}')
-        if row['difference'] is None:
-            cells += ['-', '-', '-']
-        else:
-            cells += [f'{row["difference"]:+.2f}', f'{row["difference_low"]:+.2f} to {row["difference_high"]:+.2f}']
-            cells.append(p_text(row['p_value']).removeprefix('= '))
-        cells.append({'best': '**best**', 'tied': '**tied for best**', 'worse': 'worse'}[row['verdict']])
-        if comparison.confirmed:
-            cells.append('-' if row['test_top1'] is None else f'{row["test_top1"]:.2f}')
-        rows.append(cells)
-    head += ['test top-1 (%)'] if comparison.confirmed else []
+    head += ['test top-1 (%)'] * bool(comparison.confirmed)
+    rows = [_setting_cells(row, with_test=bool(comparison.confirmed)) for row in setting_rows(comparison)]
     note = '± is the standard deviation over seeds; differences are on the same photos, their intervals hold together.'
     return f'{_table(head, rows)}\n\n{note}'
 
 
+def _setting_cells(row: dict, with_test: bool) -> list[str]:
+    spread = _shown(row['top1_spread'], lambda value: f' ± {value:.2f}', missing='')
+    cells = [row['setting'], f'{row["top1"]:.2f}{spread}', str(row['seeds'])]
+    cells += [f'{row["top1_low"]:.1f}-{row["top1_high"]:.1f}', *_difference_cells(row)]
+    return cells + [_shown(row['test_top1'], lambda value: f'{value:.2f}')] * with_test
+
+
 def _effects_table(comparison: Comparison) -> str:
     head = ['factor', 'level', 'top-1 (%)', 'to its best level (points)', 'its interval', 'p', 'verdict']
-    rows = []
-    for e in comparison.effects:
-        cells = [e.factor, e.level, f'{e.top1:.2f}']
-        if e.level == e.best:
-            cells += ['-', '-', '-', '**best**']
-        else:
-            cells += [f'{e.points:+.2f}', f'{e.points - e.half_width:+.2f} to {e.points + e.half_width:+.2f}']
-            cells += [p_text(e.p_value).removeprefix('= '), '**tied for best**' if e.tied else 'worse']
-        rows.append(cells)
-    return _table(head, rows)
+    rows = effect_rows(comparison)
+    return _table(head, [[row['factor'], row['level'], f'{row["top1"]:.2f}', *_difference_cells(row)] for row in rows])
+
+
+def _difference_cells(row: dict) -> list[str]:
+    return [
+        _shown(row['difference'], lambda value: f'{value:+.2f}'),
+        _shown(row['difference_low'], lambda low: f'{low:+.2f} to {row["difference_high"]:+.2f}'),
+        _shown(row['p_value'], lambda value: p_text(value).removeprefix('= ')),
+        VERDICTS[row['verdict']],
+    ]
+
+
+def _shown(value: float | None, form: Callable[[float], str], missing: str = '-') -> str:
+    return missing if value is None else form(value)
 
 
 def _also_table(comparison: Comparison) -> str:

@@ -240,11 +240,14 @@ def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False) -> Evaluation 
     runner.test()
     if runner.rank != 0:
         return None
-    predictions = report_of(runner.test_evaluator).predictions
     split = Path(cfg.test_dataloader.dataset.get('ann_file', 'val.txt')).stem
-    metrics = {**predictions.metrics(), **provenance(runner, split, meta.get('epoch'), checkpoint.name)}
-    metrics |= {'seed': meta.get('seed'), 'tta': tta}
-    folder = Path(runner.work_dir)
+    origin = provenance(runner, split, meta.get('epoch'), checkpoint.name)
+    return _write_test(runner, {**origin, 'seed': meta.get('seed'), 'tta': tta})
+
+
+def _write_test(runner: ClassifierRunner, origin: dict) -> Evaluation:
+    predictions, folder = report_of(runner.test_evaluator).predictions, Path(runner.work_dir)
+    metrics = {**predictions.metrics(), **origin}
     predictions.write_csv(folder / 'predictions.csv')
     predictions.write_mistakes_csv(folder / 'mistakes.csv')
     write_json(folder / 'metrics.json', metrics)

@@ -12,14 +12,20 @@ cause: more seeds average it away, and more photos do. What the bracket keeps wi
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
+from numpy.polynomial import Chebyshev
 from scipy.stats import norm, studentized_range
 
-from flowercls.evaluation.comparison import Difference, Noise, degrees_of_freedom
+from flowercls.evaluation.comparison import Difference
+from flowercls.evaluation.noise import Noise, degrees_of_freedom, noise_by_setting
 
 POWER = 0.8  # how often the planned comparison is to find the difference
 MOST_PHOTOS, MOST_SEEDS = 10_000_000, 1000  # beyond these nobody goes: answered as never
+DEGREE = 3  # of the polynomial for the range's quantile
+
+Quantile = Callable[[float], float]  # of the range in standard errors, by degrees of freedom
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,8 @@ class Outlook:
     Attributes:
         difference: The true one, above 0.
         lasting: Variance over photos, of one photo, that no number of seeds lowers.
-        chance: Variance of one photo of one run, by chance.
-        seed: Variance of accuracy that seeds alone cause.
+        chance: Variance of one photo of one run, by chance; the mean of the two settings'.
+        seed: Variance of accuracy that seeds alone cause; likewise.
         num_settings: In the comparison.
         num_photos: To validate on.
         num_seeds: Of each setting.
@@ -61,18 +67,23 @@ class Outlook:
     num_photos: int
     num_seeds: float
 
-    def is_found(self, confidence: float = 0.95, power: float = POWER) -> bool:
-        """Whether the comparison calls the setting worse with the probability ``power``."""
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the seed noise; infinite where it is unknown, with single runs."""
+        return self.num_settings * (self.num_seeds - 1) if self.num_seeds > 1 else np.inf
+
+    def is_found(self, quantile: Quantile, power: float = POWER) -> bool:
+        """Whether the comparison calls the setting worse with the probability ``power``.
+
+        Args:
+            quantile: Of the range of ``num_settings`` equal settings, at the confidence wanted.
+            power: The share of such comparisons.
+        """
         shares = 2 / self.num_seeds
         variance = (self.lasting + self.chance * shares) / self.num_photos + self.seed * shares
-        if variance == 0:
-            return self.difference > 0
-        freedom = self.num_settings * (self.num_seeds - 1)
-        noise = Noise(self.seed, self.chance / self.num_photos, freedom if freedom > 0 else np.inf)
-        reached = self.difference - norm.ppf(power) * np.sqrt(variance)
-        freedom = degrees_of_freedom(variance, shares, noise)
-        beyond = studentized_range.sf(max(0.0, reached) / np.sqrt(variance / 2), self.num_settings, freedom)
-        return bool(beyond < 1 - confidence)
+        noise = Noise(self.seed, self.chance / self.num_photos, self.freedom)
+        counts = quantile(degrees_of_freedom(variance, shares, noise)) * np.sqrt(variance / 2)
+        return bool(self.difference > counts + norm.ppf(power) * np.sqrt(variance))
 
 
 def plan_more(hits: Mapping[str, np.ndarray], tied: Difference, confidence: float = 0.95) -> Plan:
@@ -87,30 +98,57 @@ def plan_more(hits: Mapping[str, np.ndarray], tied: Difference, confidence: floa
     seeds_seen = any(len(runs) > 1 for runs in hits.values())
     if now.difference == 0:
         return Plan(tied.name, None, None, seeds_seen)
-    photos = _smallest(lambda n: replace(now, num_photos=n).is_found(confidence), now.num_photos, MOST_PHOTOS)
-    first = max(2, int(now.num_seeds))
-    seeds = _smallest(lambda r: replace(now, num_seeds=r).is_found(confidence), first, MOST_SEEDS)
-    return Plan(tied.name, photos, seeds if seeds_seen else None, seeds_seen)
+    photos = _smallest_found('num_photos', now, MOST_PHOTOS, confidence)
+    few = replace(now, num_seeds=max(2, int(now.num_seeds)))
+    seeds = _smallest_found('num_seeds', few, MOST_SEEDS, confidence) if seeds_seen else None
+    return Plan(tied.name, photos, seeds, seeds_seen)
 
 
 def _outlook(hits: Mapping[str, np.ndarray], tied: Difference) -> Outlook:
-    ours, theirs, noise = hits[tied.name], hits[tied.best], Noise.of(hits)
+    ours, theirs, noises = hits[tied.name], hits[tied.best], noise_by_setting(hits)
     paired = ours.mean(axis=0) - theirs.mean(axis=0)
     shares = 1 / len(ours) + 1 / len(theirs)
-    chance = noise.chance * len(paired)
+    parts = [(noises[name], 1 / len(hits[name]) / shares) for name in (tied.name, tied.best)]
+    chance = sum(noise.chance * part for noise, part in parts) * len(paired)
     return Outlook(
         difference=abs(float(paired.mean())),
         lasting=max(0.0, float(paired.var(ddof=1)) - chance * shares),
         chance=chance,
-        seed=noise.seed,
+        seed=sum(noise.seed * part for noise, part in parts),
         num_settings=len(hits),
         num_photos=len(paired),
         num_seeds=2 / shares,
     )
 
 
-def _smallest(is_enough: Callable[[int], bool], first: int, last: int) -> int | None:
-    """The smallest number that is enough, which all above it are as well; None if not even the last is."""
-    if not is_enough(last):
-        return None
-    return bisect_left(range(last), True, lo=first, key=is_enough)
+def _smallest_found(key: str, now: Outlook, last: int, confidence: float) -> int | None:
+    """The smallest number with which the difference is found, as it is with all above; None if not even with the last.
+
+    Args:
+        key: The number to raise from what it is.
+        now: What is known.
+        last: The largest number tried.
+        confidence: Of all verdicts together.
+    """
+    quantile = range_quantile(confidence, now.num_settings, now.freedom)
+
+    def is_enough(number: int) -> bool:
+        return replace(now, **{key: number}).is_found(quantile)
+
+    return bisect_left(range(last), True, lo=getattr(now, key), key=is_enough) if is_enough(last) else None
+
+
+@cache
+def range_quantile(confidence: float, num_settings: int, fewest: float) -> Quantile:
+    """The quantile of the range of equal settings at ``fewest`` degrees of freedom or more.
+
+    It is integrated at a few of them only, as each takes a tenth of a second and a search asks for dozens. Between them
+    its logarithm is a polynomial in 1 / freedom: five digits, where a plan deserves two.
+    """
+    if np.isinf(fewest):
+        exact = float(studentized_range.ppf(confidence, num_settings, np.inf))
+        return lambda freedom: exact
+    logarithm = Chebyshev.interpolate(
+        lambda inverse: np.log(studentized_range.ppf(confidence, num_settings, 1 / inverse)), DEGREE, [0, 1 / fewest]
+    )
+    return lambda freedom: float(np.exp(logarithm(1 / freedom)))

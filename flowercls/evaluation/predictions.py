@@ -37,28 +37,21 @@ class Predictions:
         """The figures of ``metrics.json``; percentages are 0-100, ``nll`` is in nats, ``confusion`` in photos."""
         per_class = functional.per_class_scores(self.scores, self.labels)
         confusion = functional.confusion_matrix(self.scores, self.labels)
-        names = self.class_names
         return {
             'top1': functional.top1_accuracy(self.scores, self.labels),
             'top1_interval': list(wilson_interval(int(confusion.trace()), len(self.labels))),
             'n': len(self.labels),
             'nll': functional.negative_log_likelihood(self.scores, self.labels),
             'ece': functional.expected_calibration_error(self.scores, self.labels),
-            'per_class': {
-                name: {key: values[i].item() for key, values in per_class.items()} for i, name in enumerate(names)
-            },
+            'per_class': dict(zip(self.class_names, _rows(per_class), strict=True)),
             'macro': functional.macro_scores(per_class),
             'confusion': confusion.tolist(),
             'most_confused': [
-                {'true': names[true], 'pred': names[pred], 'photos': photos}
+                {'true': self.class_names[true], 'pred': self.class_names[pred], 'photos': photos}
                 for true, pred, photos in functional.most_confused(confusion)
             ],
-            'reliability': self._reliability(),
+            'reliability': _rows(functional.reliability_bins(self.scores, self.labels)),
         }
-
-    def _reliability(self) -> list[dict]:
-        bins = functional.reliability_bins(self.scores, self.labels)
-        return [{key: values[i].item() for key, values in bins.items()} for i in range(len(bins['photos']))]
 
     def mistakes(self) -> list[int]:
         """Numbers of the photos whose prediction is wrong, the most confident first."""
@@ -107,3 +100,8 @@ class Predictions:
                 'Fix: python tools/test.py CONFIG CHECKPOINT writes one.'
             ) from error
         return cls([row[0] for row in rows], np.array(labels), np.array(scores, np.float32), names)
+
+
+def _rows(columns: dict[str, np.ndarray]) -> list[dict]:
+    """One dict of plain numbers for each row of a table given by columns."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]

@@ -1,23 +1,23 @@
-"""``comparison.png``: accuracies with intervals, differences to the best, and learning curves of all settings."""
+"""``comparison.png``: accuracies with intervals, differences to the best, effects of factors, learning curves."""
 
 import textwrap
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use('Agg')  # files only, also where there is no display
-
-import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from flowercls.evaluation.comparison import Difference, SettingScore
-from flowercls.files import write_whole
+from flowercls.visualization.figures import new_figure, save_png, shortened
 
 # Apart in grey print and for colour-blind eyes (Okabe and Ito, dark to light); dashes and markers differ too.
 COLORS = ('#000000', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 DASHES = ('-', '--', ':', '-.')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>')
-BEST, TIED, WORSE = ('#000000', 's'), ('#0072B2', 'o'), ('#D55E00', 'X')
+BEST, TIED, WORSE, OPEN = ('#000000', 's'), ('#0072B2', 'o'), ('#D55E00', 'X'), ('#777777', 'D')
+MARKS = {'best': BEST, 'tied': TIED, 'worse': WORSE, None: OPEN}
+MEANING = {BEST: 'best', TIED: 'tied for best', WORSE: 'worse', OPEN: 'no verdict'}
+CURVES_INCH = 4.4
 LINE_OF_NAME, LINES_OF_NAME = 40, 3  # letters beside an axis; what is longer is cut
 MOST_CURVES = 8  # in the legend of one picture; the best ones are drawn
 
@@ -26,36 +26,45 @@ def plot_comparison(
     path: Path,
     scores: list[SettingScore],
     differences: list[Difference],
+    effects: list[dict],
     num_photos: int,
     curves: dict[str, list[list[dict]]],
 ) -> None:
-    """Draw the three pictures into one file.
+    """Draw all pictures into one file.
 
     Args:
         path: Of the PNG to write, whole or not at all.
         scores: Of every setting, in the order to show.
         differences: Of all but the best.
+        effects: Of the factors' levels, the rows of ``comparison_effects.csv``; without any that picture is left out.
         num_photos: That each was validated on.
         curves: By setting, for each run its epochs as `scalars.read_epochs` gives them.
 
     Raises:
         DiskError: if the disk is full or may not be written to.
     """
-    lines = max(_wrapped(score.name).count('\n') + 1 for score in scores)
-    rows = 1.8 + (0.16 + 0.16 * lines) * len(scores)
-    figure = plt.figure(figsize=(13, rows + 4.4), layout='constrained')
-    above, below = figure.subfigures(2, 1, height_ratios=[rows, 4.4])
-    accuracy, difference = above.subplots(1, 2)
+    names = [[score.name for score in scores], [_level(effect) for effect in effects]]
+    heights = [*(_rows_inch(found) for found in names if found), CURVES_INCH]
+    with new_figure(13, sum(heights)) as figure:
+        first, *middle, last = figure.subfigures(len(heights), 1, height_ratios=heights)
+        _draw_settings(first, scores, differences, num_photos)
+        for part in middle:
+            _draw_effects(part.subplots(), effects, num_photos, _seeds(scores))
+        _draw_curves(last.subplots(), scores, curves, num_photos)
+        save_png(figure, path)
+
+
+def _rows_inch(names: list[str]) -> float:
+    lines = max(_wrapped(name).count('\n') + 1 for name in names)
+    return 1.8 + (0.16 + 0.16 * lines) * len(names)
+
+
+def _draw_settings(figure: SubFigure, scores, differences: list[Difference], num_photos: int) -> None:
+    accuracy, difference = figure.subplots(1, 2)
     marks = _marks(scores, differences)
     _draw_accuracies(accuracy, scores, marks, num_photos)
     _draw_differences(difference, scores, differences, marks, num_photos)
-    above.legend(loc='outside lower center', ncols=3, frameon=False)
-    _draw_curves(below.subplots(), scores, curves, num_photos)
-    try:
-        with write_whole(path, 'wb') as file:
-            figure.savefig(file, dpi=120, format='png')
-    finally:
-        plt.close(figure)
+    figure.legend(loc='outside lower center', ncols=3, frameon=False)
 
 
 def _marks(scores: list[SettingScore], differences: list[Difference]) -> dict[str, tuple[str, str]]:
@@ -63,28 +72,22 @@ def _marks(scores: list[SettingScore], differences: list[Difference]) -> dict[st
     return {score.name: found.get(score.name, BEST) for score in scores}
 
 
-def _draw_accuracies(axes, scores: list[SettingScore], marks: dict, num_photos: int) -> None:
+def _draw_accuracies(axes: Axes, scores: list[SettingScore], marks: dict, num_photos: int) -> None:
     for row, score in enumerate(scores):
-        color, marker = marks[score.name]
-        low, high = score.interval
-        axes.plot([low, high], [row, row], color=color, linewidth=1.5)
-        axes.plot(score.top1, row, color=color, marker=marker, linestyle='none')
+        _draw_row(axes, row, score.top1, score.interval, marks[score.name])
     axes.set_title('accuracy, with 95 % interval')
     axes.set_xlabel(f'top-1 accuracy (%), n = {num_photos:,} photos, {_seeds(scores)}')
     axes.set_yticks(range(len(scores)), [_wrapped(score.name) for score in scores])
     _rows(axes, len(scores))
 
 
-def _draw_differences(axes, scores, differences: list[Difference], marks: dict, num_photos: int) -> None:
+def _draw_differences(axes: Axes, scores, differences: list[Difference], marks: dict, num_photos: int) -> None:
     found = {difference.name: difference for difference in differences}
-    labels = {BEST: 'best', TIED: 'tied for best', WORSE: 'worse'}
+    labels = dict(MEANING)
     for row, score in enumerate(scores):
-        difference = found.get(score.name)
-        color, marker = mark = marks[score.name]
-        if difference is not None:
-            axes.plot(difference.interval, [row, row], color=color, linewidth=1.5)
-        points = difference.points if difference else 0.0
-        axes.plot(points, row, color=color, marker=marker, linestyle='none', label=labels.pop(mark, None))
+        difference, mark = found.get(score.name), marks[score.name]
+        interval, points = (difference.interval, difference.points) if difference else (None, 0.0)
+        _draw_row(axes, row, points, interval, mark, labels.pop(mark, None))
     axes.axvline(0, color='black', linewidth=0.8, linestyle=':')
     axes.set_title('difference to the best, on the same photos')
     axes.set_xlabel(f'difference to the best (percentage points), n = {num_photos:,} photos')
@@ -92,13 +95,40 @@ def _draw_differences(axes, scores, differences: list[Difference], marks: dict, 
     _rows(axes, len(scores))
 
 
-def _rows(axes, number: int) -> None:
+def _draw_effects(axes: Axes, effects: list[dict], num_photos: int, seeds: str) -> None:
+    labels, factors = dict(MEANING), [effect['factor'] for effect in effects]
+    for row, effect in enumerate(effects):
+        low, high, mark = effect['difference_low'], effect['difference_high'], MARKS[effect['verdict']]
+        interval = None if low is None else (low, high)
+        _draw_row(axes, row, effect['difference'] or 0.0, interval, mark, labels.pop(mark, None))
+        if row and factors[row] != factors[row - 1]:
+            axes.axhline(row - 0.5, color='black', linewidth=0.8)
+    axes.axvline(0, color='black', linewidth=0.8, linestyle=':')
+    axes.set_title('each factor by itself, averaged over the others, on the same photos')
+    axes.set_xlabel(f"difference to the factor's best level (percentage points), n = {num_photos:,} photos, {seeds}")
+    axes.set_yticks(range(len(effects)), [_wrapped(_level(effect)) for effect in effects])
+    axes.legend(loc='center left', bbox_to_anchor=(1.0, 0.5), fontsize='small')
+    _rows(axes, len(effects))
+
+
+def _level(effect: dict) -> str:
+    return f'{shortened(effect["factor"], LINE_OF_NAME)} = {effect["level"]}'  # so that the level is not cut
+
+
+def _draw_row(axes: Axes, row: int, value: float, interval, mark: tuple[str, str], label: str | None = None) -> None:
+    color, marker = mark
+    if interval is not None:
+        axes.plot(interval, [row, row], color=color, linewidth=1.5)
+    axes.plot(value, row, color=color, marker=marker, linestyle='none', label=label)
+
+
+def _rows(axes: Axes, number: int) -> None:
     axes.set_ylim(number - 0.5, -0.5)  # the first on top
     axes.grid(alpha=0.3)
     axes.title.set_fontsize('medium')
 
 
-def _draw_curves(axes, scores: list[SettingScore], curves: dict[str, list[list[dict]]], num_photos: int) -> None:
+def _draw_curves(axes: Axes, scores: list[SettingScore], curves: dict[str, list[list[dict]]], num_photos: int) -> None:
     order = sorted(range(len(scores)), key=lambda i: -scores[i].top1)[:MOST_CURVES]
     for place, index in enumerate(sorted(order)):
         name = scores[index].name

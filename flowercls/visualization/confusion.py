@@ -46,6 +46,12 @@ def _draw(figure: Figure, axes: Axes, counts: np.ndarray, names: list[str]) -> N
     image = axes.imshow(percent, cmap='Blues', norm=PowerNorm(0.5, vmin=0, vmax=100), aspect='equal')
     bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=[0, 1, 5, 10, 25, 50, 75, 100])
     bar.set_label("share of the true class's photos (%)")
+    _name_classes(axes, names)
+    _draw_grid(axes, len(names))
+    _write_cells(axes, counts, percent)
+
+
+def _name_classes(axes: Axes, names: list[str]) -> None:
     step = -(-len(names) // ALL_NAMES)  # of more classes every second, third, ... is named
     places = range(0, len(names), step)
     size = 10 if len(names) <= COUNT_AND_PERCENT else 8 if len(names) <= COUNT_ONLY else 7
@@ -55,11 +61,14 @@ def _draw(figure: Figure, axes: Axes, counts: np.ndarray, names: list[str]) -> N
             label.set(ha='right', rotation_mode='anchor')
     axes.set_yticks(places, names[::step], fontsize=size)
     axes.set(xlabel='predicted class', ylabel='true class')
-    axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
-    axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
+
+
+def _draw_grid(axes: Axes, num_classes: int) -> None:
+    borders = np.arange(num_classes - 1) + 0.5
+    axes.set_xticks(borders, minor=True)
+    axes.set_yticks(borders, minor=True)
     axes.grid(which='minor', color='#cccccc', linewidth=0.5)
     axes.tick_params(which='minor', length=0)
-    _write_cells(axes, counts, percent)
 
 
 def _write_cells(axes: Axes, counts: np.ndarray, percent: np.ndarray) -> None:

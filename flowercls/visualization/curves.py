@@ -2,14 +2,9 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use('Agg')  # files only, also where there is no display
-
-import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
-from flowercls.files import write_whole
+from flowercls.visualization.figures import new_figure, save_png
 from flowercls.visualization.scalars import read_epochs
 
 # Two colours that stay apart in grey print and for colour-blind eyes (Okabe and Ito); the line style differs too.
@@ -35,18 +30,14 @@ def plot_curves(run_folder: str | Path, best_epoch: int | None = None) -> Path |
     epochs = read_epochs(scalars) if scalars.is_file() else []
     if not epochs:
         return None
-    figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(10, 4), layout='constrained')
-    _draw(losses, epochs, 'train_loss', 'nll', ylabel='loss (nats)')
-    _draw(accuracies, epochs, 'train_top1', 'accuracy/top1', ylabel='top-1 accuracy (%)')
-    _mark_best(accuracies, epochs, best_epoch)
-    figure.suptitle(folder.name)
-    path = folder / 'curves.png'
-    try:
-        with write_whole(path, 'wb') as file:
-            figure.savefig(file, dpi=120, format='png')
-    finally:
-        plt.close(figure)
-    return path
+    with new_figure(10, 4) as figure:
+        losses, accuracies = figure.subplots(1, 2)
+        _draw(losses, epochs, 'train_loss', 'nll', ylabel='loss (nats)')
+        _draw(accuracies, epochs, 'train_top1', 'accuracy/top1', ylabel='top-1 accuracy (%)')
+        _mark_best(accuracies, epochs, best_epoch)
+        figure.suptitle(folder.name)
+        save_png(figure, folder / 'curves.png')
+    return folder / 'curves.png'
 
 
 def _draw(axes, epochs: list[dict], train_key: str, val_key: str, ylabel: str) -> None:

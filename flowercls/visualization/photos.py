@@ -1,5 +1,6 @@
 """``test.py --show-dir``: a picture of every photo with what the model said about it, mistakes first."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,12 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from flowercls.evaluation.predictions import Predictions
 from flowercls.files import disk_errors, write_whole
-from flowercls.visualization.figures import font_file
+from flowercls.visualization.figures import font_file, shortened
 from flowercls.visualization.gallery import LoadPhoto, caption
 
 SIDE_PX, STRIP_PX, FONT_PX = 384, 64, 14
 JPEG_QUALITY = 90
+MOST_BYTES, SHORT = 200, 50  # a name may have 255 bytes nearly everywhere, and a letter up to four
 
 
 def draw_photos(predictions: Predictions, load_photo: LoadPhoto, folder: str | Path) -> None:
@@ -35,10 +37,16 @@ def draw_photos(predictions: Predictions, load_photo: LoadPhoto, folder: str | P
     hits = sorted(set(range(len(predictions.images))) - set(mistakes), key=lambda i: predictions.scores[i].max())
     for place, number in enumerate([*mistakes, *hits]):
         said = 'wrong' if place < len(mistakes) else 'right'
-        name = f'{place + 1:05d}_{said}_{Path(predictions.images[number]).stem}.jpg'
+        name = f'{place + 1:05d}_{said}_{_stem(predictions.images[number])}.jpg'
         picture = _draw(load_photo(number), caption(predictions, number))
         with write_whole(Path(folder, name), 'wb') as file:
             picture.save(file, 'JPEG', quality=JPEG_QUALITY)
+
+
+def _stem(image: str) -> str:
+    """A photo's name without its ending; of a very long one, which leaves no room for a number, both ends."""
+    stem = Path(image).stem
+    return stem if len(os.fsencode(stem)) <= MOST_BYTES else shortened(stem, SHORT)
 
 
 def _draw(photo: np.ndarray, text: str) -> Image.Image:

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, studentized_range
 
 from flowercls.evaluation import simulation
 from flowercls.evaluation.comparison import differences_to_best
-from flowercls.evaluation.planning import Outlook, plan_more
+from flowercls.evaluation.noise import Noise
+from flowercls.evaluation.planning import Outlook, _outlook, plan_more, range_quantile
 
 
 def with_misses(*photos_missed, num_photos=568):
@@ -57,10 +58,39 @@ def test_where_photos_cause_all_noise_no_number_of_seeds_helps():
 
 def test_more_of_anything_never_hurts():
     outlook = Outlook(0.01, lasting=0.05, chance=0.02, seed=4e-6, num_settings=5, num_photos=570, num_seeds=3)
-    found = [replace(outlook, num_photos=n).is_found() for n in (570, 5_000, 50_000, 500_000)]
+    quantile = range_quantile(0.95, 5, 5)  # of two seeds or more
+    found = [replace(outlook, num_photos=n).is_found(quantile) for n in (570, 5_000, 50_000, 500_000)]
     assert found == sorted(found) and found[-1] and not found[0]
-    found = [replace(outlook, num_photos=20_000, num_seeds=r).is_found() for r in (2, 3, 10, 50)]
+    found = [replace(outlook, num_photos=20_000, num_seeds=r).is_found(quantile) for r in (2, 3, 10, 50)]
     assert found == sorted(found) and found[-1] and not found[0]
+
+
+@pytest.mark.parametrize('freedom', [4, 9, 1000, np.inf])
+def test_the_quantile_of_a_range_is_that_of_scipy(freedom):
+    exact = studentized_range.ppf(0.95, 2, freedom)
+    assert range_quantile(0.95, 2, 4)(freedom) == pytest.approx(exact, rel=1e-4)
+    assert range_quantile(0.95, 2, np.inf)(np.inf) == pytest.approx(norm.ppf(0.975) * np.sqrt(2))
+
+
+def test_a_plan_is_the_smallest_number_that_the_range_itself_calls_enough():
+    hits = simulation.draw_sweep(np.random.default_rng(2), [0.94, 0.96], seed_spread=0.3)
+    (difference,) = differences_to_best(hits)
+    plan, now = plan_more(hits, difference), _outlook(hits, difference)
+    assert now.num_photos < plan.photos and now.num_seeds < plan.seeds
+
+    def is_found(**more):
+        return replace(now, **more).is_found(lambda freedom: studentized_range.ppf(0.95, 2, freedom))
+
+    assert is_found(num_photos=plan.photos) and not is_found(num_photos=plan.photos - 1)
+    assert is_found(num_seeds=plan.seeds) and not is_found(num_seeds=plan.seeds - 1)
+
+
+def test_a_restless_setting_is_planned_with_its_own_noise():
+    steady = {name: with_misses(range(20), range(21), range(22)) for name in 'abc'}
+    restless = {'d': with_misses(range(5), range(40), range(80))}
+    difference = next(found for found in differences_to_best(steady | restless) if found.name == 'd')
+    expected = (Noise.of(steady).seed + Noise.of(restless).seed) / 2
+    assert _outlook(steady | restless, difference).seed == pytest.approx(expected) and expected > 0
 
 
 @pytest.mark.slow

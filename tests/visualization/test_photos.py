@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from PIL import Image
 
+from flowercls.visualization import figures
 from flowercls.visualization.figures import font_file, shortened
 from flowercls.visualization.photos import draw_photos
 
@@ -25,6 +29,18 @@ def test_long_names_keep_beginning_and_end():
     assert shortened('abcdefghijk', 10) == 'abcde…hijk'
 
 
-def test_a_font_is_found_for_every_script():
+@pytest.mark.parametrize('letter', ['x', '向', '🌷'])
+def test_photos_with_the_longest_names_are_drawn(predictions, tmp_path, letter):
+    photo, stem = np.zeros((8, 8, 3), np.uint8), letter * (251 // len(letter.encode()))
+    five = replace(predictions, images=[f'a/{stem}.jpg'] * 5)
+    draw_photos(five, lambda number: photo, tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == 5 and names[0] == f'00001_wrong_{letter * 25}…{letter * 24}.jpg'
+
+
+def test_the_font_fits_the_letters(monkeypatch):
+    monkeypatch.setattr(figures, 'FALLBACK_FONTS', ('No Such Font', 'DejaVu Serif'))
     assert font_file('tulip').endswith('DejaVuSans.ttf')
-    assert font_file('郁金香')
+    assert font_file('郁金香').endswith('DejaVuSerif.ttf')
+    monkeypatch.setattr(figures, 'FALLBACK_FONTS', ('No Such Font',))
+    assert font_file('郁金香').endswith('DejaVuSans.ttf')

@@ -38,6 +38,13 @@ def test_curves_are_drawn_into_the_run_folder(tmp_path):
     assert not list(tmp_path.glob('.*'))
 
 
+def test_the_name_of_a_run_folder_is_no_formula(tmp_path, texts):
+    folder = tmp_path / 'd$x^$1'
+    folder.mkdir()
+    write(folder)
+    assert plot_curves(folder).is_file() and 'd$x^$1' in texts
+
+
 def test_no_picture_without_a_finished_epoch(tmp_path):
     assert plot_curves(tmp_path) is None
 
