@@ -19,7 +19,7 @@ from numpy.polynomial import Chebyshev
 from scipy.stats import norm, studentized_range
 
 from flowercls.evaluation.comparison import Difference
-from flowercls.evaluation.noise import Noise, degrees_of_freedom, noise_by_setting
+from flowercls.evaluation.noise import Noise, degrees_of_freedom
 
 POWER = 0.8  # how often the planned comparison is to find the difference
 MOST_PHOTOS, MOST_SEEDS = 10_000_000, 1000  # beyond these nobody goes: answered as never
@@ -52,8 +52,8 @@ class Outlook:
     Attributes:
         difference: The true one, above 0.
         lasting: Variance over photos, of one photo, that no number of seeds lowers.
-        chance: Variance of one photo of one run, by chance; the mean of the two settings'.
-        seed: Variance of accuracy that seeds alone cause; likewise.
+        chance: Variance of one photo of one run, by chance.
+        seed: Variance of accuracy that seeds alone cause.
         num_settings: In the comparison.
         num_photos: To validate on.
         num_seeds: Of each setting.
@@ -105,16 +105,15 @@ def plan_more(hits: Mapping[str, np.ndarray], tied: Difference, confidence: floa
 
 
 def _outlook(hits: Mapping[str, np.ndarray], tied: Difference) -> Outlook:
-    ours, theirs, noises = hits[tied.name], hits[tied.best], noise_by_setting(hits)
+    ours, theirs, noise = hits[tied.name], hits[tied.best], Noise.of(hits)
     paired = ours.mean(axis=0) - theirs.mean(axis=0)
     shares = 1 / len(ours) + 1 / len(theirs)
-    parts = [(noises[name], 1 / len(hits[name]) / shares) for name in (tied.name, tied.best)]
-    chance = sum(noise.chance * part for noise, part in parts) * len(paired)
+    chance = noise.chance * len(paired)
     return Outlook(
         difference=abs(float(paired.mean())),
         lasting=max(0.0, float(paired.var(ddof=1)) - chance * shares),
         chance=chance,
-        seed=sum(noise.seed * part for noise, part in parts),
+        seed=noise.seed,
         num_settings=len(hits),
         num_photos=len(paired),
         num_seeds=2 / shares,

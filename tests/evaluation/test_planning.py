@@ -8,7 +8,6 @@ from scipy.stats import norm, studentized_range
 
 from flowercls.evaluation import simulation
 from flowercls.evaluation.comparison import differences_to_best
-from flowercls.evaluation.noise import Noise
 from flowercls.evaluation.planning import Outlook, _outlook, plan_more, range_quantile
 
 
@@ -83,14 +82,6 @@ def test_a_plan_is_the_smallest_number_that_the_range_itself_calls_enough():
 
     assert is_found(num_photos=plan.photos) and not is_found(num_photos=plan.photos - 1)
     assert is_found(num_seeds=plan.seeds) and not is_found(num_seeds=plan.seeds - 1)
-
-
-def test_a_restless_setting_is_planned_with_its_own_noise():
-    steady = {name: with_misses(range(20), range(21), range(22)) for name in 'abc'}
-    restless = {'d': with_misses(range(5), range(40), range(80))}
-    difference = next(found for found in differences_to_best(steady | restless) if found.name == 'd')
-    expected = (Noise.of(steady).seed + Noise.of(restless).seed) / 2
-    assert _outlook(steady | restless, difference).seed == pytest.approx(expected) and expected > 0
 
 
 @pytest.mark.slow
