@@ -102,3 +102,14 @@ def test_the_sweep_file_is_shown_and_its_command_given(page, sweep_folder, tmp_p
 def test_what_was_typed_is_the_command_given(page, sweep_folder):
     (sweep_folder / 'command.txt').write_text("python tools/sweep.py my.py --cfg-options 'load_from=a b.pth'\n")
     assert "python tools/sweep.py my.py --cfg-options 'load_from=a b.pth'" in page().text
+
+
+def test_effects_of_single_runs_stand_without_a_verdict(page, sweep_folder):
+    effect = {'factor': 'lr', 'best': '0.1', 'half_width': None, 'p_value': None, 'tied': None}
+    effects = [
+        {**effect, 'level': '0.1', 'top1': 92.0, 'points': 0.0},
+        {**effect, 'level': '1', 'top1': 90.5, 'points': -1.5},
+    ]
+    (sweep_folder / 'comparison.json').write_text(json.dumps({**COMPARISON, 'effects': effects}))
+    found = page()
+    assert 'lr 0.1 92.00 - - - best' in found.text and 'lr 1 90.50 -1.50 - - -' in found.text
