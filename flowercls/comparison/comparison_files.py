@@ -152,7 +152,9 @@ def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
     photos = f'{comparison.num_photos:,} validation photos' + (
         f' in {comparison.num_folds} folds' if comparison.num_folds else ''
     )
-    parts = [f'# Comparison of {len(comparison.settings)} settings on {photos}', _settings_table(comparison)]
+    several = len(comparison.settings) > 1
+    title = f'Comparison of {len(comparison.settings)} settings' if several else comparison.best.name
+    parts = [f'# {title} on {photos}', _settings_table(comparison)]
     parts.append('\n'.join(f'- {line}' for line in verdict_lines(comparison)))
     if comparison.effects:
         parts += ['## Each factor by itself, averaged over the others', _effects_table(comparison)]
