@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flowercls.config.sweep_file import SweepFile
     from flowercls.sweep.doubtful_labels import DoubtfulLabels
     from flowercls.sweep.grid import Trial
-    from flowercls.sweep.run import Progress
+    from flowercls.sweep.progress import Progress
     from flowercls.sweep.sweep_folder import SweepReport
 
 

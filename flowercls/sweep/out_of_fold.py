@@ -10,7 +10,7 @@ from flowercls.config.sweep_file import SweepFile
 from flowercls.errors import DataError
 from flowercls.evaluation.predictions import Predictions
 from flowercls.sweep.ledger import FINISHED
-from flowercls.sweep.run import Progress
+from flowercls.sweep.progress import Progress
 
 FOLD_KEY = 'val_dataloader.dataset.ann_file'  # a factor that sets it is a factor of folds
 

@@ -17,7 +17,8 @@ from flowercls.sweep.doubtful_labels import DoubtfulLabels
 from flowercls.sweep.grid import Trial
 from flowercls.sweep.ledger import FAILED, Ledger
 from flowercls.sweep.out_of_fold import OutOfFold
-from flowercls.sweep.run import Progress, plan_trials, shown_path
+from flowercls.sweep.progress import Progress
+from flowercls.sweep.run import plan_trials, shown_path
 
 LEDGER_FILE, COMMAND_FILE = 'ledger.jsonl', 'command.txt'
 SOME_FAILED = 9  # exit code: the sweep is done, and a trial died

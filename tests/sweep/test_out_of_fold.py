@@ -10,7 +10,7 @@ from flowercls.errors import DataError
 from flowercls.evaluation.predictions import Predictions
 from flowercls.sweep.ledger import FAILED, FINISHED
 from flowercls.sweep.out_of_fold import FOLD_KEY, collect_out_of_fold, mean_over_seeds
-from flowercls.sweep.run import Progress
+from flowercls.sweep.progress import Progress
 
 
 def predictions(images, labels, hit):
