@@ -20,7 +20,7 @@ from flowercls.engine.run_lock import lock_folder
 from flowercls.evaluation.predictions import Predictions, image_name
 from flowercls.sweep.grid import make_trials
 from flowercls.sweep.ledger import FINISHED, Ledger
-from flowercls.sweep.run import Progress
+from flowercls.sweep.progress import Progress
 
 REPOSITORY = Path(__file__).parent.parent
 KILLS = int(os.environ.get('FLOWERCLS_KILLS', 3))  # 50 show more, in half an hour

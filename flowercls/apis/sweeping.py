@@ -2,6 +2,8 @@
 
 import contextlib
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
     from flowercls.config.sweep_file import SweepFile
     from flowercls.sweep.doubtful_labels import DoubtfulLabels
     from flowercls.sweep.grid import Trial
-    from flowercls.sweep.run import Progress
+    from flowercls.sweep.out_of_fold import OutOfFold
+    from flowercls.sweep.progress import Progress
     from flowercls.sweep.sweep_folder import SweepReport
 
 
@@ -84,16 +87,47 @@ def _run_sweep(
 def _after_the_last_trial(sweep: 'SweepFile', all_progress: list['Progress'], folder: Path) -> 'SweepReport':
     """What is made of a sweep's trials: this is the place for whatever looks at all of them."""
     from flowercls.report.sweep_report import write_sweep_report
-    from flowercls.sweep.doubtful_labels import find_doubtful_labels
-    from flowercls.sweep.out_of_fold import collect_out_of_fold
     from flowercls.sweep.sweep_folder import describe_sweep
 
     compared, mistake = _comparison(all_progress, folder)
-    out_of_fold = collect_out_of_fold(sweep, all_progress, folder)
-    doubtful = find_doubtful_labels(out_of_fold, folder)
-    _draw_doubtful_labels(doubtful)
+    joined = _joined_folds(sweep, all_progress, folder)
     report = write_sweep_report(folder, sweep.path, str(mistake or ''))
-    return describe_sweep(all_progress, folder, compared, out_of_fold, doubtful, mistake, report)
+    mistakes = [one for one in (mistake, joined.mistake) if one is not None]
+    return describe_sweep(
+        all_progress, folder, compared, joined.out_of_fold, joined.doubtful, mistakes, joined.notes, report
+    )
+
+
+@dataclass
+class JoinedFolds:
+    """What was made of the folds of a sweep, as far as that went.
+
+    Attributes:
+        out_of_fold: The predictions of all folds.
+        doubtful: The labels that these make doubtful.
+        notes: What else has to be said.
+        mistake: What kept something from being made.
+    """
+
+    out_of_fold: Sequence['OutOfFold'] = ()
+    doubtful: 'DoubtfulLabels | None' = None
+    notes: Sequence[str] = ()
+    mistake: FlowerclsError | None = None
+
+
+def _joined_folds(sweep: 'SweepFile', all_progress: list['Progress'], folder: Path) -> JoinedFolds:
+    from flowercls.sweep.doubtful_labels import find_doubtful_labels
+    from flowercls.sweep.out_of_fold import collect_out_of_fold
+
+    joined = JoinedFolds()
+    try:
+        joined.out_of_fold, joined.notes = collect_out_of_fold(sweep, all_progress, folder)
+        joined.doubtful = find_doubtful_labels(joined.out_of_fold, folder)
+        _draw_doubtful_labels(joined.doubtful)
+    except FlowerclsError as error:  # the trials are done all the same
+        what = 'no labels to review' if joined.out_of_fold else 'no out-of-fold figure'
+        joined.notes, joined.mistake = [*joined.notes, f'{what}: {error}'], error
+    return joined
 
 
 def _comparison(all_progress: list['Progress'], folder: Path) -> tuple[str, FlowerclsError | None]:

@@ -1,22 +1,20 @@
 """A sweep file: which config, which values of which keys, which seeds. Read and checked, without opening a config."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from flowercls.config.load import parse_overrides, raise_mistakes
 from flowercls.config.nearest import hint
 from flowercls.config.reading import Reading
+from flowercls.config.sweep_names import config_names, factor_names, value_names
 from flowercls.errors import ConfigError
 
 KEYS = ('base', 'grid', 'seeds', 'overrides')
 CONFIG_KEY = 'config'  # its values are whole config files
 SEED_KEY = 'randomness.seed'
 OF_THE_SWEEP = {SEED_KEY: 'list seeds in `seeds`', 'work_dir': 'leave it out', 'resume': 'leave it out'}
-UNSAFE = re.compile(r'[^\w.+-]+', re.ASCII)  # in names of files, somewhere
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def read_sweep_file(path: str | os.PathLike) -> SweepFile:
     raise_mistakes(mistakes, path)
     grid, overrides = content['grid'], content.get('overrides') or {}
     raise_mistakes(_wrong_keys(grid, overrides), path)
-    names = _short_names(list(grid))
+    names = factor_names(list(grid))
     factors = tuple(_choices(key, names[key], values) for key, values in grid.items())
     raise_mistakes([mistake for choices in factors for mistake in _twice(choices)], path)
     return SweepFile(str(path), content.get('base'), factors, tuple(content['seeds']), dict(overrides))
@@ -93,24 +91,36 @@ def _as_text(value: Any) -> str:
 
 def _wrong_parts(content: dict) -> list[str]:
     """What is missing or of another kind than expected."""
-    mistakes, grid, seeds = [], content.get('grid'), content.get('seeds')
-    if not isinstance(grid, dict) or not grid:
-        mistakes.append("grid: expected keys with lists of values, as grid = {'model.frozen_stages': [0, 1, 2]}.")
-    else:
-        mistakes += [f"grid['{key}']: {_wrong_values(key, values)}" for key, values in grid.items()]
-    if not isinstance(seeds, list | tuple) or not seeds or not all(type(s) is int and s >= 0 for s in seeds):
-        mistakes.append(f'seeds: {seeds!r}; expected whole numbers from 0 on, as seeds = [0, 1, 2].')
-    elif len(set(seeds)) < len(seeds):
-        mistakes.append(f'seeds: {seeds!r} names one twice.')
+    grid = content.get('grid')
+    mistakes = _wrong_grid(grid) + _wrong_seeds(content.get('seeds'))
     if not isinstance(content.get('overrides') or {}, dict):
         mistakes.append("overrides: expected keys with values, as overrides = {'train_cfg.max_epochs': 5}.")
-    has_configs = isinstance(grid, dict) and CONFIG_KEY in grid
-    if has_configs == (content.get('base') is not None):
+    return mistakes + _wrong_base(content.get('base'), isinstance(grid, dict) and CONFIG_KEY in grid)
+
+
+def _wrong_grid(grid: Any) -> list[str]:
+    if not isinstance(grid, dict) or not grid:
+        return ["grid: expected keys with lists of values, as grid = {'model.frozen_stages': [0, 1, 2]}."]
+    mistakes = []
+    for key, values in grid.items():
+        wrong = _wrong_values(key, values) if isinstance(key, str) else 'expected the name of a key, as text.'
+        mistakes += [f'grid[{key!r}]: {wrong}'] * bool(wrong)
+    return mistakes
+
+
+def _wrong_seeds(seeds: Any) -> list[str]:
+    if not isinstance(seeds, list | tuple) or not seeds or not all(type(s) is int and s >= 0 for s in seeds):
+        return [f'seeds: {seeds!r}; expected whole numbers from 0 on, as seeds = [0, 1, 2].']
+    return [f'seeds: {seeds!r} names one twice.'] * (len(set(seeds)) < len(seeds))
+
+
+def _wrong_base(base: Any, has_configs: bool) -> list[str]:
+    if has_configs == (base is not None):
         fix = 'remove base' if has_configs else "base = 'configs/resnet50_flower.py', or a key 'config' in grid"
-        mistakes.append(f'expected either base or grid["{CONFIG_KEY}"]. Fix: {fix}.')
-    elif not has_configs and not isinstance(content['base'], str):
-        mistakes.append(f'base: {content["base"]!r}; expected the path of one config file.')
-    return [mistake for mistake in mistakes if not mistake.endswith(': ')]
+        return [f'expected either base or grid["{CONFIG_KEY}"]. Fix: {fix}.']
+    if not has_configs and not isinstance(base, str):
+        return [f'base: {base!r}; expected the path of one config file.']
+    return []
 
 
 def _wrong_values(key: str, values: Any) -> str:
@@ -157,34 +167,12 @@ def _can_be_given(key: str, value: Any) -> bool:
         return False
 
 
-def _short_names(keys: list[str]) -> dict[str, str]:
-    """The last parts of each key, as many as it takes to tell the keys apart.
-
-    Example:
-        >>> _short_names(['model.frozen_stages', 'train_dataloader.batch_size', 'val_dataloader.batch_size'])
-        {'model.frozen_stages': 'frozen_stages', 'train_dataloader.batch_size': 'train_dataloader.batch_size', \
-'val_dataloader.batch_size': 'val_dataloader.batch_size'}
-    """
-    names = {}
-    for key in keys:
-        parts = key.split('.')
-        tails = ['.'.join(parts[-n:]) for n in range(1, len(parts) + 1)]
-        names[key] = next(
-            (tail for tail in tails if not any(f'.{other}'.endswith(f'.{tail}') for other in keys if other != key)), key
-        )
-    return names
-
-
 def _choices(key: str, name: str, values: Any) -> tuple[Choice, ...]:
     if key == CONFIG_KEY:
-        return tuple(Choice(_safe(Path(path).stem), {}, path) for path in values)
-    if isinstance(values, dict):
-        return tuple(Choice(f'{_safe(name)}={_safe(str(label))}', dict(sets)) for label, sets in values.items())
-    return tuple(Choice(f'{_safe(name)}={_safe(_as_text(value))}', {key: value}) for value in values)
-
-
-def _safe(text: str) -> str:
-    return UNSAFE.sub('-', text).strip('-') or 'none'
+        return tuple(Choice(label, {}, path) for label, path in zip(config_names(values), values, strict=True))
+    sets = _sets(key, values)
+    texts = [str(label) if isinstance(values, dict) else _as_text(label) for label in values]
+    return tuple(Choice(label, dict(own)) for label, own in zip(value_names(name, texts), sets, strict=True))
 
 
 def _twice(choices: tuple[Choice, ...]) -> list[str]:

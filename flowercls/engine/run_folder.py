@@ -184,9 +184,13 @@ def _epoch_of(checkpoint: Path) -> str:
 # What may differ between the config a run was started with and the one it is resumed with, by the end of the key.
 HARMLESS = ('num_workers', 'persistent_workers', 'pin_memory', 'logger.interval', 'progress.interval_s')
 
+WHERE_DATA_LIE = ('data_root',)  # at the end of a key as well
+
 
 def check_unchanged(folder: Path, cfg: Config) -> None:
     """Compare ``cfg`` with the ``config.py`` a run was started with.
+
+    Where the data lie may differ, if their manifest is the same.
 
     Raises:
         ConfigError: listing every key that differs and matters, or if there is no ``config.py``.
@@ -198,10 +202,11 @@ def check_unchanged(folder: Path, cfg: Config) -> None:
         )
     before = _flat(Config.fromfile(folder / 'config.py', import_custom_modules=False).to_dict())
     now = _flat(cfg.to_dict())
+    harmless = HARMLESS + WHERE_DATA_LIE * _has_same_data(before, now)
     changed = [
         f'  {key}: {before.get(key, "not set")} -> {now.get(key, "not set")}'
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and not key.endswith(HARMLESS) and key not in OF_ONE_START
+        if before.get(key) != now.get(key) and not key.endswith(harmless) and key not in OF_ONE_START
     ]
     if changed:
         raise ConfigError(
@@ -209,6 +214,12 @@ def check_unchanged(folder: Path, cfg: Config) -> None:
             'Fix: resume with the config it was started with, start a new run without --resume, or add '
             '--allow-config-change (rates and schedules still come from the checkpoint).'
         )
+
+
+def _has_same_data(before: dict[str, str], now: dict[str, str]) -> bool:
+    """Whether the prepared folders have one manifest, which holds the digests of all photos and says where each is."""
+    manifest = now.get('data_manifest', repr(None))
+    return manifest != repr(None) and manifest == before.get('data_manifest')
 
 
 def _flat(value, key: str = '') -> dict[str, str]:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from flowercls.engine.hooks.progress_hook import as_duration
 from flowercls.sweep.ledger import FAILED, FINISHED
-from flowercls.sweep.run import RUNNING, WAITING, Progress
+from flowercls.sweep.progress import RUNNING, WAITING, Progress
 
 REFRESH_S, LINE_S = 1.0, 60.0
 ORDER = (RUNNING, FAILED, WAITING, FINISHED)  # of the live table, which shows as much as fits
@@ -31,6 +31,7 @@ class Display:
         # No thread of its own refreshes it: this process forks.
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         self._states: dict[str, str] = {}
+        self._said_to_wait: set[str] = set()
         self._shown_at = time.monotonic() - REFRESH_S
 
     def __enter__(self) -> 'Display':
@@ -52,18 +53,22 @@ class Display:
                 self._live.update(live_table(all_progress, self._jobs, self._console.height), refresh=True)
             return
         for progress in all_progress:
-            before = self._states.setdefault(progress.trial.key, progress.state if not _is_news(progress) else '')
-            if progress.state != before:
-                self._states[progress.trial.key] = progress.state
+            if self._is_news(progress):
                 self._console.print(change_line(progress), markup=False)
                 self._shown_at = now
         if now - self._shown_at >= LINE_S:
             self._shown_at = now
             self._console.print(status_line(all_progress, self._jobs), markup=False)
 
-
-def _is_news(progress: Progress) -> bool:
-    return progress.state == RUNNING
+    def _is_news(self, progress: Progress) -> bool:
+        key, state = progress.trial.key, progress.state
+        before = self._states.get(key)
+        self._states[key] = state
+        if state == WAITING:  # worth a line, once, where something is in the way
+            is_first = progress.in_use_since is not None and key not in self._said_to_wait
+            self._said_to_wait.update([key] * is_first)
+            return is_first
+        return state == RUNNING if before is None else state != before
 
 
 def change_line(progress: Progress) -> str:
@@ -98,11 +103,11 @@ def seconds_left(all_progress: list[Progress], jobs: int) -> float | None:
     """Until the whole sweep is done, judged by an epoch's mean time so far; None before the first, and at the end."""
     epochs = seconds = 0.0
     for progress in all_progress:
-        if progress.state == FINISHED and progress.time_s:
-            epochs, seconds = epochs + progress.trial.max_epochs, seconds + progress.time_s
+        if progress.state == FINISHED and progress.time_s and progress.epochs_of_start:
+            epochs, seconds = epochs + progress.epochs_of_start, seconds + progress.time_s
         elif progress.state == RUNNING and progress.seconds_left is not None:
             total = progress.seconds_left + progress.seconds_running()
-            epochs, seconds = epochs + progress.trial.max_epochs, seconds + total
+            epochs, seconds = epochs + progress.epochs_of_start, seconds + total
     open_ones = [progress for progress in all_progress if progress.state in (WAITING, RUNNING)]
     if not epochs or not open_ones:
         return None

@@ -15,11 +15,11 @@ from flowercls.config.load import raise_mistakes
 from flowercls.config.resolved import OF_ONE_START
 from flowercls.config.sweep_file import OF_THE_SWEEP, SEED_KEY, Choice, SweepFile
 from flowercls.engine.ready import Flags, ready_config
-from flowercls.engine.run_folder import HARMLESS
+from flowercls.engine.run_folder import HARMLESS, WHERE_DATA_LIE
 from flowercls.errors import ConfigError
 from flowercls.files import sha256_of
 
-LONGEST_NAME = 120  # of a setting; file systems take 255 bytes, and a path has other parts
+LONGEST_NAME = 120  # of a setting and what is named after it; file systems take 255 bytes, and a path has other parts
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def make_trials(
         DataError: if a prepared folder is missing or is none.
     """
     extra = dict(extra or {})
-    _check_extra(extra)
+    _check_extra(extra, sweep)
     per_setting, mistakes, said = [], {}, io.StringIO()
     for choices in itertools.product(*sweep.factors):
         overrides = {**sweep.overrides, **{k: v for choice in choices for k, v in choice.overrides.items()}, **extra}
@@ -86,11 +86,19 @@ def make_trials(
     return trials, list(dict.fromkeys(said.getvalue().splitlines()))
 
 
-def _check_extra(extra: dict) -> None:
+def _check_extra(extra: Mapping[str, Any], sweep: SweepFile) -> None:
+    varied = dict.fromkeys(key for choices in sweep.factors for choice in choices for key in choice.overrides)
     mistakes = [
         f"--cfg-options: '{key}' is set by the sweep itself. Fix: {OF_THE_SWEEP[key]}."
         for key in extra
         if key in OF_THE_SWEEP
+    ]
+    mistakes += [
+        f"--cfg-options: '{key}' would overrule '{inside}', which grid sets in {sweep.path}: trials would not be what "
+        'their names say. Fix: leave it out, or change the grid.'
+        for key in extra
+        for inside in varied
+        if f'{inside}.'.startswith(f'{key}.') or f'{key}.'.startswith(f'{inside}.')
     ]
     raise_mistakes(mistakes, 'the command line')
 
@@ -125,7 +133,7 @@ def trial_key(cfg) -> str:
     """
     manifest = Path(cfg.data_root, 'manifest.json')
     data = sha256_of(manifest) if manifest.is_file() else None
-    left_out = HARMLESS + (('data_root',) if data else ())
+    left_out = HARMLESS + (WHERE_DATA_LIE if data else ())
     content = {key: value for key, value in cfg.to_dict().items() if key not in OF_ONE_START}
     text = json.dumps([_without(content, left_out), data], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -143,7 +151,11 @@ def _without(value: Any, left_out: tuple[str, ...], path: str = '') -> Any:
 
 
 def _setting_name(choices: tuple[Choice, ...]) -> str:
-    name = ','.join(choice.name for choice in choices)
+    return short_name(','.join(choice.name for choice in choices))
+
+
+def short_name(name: str) -> str:
+    """``name`` if a file may be called so, else its beginning with a hash of the whole."""
     if len(name) <= LONGEST_NAME:
         return name
     return f'{name[:LONGEST_NAME]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}'

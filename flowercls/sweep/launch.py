@@ -148,7 +148,10 @@ class LocalHandle:
     def ask_to_stop(self) -> None:
         """As Ctrl-C."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.send_signal(signal.SIGINT)
+            except ValueError:  # Windows knows no Ctrl-C for one process alone; a run goes on after any end
+                self._process.terminate()
 
     def stop(self) -> None:
         """See `Handle`."""

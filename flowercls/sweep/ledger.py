@@ -23,6 +23,7 @@ class Entry:
         top1: Validation top-1 of its best epoch in percent, if finished with validation.
         time_s: Wall-clock seconds of the start that ended so.
         error: Exit code and last words, if failed.
+        epochs: How many epochs of it that start did, if finished; None in ledgers that do not say so.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Entry:
     top1: float | None = None
     time_s: float | None = None
     error: str | None = None
+    epochs: int | None = None
 
 
 class Ledger:

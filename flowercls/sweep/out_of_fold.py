@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from flowercls.config import resolve_config
 from flowercls.config.sweep_file import SweepFile
 from flowercls.errors import DataError
-from flowercls.evaluation.predictions import Predictions
+from flowercls.evaluation.predictions import Predictions, image_name
+from flowercls.sweep.grid import short_name
 from flowercls.sweep.ledger import FINISHED
-from flowercls.sweep.run import Progress
+from flowercls.sweep.progress import Progress
 
 FOLD_KEY = 'val_dataloader.dataset.ann_file'  # a factor that sets it is a factor of folds
 
@@ -40,31 +42,81 @@ class OutOfFold:
     folds: Sequence[Progress]
 
 
-def collect_out_of_fold(sweep: SweepFile, all_progress: Sequence[Progress], folder: Path) -> list[OutOfFold]:
+def collect_out_of_fold(
+    sweep: SweepFile, all_progress: Sequence[Progress], folder: Path
+) -> tuple[list[OutOfFold], list[str]]:
     """Write ``oof_predictions.csv`` from the best checkpoints' predictions of all folds.
 
-    With several seeds or further factors there is one file for each, named after it. Folds that are not all finished
-    are passed over.
+    With several seeds or further factors there is one file for each, named after it. It is written where all folds
+    are finished and hold every photo of their lists.
+
+    Returns:
+        What was written, and a line for each file that was not, or is older.
 
     Raises:
-        DataError: if the folds do not hold every photo once.
+        DataError: if a photo is in two folds, or a list or predictions cannot be read.
     """
     factor = fold_factor(sweep)
     if factor is None:
-        return []
+        return [], []
     groups: dict[tuple[tuple[str, ...], int], list[Progress]] = {}
     for progress in all_progress:
         others = tuple(choice for i, choice in enumerate(progress.trial.choices) if i != factor)
         groups.setdefault((others, progress.trial.seed), []).append(progress)
-    written = []
+    written, notes = [], []
     for (setting, seed), folds in groups.items():
-        if all(progress.state == FINISHED for progress in folds):
-            name = '' if len(groups) == 1 else f'_{",".join([*setting, f"seed{seed}"])}'
-            path = folder / f'oof_predictions{name}.csv'
-            joined = join_folds([progress.folder / 'predictions_val.csv' for progress in folds])
-            joined.write_csv(path)
-            written.append(OutOfFold(path, joined, joined.metrics()['top1'], setting, folds))
-    return written
+        name = short_name(','.join([*setting, f'seed{seed}']))
+        if reason := _unfinished(folds) or _uncovered(folds):
+            notes.append(f'no out-of-fold figure for {name}: {reason}')
+            continue
+        path = folder / ('oof_predictions.csv' if len(groups) == 1 else f'oof_predictions_{name}.csv')
+        joined = join_folds(_files(folds))
+        joined.write_csv(path)
+        written.append(OutOfFold(path, joined, joined.metrics()['top1'], setting, folds))
+    return written, notes + _older(folder, written)
+
+
+def _files(folds: Sequence[Progress]) -> list[Path]:
+    return [progress.folder / 'predictions_val.csv' for progress in folds]
+
+
+def _unfinished(folds: Sequence[Progress]) -> str:
+    names = [progress.folder.name for progress in folds if progress.state != FINISHED]
+    return f'{", ".join(names)} not finished' if names else ''
+
+
+def _uncovered(folds: Sequence[Progress]) -> str:
+    """Why the folds are not all that belong together: together they validate every photo of their lists."""
+    listed = {name for progress in folds for name in _listed(progress)}
+    validated = {image for path in _files(folds) for image in Predictions.read_csv(path).images}
+    if validated == listed:
+        return ''
+    return (
+        f'its {len(folds)} folds validate {len(validated & listed):,} of {len(listed):,} photos. Fix: run all folds '
+        'of one python tools/prepare_data.py ... --folds'
+    )
+
+
+def _listed(progress: Progress) -> set[str]:
+    """The photos that a trial was trained or validated on."""
+    cfg, _ = resolve_config(progress.trial.config, progress.trial.overrides)
+    names = set()
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        path = Path(cfg.data_root, loader.dataset.ann_file)
+        try:
+            lines = path.read_text(encoding='utf-8-sig').splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f'{path}: cannot be read ({error}). Fix: prepare the photos again.') from error
+        names |= {image_name(line.rpartition(' ')[0]) for line in lines if line.strip()}
+    return names
+
+
+def _older(folder: Path, written: Sequence[OutOfFold]) -> list[str]:
+    names = {path.name for path in folder.glob('oof_predictions*.csv')} - {found.path.name for found in written}
+    if not names:
+        return []
+    which = 'is of an earlier start and was' if len(names) == 1 else 'are of earlier starts and were'
+    return [f'{", ".join(sorted(names))}: {which} left there']
 
 
 def join_folds(paths: Sequence[Path]) -> Predictions:

@@ -5,81 +5,17 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from flowercls.engine.run_folder import holds_run
+from flowercls.engine.run_lock import lock_folder
+from flowercls.errors import DiskError, RunInUseError
 from flowercls.sweep.grid import Trial
 from flowercls.sweep.launch import Handle, Launcher
 from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Entry, Ledger
+from flowercls.sweep.progress import WAITING, Progress, ReadEpochs
 
-WAITING, RUNNING = 'waiting', 'running'  # besides what the ledger says; only shown
-IN_USE = 8  # exit code of a run folder in which a process of an earlier start is still alive
-POLL_S, RETRY_S = 0.2, 3.0
-ReadEpochs = Callable[[Path], list[dict]]  # from a scalars.json
-
-
-@dataclass
-class Progress:
-    """How far a trial is.
-
-    Attributes:
-        trial: Which.
-        folder: Its run folder.
-        state: ``'waiting'``, ``'running'``, ``'finished'`` or ``'failed'``.
-        is_begun: Whether an earlier start had begun it.
-        epoch: Complete epochs, as far as known.
-        top1: Best validation top-1 so far, in percent.
-        time_s: Wall-clock seconds of the start that ended.
-        error: Why it failed.
-        seconds_left: Until it is done, if that can be told.
-        not_before: Time of `time.monotonic` before which it is not started.
-    """
-
-    trial: Trial
-    folder: Path
-    state: str = WAITING
-    is_begun: bool = False
-    epoch: int = 0
-    top1: float | None = None
-    time_s: float | None = None
-    error: str | None = None
-    seconds_left: float | None = None
-    not_before: float = 0.0
-    _since: float = 0.0
-    _epoch_after: float = 0.0
-    _first_epoch: int | None = None
-
-    def begin(self) -> None:
-        """Start its clock."""
-        self.state, self._since, self.error, self._first_epoch = RUNNING, time.monotonic(), None, None
-
-    def look(self, read_epochs: ReadEpochs) -> None:
-        """Read how far it is."""
-        scalars = self.folder / 'scalars.json'
-        epochs = read_epochs(scalars) if scalars.exists() else []
-        epoch = epochs[-1]['epoch'] if epochs else 0
-        self.top1 = max((epoch['accuracy/top1'] for epoch in epochs if 'accuracy/top1' in epoch), default=None)
-        if self._first_epoch is None:
-            self._first_epoch = epoch
-        if epoch != self.epoch:
-            self.epoch, self._epoch_after = epoch, self.seconds_running()
-        self.seconds_left = self._judged_by(self.epoch - self._first_epoch)
-
-    def _judged_by(self, done: int) -> float | None:
-        if done < 1:
-            return None
-        all_left = self._epoch_after / done * (self.trial.max_epochs - self.epoch)
-        return max(0.0, all_left - (self.seconds_running() - self._epoch_after))
-
-    def seconds_running(self) -> float:
-        """Since this start of it."""
-        return time.monotonic() - self._since
-
-    def entry(self, state: str, folder: Path) -> Entry:
-        """What the ledger of the sweep in ``folder`` shall say."""
-        trial, run = self.trial, self.folder.relative_to(folder).as_posix()
-        return Entry(trial.key, trial.setting, trial.seed, state, run, self.top1, self.time_s, self.error)
+POLL_S = 0.2
 
 
 def plan_trials(trials: list[Trial], folder: Path, ledger: Ledger, *, retry_failed: bool = False) -> list[Progress]:
@@ -104,7 +40,7 @@ def _progress(trial: Trial, folder: Path, entry: Entry | None, taken: set[str], 
     progress = Progress(trial, folder / entry.run, is_begun=True)
     if entry.state == FINISHED or (entry.state == FAILED and not retry_failed):
         progress.state, progress.top1 = entry.state, entry.top1
-        progress.time_s, progress.error = entry.time_s, entry.error
+        progress.time_s, progress.error, progress.epochs = entry.time_s, entry.error, entry.epochs
     return progress
 
 
@@ -144,6 +80,9 @@ class SweepRun:
         """Run every trial that waits; one that fails costs only itself.
 
         Trials that run when this is interrupted are stopped, and stay "started" in the ledger: they go on next time.
+
+        Raises:
+            DiskError: if a trial could not write, as no other could; it and all that run go on next time.
         """
         queue = deque(progress for progress in all_progress if progress.state == WAITING)
         try:
@@ -163,10 +102,19 @@ class SweepRun:
             if len(self._running) >= self._launcher.slots:
                 return
             queue.remove(progress)
-            if not progress.not_before:  # else it is started already, says the ledger
-                self._ledger.append(progress.entry(STARTED, self._folder))
+            if in_use := _in_use(progress.folder):
+                queue.extend(self._let_wait(progress, in_use))
+                continue
+            self._ledger.append(progress.entry(STARTED, self._folder))
             progress.begin()
             self._running.append((progress, self._launcher.start(progress.trial, progress.folder)))
+
+    def _let_wait(self, progress: Progress, in_use: str) -> list[Progress]:
+        """Returns what is to be started again: the trial, unless it has waited for long enough."""
+        if progress.wait_for_folder():
+            return [progress]
+        self._fail(progress, in_use)
+        return []
 
     def _settle_ended(self) -> list[Progress]:
         """Write down what became of trials that have ended; returns those to be started again."""
@@ -176,29 +124,53 @@ class SweepRun:
             if code is None:
                 continue
             self._running.remove((progress, handle))
-            if code == IN_USE:
-                progress.state, progress.not_before = WAITING, time.monotonic() + RETRY_S
-                again.append(progress)
+            if code == DiskError.exit_code:
+                raise DiskError(_stopped_by(progress, handle))
+            if code == RunInUseError.exit_code:
+                again += self._let_wait(progress, handle.last_words())
             else:
                 self._settle(progress, handle, code)
         return again
 
     def _settle(self, progress: Progress, handle: Handle, code: int) -> None:
         progress.time_s = round(progress.seconds_running(), 1)
-        if code == 0:
-            progress.state, progress.top1 = FINISHED, _top1(progress.folder)
-            progress.epoch = progress.trial.max_epochs
-        else:
-            progress.state, progress.top1, progress.error = FAILED, None, handle.last_words()
-        self._ledger.append(progress.entry(progress.state, self._folder))
+        if code != 0:
+            self._fail(progress, handle.last_words())
+            return
+        progress.epochs = progress.epochs_of_start
+        progress.state, progress.top1, progress.epoch = FINISHED, _top1(progress.folder), progress.trial.max_epochs
+        self._ledger.append(progress.entry(FINISHED, self._folder))
+
+    def _fail(self, progress: Progress, error: str) -> None:
+        progress.state, progress.top1, progress.error = FAILED, None, error
+        self._ledger.append(progress.entry(FAILED, self._folder))
 
     def _stop_all(self) -> None:
         for _, handle in self._running:
             handle.ask_to_stop()
-        for progress, handle in self._running:
+        for _, handle in self._running:
             handle.stop()
+        for progress, handle in self._running:
             if handle.poll() == 0:  # it was just done
                 self._settle(progress, handle, 0)
+
+
+def _in_use(folder: Path) -> str:
+    """Why a trial cannot be started yet; asked here, because it costs a trial seconds to find out."""
+    if not folder.is_dir():
+        return ''
+    try:
+        with lock_folder(folder):
+            return ''
+    except RunInUseError as error:
+        return f'exit code {error.exit_code}: {type(error).__name__}: {error}'
+
+
+def _stopped_by(progress: Progress, handle: Handle) -> str:
+    return (
+        f'trial {progress.folder.name}: {handle.last_words()} The sweep has stopped, because other trials would meet '
+        'the same; then the same command goes on here.'
+    )
 
 
 def _top1(folder: Path) -> float | None:

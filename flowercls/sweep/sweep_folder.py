@@ -17,7 +17,8 @@ from flowercls.sweep.doubtful_labels import DoubtfulLabels
 from flowercls.sweep.grid import Trial
 from flowercls.sweep.ledger import FAILED, Ledger
 from flowercls.sweep.out_of_fold import OutOfFold
-from flowercls.sweep.run import Progress, plan_trials, shown_path
+from flowercls.sweep.progress import Progress
+from flowercls.sweep.run import plan_trials, shown_path
 
 LEDGER_FILE, COMMAND_FILE = 'ledger.jsonl', 'command.txt'
 SOME_FAILED = 9  # exit code: the sweep is done, and a trial died
@@ -109,7 +110,8 @@ def describe_sweep(
     compared: str = '',
     out_of_fold: Sequence[OutOfFold] = (),
     doubtful: DoubtfulLabels | None = None,
-    mistake: FlowerclsError | None = None,
+    mistakes: Sequence[FlowerclsError] = (),
+    notes: Sequence[str] = (),
     report: Path | None = None,
 ) -> SweepReport:
     """The last block: the results, what failed and why, and where things are.
@@ -120,15 +122,17 @@ def describe_sweep(
         compared: The comparison of the trials, or why there is none.
         out_of_fold: The predictions of a sweep over folds.
         doubtful: The labels that these make doubtful.
-        mistake: What kept the trials from being compared.
+        mistakes: What kept the trials from being compared, or their folds from being joined.
+        notes: Lines about the predictions of folds.
         report: The page that shows all of it.
     """
     lines = [results_table(all_progress), ''] + [compared, ''] * bool(compared)
     lines += [f'out of fold: top-1 {found.top1:.2f} %, {shown_path(found.path)}' for found in out_of_fold]
+    lines += notes
     lines += doubtful.describe() if doubtful else []
     failed = [progress for progress in all_progress if progress.state == FAILED]
     lines += [f'failed: {progress.folder.name}: {progress.error}' for progress in failed]
     lines += ['try these again with --retry-failed'] * bool(failed)
     lines += [f'report: {shown_path(path)}' for path in [report] if path]
     lines += [f'sweep folder: {shown_path(folder)}']
-    return SweepReport('\n'.join(lines), SOME_FAILED if failed else mistake.exit_code if mistake else 0)
+    return SweepReport('\n'.join(lines), SOME_FAILED if failed else mistakes[0].exit_code if mistakes else 0)

@@ -1,6 +1,7 @@
 """A sweep file: what it may say, and what a mistake in it is answered with."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,37 @@ def test_names_are_fit_for_any_file_system(read):
     assert [c.name for c in sweep.factors[0]] == ['frozen_stages=a-b-c', 'frozen_stages=0.1-1', 'frozen_stages=None']
 
 
+def choice_names(read, values, key='a'):
+    return [
+        choice.name
+        for choice in read(GOOD.replace("{'model.frozen_stages': [0, 'all']}", f"{{'{key}': {values}}}")).factors[0]
+    ]
+
+
+def test_a_sign_belongs_to_the_value(read):
+    assert choice_names(read, '[-1, 1, (-1, 1), [2, -3]]') == ['a=-1', 'a=1', 'a=-1-1', 'a=2--3']
+
+
+@pytest.mark.parametrize(
+    'values', ["['向日葵', '郁金香']", "['a/b', 'a:b']", "['net', 'Net']", "{1: {'a.b': 1}, '/1': {'a.b': 2}}"]
+)
+def test_different_values_have_different_names_on_any_file_system(read, values):
+    names = choice_names(read, values)
+    assert len({name.casefold() for name in names}) == 2
+    assert all(re.fullmatch(r'a=(none|a-b|net|Net|1)~[0-9a-f]{6}', name) for name in names)
+
+
+def test_the_name_of_a_value_does_not_hang_on_its_place(read):
+    assert choice_names(read, "['a/b', 'a:b', 'c']") == choice_names(read, "['c', 'a:b', 'a/b']")[::-1]
+
+
+def test_configs_of_one_name_are_told_apart_by_their_folders(read):
+    text = "grid = {'config': ['x/net.py', 'y/net.py', 'z/other.py', 'v/x/net.py']}\nseeds = [0]\n"
+    names = [choice.name for choice in read(text).factors[0]]
+    assert names[1:3] == ['y-net', 'other'] and len(set(names)) == 4
+    assert names[0].startswith('x-net~') and names[3].startswith('x-net~')
+
+
 def test_a_sweep_may_inherit_another(read, tmp_path):
     (tmp_path / 'first.py').write_text(GOOD)
     sweep = read("_base_ = ['first.py']\nseeds = [7]\noverrides = {'train_cfg.max_epochs': 3}\n")
@@ -75,6 +107,9 @@ def test_a_helper_variable_is_legal(read):
         (GOOD.replace("[0, 'all']", '[]'), ["grid['model.frozen_stages']", 'at least one']),
         (GOOD.replace("[0, 'all']", '3'), ["grid['model.frozen_stages']: 3"]),
         (GOOD.replace("[0, 'all']", '[0, 0]'), ['frozen_stages=0 stands there twice']),
+        (GOOD.replace("[0, 'all']", '[-1, -1]'), ['frozen_stages=-1 stands there twice']),
+        (GOOD.replace("'model.frozen_stages'", '1'), ['grid[1]', 'as text']),
+        ("grid = {'config': ['x/a.py', 'y/../x/a.py']}\nseeds = [0]\n", ['a stands there twice']),
         (GOOD.replace("[0, 'all']", "{'a': 1}"), ['named settings']),
         (GOOD.replace("[0, 'all']", "['a b']"), ["'a b'", "grid['config']"]),
         (GOOD.replace("[0, 'all']", "[{'type': 'x'}]"), ["grid['config']"]),

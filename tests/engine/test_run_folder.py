@@ -128,3 +128,21 @@ def test_a_changed_config_is_named_key_by_key():
     said = str(caught.value)
     assert 'optim.lr: 0.1 -> 0.2' in said and 'steps.1: 2 -> not set' in said and 'new: not set -> True' in said
     assert 'num_workers' not in said
+
+
+def test_photos_may_lie_elsewhere_if_they_are_the_same():
+    def config(root, manifest):
+        return Config(dict(data_root=root, data_manifest=manifest, val_dataloader=dict(dataset=dict(data_root=root))))
+
+    (folder := Path('run')).mkdir()
+    Path('net.py').touch()
+    run_folder.write_config(folder, config('data/flower', 'abc'), 'net.py')
+    run_folder.check_unchanged(folder, config('/moved/flower', 'abc'))
+    for manifest in ('other', None):
+        with pytest.raises(ConfigError) as caught:
+            run_folder.check_unchanged(folder, config('/moved/flower', manifest))
+        assert "  data_root: 'data/flower' -> '/moved/flower'" in str(caught.value)
+        assert 'val_dataloader.dataset.data_root' in str(caught.value) and 'data_manifest' in str(caught.value)
+    run_folder.write_config(folder, config('data/flower', None), 'net.py')  # a folder without a manifest: who knows
+    with pytest.raises(ConfigError, match='data_root'):
+        run_folder.check_unchanged(folder, config('/moved/flower', None))

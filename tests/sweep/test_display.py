@@ -7,7 +7,7 @@ from rich.console import Console
 
 from flowercls.sweep.display import Display, live_table, results_table, seconds_left, status_line
 from flowercls.sweep.ledger import FAILED, FINISHED
-from flowercls.sweep.run import RUNNING, WAITING, Progress
+from flowercls.sweep.progress import RUNNING, WAITING, Progress
 
 
 @pytest.fixture
@@ -54,6 +54,21 @@ def test_plain_lines_say_what_changed_and_nothing_twice(progress):
     ]
 
 
+def test_a_trial_whose_folder_is_in_use_gets_one_line(progress):
+    out = io.StringIO()
+    trials = [progress('a', WAITING, is_begun=True), progress('b', WAITING)]
+    with Display(1, Console(file=out, soft_wrap=True)) as display:
+        for _ in range(3):
+            trials[0].wait_for_folder()
+            display.show(trials)
+        trials[0].begin()
+        display.show(trials)
+    assert out.getvalue().splitlines() == [
+        'a_seed0: waits for a process of an earlier start that still works in its folder',
+        'a_seed0: goes on',
+    ]
+
+
 def test_a_line_now_and_then_says_how_far_it_is_with_and_without_an_epoch_to_judge_by(progress):
     trials = [progress('a', RUNNING), progress('b', WAITING)]
     assert status_line(trials, 1) == '0 of 2 finished; a_seed0 epoch 0/2 top-1 -'
@@ -86,3 +101,10 @@ def test_time_left_counts_epochs_and_divides_by_the_jobs(progress):
     running.seconds_left = 4.0  # two epochs in 4 s: all four took 24 s
     assert seconds_left([done, running, waiting[0]], 1) == pytest.approx(4.0 + 2 * 6.0, abs=0.1)
     assert seconds_left([done], 1) is None
+
+
+def test_an_epoch_takes_what_it_took_the_start_that_ran_it(progress):
+    resumed = progress('z', FINISHED, time_s=10.0, epochs=1)  # the other of its two epochs is of an earlier start
+    assert seconds_left([resumed, progress('a', WAITING)], 1) == 20.0
+    only_ended = progress('y', FINISHED, time_s=10.0, epochs=0)
+    assert seconds_left([only_ended, progress('a', WAITING)], 1) is None

@@ -80,6 +80,20 @@ def test_the_seeds_are_the_sweep_files(write_sweep, tmp_path):
         trials_of(write_sweep(tmp_path), extra={'randomness.seed': 3})
 
 
+@pytest.mark.parametrize('key', ['model.frozen_stages', 'model', 'train_cfg.max_epochs.x'])
+def test_what_the_grid_sets_cannot_be_overruled(write_sweep, tmp_path, key):
+    grid = "{'one': {'a': {'model.frozen_stages': 0}, 'b': {'train_cfg.max_epochs': 3}}}"
+    with pytest.raises(ConfigError) as caught:
+        trials_of(write_sweep(tmp_path, grid), extra={key: 1, 'train_dataloader.num_workers': 0})
+    said = str(caught.value)
+    assert f"'{key}' would overrule '" in said and 'my_sweep.py' in said and 'num_workers' not in said
+
+
+def test_an_option_beside_the_grid_counts_for_all(write_sweep, tmp_path):
+    trials = trials_of(write_sweep(tmp_path), extra={'train_cfg.max_epochs': 3})
+    assert [trial.max_epochs for trial in trials] == [3, 3]
+
+
 def test_long_names_stay_apart_and_short(write_sweep, tmp_path):
     names = ', '.join(f"'{'x' * 140}{i}': {{'train_cfg.max_epochs': {i}}}" for i in (1, 2))
     trials = trials_of(write_sweep(tmp_path, f"{{'long': {{{names}}}}}"))

@@ -125,6 +125,22 @@ def test_a_trial_that_does_not_stop_is_made_to(start, tmp_path, monkeypatch):
     assert handle.poll() == -signal.SIGKILL
 
 
+def test_a_trial_is_stopped_where_there_is_no_ctrl_c_for_one_process(start, tmp_path, monkeypatch):
+    send = subprocess.Popen.send_signal
+
+    def send_as_on_windows(process, number):
+        if number == signal.SIGINT:
+            raise ValueError(f'Unsupported signal: {number}')
+        send(process, number)
+
+    monkeypatch.setattr(subprocess.Popen, 'send_signal', send_as_on_windows)
+    handle = start('import time; print("up", flush=True); time.sleep(60)')
+    wait_for(tmp_path, 'up')
+    handle.ask_to_stop()
+    handle.stop()
+    assert handle.poll() == -signal.SIGTERM
+
+
 @on_linux
 def test_a_trial_ends_when_the_sweep_is_killed(tmp_path):
     """By the way: it would otherwise work on in a folder that the next start wants."""

@@ -38,7 +38,7 @@ def test_a_line_is_what_the_format_says(ledger):
     (line,) = ledger.path.read_text().splitlines()
     assert json.loads(line) == {
         'key': 'k', 'setting': 'lr=1', 'seed': 0, 'state': 'finished', 'run': 'trials/lr=1_seed0',
-        'top1': 93.5, 'time_s': 2.0, 'error': None,
+        'top1': 93.5, 'time_s': 2.0, 'error': None, 'epochs': None,
     }  # fmt: skip
 
 

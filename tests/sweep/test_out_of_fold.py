@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flowercls.apis.sweeping import _joined_folds
 from flowercls.config.sweep_file import Choice, SweepFile
 from flowercls.errors import DataError
 from flowercls.evaluation.predictions import Predictions
 from flowercls.sweep.ledger import FAILED, FINISHED
 from flowercls.sweep.out_of_fold import FOLD_KEY, collect_out_of_fold, mean_over_seeds
-from flowercls.sweep.run import Progress
+from flowercls.sweep.progress import Progress
 
 
 def predictions(images, labels, hit):
@@ -19,15 +20,19 @@ def predictions(images, labels, hit):
 
 
 @pytest.fixture
-def folds(make_trial, tmp_path):
+def folds(make_trial, write_config, tmp_path):
     """Two folds of a sweep: in the first, both photos are hit, in the second, none of one."""
-    made = []
-    parts = {'fold=0': (['rose/b', 'daisy/c'], [1, 0], True), 'fold=1': (['daisy/a'], [0], False)}
-    for name, part in parts.items():
+    made, config, lists = [], str(write_config(tmp_path, data_root=tmp_path)), {'classes.txt': 'daisy\nrose\n'}
+    lists['fold_0_val.txt'] = lists['fold_1_train.txt'] = 'val_set/rose/b.jpg 1\ntraining_set/daisy/c.jpg 0\n'
+    lists['fold_1_val.txt'] = lists['fold_0_train.txt'] = 'training_set/daisy/a.jpg 0\n'
+    for name, text in {**lists, 'train.txt': '', 'val.txt': ''}.items():
+        (tmp_path / name).write_text(text)
+    parts = {'fold=0': (['rose/b.jpg', 'daisy/c.jpg'], [1, 0], True), 'fold=1': (['daisy/a.jpg'], [0], False)}
+    for k, (name, part) in enumerate(parts.items()):
         folder = tmp_path / name
         folder.mkdir()
         predictions(*part).write_csv(folder / 'predictions_val.csv')
-        made.append(Progress(make_trial(name), folder, FINISHED))
+        made.append(Progress(replace(make_trial(name), config=config, overrides=lists_of(k)), folder, FINISHED))
     return made
 
 
@@ -35,25 +40,52 @@ def sweep(*factors):
     return SweepFile('s.py', 'a.py', tuple(factors), (0,), {})
 
 
-FOLDS = tuple(Choice(f'fold={k}', {FOLD_KEY: f'folds/fold_{k}_val.txt'}) for k in range(2))
+def lists_of(k):
+    return {'train_dataloader.dataset.ann_file': f'fold_{k}_train.txt', FOLD_KEY: f'fold_{k}_val.txt'}
+
+
+FOLDS = tuple(Choice(f'fold={k}', lists_of(k)) for k in range(2))
 
 
 def test_every_photo_is_in_the_file_once_in_order(folds, tmp_path):
-    (found,) = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
+    (found,), notes = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
     assert found.path == tmp_path / 'oof_predictions.csv' and found.top1 == pytest.approx(100 * 2 / 3)
     read = Predictions.read_csv(found.path)
-    assert read.images == ['daisy/a', 'daisy/c', 'rose/b'] and read.labels.tolist() == [0, 0, 1]
+    assert read.images == ['daisy/a.jpg', 'daisy/c.jpg', 'rose/b.jpg'] and read.labels.tolist() == [0, 0, 1]
     assert read.scores[:, 0].tolist() == [0.25, 0.75, 0.25]
 
 
-def test_a_fold_that_is_missing_leaves_no_file(folds, tmp_path):
+def test_a_fold_that_is_not_finished_leaves_no_file(folds, tmp_path):
     folds[1].state = FAILED
-    assert collect_out_of_fold(sweep(FOLDS), folds, tmp_path) == []
+    said = 'no out-of-fold figure for seed0: fold=1 not finished'
+    assert collect_out_of_fold(sweep(FOLDS), folds, tmp_path) == ([], [said])
     assert not (tmp_path / 'oof_predictions.csv').exists()
 
 
+def test_some_of_the_folds_make_no_figure(folds, tmp_path):
+    found, (note,) = collect_out_of_fold(sweep(FOLDS[:1]), folds[:1], tmp_path)
+    assert found == [] and 'its 1 folds validate 2 of 3 photos' in note and '--folds' in note
+    assert not (tmp_path / 'oof_predictions.csv').exists()
+
+
+def test_a_file_of_an_earlier_start_is_told(folds, tmp_path):
+    assert collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[1] == []
+    (tmp_path / 'oof_predictions_seed1.csv').touch()
+    older = 'oof_predictions_seed1.csv: is of an earlier start and was left there'
+    assert collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[1] == [older]
+    folds[0].state = FAILED
+    older = 'oof_predictions.csv, oof_predictions_seed1.csv: are of earlier starts and were left there'
+    assert collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[1][1:] == [older]
+
+
+def test_a_list_that_is_gone_is_a_mistake_in_the_data(folds, tmp_path):
+    (tmp_path / 'fold_0_train.txt').unlink()
+    with pytest.raises(DataError, match='fold_0_train.txt: cannot be read'):
+        collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
+
+
 def test_an_ordinary_sweep_has_none(folds, tmp_path):
-    assert collect_out_of_fold(sweep((Choice('a', {'x': 1}),)), folds, tmp_path) == []
+    assert collect_out_of_fold(sweep((Choice('a', {'x': 1}),)), folds, tmp_path) == ([], [])
 
 
 def test_other_factors_and_seeds_get_files_of_their_own(folds, make_trial, tmp_path):
@@ -64,20 +96,37 @@ def test_other_factors_and_seeds_get_files_of_their_own(folds, make_trial, tmp_p
         for seed in (0, 1)
     ]
     lrs = tuple(Choice(name, {'lr': 1}) for name in ('lr=1', 'lr=2'))
-    names = [found.path.name for found in collect_out_of_fold(sweep(lrs, FOLDS), both, tmp_path)]
+    names = [found.path.name for found in collect_out_of_fold(sweep(lrs, FOLDS), both, tmp_path)[0]]
     assert sorted(names) == [f'oof_predictions_lr={lr},seed{seed}.csv' for lr in (1, 2) for seed in (0, 1)]
 
 
+def test_the_name_of_a_file_is_never_too_long(folds, tmp_path):
+    factors = [f'{letter * 100}=1' for letter in 'abc']
+    of_two_seeds = [
+        replace(p, trial=replace(p.trial, choices=(*factors, *p.trial.choices), seed=s)) for p in folds for s in (0, 1)
+    ]
+    all_factors = [(Choice(name, {name[0]: 1}),) for name in factors]
+    found, _ = collect_out_of_fold(sweep(*all_factors, FOLDS), of_two_seeds, tmp_path)
+    assert len({one.path.name for one in found}) == 2 and all(one.path.is_file() for one in found)
+
+
 def test_folds_that_overlap_are_refused(folds, tmp_path):
-    predictions(['rose/b'], [1], True).write_csv(folds[1].folder / 'predictions_val.csv')
+    predictions(['daisy/a.jpg', 'rose/b.jpg'], [0, 1], True).write_csv(folds[1].folder / 'predictions_val.csv')
     with pytest.raises(DataError, match='--folds'):
         collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
 
 
 def test_seeds_are_averaged_photo_by_photo(folds, tmp_path):
-    (found,) = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
+    (found,), notes = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
     other = replace(found, predictions=replace(found.predictions, scores=np.full((3, 2), 0.5, np.float32)))
     assert mean_over_seeds([found, other]).scores[:, 0].tolist() == [0.375, 0.625, 0.375]
-    fewer = replace(found, predictions=replace(found.predictions, images=['daisy/a', 'daisy/c', 'rose/x']))
+    fewer = replace(found, predictions=replace(found.predictions, images=['daisy/a.jpg', 'daisy/c.jpg', 'rose/x.jpg']))
     with pytest.raises(DataError, match='other photos'):
         mean_over_seeds([found, fewer])
+
+
+def test_what_is_wrong_with_the_folds_is_kept_for_the_end_of_the_sweep(folds, tmp_path):
+    (folds[1].folder / 'predictions_val.csv').write_text('x')
+    joined = _joined_folds(sweep(FOLDS), folds, tmp_path)
+    assert isinstance(joined.mistake, DataError) and list(joined.out_of_fold) == []
+    assert joined.notes == [f'no out-of-fold figure: {joined.mistake}']

@@ -1,16 +1,23 @@
 """What is run, what is not, and what the ledger then says; the trials are stand-ins."""
 
+import subprocess
+import sys
+from dataclasses import replace
+
 import pytest
 
+from flowercls.errors import DiskError
+from flowercls.sweep import progress as progress_module
 from flowercls.sweep import run
 from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Ledger
+from flowercls.sweep.progress import RUNNING, WAITING, Progress
 from flowercls.sweep.run import SweepRun, plan_trials
 
 
 @pytest.fixture
 def ledger(tmp_path, monkeypatch):
     monkeypatch.setattr(run, 'POLL_S', 0)
-    monkeypatch.setattr(run, 'RETRY_S', 0.001)
+    monkeypatch.setattr(progress_module, 'RETRY_S', 0.001)
     return Ledger(tmp_path / 'ledger.jsonl')
 
 
@@ -71,23 +78,83 @@ def test_a_trial_under_way_goes_on_in_its_folder(sweep, ledger, make_trial, fake
     assert {p.state for p in sweep([make_trial('a'), make_trial('b')], fake_launcher())} == {FINISHED}
 
 
-def test_a_folder_still_in_use_is_waited_for(sweep, ledger, make_trial, fake_launcher):
+def test_a_process_that_met_another_in_its_folder_is_started_again(sweep, ledger, make_trial, fake_launcher):
     launcher = fake_launcher({'a': [8, 8]})
     ended = sweep([make_trial('a'), make_trial('b')], launcher)
     assert {p.state for p in ended} == {FINISHED} and launcher.started.count('a_seed0') == 3
-    assert [e.state for e in ledger.entries() if e.key == 'a/0'] == [STARTED, FINISHED]
+    assert ledger.latest()['a/0'].state == FINISHED
+
+
+@pytest.fixture
+def held_folder(tmp_path):
+    """The run folder of trial "a", in which another process works; and how to end that."""
+    folder = tmp_path / 'trials' / 'a_seed0'
+    folder.mkdir(parents=True)
+    script = 'import fcntl, sys; file = open(sys.argv[1], "w"); fcntl.lockf(file, fcntl.LOCK_EX); '
+    script += 'print("process 7", file=file, flush=True); print("held", flush=True); sys.stdin.read()'
+    other = subprocess.Popen(
+        [sys.executable, '-c', script, str(folder / '.lock')], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == 'held\n'
+    yield other.communicate
+    other.kill()
+    other.communicate()
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='folders are not locked there')
+def test_a_trial_waits_without_a_start_until_its_folder_is_free(sweep, make_trial, fake_launcher, held_folder):
+    launcher, seen = fake_launcher(), []
+
+    def show(all_progress):
+        first, second = all_progress
+        if second.state == FINISHED and first.in_use_since is not None and launcher.started == ['b_seed0']:
+            seen.append(first.state)
+            if len(seen) == 5:
+                held_folder()
+
+    ended = sweep([make_trial('a'), make_trial('b')], launcher, show)
+    assert seen[:5] == [WAITING] * 5 and launcher.started == ['b_seed0', 'a_seed0']
+    assert {p.state for p in ended} == {FINISHED}
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='folders are not locked there')
+def test_a_folder_that_stays_in_use_fails_its_trial(sweep, ledger, make_trial, fake_launcher, held_folder, monkeypatch):
+    monkeypatch.setattr(progress_module, 'GIVE_UP_S', 0.01)
+    launcher = fake_launcher()
+    ended = sweep([make_trial('a'), make_trial('b')], launcher)
+    assert [p.state for p in ended] == [FAILED, FINISHED] and launcher.started == ['b_seed0']
+    error = ledger.latest()['a/0'].error
+    assert error.startswith('exit code 8: RunInUseError: ') and 'process 7 is working in this run folder' in error
+
+
+def test_waiting_backs_off_and_ends(make_trial, tmp_path, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(progress_module.time, 'monotonic', lambda: clock[0])
+    progress, pauses = Progress(make_trial('a'), tmp_path), []
+    while progress.wait_for_folder():
+        pauses.append(progress.not_before - clock[0])
+        clock[0] = progress.not_before
+    assert pauses[:6] == [3.0, 3.0, 6.0, 12.0, 24.0, 30.0] and 300 <= sum(pauses) < 330
+
+
+def test_a_full_disk_ends_the_sweep_and_fails_no_trial(sweep, ledger, make_trial, fake_launcher):
+    trials = [make_trial(name) for name in 'abc']
+    launcher = fake_launcher({'a': ['forever'], 'b': [5]}, slots=2)
+    with pytest.raises(DiskError, match='trial b_seed0: exit code 5: .* the same command goes on') as caught:
+        sweep(trials, launcher)
+    assert caught.value.exit_code == 5 and launcher.started == ['a_seed0', 'b_seed0'] and launcher.handles[0].asked
+    assert {key: entry.state for key, entry in ledger.latest().items()} == {'a/0': STARTED, 'b/0': STARTED}
+    assert {p.state for p in sweep(trials, fake_launcher())} == {FINISHED}
 
 
 def test_no_more_run_at_once_than_there_are_slots(sweep, make_trial, fake_launcher):
     seen = []
     trials = [make_trial(name) for name in 'abcde']
-    sweep(trials, fake_launcher(slots=2), lambda ps: seen.append(sum(p.state == run.RUNNING for p in ps)))
+    sweep(trials, fake_launcher(slots=2), lambda ps: seen.append(sum(p.state == RUNNING for p in ps)))
     assert max(seen) == 2
 
 
 def test_a_setting_with_other_data_gets_a_folder_of_its_own(sweep, make_trial, fake_launcher, tmp_path):
-    from dataclasses import replace
-
     sweep([make_trial('a')], fake_launcher())
     (tmp_path / 'trials' / 'a_seed0-2').mkdir()
     (tmp_path / 'trials' / 'a_seed0-2' / 'config.py').touch()  # a run that no ledger knows
@@ -97,10 +164,10 @@ def test_a_setting_with_other_data_gets_a_folder_of_its_own(sweep, make_trial, f
 
 def test_progress_counts_epochs_of_this_start_only(make_trial, tmp_path, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(run.time, 'monotonic', lambda: clock[0])
-    progress = run.Progress(make_trial('a'), tmp_path)
+    monkeypatch.setattr(progress_module.time, 'monotonic', lambda: clock[0])
+    progress = Progress(make_trial('a'), tmp_path)
     (tmp_path / 'scalars.json').touch()
-    progress.trial = run.Trial('a', (), 0, 'a.py', {}, 'k', 10, None)
+    progress.trial = replace(make_trial('a'), max_epochs=10)
     progress.begin()
     epochs = [{'epoch': e, 'accuracy/top1': top1} for e, top1 in ((1, 50.0), (2, 70.0), (3, 60.0))]
     progress.look(lambda path: epochs[:1])
@@ -111,3 +178,15 @@ def test_progress_counts_epochs_of_this_start_only(make_trial, tmp_path, monkeyp
     for clock[0], left in ((125.0, 65.0), (300.0, 0.0)):
         progress.look(lambda path: epochs)
         assert progress.seconds_left == left
+
+
+def test_a_time_is_kept_with_the_epochs_it_took(sweep, ledger, make_trial, fake_launcher, tmp_path):
+    trial = replace(make_trial('a'), max_epochs=10)
+    epochs = [{'epoch': 7}]  # an earlier start came that far
+    all_progress = plan_trials([trial], tmp_path, ledger)
+    all_progress[0].folder.mkdir(parents=True)
+    (all_progress[0].folder / 'scalars.json').touch()
+    SweepRun(tmp_path, ledger, fake_launcher(), lambda path: epochs, lambda progress: None).run(all_progress)
+    assert ledger.latest()['a/0'].epochs == 3
+    (known,) = plan_trials([trial], tmp_path, ledger)
+    assert known.epochs_of_start == 3 and known.epoch == 0
