@@ -1,6 +1,7 @@
 """The sweep tool as a user meets it; and a sweep that is killed again and again."""
 
 import json
+import math
 import os
 import random
 import shlex
@@ -19,7 +20,7 @@ from flowercls.datasets.prepare import prepare
 from flowercls.engine.run_lock import lock_folder
 from flowercls.evaluation.predictions import Predictions, image_name
 from flowercls.sweep.grid import make_trials
-from flowercls.sweep.ledger import FINISHED, Ledger
+from flowercls.sweep.ledger import FINISHED, STARTED, Ledger
 from flowercls.sweep.progress import Progress
 
 REPOSITORY = Path(__file__).parent.parent
@@ -117,23 +118,36 @@ def test_a_sweep_killed_at_random_moments_ends_as_one_left_alone(write_sweep, tm
     alone, chance, kills, number = tmp_path / 'alone', random.Random(0), 0, 0
     began = time.monotonic()
     subprocess.run([*command, str(alone)], check=True)
-    duration = time.monotonic() - began
-    while kills < KILLS:
+    duration, interrupted = time.monotonic() - began, set()
+    while kills < KILLS or not interrupted:
         number += 1
         folder, code = tmp_path / f'killed{number}', -signal.SIGKILL
         while code != 0:
-            code = run_for([*command, str(folder)], chance.uniform(0, duration) if kills < KILLS else None)
+            # The first kill is no chance: it falls into the second epoch, unless this machine sleeps just then.
+            at_once = not interrupted
+            seconds = chance.uniform(0, duration) if kills < KILLS and not at_once else None
+            code = run_for([*command, str(folder)], seconds, folder if at_once else None)
             kills += code != 0
+            interrupted |= under_way(folder) if code != 0 else set()
         check_same(alone, folder)
+    assert all('(resumed from epoch_' in (run / 'console.txt').read_text() for run in interrupted)
 
 
-def run_for(command, seconds):
+def under_way(folder):
+    """Runs that have a checkpoint, and of which the ledger does not know the end: they have to go on from there."""
+    ledger = Ledger(folder / 'ledger.jsonl')
+    begun = [folder / entry.run for entry in ledger.latest().values() if entry.state == STARTED]
+    return {run for run in begun if any(run.glob('epoch_*.pth'))}
+
+
+def run_for(command, seconds, first_epoch_in=None):
+    """Run a sweep and kill it after some seconds, or after the first epoch in a folder; None lets it end."""
     process = subprocess.Popen(command)
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    end = time.monotonic() + (math.inf if seconds is None else seconds)
+    while process.poll() is None:
+        if time.monotonic() >= end or (first_epoch_in and under_way(first_epoch_in)):
+            process.kill()
+        time.sleep(0.01)
     assert process.returncode in (0, -signal.SIGKILL)
     return process.returncode
 
@@ -181,7 +195,12 @@ def folds_run(write_config, drawn_root, tmp_path):
         scores[first] = [1, 0, 0, 0, 0]
         wrong.append(root / files[first])
         names = (root / 'classes.txt').read_text().split()
-        Predictions([image_name(file) for file in files], labels, scores, names).write_csv(run / 'predictions_val.csv')
+        found = Predictions([image_name(file) for file in files], labels, scores, names)
+        found.write_csv(run / 'predictions_val.csv')
+        (run / 'metrics.json').write_text(json.dumps(found.metrics()))
+        (run / 'config.py').write_text(
+            f'val_dataloader = dict(dataset=dict(ann_file="folds/fold_{trial.name[5]}_val.txt"))'
+        )
         ledger.append(Progress(trial, run, FINISHED, top1=99.0).entry(FINISHED, folder))
     return path, folder, root, wrong
 
