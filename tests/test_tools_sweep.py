@@ -94,21 +94,29 @@ def test_a_trial_that_fails_costs_only_itself_and_values_can_be_added(tool, writ
     run = folder / 'trials' / 'frozen_stages=0_seed0'
     top1 = json.loads((run / 'metrics.json').read_text())['top1']
     assert (run / 'predictions_val.csv').is_file() and f'{top1:.2f}' in capsys.readouterr().out
-    # In this file a folder is in the way: something that only one trial meets.
-    (folder / 'trials' / 'frozen_stages=1_seed0').mkdir()
-    (folder / 'trials' / 'frozen_stages=1_seed0' / 'predictions_val.csv').mkdir()
-    assert tool('sweep', write_sweep('[0, 4, 1, 2]'), '--work-dir', folder) == 9
+    sweep = [sys.executable, str(REPOSITORY / 'tools' / 'sweep.py'), str(write_sweep('[0, 4, 1, 2]')), '--work-dir']
+    process = subprocess.Popen([*sweep, str(folder)])
+    kill_trial(folder / 'trials' / 'frozen_stages=1_seed0')
+    assert process.wait() == 9
     assert states(folder)[4:] == [
         ('frozen_stages=1', 'started'),
         ('frozen_stages=1', 'failed'),
         ('frozen_stages=2', 'started'),
         ('frozen_stages=2', 'finished'),
     ]
-    (folder / 'trials' / 'frozen_stages=1_seed0' / 'predictions_val.csv').rmdir()
     assert tool('sweep', write_sweep('[0, 4, 1, 2]'), '--work-dir', folder) == 9
-    assert 'failed: frozen_stages=1_seed0: exit code' in capsys.readouterr().out and len(states(folder)) == 8
+    assert 'failed: frozen_stages=1_seed0: ended by SIGKILL' in capsys.readouterr().out and len(states(folder)) == 8
     assert tool('sweep', write_sweep('[0, 4, 1, 2]'), '--work-dir', folder, '--retry-failed') == 0
     assert states(folder)[8:] == [('frozen_stages=1', 'started'), ('frozen_stages=1', 'finished')]
+
+
+def kill_trial(run):
+    """Kill the process of a trial as soon as it says its number."""
+    number = ''
+    while not number:
+        time.sleep(0.01)
+        number = (run / '.lock').read_text().removeprefix('process ').strip() if (run / '.lock').exists() else ''
+    os.kill(int(number), signal.SIGKILL)
 
 
 @pytest.mark.slow
