@@ -2,7 +2,7 @@
 
 from flowercls.comparison.summary import Comparison
 from flowercls.evaluation.comparison import SEEDS_UNSEEN, Difference, SettingScore
-from flowercls.evaluation.planning import POWER, Plan
+from flowercls.evaluation.planning import POWER, ROUNDING, Plan
 
 SELECTED = (
     'These figures are optimistic: each run counts with its best epoch, and the best setting was picked, both by these '
@@ -44,7 +44,7 @@ def _worse(difference: Difference) -> str:
 
 def _more(plan: Plan, comparison: Comparison) -> str:
     difference = next(d for d in comparison.differences if d.name == plan.name)
-    if difference.points == 0:
+    if abs(difference.points) < ROUNDING:
         return f'{plan.name} and {difference.best} are right equally often: there is nothing to tell them apart by.'
     sentence = f'To tell {plan.name} from {difference.best}, if they differ by {abs(difference.points):.2f} points:'
     return f'{sentence} {_what_would_do(plan, comparison.num_photos)}'

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.polynomial import Chebyshev
 from scipy.stats import norm, studentized_range
 
-from flowercls.evaluation.comparison import Difference
+from flowercls.evaluation.comparison import POINTS, Difference
 from flowercls.evaluation.noise import Noise, degrees_of_freedom
 
 POWER = 0.8  # how often the planned comparison is to find the difference
 MOST_PHOTOS, MOST_SEEDS = 10_000_000, 1000  # beyond these nobody goes: answered as never
+ROUNDING = 1e-9  # of sums of hits, in points: settings that are right equally often
 DEGREE = 3  # of the polynomial for the range's quantile
 
 Quantile = Callable[[float], float]  # of the range in standard errors, by degrees of freedom
@@ -96,7 +97,7 @@ def plan_more(hits: Mapping[str, np.ndarray], tied: Difference, confidence: floa
     """
     now = _outlook(hits, tied)
     seeds_seen = any(len(runs) > 1 for runs in hits.values())
-    if now.difference == 0:
+    if POINTS * now.difference < ROUNDING:
         return Plan(tied.name, None, None, seeds_seen)
     photos = _smallest_found('num_photos', now, MOST_PHOTOS, confidence)
     few = replace(now, num_seeds=max(2, int(now.num_seeds)))

@@ -6,7 +6,7 @@ import pytest
 from flowercls.comparison.summary import Comparison
 from flowercls.comparison.verdict import verdict_lines
 from flowercls.evaluation.comparison import differences_to_best, score_settings
-from flowercls.evaluation.planning import Plan
+from flowercls.evaluation.planning import Plan, plan_more
 
 
 @pytest.fixture
@@ -43,3 +43,18 @@ def hits():
 )
 def test_what_would_tell_two_settings_apart(say, plan, said):
     assert say(*plan) == said
+
+
+def test_settings_that_are_right_equally_often_need_no_plan():
+    """Also where sums of thirds leave a trace of rounding."""
+    chance = np.random.default_rng(0)
+    compared = {name: np.ones((3, 568), bool) for name in 'ab'}
+    for name, missed in (('a', (35, 37, 26)), ('b', (33, 33, 32))):
+        for run, number in zip(compared[name], missed, strict=True):
+            run[chance.permutation(200)[:number]] = False
+    measured = differences_to_best(compared)
+    assert measured[0].points != 0
+    plan = Plan('b', None, None, True)
+    said = verdict_lines(Comparison([], compared, score_settings(compared), measured, [], [plan], [], 0, 0, []))
+    assert plan_more(compared, measured[0]) == plan
+    assert 'b and a are right equally often: there is nothing to tell them apart by.' in said
