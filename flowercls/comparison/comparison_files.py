@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flowercls.comparison.summary import Comparison
 from flowercls.comparison.verdict import p_text, verdict_lines
+from flowercls.errors import ConfigError
 from flowercls.evaluation.comparison import Difference, SettingScore
 from flowercls.evaluation.factors import Effect
 from flowercls.files import disk_errors, write_json, write_whole
@@ -23,9 +24,15 @@ def comparison_stem(paths: list[Path], out: str | Path | None) -> Path:
 
     In the folder of a sweep that is compared alone they are renewed: they are derived from it. Anywhere else nothing
     is written over: they get the next free number.
+
+    Raises:
+        ConfigError: if ``out`` is a file.
+        DiskError: if the folder cannot be made.
     """
     is_sweep = len(paths) == 1 and (paths[0] / 'trials').is_dir()
     folder = Path(out) if out is not None else paths[0] if is_sweep else Path(NAME)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f'--out {folder}: is a file. Expected a folder. Fix: name another.')
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if is_sweep and folder.resolve() == paths[0].resolve():

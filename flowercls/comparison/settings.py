@@ -76,8 +76,16 @@ def drop_incomplete_folds(settings: list[Setting]) -> tuple[list[Setting], list[
 
     Returns:
         The settings that still have a seed, and a line for each seed left out.
+
+    Raises:
+        DataError: if only some of the runs are of folds.
     """
     folds = {run.fold for setting in settings for runs in setting.runs.values() for run in runs}
+    if None in folds and len(folds) > 1:
+        raise DataError(
+            'some of these runs were validated on a fold, others on the validation set, so they share no photos to be '
+            'compared on. Fix: compare each kind by itself.'
+        )
     lines = []
     if len(folds) > 1:
         for setting in settings:

@@ -62,7 +62,7 @@ def read_sweep_file(path: str | os.PathLike) -> SweepFile:
     # A helper variable is legal; a name that nothing reads is a mistake.
     unknown = [name for name in content if name not in KEYS and name not in reading.used_names]
     mistakes = [f"'{name}' is not known{hint(name, KEYS)}; expected {', '.join(KEYS)}." for name in unknown]
-    mistakes += _wrong_parts(content)
+    mistakes = _no_sweep(content) or mistakes + _wrong_parts(content)
     raise_mistakes(mistakes, path)
     grid, overrides = content['grid'], content.get('overrides') or {}
     raise_mistakes(_wrong_keys(grid, overrides), path)
@@ -87,6 +87,12 @@ def _as_text(value: Any) -> str:
         inside = ','.join(_as_text(item) for item in value)
         return f'[{inside}]' if isinstance(value, list) else f'({inside})'
     return str(value)
+
+
+def _no_sweep(content: dict) -> list[str]:
+    if 'grid' in content or 'model' not in content:
+        return []
+    return ['is a config, not a sweep file. Expected base, grid and seeds, as in configs/sweeps/frozen_stages.py.']
 
 
 def _wrong_parts(content: dict) -> list[str]:

@@ -79,7 +79,8 @@ def _read_lines(path: str | Path, data_root: str) -> list[str]:
     try:
         return Path(path).read_text(encoding='utf-8-sig').splitlines()
     except FileNotFoundError as error:
-        raise DataError(f'{path}: no such file. {_prepare_again(data_root)}') from error
+        folds = ' --folds 5' if Path(path).parent.name == 'folds' else ''
+        raise DataError(f'{path}: no such file. {_prepare_again(data_root)}{folds}') from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f'{path}: cannot be read ({error}). {_prepare_again(data_root)}') from error
 

@@ -49,7 +49,7 @@ def freedom_of(variance: float, uncertain: Sequence[tuple[float, float]]) -> flo
     Source:
         Satterthwaite 1946.
     """
-    known = [(part, freedom) for part, freedom in uncertain if part > 0]
+    known = [(part, freedom) for part, freedom in uncertain if part > 0 and np.isfinite(freedom)]
     if not known:
         return np.inf
     found = variance**2 / sum(part**2 / freedom for part, freedom in known)

@@ -16,6 +16,7 @@ from flowercls.sweep.run import shown_path
 
 FILE = 'doubtful_labels.csv'
 PAIRS_SHOWN = 3
+WEAK = 75.0  # percent: models that are wrong more often than this are poor judges of labels
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,17 @@ class DoubtfulLabels:
         names = self.predictions.class_names
         pairs = count_pairs(self.predictions.labels, self.check)[:PAIRS_SHOWN]
         most = ', '.join(f'{names[label]} that may be {names[other]} ({photos})' for label, other, photos in pairs)
-        return [*lines, f'  most often: {most}; {self.origin}']
+        lines.append(f'  most often: {most}; {self.origin}')
+        if self.top1 < WEAK:
+            lines.append(
+                f'  by models that are right on {self.top1:.0f} % of the photos: much of this may be their fault'
+            )
+        return lines
+
+    @property
+    def top1(self) -> float:
+        """Of the predictions, in percent."""
+        return self.predictions.metrics()['top1']
 
 
 def find_doubtful_labels(out_of_fold: Sequence[OutOfFold], folder: Path) -> DoubtfulLabels | None:

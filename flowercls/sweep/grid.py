@@ -16,7 +16,7 @@ from flowercls.config.resolved import OF_ONE_START
 from flowercls.config.sweep_file import OF_THE_SWEEP, SEED_KEY, Choice, SweepFile
 from flowercls.engine.ready import Flags, ready_config
 from flowercls.engine.run_folder import HARMLESS, WHERE_DATA_LIE
-from flowercls.errors import ConfigError
+from flowercls.errors import ConfigError, DataError
 from flowercls.files import sha256_of
 
 LONGEST_NAME = 120  # of a setting and what is named after it; file systems take 255 bytes, and a path has other parts
@@ -35,6 +35,7 @@ class Trial:
         key: Tells trials apart: equal for the same resolved config, data and seed.
         max_epochs: What the run goes to.
         load_from: Its starting weights.
+        data_root: Its prepared folder.
     """
 
     setting: str
@@ -45,6 +46,7 @@ class Trial:
     key: str
     max_epochs: int
     load_from: str | None
+    data_root: str = ''
 
     @property
     def name(self) -> str:
@@ -66,8 +68,8 @@ def make_trials(
         The trials, all settings of a seed before the next seed, and the notes of their configs, each once.
 
     Raises:
-        ConfigError: with the mistakes of all settings; or if two settings are the same.
-        DataError: if a prepared folder is missing or is none.
+        ConfigError: with the mistakes of all settings; or if two settings are the same, or not of the same photos.
+        DataError: if a prepared folder or a list of photos is missing.
     """
     extra = dict(extra or {})
     _check_extra(extra, sweep)
@@ -83,6 +85,7 @@ def make_trials(
         raise ConfigError('\n'.join(f'setting {name}: {mistake}' for mistake, name in mistakes.items()))
     trials = [trial for of_one_seed in zip(*per_setting, strict=True) for trial in of_one_seed]
     _check_different(trials, sweep.path)
+    _check_same_data(trials, sweep.path)
     return trials, list(dict.fromkeys(said.getvalue().splitlines()))
 
 
@@ -108,6 +111,7 @@ def _trials(
 ) -> Iterator[Trial]:
     config = next((choice.config for choice in choices if choice.config), sweep.base)
     checked = ready_config(config, overrides, Flags(), drawn_folder)
+    _check_lists(checked)
     if checked.data_root != overrides.get('data_root') and _is_inside(checked.data_root, drawn_folder):
         extra['data_root'] = overrides['data_root'] = checked.data_root  # drawn for this dry run: once is enough
     for seed in sweep.seeds:
@@ -123,6 +127,7 @@ def _trials(
             key=trial_key(cfg),
             max_epochs=cfg.train_cfg.max_epochs,
             load_from=cfg.get('load_from'),
+            data_root=checked.data_root,
         )
 
 
@@ -172,4 +177,27 @@ def _check_different(trials: list[Trial], path: str) -> None:
         if other is not trial:
             raise ConfigError(
                 f'{path}: the settings {other.setting} and {trial.setting} come to the same config. Fix: remove one.'
+            )
+
+
+def _check_same_data(trials: list[Trial], path: str) -> None:
+    """Two folders may be copies of one: their manifests decide."""
+    roots = list(dict.fromkeys(trial.data_root for trial in trials))
+    manifests = [Path(root, 'manifest.json') for root in roots]
+    if len({sha256_of(manifest) if manifest.is_file() else str(manifest) for manifest in manifests}) > 1:
+        raise ConfigError(
+            f'{path}: its settings are trained on differently prepared photos ({", ".join(roots)}), so their figures '
+            'could not be compared. Fix: one data_root for all, and a sweep for each folder.'
+        )
+
+
+def _check_lists(cfg) -> None:
+    for loader in ('train_dataloader', 'val_dataloader'):
+        name = ((cfg.get(loader) or {}).get('dataset') or {}).get('ann_file')
+        path = Path(cfg.data_root, name) if name else None
+        if path and not path.is_file():
+            folds = ' --folds 5' if path.parent.name == 'folds' else ''
+            raise DataError(
+                f'{path}: no such file, though {loader}.dataset.ann_file names it. Fix: python tools/prepare_data.py '
+                f'RAW_DIR {cfg.data_root} --overwrite{folds}'
             )

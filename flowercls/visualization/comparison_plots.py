@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from flowercls.evaluation.comparison import Difference, SettingScore
 from flowercls.visualization.figures import new_figure, save_png, shortened
 
-# Apart in grey print and for colour-blind eyes (Okabe and Ito, dark to light); dashes and markers differ too.
-COLORS = ('#000000', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
+# Other ones than those of the verdicts; in grey print and for colour-blind eyes dashes and markers differ too.
+COLORS = ('#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#7F3C8D', '#8C6D31', '#4D4D4D')
 DASHES = ('-', '--', ':', '-.')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>')
 BEST, TIED, WORSE, OPEN = ('#000000', 's'), ('#0072B2', 'o'), ('#D55E00', 'X'), ('#777777', 'D')

@@ -36,7 +36,7 @@ def plot_mistakes(predictions: Predictions, metrics: dict, load_photo: LoadPhoto
     mistakes = predictions.mistakes()
     tiles = [(_small(load_photo(number)), caption(predictions, number)) for number in mistakes[:MOST_SHOWN]]
     headline = _headline(len(tiles), len(mistakes), 'most confident', 'mistake')
-    _draw(f'{headline} among {origin_text(metrics)}', tiles, 'Every photo was recognised.', path)
+    _draw(f'{headline} among {origin_text(metrics)}\nlabel → prediction', tiles, 'Every photo was recognised.', path)
 
 
 def plot_doubtful_labels(
@@ -64,6 +64,7 @@ def plot_doubtful_labels(
             continue
     headline = _headline(num_shown, len(check.numbers), 'most doubtful', 'doubtful label')
     lines = [f'{headline} among {len(predictions.images):,} photos, {origin}']
+    lines += ['label → what it may be'] * bool(tiles)
     lines += [f'without {num_shown - len(tiles)} that cannot be read any more'] * (len(tiles) < num_shown)
     if_empty = 'None of their photos can be read any more.' if num_shown else 'No label is contradicted.'
     _draw('\n'.join(lines), tiles, if_empty, path)

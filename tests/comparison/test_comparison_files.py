@@ -9,6 +9,7 @@ import pytest
 from flowercls import apis
 from flowercls.comparison.comparison_files import as_markdown, comparison_stem, write_comparison
 from flowercls.comparison.summary import compare_runs
+from flowercls.errors import ConfigError
 
 
 @pytest.fixture
@@ -70,3 +71,9 @@ def test_effects_that_are_no_more_are_removed_and_count_as_a_file(tmp_path, writ
     assert comparison_stem([tmp_path], folder).name == 'comparison-2'
     write_comparison(replace(comparison, effects=[]), stem)
     assert not (folder / 'comparison_effects.csv').exists()
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path):
+    (tmp_path / 'mine.py').touch()
+    with pytest.raises(ConfigError, match='mine.py: is a file. Expected a folder'):
+        comparison_stem([tmp_path], tmp_path / 'mine.py')

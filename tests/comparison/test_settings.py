@@ -99,3 +99,9 @@ def test_keys_that_go_together_are_one_factor():
 def test_the_same_run_twice_is_refused():
     with pytest.raises(DataError, match='run0 and run1: are the same setting with the same seed'):
         group_settings(runs_of(config(), config(), seeds=[0, 0]))
+
+
+def test_folds_and_whole_validation_sets_are_not_mixed():
+    whole, fold = (replace(run, fold=k, seed=s) for s, k in enumerate((None, 0)) for run in runs_of(config()))
+    with pytest.raises(DataError, match='some of these runs were validated on a fold'):
+        drop_incomplete_folds(group_settings([whole, fold]))

@@ -146,3 +146,9 @@ def test_a_shipped_sweep_says_command_and_expectation(path):
     header = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8')))
     assert f'python tools/sweep.py configs/sweeps/{path.name}' in header and 'Expect:' in header
     assert read_sweep_file(path).seeds
+
+
+def test_a_config_is_not_taken_for_a_sweep_file_with_many_mistakes(read):
+    with pytest.raises(ConfigError, match='is a config, not a sweep file') as caught:
+        read("model = dict(type='A')\ntrain_cfg = dict(max_epochs=1)\n")
+    assert 'is not known' not in str(caught.value)

@@ -98,3 +98,14 @@ def test_a_sweep_of_the_planned_size_finds_the_difference_as_often_as_promised()
     num_photos = int(np.median(planned))
     found = simulation.share_of_sweeps(300, lambda v: not v[0].tied, num_photos=num_photos, **truth)
     assert 0.65 < found < 0.95  # 80 % is meant; seed noise estimated from six runs is rough
+
+
+@pytest.mark.filterwarnings('error')
+def test_single_runs_beside_settings_with_seeds_are_planned_without_a_warning():
+    hits = {
+        'three': with_misses(range(10), range(20), range(31)),
+        'a': with_misses(range(18)),
+        'b': with_misses([1, 2]),
+    }
+    found = {difference.name: plan_more(hits, difference) for difference in differences_to_best(hits)}
+    assert set(found) == {'three', 'a'} and all(plan.seeds_seen for plan in found.values())

@@ -112,3 +112,7 @@ def test_photos_are_found_in_whichever_set_they_are(found, tmp_path):
 
 def test_without_folds_there_is_no_list(tmp_path):
     assert find_doubtful_labels([], tmp_path) is None and list(tmp_path.iterdir()) == []
+
+
+def test_models_that_are_often_wrong_are_called_poor_judges(found, tmp_path):
+    assert '  by models that are right on 62 % of the photos' in find_doubtful_labels([found], tmp_path).describe()[-1]

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from flowercls.config.sweep_file import read_sweep_file
-from flowercls.errors import ConfigError
+from flowercls.errors import ConfigError, DataError
 from flowercls.sweep.grid import make_trials
 
 TWO_FACTORS = "{'model.frozen_stages': [0, 'all'], 'optim_wrapper.optimizer.lr': [0.01, 0.1]}"
@@ -104,3 +104,17 @@ def test_flowers_for_a_dry_run_are_drawn_once_and_aside(write_sweep, tmp_path, m
     extra = {'data_root': str(tmp_path / 'nowhere'), 'drawn.num_per_class': 6, 'drawn.image_size': 32}
     trials = trials_of(write_sweep(tmp_path), extra=extra, drawn_folder=str(tmp_path / 'aside'))
     assert len(trials) == 2 and not (tmp_path / 'nowhere').exists() and (tmp_path / 'aside').exists()
+
+
+def test_settings_on_differently_prepared_photos_are_refused(write_sweep, drawn_root, tmp_path):
+    copy, other = shutil.copytree(drawn_root, tmp_path / 'copy'), shutil.copytree(drawn_root, tmp_path / 'other')
+    (other / 'manifest.json').write_text((other / 'manifest.json').read_text() + '\n')
+    grid = "{{'data_root': ['{}', '{}'], 'model.frozen_stages': [0, 1]}}"
+    with pytest.raises(ConfigError, match='differently prepared photos .*other.* Fix: one data_root'):
+        make_trials(read_sweep_file(write_sweep(tmp_path, grid.format(copy, other))))
+
+
+def test_a_list_of_photos_that_is_not_there_is_found_before_anything_runs(write_sweep, tmp_path):
+    lists = "{'fold': {0: {'val_dataloader.dataset.ann_file': 'folds/fold_0_val.txt'}}}"
+    with pytest.raises(DataError, match=r'fold_0_val.txt: no such file.*prepare_data.py .*--folds 5'):
+        make_trials(read_sweep_file(write_sweep(tmp_path, lists)))

@@ -59,7 +59,7 @@ def test_doubtful_labels_are_shown_with_both_classes_and_scores(predictions, che
     plot_doubtful_labels(predictions, check, '5 folds', load_photo, tmp_path / 'doubtful.png')
     assert load_photo.asked == [3, 1]
     assert 'oak → a$_b$?\n20.0 % → 80.0 %\n3.jpg' in texts and 'a$_b$ → oak?\n40.0 % → 60.0 %\n1.jpg' in texts
-    assert 'All 2 doubtful labels among 5 photos, 5 folds' in texts
+    assert 'All 2 doubtful labels among 5 photos, 5 folds\nlabel → what it may be' in texts
 
 
 def test_photos_that_are_gone_are_left_out_of_the_gallery(predictions, check, load_photo, tmp_path, texts):
@@ -70,7 +70,9 @@ def test_photos_that_are_gone_are_left_out_of_the_gallery(predictions, check, lo
 
     plot_doubtful_labels(predictions, check, '5 folds', load, tmp_path / 'doubtful.png')
     assert load_photo.asked == [1] and not any('3.jpg' in text for text in texts)
-    assert any(text.endswith('5 folds\nwithout 1 that cannot be read any more') for text in texts)
+    assert any(
+        text.endswith('5 folds\nlabel → what it may be\nwithout 1 that cannot be read any more') for text in texts
+    )
 
 
 def test_of_many_doubtful_labels_the_first_are_shown(predictions, load_photo, tmp_path, texts):
@@ -79,7 +81,7 @@ def test_of_many_doubtful_labels_the_first_are_shown(predictions, load_photo, tm
     many = replace(predictions, images=[f'a/{number}.jpg' for number in range(1030)], labels=labels, scores=scores)
     plot_doubtful_labels(many, check_labels(scores, labels), '5 folds', load_photo, tmp_path / 'doubtful.png')
     assert load_photo.asked == list(range(24))
-    assert 'The 24 most doubtful of 30 labels among 1,030 photos, 5 folds' in texts
+    assert 'The 24 most doubtful of 30 labels among 1,030 photos, 5 folds\nlabel → what it may be' in texts
 
 
 def test_no_doubtful_label_is_said(predictions, load_photo, tmp_path, texts):
