@@ -116,7 +116,8 @@ def _wrong_grid(grid: Any) -> list[str]:
 
 def _wrong_seeds(seeds: Any) -> list[str]:
     if not isinstance(seeds, list | tuple) or not seeds or not all(type(s) is int and s >= 0 for s in seeds):
-        return [f'seeds: {seeds!r}; expected whole numbers from 0 on, as seeds = [0, 1, 2].']
+        given = 'missing' if seeds is None else repr(seeds)
+        return [f'seeds: {given}; expected whole numbers from 0 on, as seeds = [0, 1, 2].']
     return [f'seeds: {seeds!r} names one twice.'] * (len(set(seeds)) < len(seeds))
 
 
