@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowercls.comparison.finished_runs import FOLD, FinishedRun
-from flowercls.config.resolved import OF_ONE_START
+from flowercls.config.resolved import OF_ONE_START, flat
 from flowercls.engine.run_folder import HARMLESS
 from flowercls.errors import DataError
 
@@ -50,7 +50,7 @@ def group_settings(runs: list[FinishedRun]) -> list[Setting]:
     Raises:
         DataError: if two runs have the same setting, seed and fold.
     """
-    tables = [flat(run.config) for run in runs]
+    tables = [compared_values(run.config) for run in runs]
     keys = {key for table in tables for key in table}
     columns = {key: [table.get(key) for table in tables] for key in keys}
     columns = {key: column for key, column in columns.items() if len(set(map(repr, column))) > 1}
@@ -96,18 +96,16 @@ def drop_incomplete_folds(settings: list[Setting]) -> tuple[list[Setting], list[
     return [setting for setting in settings if setting.runs], lines
 
 
-def flat(value, key: str = '') -> dict[str, object]:
-    """Every value of a config by its dotted key, without what changes no result; lists of plain values stay whole."""
-    if isinstance(value, dict) and value:
-        items = value.items()
-    elif isinstance(value, list | tuple) and any(isinstance(item, dict | list) for item in value):
-        items = enumerate(value)
-    else:
-        value = tuple(value) if isinstance(value, list) else value
-        if key == 'load_from' and HASHED.search(str(value)):  # the same weights, wherever they lie
-            value = shown(value)
-        return {} if _is_ignored(key, value) else {key: value}
-    return {k: v for name, item in items for k, v in flat(item, f'{key}.{name}' if key else str(name)).items()}
+def compared_values(config: dict) -> dict[str, object]:
+    """Every value of a config by its dotted key, without what changes no result."""
+    found = {key: _normal(key, value) for key, value in flat(config).items()}
+    return {key: value for key, value in found.items() if not _is_ignored(key, value)}
+
+
+def _normal(key: str, value) -> object:
+    if key == 'load_from' and HASHED.search(str(value)):  # the same weights, wherever they lie
+        return shown(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _is_ignored(key: str, value) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flowercls.config import load_config, resolve_config
-from flowercls.config.resolved import OF_ONE_START
+from flowercls.config.resolved import OF_ONE_START, flat
 from flowercls.config.sweep_file import as_options
 from flowercls.errors import FlowerclsError
 
@@ -161,19 +161,3 @@ def _plain(value: Any) -> Any:
 def _text(table: dict[str, Any], key: str) -> str:
     value = table.get(key, MISSING)
     return 'not set' if value is MISSING else str(value)
-
-
-def flat(value: Any, key: str = '') -> dict[str, Any]:
-    """Every value of a config by its dotted key; lists of plain values stay whole.
-
-    Example:
-        >>> flat({'a': {'b': 1}, 'c': [{'d': 2}], 'e': (3, 4)})
-        {'a.b': 1, 'c.0.d': 2, 'e': (3, 4)}
-    """
-    if isinstance(value, dict) and value:
-        items = value.items()
-    elif isinstance(value, list | tuple) and any(isinstance(item, dict | list | tuple) for item in value):
-        items = enumerate(value)
-    else:
-        return {key: value}
-    return {k: v for name, item in items for k, v in flat(item, f'{key}.{name}' if key else str(name)).items()}
