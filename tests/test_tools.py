@@ -232,3 +232,10 @@ def test_a_test_leaves_figures_mistakes_and_pictures(trained_run, tool, tmp_path
     assert len(list((tmp_path / 'show').iterdir())) == 15
     assert tool('test', config, folder / 'epoch_2.pth', *options) == 2
     assert 'not an empty folder' in said(capsys)
+
+
+def test_what_is_written_on_request_replaces_nothing(trained_run, tool, tmp_path, capsys):
+    config, folder = trained_run
+    (tmp_path / 'mine.csv').write_text('mine')
+    assert tool('test', config, folder / 'epoch_2.pth', '--out', tmp_path / 'mine.csv') == 2
+    assert 'mine.csv: exists already' in said(capsys) and (tmp_path / 'mine.csv').read_text() == 'mine'

@@ -46,7 +46,7 @@ def sweep(
     """
     from flowercls.config.load import parse_overrides
     from flowercls.config.sweep_file import read_sweep_file
-    from flowercls.sweep.sweep_folder import SweepReport, check_jobs, list_trials, run_folder_of
+    from flowercls.sweep.sweep_folder import SweepReport, check_jobs, describe_size, list_trials, run_folder_of
 
     check_jobs(jobs)
     sweep = read_sweep_file(sweep_file)
@@ -55,6 +55,7 @@ def sweep(
     from flowercls.sweep.grid import make_trials
 
     folder = Path(work_dir) if work_dir else run_folder_of(sweep_file)
+    print(f'{sweep_file}: checking its {describe_size(sweep)}', flush=True)
     with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') if dry_run else contextlib.nullcontext() as drawn:
         trials, notes = make_trials(sweep, extra, drawn)
         for load_from in dict.fromkeys(trial.load_from for trial in trials if trial.load_from):
@@ -69,6 +70,7 @@ def _run_sweep(
     sweep: 'SweepFile', extra: dict, trials: list['Trial'], folder: Path, jobs: int, retry_failed: bool
 ) -> 'SweepReport':
     from flowercls.sweep.display import Display
+    from flowercls.sweep.edited import note_of_edits
     from flowercls.sweep.launch import LocalLauncher
     from flowercls.sweep.ledger import Ledger
     from flowercls.sweep.run import SweepRun, plan_trials
@@ -79,6 +81,8 @@ def _run_sweep(
         record_command(folder, sweep.path, extra)
         ledger = Ledger(folder / LEDGER_FILE)
         all_progress = plan_trials(trials, folder, ledger, retry_failed=retry_failed)
+        if note := note_of_edits(all_progress, ledger, folder):
+            print(note, flush=True)
         with Display(jobs) as display:
             SweepRun(folder, ledger, LocalLauncher(jobs), read_epochs, display.show).run(all_progress)
         return _after_the_last_trial(sweep, all_progress, folder)

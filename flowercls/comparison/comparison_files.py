@@ -76,16 +76,17 @@ def setting_rows(comparison: Comparison) -> list[dict]:
             'top1': score.top1,
             'top1_spread': score.spread,
             **_interval('top1', score.interval),
-            **_difference_columns(differences.get(score.name)),
+            **_difference_columns(differences.get(score.name), of_several=len(comparison.scores) > 1),
             **_confirmed_columns(confirmed.get(score.name)),
         }
         for score in comparison.scores
     ]
 
 
-def _difference_columns(difference: Difference | None) -> dict:
+def _difference_columns(difference: Difference | None, *, of_several: bool = True) -> dict:
     if difference is None:
-        return {'difference': None, **_interval('difference', None), 'p_value': None, 'verdict': 'best'}
+        verdict = 'best' if of_several else None
+        return {'difference': None, **_interval('difference', None), 'p_value': None, 'verdict': verdict}
     return {
         'difference': difference.points,
         **_interval('difference', difference.interval),

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from flowercls.errors import ConfigError, DataError
 from flowercls.evaluation.predictions import Predictions
-from flowercls.sweep.ledger import FINISHED, STARTED, Ledger
+from flowercls.sweep.ledger import FINISHED, STARTED, Entry, Ledger
 
 FOLD = re.compile(r'fold_(\d+)_(train|val)\.txt$')
 RESULTS = ('config.py', 'metrics.json', 'predictions_val.csv')
@@ -65,7 +65,9 @@ def find_runs(paths: list[Path]) -> tuple[list[FinishedRun], list[str]]:
                 'tools/train.py or tools/sweep.py has written.'
             )
         for folder in folders:
-            if folder.resolve() not in runs:
+            if folder.resolve() in runs:
+                left_out.append(f'{folder}: named twice, counted once')
+            else:
                 runs[folder.resolve()] = read_run(folder)
     if not runs:
         raise DataError(f'{", ".join(map(str, paths))}: no finished run to compare. Fix: let a trial finish first.')
@@ -80,8 +82,8 @@ def read_run(folder: Path) -> FinishedRun:
     """
     if missing := _missing(folder):
         raise DataError(
-            f'{folder}: {" and ".join(missing)} missing, so the run cannot be compared. Fix: finish it '
-            f'(python tools/train.py {folder / "config.py"} --resume --work-dir {folder}), or leave it out.'
+            f'{folder}: {" and ".join(missing)} missing, so the run cannot be compared. Fix: leave it out, or, if it '
+            f'was interrupted, finish it: python tools/train.py {folder / "config.py"} --resume --work-dir {folder}'
         )
     config = Config.fromfile(folder / 'config.py', import_custom_modules=False).to_dict()
     metrics = _read_json(folder / 'metrics.json')
@@ -100,17 +102,24 @@ def read_run(folder: Path) -> FinishedRun:
 
 def _finished_trials(sweep: Path) -> tuple[list[Path], list[str]]:
     """A trial under way has results too, of its best epoch so far: where there is a ledger, it decides."""
-    states = {Path(entry.run).name: entry.state for entry in Ledger(sweep / 'ledger.jsonl').latest().values()}
+    entries = {Path(entry.run).name: entry for entry in Ledger(sweep / 'ledger.jsonl').latest().values()}
     finished, unfinished = [], []
     for folder in sorted(path for path in (sweep / 'trials').iterdir() if path.is_dir()):
-        state = states.get(folder.name, 'not in the ledger') if states else FINISHED
-        missing = _missing(folder)
-        if state == FINISHED and not missing:
-            finished.append(folder)
+        missing = f'{" and ".join(_missing(folder))} missing' if _missing(folder) else ''
+        why = _why_unfinished(entries.get(folder.name)) if entries else ''
+        if why or missing:
+            unfinished.append(f'{folder.name}: {why or missing}')
         else:
-            why = state if state != FINISHED else f'{" and ".join(missing)} missing'
-            unfinished.append(f'{folder.name}: {"not finished" if why == STARTED else why}')
+            finished.append(folder)
     return _of_the_newest_data(finished, unfinished)
+
+
+def _why_unfinished(entry: Entry | None) -> str:
+    if entry is None:
+        return 'not in the ledger'
+    if entry.state == FINISHED:
+        return ''
+    return 'not finished' if entry.state == STARTED else ': '.join(filter(None, (entry.state, entry.error)))
 
 
 def _of_the_newest_data(folders: list[Path], left_out: list[str]) -> tuple[list[Path], list[str]]:

@@ -26,7 +26,9 @@ def _best_and_tied(comparison: Comparison) -> list[str]:
     if not comparison.differences:
         return [f'There is one setting only, {best.name}, so there is nothing to compare it with.']
     tied = [difference for difference in comparison.differences if difference.tied]
-    highest = f'{best.name} has the highest top-1, {best.top1:.2f} %'
+    equal = [difference.name for difference in tied if abs(difference.points) < ROUNDING]
+    as_high = f', and so {"has" if len(equal) == 1 else "have"} {", ".join(equal)}' * bool(equal)
+    highest = f'{best.name} has the highest top-1, {best.top1:.2f} %{as_high}'
     if not tied:
         return [f'{highest}, and is better than every other setting.']
     listed = '; '.join(f'{d.name} ({d.points:+.2f} points, p {p_text(d.p_value)})' for d in tied)

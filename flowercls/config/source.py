@@ -58,6 +58,7 @@ def _check_imports(tree: ast.Module, shown: str) -> None:
             modules = [node.module or ''] if not node.level else ['.']
         if any(module.partition('.')[0] not in sys.stdlib_module_names for module in modules):
             raise ConfigError(
-                f"{shown}, line {node.lineno}: `{ast.unparse(node)}`: configs in mmengine's pure-Python style are not "
-                "read. Fix: write _base_ = ['file.py'] and type='ClassName' as text."
+                f"{shown}, line {node.lineno}: `{ast.unparse(node)}`: only Python's own modules are imported here; "
+                "mmengine's pure-Python style is not read. Fix: name classes as text, type='ClassName', and configs to "
+                "inherit as _base_ = ['file.py']."
             )

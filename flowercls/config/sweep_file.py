@@ -152,8 +152,7 @@ def _wrong_keys(grid: dict, overrides: dict) -> list[str]:
                 mistakes.append(f"'{key}' is set in {owner[key]} and in {place}. Fix: keep one of them.")
             owner[key] = place
         mistakes += [
-            f'{place}: {key}={value!r} cannot be given as in --cfg-options. Fix: write it into a config file and list '
-            f"the files under grid['{CONFIG_KEY}']."
+            f'{place}: {key}: {_why_not(value)}'
             for setting in settings
             for key, value in setting.items()
             if not _can_be_given(key, value)
@@ -172,6 +171,14 @@ def _can_be_given(key: str, value: Any) -> bool:
         return parse_overrides(as_options({key: value})) == {key: value}
     except ConfigError:
         return False
+
+
+def _why_not(value: Any) -> str:
+    in_a_file = f"into a config file that grid['{CONFIG_KEY}'] lists."
+    if isinstance(value, str):
+        return f'{value!r} is text that a command line reads otherwise. Fix: drop the quotes, or write {in_a_file}'
+    kind = type(value).__name__
+    return f'{kind}; expected text, a number, True, False, None or a list of them. Fix: write it {in_a_file}'
 
 
 def _choices(key: str, name: str, values: Any) -> tuple[Choice, ...]:

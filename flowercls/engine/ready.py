@@ -106,9 +106,13 @@ def _data_folder(cfg: Config, drawn_folder: str | None) -> str | None:
     from flowercls.datasets.demo import prepare_drawn
 
     folder = data_root if drawn_folder is None else f'{drawn_folder}/drawn_flower'
-    print(f'{folder} does not exist yet: drawing flowers and preparing them', flush=True)
+    print(f'{data_root} does not exist yet: drawing flowers and preparing them{_for_now(drawn_folder)}', flush=True)
     prepare_drawn(folder, drawing, val_ratio=val_ratio)
     return folder
+
+
+def _for_now(drawn_folder: str | None) -> str:
+    return '' if drawn_folder is None else ' (for this check only, elsewhere)'
 
 
 def _check_drawn_alike(folder: Path, drawing: dict, val_ratio: float) -> None:
@@ -132,5 +136,5 @@ def _check_drawn_alike(folder: Path, drawing: dict, val_ratio: float) -> None:
             + ', '.join(f'{key}={found[key]}' for key in other)
             + '; the config asks for '
             + ', '.join(f'drawn.{key}={wanted[key]}' for key in other)
-            + f'. Fix: set another data_root, or remove {folder}.'
+            + '. Fix: set those values in the config, or name another data_root, which is then drawn so.'
         )

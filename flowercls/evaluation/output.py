@@ -13,7 +13,8 @@ def check_output(out: str | None, item: str | None) -> None:
     """Refuse an ``--out`` that could not be written, before any work is done.
 
     Raises:
-        ConfigError: if the ending is neither .csv (predictions) nor .json (metrics), or does not fit ``--out-item``.
+        ConfigError: if the ending is neither .csv (predictions) nor .json (metrics), or does not fit ``--out-item``;
+            or if there is such a file already.
     """
     if out is None:
         if item is not None:
@@ -24,6 +25,8 @@ def check_output(out: str | None, item: str | None) -> None:
         raise ConfigError(f'--out {out}: expected a name that ends in .csv (predictions) or .json (metrics).')
     if item not in (None, ITEM_OF_SUFFIX[suffix]):
         raise ConfigError(f'--out {out} --out-item {item}: predictions are written as .csv, metrics as .json.')
+    if Path(out).exists():
+        raise ConfigError(f'--out {out}: exists already. Fix: name another file, or remove this one.')
 
 
 def check_show_dir(folder: str | None) -> None:

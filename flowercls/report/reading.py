@@ -1,11 +1,14 @@
 """Reading result files of which any may be missing or half written."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
 from mmengine.config import Config
 from PIL import Image
+
+DELIMITERS = ',;\t'  # a table that a person has saved from a spreadsheet may have any
 
 
 def read_json(path: Path) -> dict | None:
@@ -20,8 +23,9 @@ def read_json(path: Path) -> dict | None:
 def read_table(path: Path) -> tuple[list[str], list[list[str]]] | None:
     """Header and rows of a CSV file; None where there is none to be read."""
     try:
-        with path.open(encoding='utf-8-sig', newline='') as file:
-            header, *rows = csv.reader(file)
+        text = path.read_text(encoding='utf-8-sig')
+        first = text.partition('\n')[0]
+        header, *rows = csv.reader(io.StringIO(text, newline=''), delimiter=max(DELIMITERS, key=first.count))
     except (OSError, ValueError, csv.Error):
         return None
     return header, rows

@@ -90,7 +90,7 @@ def _trial(folder: Path, entry: Entry) -> dict:
         'said': STATES.get(entry.state, entry.state),
         'top1': entry.top1,
         'time': str(timedelta(seconds=round(entry.time_s))) if entry.time_s is not None else '-',
-        'error': entry.error,
+        'error': entry.error or '',
         'report': report if (folder / report).is_file() else None,
     }
 

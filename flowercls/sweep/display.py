@@ -75,7 +75,7 @@ def change_line(progress: Progress) -> str:
     """One line for a trial whose state has changed."""
     name = progress.folder.name
     if progress.state == RUNNING:
-        return f'{name}: {"goes on" if progress.is_begun else "started"}'
+        return f'{name}: {"goes on" if progress.can_go_on else "started"}'
     if progress.state == FINISHED:
         return f'{name}: finished, top-1 {_percent(progress.top1)}, {as_duration(progress.time_s or 0)}'
     if progress.state == FAILED:

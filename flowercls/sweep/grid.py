@@ -82,11 +82,17 @@ def make_trials(
         except ConfigError as error:
             mistakes.setdefault(str(error), _setting_name(choices))
     if mistakes:
-        raise ConfigError('\n'.join(f'setting {name}: {mistake}' for mistake, name in mistakes.items()))
+        raise ConfigError('\n'.join(_placed(mistake, name, sweep.path, extra) for mistake, name in mistakes.items()))
     trials = [trial for of_one_seed in zip(*per_setting, strict=True) for trial in of_one_seed]
     _check_different(trials, sweep.path)
     _check_same_data(trials, sweep.path)
     return trials, list(dict.fromkeys(said.getvalue().splitlines()))
+
+
+def _placed(mistake: str, setting: str, path: str, extra: Mapping[str, Any]) -> str:
+    """What a config calls an option of the command line stands in the sweep file, unless there are such options too."""
+    origin = f'{path} or --cfg-options' if extra else path
+    return f'{path}, setting {setting}: {mistake.replace("--cfg-options:", f"{origin}:")}'
 
 
 def _check_extra(extra: Mapping[str, Any], sweep: SweepFile) -> None:

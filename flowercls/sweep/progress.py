@@ -49,6 +49,11 @@ class Progress:
     _epoch_after: float = 0.0
     _first_epoch: int | None = None
 
+    @property
+    def can_go_on(self) -> bool:
+        """Whether an earlier start has left a checkpoint."""
+        return self.is_begun and (self.folder / 'last_checkpoint').is_file()
+
     def begin(self) -> None:
         """Start its clock."""
         self.state, self._since, self.error = RUNNING, time.monotonic(), None

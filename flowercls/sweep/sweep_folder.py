@@ -1,19 +1,21 @@
 """A sweep's folder, and what is said about it."""
 
 import contextlib
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowercls.config.sweep_file import as_options
+from flowercls.config.sweep_file import SweepFile, as_options
 from flowercls.engine.run_folder import WORK_DIRS, holds_run, make_folder
 from flowercls.engine.run_lock import lock_folder
 from flowercls.errors import ConfigError, FlowerclsError
 from flowercls.files import write_whole
 from flowercls.sweep.display import results_table
 from flowercls.sweep.doubtful_labels import DoubtfulLabels
+from flowercls.sweep.edited import note_of_edits
 from flowercls.sweep.grid import Trial
 from flowercls.sweep.ledger import FAILED, Ledger
 from flowercls.sweep.out_of_fold import OutOfFold
@@ -38,6 +40,12 @@ class SweepReport:
 
     def __str__(self) -> str:
         return self.text
+
+
+def describe_size(sweep: SweepFile) -> str:
+    """How many settings and seeds a sweep has."""
+    settings, seeds = math.prod(map(len, sweep.factors)), len(sweep.seeds)
+    return f'{settings} setting{"s" * (settings > 1)} with {seeds} seed{"s" * (seeds > 1)}'
 
 
 def check_jobs(jobs: int) -> None:
@@ -92,16 +100,26 @@ def _check_no_run(folder: Path) -> None:
 def list_trials(trials: list[Trial], folder: Path, *, retry_failed: bool = False) -> str:
     """What a sweep would do: each trial with what is known of it."""
     _check_no_run(folder)
-    all_progress = plan_trials(trials, folder, Ledger(folder / LEDGER_FILE), retry_failed=retry_failed)
+    ledger = Ledger(folder / LEDGER_FILE)
+    all_progress = plan_trials(trials, folder, ledger, retry_failed=retry_failed)
     width = max(len(progress.folder.name) for progress in all_progress)
     lines = [f'{progress.folder.name.ljust(width)}  {_plan_of(progress)}' for progress in all_progress]
-    return '\n'.join([*lines, f'dry run: {len(trials)} trials, their configs checked, nothing written'])
+    ending = f'dry run: {len(trials)} trials, their configs checked, nothing written'
+    return '\n'.join(filter(None, [note_of_edits(all_progress, ledger, folder), *lines, ending]))
 
 
 def _plan_of(progress: Progress) -> str:
     if progress.state != 'waiting':
         return progress.state
-    return 'to go on with' if progress.is_begun else 'to run'
+    return 'to go on with' if progress.can_go_on else 'to run'
+
+
+def _failures(failed: Sequence[Progress]) -> list[str]:
+    """Each reason once, with all that it stopped."""
+    reasons: dict[str | None, list[str]] = {}
+    for progress in failed:
+        reasons.setdefault(progress.error, []).append(progress.folder.name)
+    return [f'failed: {", ".join(names)}: {error}' for error, names in reasons.items()]
 
 
 def describe_sweep(
@@ -131,7 +149,7 @@ def describe_sweep(
     lines += notes
     lines += doubtful.describe() if doubtful else []
     failed = [progress for progress in all_progress if progress.state == FAILED]
-    lines += [f'failed: {progress.folder.name}: {progress.error}' for progress in failed]
+    lines += _failures(failed)
     lines += ['try these again with --retry-failed'] * bool(failed)
     lines += [f'report: {shown_path(path)}' for path in [report] if path]
     lines += [f'sweep folder: {shown_path(folder)}']

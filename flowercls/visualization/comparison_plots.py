@@ -60,8 +60,11 @@ def _rows_inch(names: list[str]) -> float:
 
 
 def _draw_settings(figure: SubFigure, scores, differences: list[Difference], num_photos: int) -> None:
-    accuracy, difference = figure.subplots(1, 2)
     marks = _marks(scores, differences)
+    if not differences:  # one setting: nothing to compare it with
+        _draw_accuracies(figure.subplots(), scores, marks, num_photos)
+        return
+    accuracy, difference = figure.subplots(1, 2)
     _draw_accuracies(accuracy, scores, marks, num_photos)
     _draw_differences(difference, scores, differences, marks, num_photos)
     figure.legend(loc='outside lower center', ncols=3, frameon=False)

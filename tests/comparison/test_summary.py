@@ -157,6 +157,31 @@ def test_a_trial_under_way_is_left_out_and_said_so(sweep):
     assert 'frozen1_seed1: not finished' in as_markdown(comparison)
 
 
+def test_why_a_trial_failed_is_said_and_a_run_counts_once(sweep):
+    entries = [
+        {'key': trial.name, 'run': f'trials/{trial.name}', 'state': 'finished'}
+        for trial in (sweep / 'trials').iterdir()
+    ]
+    entries[0] |= {'state': 'failed', 'error': 'exit code 6: diverged'}
+    (sweep / 'ledger.jsonl').write_text('\n'.join(map(json.dumps, entries)) + '\n')
+    ours, twice = (Path(entry['run']).name for entry in entries[:2])
+    comparison = compare_runs([sweep, sweep / 'trials' / twice])
+    assert comparison.left_out[0] == f'{ours}: failed: exit code 6: diverged'
+    assert comparison.left_out[1].endswith(f'{twice}: named twice, counted once')
+
+
+def test_one_setting_is_no_best(tmp_path, write_run):
+    said = apis.compare([write_run(tmp_path / 'a', [1])], out=tmp_path / 'out')
+    assert '| a | 99.82 | 1 | 99.0-100.0 | - | - | - | - |' in said and 'best**' not in said
+    (row,) = json.loads((tmp_path / 'out' / 'comparison.json').read_text())['settings']
+    assert row['verdict'] is None
+
+
+def test_of_equal_settings_both_are_highest(tmp_path, write_run):
+    said = words(write_run(tmp_path / 'a', [1], frozen=1), write_run(tmp_path / 'b', [2], frozen=2))
+    assert 'frozen_stages=1 has the highest top-1, 99.82 %, and so has frozen_stages=2. ' in said
+
+
 def test_of_photos_prepared_anew_only_the_newest_trials_are_compared(sweep, write_run):
     for seed in (0, 1):
         write_run(sweep / 'trials' / f'frozen0_seed{seed}-2', [seed], seed=seed, manifest='new')

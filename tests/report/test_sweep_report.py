@@ -45,6 +45,15 @@ def test_each_trial_stands_with_state_figure_time_and_link(page):
     assert [link for link in found.links if link[0] != '#'] == ['trials/lr%3D0.1%20%23_seed0/report.html']
 
 
+def test_a_reason_that_stopped_several_stands_once(page, sweep_folder):
+    entry = {'setting': 'x', 'seed': 0, 'state': 'failed', 'error': 'exit code 6: no numbers'}
+    lines = [json.dumps({'key': name, 'run': f'trials/{name}', **entry}) for name in ('x_seed0', 'x_seed1')]
+    with (sweep_folder / 'ledger.jsonl').open('a') as ledger:
+        ledger.write('\n' + '\n'.join(lines) + '\n')
+    text = page().text
+    assert text.count('no numbers') == 1 and 'x_seed0, x_seed1 failed: exit code 6: no numbers.' in text
+
+
 def test_data_and_environment_are_those_of_a_trial(page):
     text = page().text
     assert '1,234 = 1,225 copied' in text and 'Great <Card>' in text
@@ -76,7 +85,7 @@ def test_an_empty_sweep_has_a_page(tmp_path, read_page):
 
 def test_folds_and_doubtful_labels_are_shown_where_they_are(page, sweep_folder):
     rows = [f'<b>/{i}.jpg,rose,tulip,{i}\n' for i in range(25)]
-    (sweep_folder / 'doubtful_labels.csv').write_text('image,label,suggested,rank\n' + ''.join(rows))
+    (sweep_folder / 'doubtful_labels.csv').write_text('image;label;suggested;rank\n' + ''.join(rows).replace(',', ';'))
     (sweep_folder / 'oof_predictions.csv').write_text(
         'image,label,pred,score_a,score_b\na/1,a,a,0.9,0.1\na/2,a,b,0.2,0.8\nb/1,b,b,0.3,0.7\nb/2,b,b,0.4,0.6\n'
     )

@@ -35,6 +35,13 @@ def test_results_are_a_table_of_settings_and_seeds(progress):
     ]
 
 
+def begun(progress):
+    """With the checkpoint of an earlier start."""
+    progress.is_begun = True
+    progress.folder.mkdir(parents=True, exist_ok=True)
+    (progress.folder / 'last_checkpoint').write_text('epoch_1.pth')
+
+
 def test_plain_lines_say_what_changed_and_nothing_twice(progress):
     out = io.StringIO()
     trials = [progress('a', FINISHED, top1=1.0), progress('b', RUNNING), progress('c', WAITING), progress('d', WAITING)]
@@ -42,7 +49,8 @@ def test_plain_lines_say_what_changed_and_nothing_twice(progress):
         display.show(trials)
         display.show(trials)
         trials[1].state, trials[1].top1, trials[1].time_s = FINISHED, 91.5, 65.0
-        trials[2].state, trials[2].is_begun = RUNNING, True
+        trials[2].state = RUNNING
+        begun(trials[2])
         display.show(trials)
         trials[2].state, trials[2].error = FAILED, 'exit code 3: DataError: [x]'
         display.show(trials)
@@ -58,6 +66,7 @@ def test_a_trial_whose_folder_is_in_use_gets_one_line(progress):
     out = io.StringIO()
     trials = [progress('a', WAITING, is_begun=True), progress('b', WAITING)]
     with Display(1, Console(file=out, soft_wrap=True)) as display:
+        begun(trials[0])
         for _ in range(3):
             trials[0].wait_for_folder()
             display.show(trials)

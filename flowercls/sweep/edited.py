@@ -1,0 +1,60 @@
+"""Finished trials that a sweep would have counted as its own, had its config or its photos stayed as they were."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+
+from flowercls.config import resolve_config
+from flowercls.config.resolved import OF_ONE_START, flat
+from flowercls.engine.run_folder import HARMLESS, WHERE_DATA_LIE
+from flowercls.sweep.ledger import FINISHED, Entry, Ledger
+from flowercls.sweep.progress import WAITING, Progress
+
+MOST_KEYS = 3  # in the note
+
+
+def note_of_edits(all_progress: list[Progress], ledger: Ledger, folder: Path) -> str:
+    """Why trials that look finished are trained again; empty where none is.
+
+    Args:
+        all_progress: Of all trials.
+        ledger: Of the sweep.
+        folder: Of the sweep.
+    """
+    waiting = {(p.trial.setting, p.trial.seed): p for p in all_progress if p.state == WAITING}
+    current = {progress.trial.key for progress in all_progress}
+    old = {
+        (entry.setting, entry.seed): entry
+        for entry in ledger.latest().values()
+        if entry.state == FINISHED and entry.key not in current and (entry.setting, entry.seed) in waiting
+    }
+    if not old:
+        return ''
+    (place, entry), number = next(iter(old.items())), len(old)
+    trials = 'a finished trial was' if number == 1 else f'{number} finished trials were'
+    return (
+        f'note: {trials} of the same settings and seeds, but {_what_differs(waiting[place], entry, folder)}. '
+        'They stay in the folder and in its comparison; the trials below run besides them.'
+    )
+
+
+def _what_differs(progress: Progress, entry: Entry, folder: Path) -> str:
+    path = folder / entry.run / 'config.py'
+    if not path.is_file():
+        return 'of another config'
+    before = flat(Config.fromfile(path, import_custom_modules=False).to_dict())
+    cfg, _ = resolve_config(progress.trial.config, progress.trial.overrides)
+    now = flat(cfg.to_dict())
+    changed = [key for key in now if key in before and _plain(before[key]) != _plain(now[key]) and _matters(key)]
+    if not changed:
+        return 'of photos prepared otherwise, or of a config with other keys'
+    shown = [f'{key}: {before[key]} -> {now[key]}' for key in changed[:MOST_KEYS]]
+    return f'of another config ({"; ".join(shown + ["..."] * (len(changed) > MOST_KEYS))})'
+
+
+def _matters(key: str) -> bool:
+    return key not in OF_ONE_START and not key.endswith(HARMLESS + WHERE_DATA_LIE)
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

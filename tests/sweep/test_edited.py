@@ -1,0 +1,56 @@
+"""A sweep whose config or photos were changed in between says why finished trials are run again."""
+
+import shutil
+
+import pytest
+
+from flowercls.config import resolve_config
+from flowercls.config.resolved import resolved_text
+from flowercls.config.sweep_file import read_sweep_file
+from flowercls.sweep.edited import note_of_edits
+from flowercls.sweep.grid import make_trials
+from flowercls.sweep.ledger import FAILED, FINISHED, Ledger
+from flowercls.sweep.run import plan_trials
+
+
+@pytest.fixture
+def note(write_sweep, tmp_path):
+    """What is said of a sweep, one of whose two trials ended, at the next start, to which more may be given."""
+    folder, path = tmp_path / 'sweep', write_sweep(tmp_path)
+    ledger = Ledger(folder / 'ledger.jsonl')
+
+    def planned(**extra):
+        trials, _ = make_trials(read_sweep_file(path), {key.replace('__', '.'): value for key, value in extra.items()})
+        return plan_trials(trials, folder, ledger)
+
+    def say(state=FINISHED, **extra):
+        first = planned()[0]
+        first.folder.mkdir(parents=True)
+        (first.folder / 'config.py').write_text(
+            resolved_text(resolve_config(first.trial.config, first.trial.overrides)[0]), encoding='utf-8'
+        )
+        ledger.append(first.entry(state, folder))
+        return note_of_edits(planned(**extra), ledger, folder)
+
+    return say
+
+
+def test_what_differs_is_named(note):
+    said = note(train_cfg__max_epochs=7)
+    assert 'a finished trial was of the same settings and seeds, but of another config' in said
+    assert '(train_cfg.max_epochs: 2 -> 7' in said
+
+
+def test_other_photos_are_named(note, drawn_root, tmp_path):
+    shutil.copytree(drawn_root, tmp_path / 'other')
+    manifest = tmp_path / 'other' / 'manifest.json'
+    manifest.write_text(manifest.read_text() + '\n')
+    assert 'of photos prepared otherwise' in note(data_root=str(tmp_path / 'other'))
+
+
+def test_nothing_is_said_where_nothing_is_trained_again(note):
+    assert note() == ''
+
+
+def test_a_failed_trial_is_no_loss(note):
+    assert note(FAILED, train_cfg__max_epochs=7) == ''
