@@ -22,8 +22,10 @@ BELOW = {
     'comparison': LEAVES | {'config', 'evaluation', 'engine', 'sweep'},  # sweep for its ledger
     # sweep for its ledger, engine by neither: a report is made of files.
     'report': LEAVES | {'config', 'evaluation', 'sweep', 'comparison', 'visualization'},
+    'benchmark': LEAVES | {'config', 'datasets', 'models', 'engine'},
     'apis': LEAVES
     | {
+        'benchmark',
         'config',
         'datasets',
         'models',

@@ -3,6 +3,7 @@
 Heavy packages are imported inside, so that ``--help`` and a misspelt key are answered at once.
 """
 
+from flowercls.apis.benchmarking import benchmark
 from flowercls.apis.comparing import compare
 from flowercls.apis.preparing import prepare
 from flowercls.apis.reporting import report
@@ -10,4 +11,4 @@ from flowercls.apis.sweeping import sweep
 from flowercls.apis.testing import test
 from flowercls.apis.training import train
 
-__all__ = ['compare', 'prepare', 'report', 'sweep', 'test', 'train']
+__all__ = ['benchmark', 'compare', 'prepare', 'report', 'sweep', 'test', 'train']

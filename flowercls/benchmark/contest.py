@@ -1,0 +1,118 @@
+"""Contestants in processes of their own, which train in turns: what slows the machine down meets all of them alike."""
+
+import contextlib
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.connection import Connection
+from typing import Any
+
+from flowercls.benchmark.cases import BARE, OURS, STOCK, Case
+from flowercls.benchmark.pace import Round
+from flowercls.errors import FlowerclsError
+
+Say = Callable[[str], object]
+
+
+def measure(
+    config: str, overrides: Mapping[str, Any], case: Case, contestants: list[str], repeats: int, order: Round, say: Say
+) -> dict[str, list[dict]]:
+    """Let contestants train in turns.
+
+    Args:
+        config: A config file.
+        overrides: Laid over it.
+        case: What is frozen and cached.
+        contestants: Some of `cases.CONTESTANTS`.
+        repeats: Rounds of each.
+        order: Of every round.
+        say: Is told how far this is.
+
+    Returns:
+        By contestant: the answer to its first step, then to each round; see `Pace`.
+
+    Raises:
+        FlowerclsError: if a contestant has failed; its own words are above.
+    """
+    answers: dict[str, list[dict]] = {}
+    with contextlib.ExitStack() as stack:
+        pipes = {}
+        for name in contestants:  # one after the other: a first step is timed alone
+            say(f'{case.name}: {name} starts')
+            pipes[name] = stack.enter_context(_started(name, config, dict(overrides), case))
+            answers[name] = [_answer_of(name, pipes[name])]
+        for number in range(repeats):
+            for name, pipe in pipes.items():
+                pipe.send(order)
+                answers[name].append(_answer_of(name, pipe))
+                rate = answers[name][-1]['photos'] / answers[name][-1]['seconds']
+                say(f'{case.name}: round {number + 1}/{repeats}, {name} {rate:.1f} photos/s')
+    return answers
+
+
+@contextlib.contextmanager
+def _started(name: str, config: str, overrides: dict, case: Case) -> Iterator[Connection]:
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context('spawn')
+    process = context.Process(target=_compete, args=(theirs, time.time(), name, config, overrides, case))
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()  # which ends it at its next step
+        process.join(30)
+        process.kill()
+        process.join()
+
+
+def _answer_of(name: str, pipe: Connection) -> dict:
+    try:
+        return pipe.recv()
+    except EOFError as error:
+        raise FlowerclsError(f'the contestant {name} has failed; what it said is above.') from error
+
+
+def _compete(pipe: Connection, created: float, name: str, config: str, overrides: dict, case: Case) -> None:
+    """What runs in the process of a contestant."""
+    from flowercls.benchmark.pace import Pace
+    from flowercls.engine.ready import Flags, ready_config
+
+    overrides = {**overrides, 'model.frozen_stages': case.frozen}
+    if name == OURS:
+        overrides['feature_cache'] = {'views': 1} if case.cached else None
+    with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder, contextlib.redirect_stdout(None):
+        cfg = ready_config(config, {**overrides, **_nothing_but_steps(folder)}, Flags(no_validate=True))
+        pace = Pace(pipe, created)
+        {STOCK: _run_stock, OURS: _run_ours, BARE: _run_bare}[name](cfg, case, pace, folder)
+
+
+def _nothing_but_steps(folder: str) -> dict[str, Any]:
+    return {'train_cfg.max_epochs': 100_000, 'default_hooks.checkpoint': None, 'cache_dir': f'{folder}/cache'}
+
+
+def _run_stock(cfg, case: Case, pace, folder: str) -> None:
+    from flowercls.benchmark.pace import PaceHook
+    from flowercls.benchmark.stock import stock_runner
+
+    runner = stock_runner(cfg, case.frozen, folder)
+    runner.register_hook(PaceHook(pace))
+    runner.train()
+
+
+def _run_ours(cfg, case: Case, pace, folder: str) -> None:
+    from flowercls.benchmark.pace import PaceHook
+    from flowercls.engine.runner import build_runner
+    from flowercls.engine.training import run_training
+
+    cfg.work_dir = folder
+    runner = build_runner(cfg)
+    runner.register_hook(PaceHook(pace))
+    run_training(runner)
+
+
+def _run_bare(cfg, case: Case, pace, folder: str) -> None:
+    from flowercls.benchmark.bare import run_bare
+
+    run_bare(cfg, case, pace)
