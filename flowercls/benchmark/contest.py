@@ -13,6 +13,7 @@ from flowercls.benchmark.pace import Round
 from flowercls.errors import FlowerclsError
 
 Say = Callable[[str], object]
+NOTHING_BUT_STEPS = {'train_cfg.max_epochs': 100_000, 'default_hooks.checkpoint': None}
 
 
 def measure(
@@ -33,7 +34,7 @@ def measure(
         By contestant: the answer to its first step, then to each round; see `Pace`.
 
     Raises:
-        FlowerclsError: if a contestant has failed; its own words are above.
+        FlowerclsError: what a contestant has met.
     """
     answers: dict[str, list[dict]] = {}
     with contextlib.ExitStack() as stack:
@@ -69,9 +70,12 @@ def _started(name: str, config: str, overrides: dict, case: Case) -> Iterator[Co
 
 def _answer_of(name: str, pipe: Connection) -> dict:
     try:
-        return pipe.recv()
+        answer = pipe.recv()
     except EOFError as error:
-        raise FlowerclsError(f'the contestant {name} has failed; what it said is above.') from error
+        raise RuntimeError(f'{name} has failed; its traceback is above') from error
+    if isinstance(answer, FlowerclsError):
+        raise answer
+    return answer
 
 
 def _compete(pipe: Connection, created: float, name: str, config: str, overrides: dict, case: Case) -> None:
@@ -80,16 +84,16 @@ def _compete(pipe: Connection, created: float, name: str, config: str, overrides
     from flowercls.engine.ready import Flags, ready_config
 
     overrides = {**overrides, 'model.frozen_stages': case.frozen}
-    if name == OURS:
-        overrides['feature_cache'] = {'views': 1} if case.cached else None
+    if name == OURS and case.cached:
+        overrides['feature_cache'] = {'views': 1}
+    run = {STOCK: _run_stock, OURS: _run_ours, BARE: _run_bare}[name]
     with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder, contextlib.redirect_stdout(None):
-        cfg = ready_config(config, {**overrides, **_nothing_but_steps(folder)}, Flags(no_validate=True))
-        pace = Pace(pipe, created)
-        {STOCK: _run_stock, OURS: _run_ours, BARE: _run_bare}[name](cfg, case, pace, folder)
-
-
-def _nothing_but_steps(folder: str) -> dict[str, Any]:
-    return {'train_cfg.max_epochs': 100_000, 'default_hooks.checkpoint': None, 'cache_dir': f'{folder}/cache'}
+        try:
+            cfg = ready_config(config, {**overrides, **NOTHING_BUT_STEPS}, Flags(no_validate=True))
+            cfg.cache_dir = f'{folder}/cache'
+            run(cfg, case, Pace(pipe, created), folder)
+        except FlowerclsError as error:
+            pipe.send(error)
 
 
 def _run_stock(cfg, case: Case, pace, folder: str) -> None:
