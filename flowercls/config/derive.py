@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 
 from flowercls.config.class_weights import derive_class_weights
 from flowercls.config.classes import derive_num_classes, derive_topk
+from flowercls.config.feature_cache import derive_feature_cache
 from flowercls.config.folder import class_names
 from flowercls.config.load import Overrides, load_with_notes
 from flowercls.config.loaders import datasets_in, derive_loaders
@@ -51,7 +52,7 @@ def derive_config(cfg: Config) -> list[str]:
     derive_load_from(cfg)
     notes += _model(cfg) + derive_runtime(cfg) + derive_loaders(cfg, names)
     notes += derive_num_classes(cfg, len(names)) + derive_topk(cfg, len(names))
-    notes += derive_class_weights(cfg, names)
+    notes += derive_class_weights(cfg, names) + derive_feature_cache(cfg)
     notes += _schedule(cfg)
     for key, value in list(cfg.items()):
         cfg[key] = ConfigDict._hook(strip_leftovers(value))

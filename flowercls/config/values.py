@@ -7,6 +7,7 @@ from typing import Any
 
 from flowercls.config.known_keys import LOADERS, PARTS
 from flowercls.config.runtime import CONSTRUCTOR
+from flowercls.config.sizes import is_size
 from flowercls.config.spelling import at_path
 
 FROZEN_STAGES = (0, 1, 2, 3, 4, 'all')
@@ -89,6 +90,12 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     'default_hooks.checkpoint.rule': (_one_of('greater', 'less', None), "'greater' or 'less'"),
     'model.head.topk': (_is_topk, 'a whole number of at least 1, or a tuple of them'),
+    'feature_cache.views': (
+        lambda value: value == 'all' or _at_least(1)(value),
+        "a whole number of at least 1, or 'all' for one each epoch",
+    ),
+    'feature_cache.dtype': (_one_of('auto', 'bf16', 'fp16', 'fp32'), "'auto', 'bf16', 'fp16' or 'fp32'"),
+    'feature_cache.budget': (is_size, "a size as '8GB' or '500MB', or a whole number of bytes"),
     'drawn.num_per_class': (_at_least(2), 'a whole number of at least 2'),
     'drawn.image_size': (_at_least(16), 'a whole number of pixels, at least 16'),
     'drawn.seed': (_is_seed, 'a whole number from 0 to 4294967295'),
@@ -106,7 +113,7 @@ SECTIONS_AS_DICTS = LOADERS + (
     *(f'{loader}.sampler' for loader in LOADERS),
     *('model', 'model.backbone', 'model.head', 'data_preprocessor', 'optim_wrapper', 'optim_wrapper.optimizer'),
     *('train_cfg', 'val_cfg', 'test_cfg', 'auto_scale_lr', 'default_hooks', 'visualizer', 'randomness', 'env_cfg'),
-    *('drawn', 'optim_wrapper.paramwise_cfg', 'optim_wrapper.paramwise_cfg.stage_lr_mult'),
+    *('drawn', 'feature_cache', 'optim_wrapper.paramwise_cfg', 'optim_wrapper.paramwise_cfg.stage_lr_mult'),
 )
 
 

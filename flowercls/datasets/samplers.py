@@ -1,5 +1,6 @@
 """Which photos an epoch has, and in which order: a function of (seed, epoch), so it can be asked for any epoch."""
 
+import copy
 from collections import Counter
 
 import numpy as np
@@ -70,16 +71,23 @@ class CounterSampler(Sampler):
 
     def __iter__(self):
         # Every process gets equally many, or they would wait for each other: the first photos are seen twice.
-        keys = self._keys()
+        keys = self.keys()
         for i in range(self.rank, len(self) * self.world_size, self.world_size):
             yield keys[i % len(keys)]
 
-    def _keys(self) -> list[SampleKey]:
+    def keys(self) -> list[SampleKey]:
+        """What this epoch has, of all processes, in its order."""
         keys, times = [], Counter()
         for photo in self.order().tolist():
             keys.append(SampleKey(photo, self.seed, self.epoch, times[photo]))
             times[photo] += 1
         return keys
+
+    def keys_of(self, epoch: int) -> list[SampleKey]:
+        """What another epoch has."""
+        other = copy.copy(self)
+        other.set_epoch(epoch)
+        return other.keys()
 
     def __len__(self) -> int:
         return -(-self.num_photos // self.world_size)

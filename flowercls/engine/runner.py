@@ -12,10 +12,12 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
+from flowercls.config.sizes import num_bytes
 from flowercls.datasets.processes import usable_cpus
 from flowercls.engine.building import building
 from flowercls.engine.checkpoint import read_checkpoint
 from flowercls.engine.distributed import unwrapped
+from flowercls.engine.hooks.feature_cache_hook import FeatureCacheHook
 from flowercls.engine.loading import check_classes, check_resumable, class_names, load_strictly
 from flowercls.engine.optimizer import photos_a_step
 from flowercls.files import disk_errors, sha256_of
@@ -157,6 +159,9 @@ def build_runner(cfg: Config) -> ClassifierRunner:
     cfg.experiment_name = f'{Path(cfg.work_dir).name}_{uuid.uuid4().hex[:8]}'
     with disk_errors(cfg.work_dir):
         runner = ClassifierRunner.from_cfg(cfg)
+    if cfg.get('feature_cache') and cfg.model.get('frozen_stages'):
+        budget = num_bytes(cfg.feature_cache.budget)
+        runner.register_hook(FeatureCacheHook(cfg.cache_dir, **{**cfg.feature_cache, 'budget': budget}))
     runner._load_from, runner._resume = None, False
     return runner
 

@@ -66,6 +66,7 @@ class StagedClassifier(ImageClassifier):
         check_native_freezing_off(self.backbone)
         self.frozen_stages = frozen_stages
         self.precision = resolve_precision(precision)
+        self.takes_kept_features = False  # instead of images; set by whoever keeps them
         self.stages = self._cut()
         # Others keep torch's own layout: some call view() in a way that needs it.
         self.channels_last = resolve_channels_last(channels_last) and self.stages is not None
@@ -106,11 +107,45 @@ class StagedClassifier(ImageClassifier):
         """Features of a batch of images, as in `ImageClassifier`, in float32.
 
         Args:
-            inputs: Normalised images, shape (N, 3, H, W).
+            inputs: Normalised images, shape (N, 3, H, W); or `kept_features`, with ``takes_kept_features``.
             stage: ``'backbone'`` or ``'neck'`` (a tuple of features), or ``'pre_logits'`` (what the last linear layer
                 of the head is given).
         """
+        if self.takes_kept_features:
+            return self.finish_features(inputs, stage, pooled=self.keeps_pooled)
         return self.finish_features(self.frozen_features(inputs), stage)
+
+    @property
+    def keeps_pooled(self) -> bool:
+        """Whether nothing that is trained comes before the pooling, so that its output is all that has to be kept."""
+        frozen = num_frozen_stages(self.frozen_stages) == 4 and not self.stages.parts['head']
+        return frozen and self.with_neck and not any(p.requires_grad for p in self.neck.parameters())
+
+    @torch.no_grad()
+    def kept_features(self, inputs: Tensor) -> Tensor:
+        """What a batch of images comes to before the first trained layer: the same for as long as they are the same.
+
+        Args:
+            inputs: Normalised images, shape (N, 3, H, W).
+
+        Returns:
+            Features of the frozen stages, pooled if `keeps_pooled`; shape (N, ...), in the precision of the network.
+
+        Raises:
+            ConfigError: if they are not one tensor.
+        """
+        features = self.frozen_features(inputs)
+        if self.keeps_pooled:
+            with self.body_precision(features):
+                features = self.neck(self.stages.suffix(features, 4))
+        if isinstance(features, tuple) and len(features) == 1:
+            features = features[0]
+        if not isinstance(features, Tensor):
+            raise ConfigError(
+                f'feature_cache: what the frozen part of {type(self.backbone).__name__} gives is not one tensor, so it '
+                'cannot be kept. Fix: feature_cache = None.'
+            )
+        return features
 
     def frozen_features(self, inputs: Tensor) -> Tensor:
         """What the frozen stages make of a batch; the images themselves, in our memory layout, if none is frozen."""
@@ -121,18 +156,23 @@ class StagedClassifier(ImageClassifier):
         with torch.no_grad(), self.body_precision(inputs):
             return self.stages.prefix(inputs, num_frozen_stages(self.frozen_stages))
 
-    def finish_features(self, features: Tensor, stage: str = 'neck') -> Any:
-        """Take `frozen_features` through the rest of the network, up to ``stage`` of `extract_feat`."""
+    def finish_features(self, features: Tensor, stage: str = 'neck', *, pooled: bool = False) -> Any:
+        """Take `frozen_features` through the rest of the network, up to ``stage`` of `extract_feat`.
+
+        Features that are ``pooled`` have passed the neck already.
+        """
         if stage not in ('backbone', 'neck', 'pre_logits'):
             raise ValueError(f'stage is {stage!r}, expected "backbone", "neck" or "pre_logits"')
         with self.body_precision(features):
-            if self.frozen_stages:
+            if pooled:
+                x = (features,)
+            elif self.frozen_stages:
                 x = self.stages.suffix(features, num_frozen_stages(self.frozen_stages))
             elif self.stages is not None:
                 x = self.stages.run(features)
             else:
                 x = self.backbone(features)
-            if stage != 'backbone' and self.with_neck:
+            if stage != 'backbone' and self.with_neck and not pooled:
                 x = self.neck(x)
         x = as_float32(x)
         if stage != 'pre_logits':

@@ -82,6 +82,12 @@ class StagedBackbone:
         """The part of every parameter, by the parameter's name in the backbone."""
         return {name: part for part in PARTS for name in self.parameters_of(part)}
 
+    def state_of(self, part: str) -> dict[str, Tensor]:
+        """Parameters and buffers of one part by their name in the backbone."""
+        here = {id(tensor) for tensor in self._tensors_of(part)}
+        every = [*self.backbone.named_parameters(), *self.backbone.named_buffers()]
+        return {name: tensor for name, tensor in every if id(tensor) in here}
+
     def _run(self, x: Any, parts: tuple[str, ...]) -> Any:
         for part in parts:
             for step in self.parts[part]:

@@ -1,0 +1,120 @@
+"""Training on kept features: the same bits, computed once, shared, and never half written."""
+
+import pytest
+import torch
+
+from flowercls.engine.feature_store import FeatureStore
+
+CACHED = """
+model = dict(frozen_stages={frozen!r}, precision='{precision}')
+feature_cache = {cache}
+cache_dir = '{folder}'
+"""
+
+
+@pytest.fixture
+def train(tmp_path, write_config, tool):
+    """Train with some stages frozen; returns the final weights and the run folder."""
+
+    def run(name, cache, frozen=2, precision='fp32', extra='', folder='cache', code=0):
+        text = CACHED.format(frozen=frozen, precision=precision, cache=cache, folder=tmp_path / folder)
+        config = write_config(tmp_path, text + extra, name=f'{name}.py')
+        assert tool('train', config, '--work-dir', tmp_path / name) == code
+        if code:
+            return None, None
+        return torch.load(tmp_path / name / 'epoch_2.pth')['state_dict'], tmp_path / name
+
+    return run
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Counts the photos whose features are computed."""
+    counts = []
+    original = FeatureStore._fill
+
+    def fill(self, building, batches, num_photos, on_batch):
+        counts.append(num_photos)
+        return original(self, building, batches, num_photos, on_batch)
+
+    monkeypatch.setattr(FeatureStore, '_fill', fill)
+    return counts
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(('frozen', 'precision'), [(3, 'bf16'), ('all', 'fp32')])
+def test_with_all_views_the_run_is_the_uncached_one_bit_for_bit(train, computed, frozen, precision):
+    plain, plain_folder = train('plain', None, frozen, precision)
+    assert computed == []
+    cached, folder = train('cached', "dict(views='all')", frozen, precision)
+    assert computed == [15, 45, 45] and same(plain, cached)
+    assert (folder / 'predictions_val.csv').read_text() == (plain_folder / 'predictions_val.csv').read_text()
+
+
+def test_views_are_those_of_the_dataset(train, computed):
+    plain, _ = train('plain', None, extra="train_dataloader['dataset'] = dict(views=1)\n")
+    cached, _ = train('cached', 'dict(views=1)')
+    assert computed == [15, 45]
+    for name in plain:  # the second epoch has another order, so other batches
+        torch.testing.assert_close(cached[name], plain[name], rtol=1e-3, atol=1e-5)
+
+
+def test_runs_share_what_they_have_in_common(train, computed):
+    first, _ = train('first', 'dict(views=2)')
+    assert computed == [15, 45, 45]
+    again, _ = train('again', 'dict(views=2)')
+    assert same(first, again)
+    train('rate', 'dict(views=2)', extra='optim_wrapper = dict(optimizer=dict(lr=0.1))\n')
+    train('fewer', 'dict(views=1)')
+    assert computed == [15, 45, 45]
+    train('seed', 'dict(views=1)', extra='randomness = dict(seed=1)\n')
+    assert computed[3:] == [15, 45]  # another seed: other random starting weights, and other views
+    train('deeper', 'dict(views=1)', frozen=3)
+    assert computed[5:] == [15, 45]
+
+
+def test_balanced_classes_have_features_too(train, computed):
+    extra = "train_dataloader['sampler'] = dict(balanced=True)\n"
+    plain, _ = train('plain', None, extra=extra)
+    cached, _ = train('cached', "dict(views='all')", extra=extra)
+    assert same(plain, cached)
+    train('views', 'dict(views=1)', extra=extra)
+
+
+def test_above_the_budget_nothing_is_kept(train, computed, capsys, tmp_path):
+    plain, _ = train('plain', None)
+    found, _ = train('small', "dict(views='all', budget='100KB')")
+    assert same(plain, found) and computed == [] and not (tmp_path / 'cache').exists()
+    assert 'more than feature_cache.budget (0.0 GB)' in capsys.readouterr().out
+
+
+def test_less_precise_features_are_close(train):
+    plain, _ = train('plain', None)
+    cached, _ = train('cached', "dict(views='all', dtype='bf16')")
+    assert not same(plain, cached)
+    for name in plain:
+        torch.testing.assert_close(cached[name], plain[name], rtol=0.1, atol=0.02)
+
+
+def test_mixed_photos_cannot_be_kept(train, capsys):
+    extra = "model['train_cfg'] = dict(augments=dict(type='Mixup', alpha=0.2))\n"
+    train('mixed', 'dict(views=1)', extra=extra, code=2)
+    assert 'feature_cache keeps the features of single photos' in capsys.readouterr().err
+
+
+def test_resumed_runs_find_their_features(train, tool, tmp_path, computed):
+    through, _ = train('through', "dict(views='all')")
+    text = CACHED.format(frozen=2, precision='fp32', cache="dict(views='all')", folder=tmp_path / 'cache')
+    # Of an interrupted run: the first epoch, and half of the second epoch's features.
+    (tmp_path / 'stopped').mkdir()
+    for path in (tmp_path / 'through').glob('*'):
+        if path.is_file() and 'epoch_2' not in path.name:
+            (tmp_path / 'stopped' / path.name).write_bytes(path.read_bytes())
+    (tmp_path / 'stopped' / 'last_checkpoint').write_text(str(tmp_path / 'stopped' / 'epoch_1.pth'))
+    resume = tmp_path / 'stopped' / 'epoch_1.pth'
+    assert tool('train', tmp_path / 'through.py', '--work-dir', tmp_path / 'stopped', '--resume', resume) == 0
+    assert computed == [15, 45, 45] and text
+    assert same(through, torch.load(tmp_path / 'stopped' / 'epoch_2.pth')['state_dict'])
