@@ -4,6 +4,7 @@ default_scope = 'mmpretrain'  # plain names ("ResNet", "LinearClsHead") are look
 custom_imports = dict(imports=['flowercls.registration'])  # makes flowercls' own names known there
 
 default_hooks = dict(
+    runtime_info=dict(type='LazyRuntimeInfoHook'),  # losses for the log, fetched only when they are logged
     timer=dict(type='IterTimerHook'),  # time per iteration, for the ETA
     logger=dict(type='LoggerHook', interval=10),  # lines in scalars.json and the log, every 10 iterations
     param_scheduler=dict(type='ParamSchedulerHook'),  # steps the learning rate

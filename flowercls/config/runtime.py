@@ -6,6 +6,7 @@ from typing import Any
 REGISTRATION = 'flowercls.registration'
 CONSTRUCTOR = 'TrainableOptimWrapperConstructor'
 DEFAULT_HOOKS = {
+    'runtime_info': {'type': 'LazyRuntimeInfoHook'},
     'timer': {'type': 'IterTimerHook'},
     'logger': {'type': 'LoggerHook', 'interval': 10},
     'param_scheduler': {'type': 'ParamSchedulerHook'},

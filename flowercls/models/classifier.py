@@ -16,8 +16,11 @@ from flowercls.models.freezing import (
     frozen_parameters,
     num_frozen_stages,
 )
+from flowercls.models.photo_preprocessor import PhotoPreprocessor
 from flowercls.models.precision import resolve_channels_last, resolve_precision
 from flowercls.models.stages import StagedBackbone, cut
+
+STOCK_PREPROCESSOR = 'ClsDataPreprocessor'
 
 
 @MODELS.register_module()
@@ -62,6 +65,8 @@ class StagedClassifier(ImageClassifier):
         channels_last: str | bool = 'auto',
     ) -> None:
         check_frozen_stages(frozen_stages)
+        if data_preprocessor is None or data_preprocessor.get('type', STOCK_PREPROCESSOR) == STOCK_PREPROCESSOR:
+            data_preprocessor = {**(data_preprocessor or {}), 'type': 'PhotoPreprocessor'}  # the same, faster
         super().__init__(backbone, neck, head, pretrained, train_cfg, data_preprocessor, init_cfg)
         check_native_freezing_off(self.backbone)
         self.frozen_stages = frozen_stages
@@ -73,6 +78,8 @@ class StagedClassifier(ImageClassifier):
         self._freeze()
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
+        if isinstance(self.data_preprocessor, PhotoPreprocessor):
+            self.data_preprocessor.channels_last = self.channels_last
 
     def _cut(self) -> StagedBackbone | None:
         try:

@@ -4,6 +4,14 @@ from flowercls.engine.hooks.norm_statistics_hook import NormStatisticsHook
 from flowercls.engine.hooks.progress_hook import ProgressHook
 from flowercls.engine.hooks.randomness_hook import CounterRandomnessHook
 from flowercls.engine.hooks.results_hook import ResultsHook
+from flowercls.engine.hooks.runtime_info_hook import LazyRuntimeInfoHook
 from flowercls.engine.hooks.whole_checkpoint_hook import WholeCheckpointHook
 
-__all__ = ['CounterRandomnessHook', 'NormStatisticsHook', 'ProgressHook', 'ResultsHook', 'WholeCheckpointHook']
+__all__ = [
+    'CounterRandomnessHook',
+    'LazyRuntimeInfoHook',
+    'NormStatisticsHook',
+    'ProgressHook',
+    'ResultsHook',
+    'WholeCheckpointHook',
+]
