@@ -11,6 +11,7 @@ REPOSITORY = Path(__file__).parent.parent
 TINY_CONFIG = """
 _base_ = ['{configs}/demo_flower.py']
 data_root = '{data_root}'
+cache_dir = '{cache_dir}'
 # Not fewer: torch 2.15's channels_last gradient of a strided 1x1 convolution of 8 or 12 channels corrupts memory.
 model = dict(backbone=dict(stem_channels=16, base_channels=16), head=dict(in_channels=128))
 train_dataloader = dict(batch_size=8, num_workers=0)
@@ -52,7 +53,8 @@ def write_config(drawn_root):
 
     def write(folder, extra='', name='tiny_flower.py', data_root=drawn_root):
         path = Path(folder) / name
-        path.write_text(TINY_CONFIG.format(configs=REPOSITORY / 'configs', data_root=data_root) + extra)
+        places = dict(configs=REPOSITORY / 'configs', data_root=data_root, cache_dir=drawn_root.parent / 'cache')
+        path.write_text(TINY_CONFIG.format(**places) + extra)
         return path
 
     return write

@@ -31,3 +31,13 @@ visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='ScalarsBa
 log_level = 'INFO'
 resume = False
 randomness = dict(seed=0, deterministic=False)  # the same seed: the same order, augmentation and result
+
+# Photos are decoded once for all runs on a prepared folder. Larger ones are shrunk to a short side of 256 px, or what the
+# pipelines ask for where that is more: about 0.26 MB a photo. Above the budget, and with photo_cache = None, they are
+# read from their files. What lies in cache_dir may be deleted whenever nothing runs.
+photo_cache = dict(budget='8GB')
+# With frozen stages, dict(views=4) keeps their output for 4 augmented views of each photo: epochs and runs that share
+# it no longer compute it. views='all': one for each epoch, so nothing changes but the time. dtype='auto' (as computed,
+# or 'bf16', 'fp16', 'fp32'); above budget='8GB' nothing is kept.
+feature_cache = None
+cache_dir = 'work_dirs/cache'

@@ -66,7 +66,7 @@ def _train(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str 
 
 
 def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path | None) -> str:
-    from flowercls.engine import describe, loading, run_folder, runner, training
+    from flowercls.engine import describe, loading, photo_cache, run_folder, runner, training
     from flowercls.report.run_report import write_run_report
 
     cfg.work_dir = str(plan.folder)
@@ -74,7 +74,9 @@ def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path 
     if weights is not None:
         loading.load_starting_weights(the_runner, weights)  # a try: what does not fit is said before the run begins
     if the_runner.rank == 0:
-        print(plan.announcement)
+        print(plan.announcement, flush=True)
+    photo_cache.use_photo_store(the_runner)
+    if the_runner.rank == 0:
         print(describe.describe_run(the_runner, weights, plan.checkpoint), flush=True)
         the_runner.begun = lambda: run_folder.write_config(plan.folder, cfg, config)
     try:

@@ -107,11 +107,13 @@ def _run_stock(cfg, case: Case, pace, folder: str) -> None:
 
 def _run_ours(cfg, case: Case, pace, folder: str) -> None:
     from flowercls.benchmark.pace import PaceHook
+    from flowercls.engine.photo_cache import use_photo_store
     from flowercls.engine.runner import build_runner
     from flowercls.engine.training import run_training
 
     cfg.work_dir = folder
     runner = build_runner(cfg)
+    use_photo_store(runner)
     runner.register_hook(PaceHook(pace))
     run_training(runner)
 

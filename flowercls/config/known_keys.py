@@ -14,8 +14,8 @@ TOP = frozenset(
     LOADERS
     + ('model', 'data_preprocessor', 'data_root', 'drawn', 'load_from', 'resume', 'work_dir', 'experiment_name')
     + ('input_size',)  # pixels that the starting weights were made for
-    + ('feature_cache',)
     + ('data_manifest',)  # written into a run folder's config by the engine
+    + ('cache_dir', 'feature_cache', 'photo_cache')
     + ('train_cfg', 'val_cfg', 'test_cfg', 'val_evaluator', 'test_evaluator', 'tta_model', 'tta_pipeline')
     + ('optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'default_hooks', 'custom_hooks', 'custom_imports')
     + ('default_scope', 'env_cfg', 'launcher', 'log_processor', 'log_level', 'visualizer', 'randomness')
@@ -76,6 +76,7 @@ SECTIONS: dict[str, frozenset[str]] = {
     'randomness': frozenset(('seed', 'deterministic', 'diff_rank_seed')),
     'custom_imports': frozenset(('imports', 'allow_failed_imports')),
     'feature_cache': frozenset(('views', 'dtype', 'budget')),
+    'photo_cache': frozenset(('budget',)),
     'drawn': frozenset(('num_per_class', 'image_size', 'seed', 'val_ratio')),
 }
 # Sections with a `type`: the keys above belong to these types; any other type is checked against its own class.

@@ -15,7 +15,8 @@ from flowercls.config.values import wrong_values
 from flowercls.errors import ConfigError
 
 Overrides = Mapping[str, Any] | Iterable[str]
-PATHS = ('data_root', 'load_from', 'work_dir')  # taken as written: mmengine drops blanks and splits at commas
+# Taken as written: mmengine drops blanks and splits at commas.
+PATHS = ('data_root', 'load_from', 'work_dir', 'cache_dir')
 
 
 def load_config(path: str | os.PathLike, overrides: Overrides = ()) -> Config:

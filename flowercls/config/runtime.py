@@ -34,14 +34,17 @@ DEFAULTS = {
     'load_from': None,
     'resume': False,
     'randomness': {'seed': 0, 'deterministic': False},
+    'photo_cache': {'budget': '8GB'},
+    'cache_dir': 'work_dirs/cache',
 }
+MAY_BE_NONE = ('photo_cache',)  # switched off
 KEPT_CHECKPOINT_KEYS = ('interval', 'max_keep_ckpts', 'save_best', 'rule')
 
 
 def derive_runtime(cfg: Any) -> list[str]:
     """Complete hooks, seed and names of a config in place; returns sentences about what was changed."""
     for key, value in DEFAULTS.items():
-        if cfg.get(key) is None:
+        if cfg.get(key) is None and not (key in cfg and key in MAY_BE_NONE):
             cfg[key] = copy.deepcopy(value)
     if cfg.get('optim_wrapper'):
         cfg['optim_wrapper'].setdefault('constructor', CONSTRUCTOR)

@@ -100,6 +100,11 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     'drawn.image_size': (_at_least(16), 'a whole number of pixels, at least 16'),
     'drawn.seed': (_is_seed, 'a whole number from 0 to 4294967295'),
     'drawn.val_ratio': (_is_share, 'a share between 0 and 1'),
+    'cache_dir': (lambda value: isinstance(value, str) and value != '', 'a path as text'),
+    'photo_cache.budget': (
+        is_size,
+        "a size as '8GB' or '500MB', or a whole number of bytes (photo_cache=None reads photos from their files)",
+    ),
     'custom_hooks': (_is_list_of_dicts, 'a list of dict(...)'),
     **{
         name: (lambda value: isinstance(value, dict) or _is_list_of_dicts(value), 'dict(...) or a list of them')
@@ -113,7 +118,8 @@ SECTIONS_AS_DICTS = LOADERS + (
     *(f'{loader}.sampler' for loader in LOADERS),
     *('model', 'model.backbone', 'model.head', 'data_preprocessor', 'optim_wrapper', 'optim_wrapper.optimizer'),
     *('train_cfg', 'val_cfg', 'test_cfg', 'auto_scale_lr', 'default_hooks', 'visualizer', 'randomness', 'env_cfg'),
-    *('drawn', 'feature_cache', 'optim_wrapper.paramwise_cfg', 'optim_wrapper.paramwise_cfg.stage_lr_mult'),
+    *('drawn', 'feature_cache', 'photo_cache'),
+    *('optim_wrapper.paramwise_cfg', 'optim_wrapper.paramwise_cfg.stage_lr_mult'),
 )
 
 

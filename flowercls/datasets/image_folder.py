@@ -1,11 +1,14 @@
 """One set of a prepared folder as samples: the end of the data line before the model."""
 
+import os
 from pathlib import Path, PurePosixPath
 
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
+from flowercls.datasets.photo_store import StoredPhotos
 from flowercls.datasets.randomness import AUGMENTATION, SampleKey, seeded
+from flowercls.datasets.transforms import LoadImage, TorchvisionTransforms
 from flowercls.errors import ConfigError, DataError
 
 
@@ -19,6 +22,8 @@ class ImageFolder(BaseDataset):
         data_prefix: The folder in it that the annotated paths start from.
         views: How many augmented views of a photo there are; epoch e shows view e mod ``views``, so with 1 every epoch
             is trained on the same pixels. None: a new view each epoch.
+        photo_store: Where decoded photos of the folder are, as arguments of `StoredPhotos`; a photo that is not among
+            them is read from its file. Given by the engine, which has them decoded; not for configs.
         **kwargs: ``pipeline``, ``metainfo`` and the rest, as mmpretrain's ``BaseDataset``.
 
     Raises:
@@ -28,7 +33,13 @@ class ImageFolder(BaseDataset):
     """
 
     def __init__(
-        self, data_root: str, ann_file: str, data_prefix: str | dict, views: int | None = None, **kwargs
+        self,
+        data_root: str,
+        ann_file: str,
+        data_prefix: str | dict,
+        views: int | None = None,
+        photo_store: dict | None = None,
+        **kwargs,
     ) -> None:
         if views is not None and (not isinstance(views, int) or isinstance(views, bool) or views < 1):
             raise ConfigError(
@@ -36,6 +47,8 @@ class ImageFolder(BaseDataset):
                 'photo drawn once, None for a new one each epoch.'
             )
         self.views = views
+        self.photo_store = photo_store
+        self._stored = StoredPhotos(**photo_store) if photo_store else None
         super().__init__(data_root=data_root, ann_file=ann_file, data_prefix=data_prefix, **kwargs)
 
     def __getitem__(self, idx: int) -> dict:
@@ -44,6 +57,21 @@ class ImageFolder(BaseDataset):
             return super().__getitem__(idx)
         with seeded(idx.seed, AUGMENTATION, *self._view(idx)):
             return super().__getitem__(int(idx))
+
+    def prepare_data(self, idx: int) -> dict:
+        """The sample ``idx`` through the pipeline, with its pixels if they are in the photo store."""
+        info = self.get_data_info(idx)
+        if self._stored is not None:
+            found = self._stored.find(info['img_path'].removeprefix(f'{Path(self.data_root)}{os.sep}')) or {}
+            if found and not self._only_reads():
+                found['img'] = found['img'].copy()
+            info.update(found)
+        return self.pipeline(info)
+
+    def _only_reads(self) -> bool:
+        """Whether the first step to take the pixels can do with what must not be written to."""
+        steps = self.pipeline.transforms
+        return len(steps) > 1 and isinstance(steps[0], LoadImage) and isinstance(steps[1], TorchvisionTransforms)
 
     def _view(self, key: SampleKey) -> tuple[int, ...]:
         """The counters that a view of a photo is drawn from."""

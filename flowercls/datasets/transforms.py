@@ -4,6 +4,8 @@ Between transforms a photo is what mmcv's and mmpretrain's transforms expect: ``
 order, so ours and theirs can be mixed in one pipeline.
 """
 
+import os
+
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -13,6 +15,25 @@ from torchvision.transforms import v2
 
 from flowercls.datasets.decode import decode_rgb
 from flowercls.errors import ConfigError, DataError
+
+
+def load_rgb(path: str | os.PathLike) -> np.ndarray:
+    """Decode a photo of a prepared folder: (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: if the file cannot be read or decoded.
+    """
+    try:
+        return decode_rgb(path)
+    except DataError as error:
+        # Plain DataError: a loader worker's error is rebuilt from its text alone.
+        again = 'If it lies in a prepared folder: prepare again, which leaves such files out.'
+        raise DataError(f'{error} {again}') from error
+
+
+def to_tensor(rgb: np.ndarray) -> tv_tensors.Image:
+    """A photo as torchvision's transforms take it: (3, H, W) in the memory of ``rgb``."""
+    return tv_tensors.Image(torch.from_numpy(rgb).permute(2, 0, 1))
 
 
 @TRANSFORMS.register_module()
@@ -29,14 +50,9 @@ class LoadImage(BaseTransform):
             DataError: if the file cannot be read or decoded.
         """
         if results.get('img') is None:
-            try:
-                rgb = decode_rgb(results['img_path'])
-            except DataError as error:
-                # Plain DataError: a loader worker's error is rebuilt from its text alone.
-                again = 'If it lies in a prepared folder: prepare again, which leaves such files out.'
-                raise DataError(f'{error} {again}') from error
-            results['img'] = rgb[..., ::-1]  # a view: BGR for the outside, RGB memory for the next transform
-        results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+            results['img'] = load_rgb(results['img_path'])[..., ::-1]  # a view: BGR for the outside, RGB memory
+        results['img_shape'] = results['img'].shape[:2]
+        results.setdefault('ori_shape', results['img_shape'])  # a photo from a store may have been larger
         return results
 
 
@@ -51,6 +67,7 @@ class TorchvisionTransforms(BaseTransform):
 
     def __init__(self, transforms: list[dict]) -> None:
         self.compose = v2.Compose([self.build(transform) for transform in transforms])
+        self.writes_in_place = any(transform.get('inplace') for transform in transforms)
 
     @staticmethod
     def build(transform: dict) -> v2.Transform:
@@ -72,8 +89,12 @@ class TorchvisionTransforms(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Transform the photo of one sample."""
         rgb = np.ascontiguousarray(results['img'][..., ::-1])
-        image = tv_tensors.Image(torch.from_numpy(rgb).permute(2, 0, 1))
-        rgb = self.compose(image).permute(1, 2, 0).numpy()
+        borrowed = None if rgb.flags.writeable else rgb  # of a photo store
+        if borrowed is not None and self.writes_in_place:
+            rgb = rgb.copy()
+        rgb = self.compose(to_tensor(rgb)).permute(1, 2, 0).numpy()
+        if borrowed is not None and np.may_share_memory(rgb, borrowed):
+            rgb = rgb.copy()  # what follows may write into it
         results['img'] = rgb[..., ::-1]
         results['img_shape'] = rgb.shape[:2]
         return results

@@ -38,6 +38,7 @@ class LoaderPhotos:
         return {
             'photos': _hash(self._file(key) for key in keys),
             'views': _hash((int(key), key.repeat) if isinstance(key, SampleKey) else int(key) for key in keys),
+            'store': self.dataset.photo_store,  # photos may be shrunk in it
             'pipeline': repr(self._pipeline),
             'batch_size': self.batch_size,
         }

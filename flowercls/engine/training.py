@@ -15,6 +15,7 @@ from flowercls.engine.hooks.progress_hook import ProgressHook
 from flowercls.engine.hooks.results_hook import provenance, report_of, write_results
 from flowercls.engine.hooks.whole_checkpoint_hook import publish_best
 from flowercls.engine.loading import load_starting_weights
+from flowercls.engine.photo_cache import use_photo_store
 from flowercls.engine.runner import ClassifierRunner, build_runner
 from flowercls.engine.tta import averaging_model, use_tta_pipeline
 from flowercls.errors import ConfigError
@@ -229,6 +230,7 @@ def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False) -> Evaluation 
     if tta:
         use_tta_pipeline(cfg)
     runner = build_runner(cfg)
+    use_photo_store(runner)
     meta: dict = {}
 
     def load(runner: ClassifierRunner) -> None:

@@ -27,6 +27,13 @@ OURS = 'configs/resnet50_flower.py'
         ),
         ('optim_wrapper = dict(paramwise_cfg=dict(stage_lr_mult=[0.1]))', 'stage_lr_mult: expected dict(...)'),
         ('train_dataloader = dict(dataset=dict(views=0))', 'views'),
+        ("photo_cache = dict(budget='8 gigs')", "photo_cache.budget: expected a size as '8GB'"),
+        ('photo_cache = dict(budget=-1)', 'photo_cache.budget: expected a size'),
+        ('photo_cache = dict(budget=None)', '(photo_cache=None reads photos from their files), got None'),
+        ('photo_cache = True', 'photo_cache: expected dict(...), got True'),
+        ("photo_cache = dict(buget='8GB')", "unknown key 'buget' in photo_cache (did you mean 'budget'?)"),
+        ("photo_cach = dict(budget='8GB')", "unknown key 'photo_cach' (did you mean 'photo_cache'?)"),
+        ('cache_dir = None', 'cache_dir: expected a path as text'),
     ],
 )
 def test_a_value_out_of_range_is_named(write, mistakes, text, said):
@@ -41,6 +48,9 @@ def test_a_value_out_of_range_is_named(write, mistakes, text, said):
         "param_scheduler = [dict(type='StepLR', step_size=7, end=None)]",
         'auto_scale_lr = dict(enable=True, base_batch_size=32)',
         'optim_wrapper = dict(paramwise_cfg=dict(stage_lr_mult=dict(stem=0.1, classifier=10)))',
+        'photo_cache = None',
+        "photo_cache = dict(budget='500MB')",
+        "cache_dir = '/fast/disk'\nphoto_cache = dict(budget=500_000_000)",
     ],
 )
 def test_values_in_range_pass(write, text):

@@ -43,6 +43,7 @@ def test_the_key_follows_what_changes_results_and_nothing_else(write_sweep, writ
     (other / 'manifest.json').write_text((other / 'manifest.json').read_text() + '\n')
     first = key()
     assert first == key(train_dataloader__num_workers=1) == key(data_root=str(elsewhere))
+    assert first == key(cache_dir='/elsewhere') == key(photo_cache__budget='1GB') != key(photo_cache=None)
     different = {key(data_root=str(other)), key(train_cfg__max_epochs=3), key(optim_wrapper__optimizer__lr=0.2), first}
     assert len(different) == 4
 

@@ -1,0 +1,104 @@
+"""Whether a run draws its photos from a store of decoded ones, which store that is, and who makes it."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mmengine.runner import Runner
+
+from flowercls.cache.array_store import ArrayStore
+from flowercls.config.classes import dicts_inside
+from flowercls.config.loaders import OURS, datasets_in
+from flowercls.config.sizes import as_size, num_bytes
+from flowercls.datasets.photo_store import PhotoList, build_photo_store, list_photos
+from flowercls.errors import DiskError
+
+LEAST_SIZE = 256  # a validation photo of 224 px is usually cut from one of this size
+# After one of these the pixels of the file no longer count: sizes are absolute, or shares of the photo.
+SCALING = re.compile('Resize|^EfficientNet')
+SIZES = ('size', 'scale', 'crop_size', 'min_size', 'max_size', 'target_size')
+
+
+def use_photo_store(runner: Runner) -> None:
+    """Let the loaders of a run draw from the folder's decoded photos; those are made now, if they are not there yet.
+
+    To be called before the first loader is built, by every process of the run: one makes the store, the others wait.
+    Where the config asks for no store, or the folder has no manifest, or there is no room, photos are read from files.
+
+    Raises:
+        DataError: if a photo cannot be read or decoded.
+    """
+    cfg = runner.cfg
+    datasets = list(_datasets(runner))
+    if not cfg.get('photo_cache') or not datasets:
+        return
+
+    def say(text: str) -> None:
+        if runner.rank == 0:
+            print(f'photo store: {text}', flush=True)
+
+    try:
+        photos = _stored_photos(cfg, [dataset.get('pipeline') for dataset in datasets], say)
+    except DiskError as error:
+        say(f'none: {error} Until then photos are read from their files.')
+        return
+    for dataset in datasets if photos is not None else ():
+        dataset['photo_store'] = {'folder': cfg.cache_dir, 'key': photos.key}
+
+
+def _datasets(runner: Runner) -> Iterator[dict]:
+    """Our datasets in the runner's own copy of the config: what is written down of it stays as it was."""
+    for loader in (runner._train_dataloader, runner._val_dataloader, runner._test_dataloader):
+        for _, dataset in datasets_in(loader, '') if isinstance(loader, dict) else ():
+            if str(dataset.get('type')).rpartition('.')[2] == OURS:
+                yield dataset
+
+
+def _stored_photos(cfg: Any, pipelines: list, say: Callable[[str], None]) -> PhotoList | None:
+    """The photos of a complete store; None where photos are to be read from their files."""
+    size = store_size(pipelines)
+    if size is None:
+        say('none, as a pipeline cuts photos before it resizes them, or never does; they are read from their files')
+        return None
+    photos = list_photos(cfg.data_root, size)
+    if photos is None:
+        return None
+    number, budget = f'{len(photos.names):,} photos', num_bytes(cfg.photo_cache.budget)
+    if photos.num_bytes > budget:
+        say(
+            f'none: {number} are {as_size(photos.num_bytes)}, above photo_cache.budget ({as_size(budget)}); they are '
+            'read from their files'
+        )
+        return None
+    store = ArrayStore(cfg.cache_dir)
+    was_there = store.read(photos.key) is not None
+    if not was_there:
+        say(f'decoding {number} once, to {as_size(photos.num_bytes)}')
+        build_photo_store(store, photos, lambda: say('another process is at it; waiting'))
+    here = f'{number}, {as_size(store.size_of(photos.key))}, {store.folder_of(photos.key)}'
+    say(f'{here}{", decoded before" if was_there else ""}')
+    return photos
+
+
+def store_size(pipelines: list) -> int | None:
+    """The short side that suits all ``pipelines``: the largest size one asks for, or `LEAST_SIZE`.
+
+    None where one of them would see something else in a smaller photo: where it cuts out so many pixels, or takes the
+    whole photo as it is.
+    """
+    sizes = [LEAST_SIZE]
+    for pipeline in pipelines:
+        steps = [step for _, step in dicts_inside(pipeline, '') if re.search('Resize|Crop', str(step.get('type')))]
+        if not steps or not SCALING.search(_name(steps[0])):
+            return None
+        sizes += [number for step in steps for key in SIZES for number in _whole_numbers(step.get(key))]
+    return max(sizes)
+
+
+def _name(step: dict) -> str:
+    return str(step.get('type')).rpartition('.')[2]
+
+
+def _whole_numbers(value: Any) -> list[int]:
+    several = value if isinstance(value, list | tuple) else [value]
+    return [number for number in several if isinstance(number, int) and not isinstance(number, bool)]

@@ -1,0 +1,27 @@
+import pytest
+
+from flowercls.config.sizes import as_size, is_size, num_bytes
+
+
+@pytest.mark.parametrize(
+    ('size', 'number'),
+    [
+        ('8GB', 8_000_000_000),
+        ('500MB', 500_000_000),
+        ('1.5 gb', 1_500_000_000),
+        ('2KB', 2000),
+        ('3TB', 3 * 10**12),
+        (7, 7),
+    ],
+)
+def test_sizes_are_text_with_a_unit_or_bytes(size, number):
+    assert is_size(size) and num_bytes(size) == number
+
+
+@pytest.mark.parametrize('size', ['8', 'GB', '8GiB', '-1GB', '8GB ', 'GB8', 1.5, -1, True, None, [8]])
+def test_everything_else_is_no_size(size):
+    assert not is_size(size)
+
+
+def test_sizes_are_written_in_the_unit_that_suits_them():
+    assert [as_size(number) for number in (710_040_000, 99_000_000, 420_000)] == ['0.71 GB', '99.00 MB', '0.42 MB']
