@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from flowercls.benchmark.cases import Case
 from flowercls.benchmark.pace import Pace
+from flowercls.engine.optimizer import one_kernel
 from flowercls.engine.runner import use_all_cores
 from flowercls.models.freezing import num_frozen_stages
 
@@ -28,7 +29,7 @@ def run_bare(cfg: Config, case: Case, pace: Pace) -> None:
     model = MODELS.build(dict(cfg.model)).to(device).train()
     inputs = _batch(model, cfg, case, device)
     labels = torch.arange(len(inputs), device=device) % model.head.num_classes
-    options = dict(cfg.optim_wrapper.optimizer)
+    options = {**one_kernel(cfg.optim_wrapper.optimizer), **cfg.optim_wrapper.optimizer}
     optimizer = getattr(torch.optim, options.pop('type'))([p for p in model.parameters() if p.requires_grad], **options)
     while True:
         pace.step_begins()

@@ -1,9 +1,11 @@
 """Which parameters an optimizer is given, and at which learning rate."""
 
+import inspect
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from mmengine.dist import get_world_size
 from mmengine.logging import MMLogger
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
@@ -34,12 +36,26 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer of ``model``, with trainable parameters only."""
+        self.optimizer_cfg = {**one_kernel(self.optimizer_cfg), **self.optimizer_cfg}
         optim_wrapper = super().__call__(model)
         groups = optim_wrapper.optimizer.param_groups
         for group in groups:
             group['params'] = [parameter for parameter in group['params'] if parameter.requires_grad]
         groups[:] = [group for group in groups if group['params']]
         return optim_wrapper
+
+
+def one_kernel(optimizer: dict) -> dict[str, bool]:
+    """What makes torch's optimizers update all parameters in one kernel, where there is one; half the time on a CPU.
+
+    Args:
+        optimizer: As in a config, with ``type``.
+    """
+    kind = getattr(torch.optim, str(optimizer['type']), None)
+    has_choice = kind is not None and 'fused' in inspect.signature(kind).parameters
+    return (
+        {'fused': True} if has_choice and not optimizer.get('foreach') and not optimizer.get('differentiable') else {}
+    )
 
 
 def photos_a_step(runner: Runner) -> int:

@@ -129,3 +129,19 @@ def test_the_rate_is_scaled_for_all_photos_of_a_step(write_config, tmp_path, par
     stem = 0.025 * paramwise['stage_lr_mult']['stem'] if paramwise else None
     expected = dict(lr=[stem, 0.025], base_lr=[0.025]) if paramwise else dict(lr=[0.025])
     assert {name: pytest.approx(rates) for name, rates in wrapper.get_lr().items()} == expected
+
+
+@pytest.mark.parametrize(
+    ('optimizer', 'fused'),
+    [
+        ({'type': 'SGD', 'lr': 0.1}, True),
+        ({'type': 'AdamW', 'lr': 0.1}, True),
+        ({'type': 'AdamW', 'lr': 0.1, 'fused': False}, False),
+        ({'type': 'SGD', 'lr': 0.1, 'foreach': True}, None),
+        ({'type': 'RMSprop', 'lr': 0.1}, None),  # has no such kernel
+    ],
+)
+def test_parameters_are_updated_in_one_kernel_where_there_is_one(optimizer, fused):
+    model = torch.nn.Linear(2, 2)
+    built = TrainableOptimWrapperConstructor({'type': 'OptimWrapper', 'optimizer': optimizer})(model).optimizer
+    assert built.defaults.get('fused') is fused
