@@ -36,8 +36,11 @@ randomness = dict(seed=0, deterministic=False)  # the same seed: the same order,
 # pipelines ask for where that is more: about 0.26 MB a photo. Above the budget, and with photo_cache = None, they are
 # read from their files. What lies in cache_dir may be deleted whenever nothing runs.
 photo_cache = dict(budget='8GB')
-# With frozen stages, dict(views=4) keeps their output for 4 augmented views of each photo: epochs and runs that share
-# it no longer compute it. views='all': one for each epoch, so nothing changes but the time. dtype='auto' (as computed,
-# or 'bf16', 'fp16', 'fp32'); above budget='8GB' nothing is kept.
-feature_cache = None
+# With frozen stages: their output is kept for so many augmented views of each photo, and epochs and runs that share it
+# no longer compute it. 'all': a view for each epoch, so nothing changes but the time. 0: nothing is kept.
+feature_cache = dict(
+    views=0,
+    dtype='auto',  # as it is computed; or 'bf16', 'fp16', 'fp32'
+    budget='8GB',  # if a run's features would take more, none are kept
+)
 cache_dir = 'work_dirs/cache'

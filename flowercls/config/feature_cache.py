@@ -4,7 +4,7 @@ from typing import Any
 
 from flowercls.errors import ConfigError
 
-DEFAULTS = {'views': 4, 'dtype': 'auto', 'budget': '8GB'}
+DEFAULTS = {'dtype': 'auto', 'budget': '8GB'}
 
 
 def derive_feature_cache(cfg: Any) -> list[str]:
@@ -17,7 +17,7 @@ def derive_feature_cache(cfg: Any) -> list[str]:
         ConfigError: if photos are mixed in training, or other views are asked for in another place.
     """
     cache = cfg.get('feature_cache')
-    if cache is None:
+    if not cache or not cache.get('views'):
         return []
     _check_unmixed(cfg)
     for key, value in DEFAULTS.items():
@@ -38,5 +38,5 @@ def _check_unmixed(cfg: Any) -> None:
     if (cfg.model.get('train_cfg') or {}).get('augments') or (cfg.get('data_preprocessor') or {}).get('batch_augments'):
         raise ConfigError(
             f'{cfg.filename}: feature_cache keeps the features of single photos, and model.train_cfg.augments (mixup, '
-            'cutmix) mixes photos before the network sees them. Fix: feature_cache=None, or model.train_cfg=None.'
+            'cutmix) mixes photos before the network sees them. Fix: feature_cache.views=0, or model.train_cfg=None.'
         )

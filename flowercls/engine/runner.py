@@ -159,7 +159,7 @@ def build_runner(cfg: Config) -> ClassifierRunner:
     cfg.experiment_name = f'{Path(cfg.work_dir).name}_{uuid.uuid4().hex[:8]}'
     with disk_errors(cfg.work_dir):
         runner = ClassifierRunner.from_cfg(cfg)
-    if cfg.get('feature_cache') and cfg.model.get('frozen_stages'):
+    if (cfg.get('feature_cache') or {}).get('views') and cfg.model.get('frozen_stages'):
         budget = num_bytes(cfg.feature_cache.budget)
         runner.register_hook(FeatureCacheHook(cfg.cache_dir, **{**cfg.feature_cache, 'budget': budget}))
     runner._load_from, runner._resume = None, False

@@ -150,7 +150,7 @@ class StagedClassifier(ImageClassifier):
         if not isinstance(features, Tensor):
             raise ConfigError(
                 f'feature_cache: what the frozen part of {type(self.backbone).__name__} gives is not one tensor, so it '
-                'cannot be kept. Fix: feature_cache = None.'
+                'cannot be kept. Fix: feature_cache.views=0.'
             )
         return features
 

@@ -47,7 +47,7 @@ def same(one, other):
 
 @pytest.mark.parametrize(('frozen', 'precision'), [(3, 'bf16'), ('all', 'fp32')])
 def test_with_all_views_the_run_is_the_uncached_one_bit_for_bit(train, computed, frozen, precision):
-    plain, plain_folder = train('plain', None, frozen, precision)
+    plain, plain_folder = train('plain', 'dict(views=0)', frozen, precision)
     assert computed == []
     cached, folder = train('cached', "dict(views='all')", frozen, precision)
     assert computed == [15, 45, 45] and same(plain, cached)
@@ -55,7 +55,7 @@ def test_with_all_views_the_run_is_the_uncached_one_bit_for_bit(train, computed,
 
 
 def test_views_are_those_of_the_dataset(train, computed):
-    plain, _ = train('plain', None, extra="train_dataloader['dataset'] = dict(views=1)\n")
+    plain, _ = train('plain', 'dict(views=0)', extra="train_dataloader['dataset'] = dict(views=1)\n")
     cached, _ = train('cached', 'dict(views=1)')
     assert computed == [15, 45]
     for name in plain:  # the second epoch has another order, so other batches
@@ -78,21 +78,21 @@ def test_runs_share_what_they_have_in_common(train, computed):
 
 def test_balanced_classes_have_features_too(train, computed):
     extra = "train_dataloader['sampler'] = dict(balanced=True)\n"
-    plain, _ = train('plain', None, extra=extra)
+    plain, _ = train('plain', 'dict(views=0)', extra=extra)
     cached, _ = train('cached', "dict(views='all')", extra=extra)
     assert same(plain, cached)
     train('views', 'dict(views=1)', extra=extra)
 
 
 def test_above_the_budget_nothing_is_kept(train, computed, capsys, tmp_path):
-    plain, _ = train('plain', None)
+    plain, _ = train('plain', 'dict(views=0)')
     found, _ = train('small', "dict(views='all', budget='100KB')")
     assert same(plain, found) and computed == [] and not (tmp_path / 'cache').exists()
     assert 'more than feature_cache.budget (0.0 GB)' in capsys.readouterr().out
 
 
 def test_less_precise_features_are_close(train):
-    plain, _ = train('plain', None)
+    plain, _ = train('plain', 'dict(views=0)')
     cached, _ = train('cached', "dict(views='all', dtype='bf16')")
     assert not same(plain, cached)
     for name in plain:

@@ -130,5 +130,5 @@ def _check_sampler(sampler: Sampler) -> None:
     if not isinstance(sampler, CounterSampler):
         raise ConfigError(
             f'feature_cache: {type(sampler).__name__} does not say which view of a photo it asks for. '
-            "Fix: train_dataloader.sampler=dict(type='CounterSampler'), or feature_cache=None."
+            "Fix: train_dataloader.sampler=dict(type='CounterSampler'), or feature_cache.views=0."
         )
