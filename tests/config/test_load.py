@@ -151,7 +151,7 @@ def test_the_standard_library_may_be_imported(write):
 def test_pure_python_configs_are_refused_with_the_reason(write):
     message = error_of(write('a = 1\nfrom torch.optim import SGD\n'))
     assert message.startswith('my.py, line 2: `from torch.optim import SGD`')
-    assert "type='ClassName' as text" in message
+    assert "name classes as text, type='ClassName'" in message
 
 
 def test_mmpretrain_bases_load_without_pkg_resources(write, monkeypatch):
