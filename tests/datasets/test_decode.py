@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from flowercls.datasets import decode
-from flowercls.datasets.decode import UnreadablePhoto, decode_rgb, read_photo
+from flowercls.datasets.decode import decode_rgb, read_photo
+from flowercls.datasets.unreadable import UnreadablePhoto
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -220,7 +221,7 @@ def test_a_huge_file_is_not_even_read(tmp_path, monkeypatch):
 def test_the_error_survives_a_loader_worker():
     # torch re-raises as type(error)(text with the worker's traceback); processes pickle it.
     text = 'Caught UnreadablePhoto in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File'
-    again = UnreadablePhoto(f'{text}\nflowercls.datasets.decode.UnreadablePhoto: a.jpg: damaged (x). Fix: y.\n')
+    again = UnreadablePhoto(f'{text}\nflowercls.datasets.unreadable.UnreadablePhoto: a.jpg: damaged (x). Fix: y.\n')
     assert str(again) == 'a.jpg: damaged (x). Fix: y.'
     copy = pickle.loads(pickle.dumps(UnreadablePhoto('a.jpg: empty file', 'empty file')))
     assert (str(copy), copy.reason) == ('a.jpg: empty file', 'empty file')
