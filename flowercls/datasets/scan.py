@@ -5,6 +5,7 @@ Each folder directly inside the raw folder is a class. Only a short record of ea
 
 import hashlib
 import os
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -34,9 +35,9 @@ EXPECTED_TREE = """Expected one folder for each class, at least 2:
     rose/    its photos"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawPhoto:
-    """A photo that decodes to its last row.
+    """A photo that decodes to its last row; there may be very many.
 
     Attributes:
         path: Relative to the raw folder, with ``/``.
@@ -218,7 +219,7 @@ def read_record(raw_dir: Path, path: str) -> RawPhoto | Skipped:
         return Skipped(path, 'too small', f'{width}x{height} pixels, at least {MIN_SIDE_PX} each way')
     return RawPhoto(
         path=path,
-        class_name=nfc(path.split('/', 1)[0]),
+        class_name=sys.intern(nfc(path.split('/', 1)[0])),  # one text for all that are sent together
         sha256=hashlib.sha256(content).hexdigest(),
         num_bytes=len(content),
         size=photo.size,
