@@ -23,15 +23,6 @@ def test_help_loads_nothing_heavy_and_shows_examples(name):
     assert f'python tools/{name}.py' in out and out.strip().endswith('[]')
 
 
-def test_a_misspelt_key_is_answered_before_torch_is_loaded(write_config, tmp_path):
-    config = write_config(tmp_path, 'param_schedular = []\n')
-    script = f'import sys; sys.path.insert(0, {str(REPOSITORY / "tools")!r}); import train\n'
-    script += f'print(train.main([{str(config)!r}]), "torch" in sys.modules)'
-    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == '2 False'
-    assert "'param_schedular'" in done.stderr and "'param_scheduler'" in done.stderr
-
-
 @pytest.fixture
 def broken_data(drawn_root, tmp_path):
     return shutil.copytree(drawn_root, tmp_path / 'flower')

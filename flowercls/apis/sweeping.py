@@ -46,21 +46,23 @@ def sweep(
     """
     from flowercls.config.load import parse_overrides
     from flowercls.config.sweep_file import read_sweep_file
-    from flowercls.sweep.sweep_folder import SweepReport, check_jobs, describe_size, list_trials, run_folder_of
+    from flowercls.sweep.grid import make_trials
+    from flowercls.sweep.launch import check_jobs
+    from flowercls.sweep.settings import describe_size
 
     check_jobs(jobs)
     sweep = read_sweep_file(sweep_file)
     extra = dict(overrides) if isinstance(overrides, dict) else parse_overrides(overrides)
-
-    from flowercls.sweep.grid import make_trials
-
-    folder = Path(work_dir) if work_dir else run_folder_of(sweep_file)
     print(f'{sweep_file}: checking its {describe_size(sweep)}', flush=True)
     with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') if dry_run else contextlib.nullcontext() as drawn:
         trials, notes = make_trials(sweep, extra, drawn)
         for load_from in dict.fromkeys(trial.load_from for trial in trials if trial.load_from):
             weights_file(load_from)  # once, before several trials fetch or miss the same file
     print(*(f'{note}\n' for note in notes), sep='', end='', flush=True)
+
+    from flowercls.sweep.sweep_folder import SweepReport, list_trials, run_folder_of  # heavy: after all mistakes
+
+    folder = Path(work_dir) if work_dir else run_folder_of(sweep_file)
     if dry_run:
         return SweepReport(list_trials(trials, folder, retry_failed=retry_failed))
     return _run_sweep(sweep, extra, trials, folder, jobs, retry_failed)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from flowercls.datasets.decode import UnreadablePhoto, read_content, read_photo
+from flowercls.datasets.decode import read_content, read_photo
 from flowercls.datasets.scan import RawPhoto
+from flowercls.datasets.unreadable import UnreadablePhoto
 from flowercls.errors import DataError
 from flowercls.files import disk_errors
 
@@ -82,12 +83,13 @@ def copy_photo(raw_dir: Path, photo: RawPhoto, target: Path) -> str:
         DataError: if the raw file is not what it was when the folder was scanned.
         DiskError: if the target cannot be written.
     """
-    content = _unchanged_content(raw_dir, photo)
+    content, digest = _unchanged_content(raw_dir, photo), photo.sha256
     if conversions_of(photo):
         content = _encode(read_photo(content).rgb, extension_of(photo))
+        digest = hashlib.sha256(content).hexdigest()
     with disk_errors(target):
         target.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
+    return digest
 
 
 def _unchanged_content(raw_dir: Path, photo: RawPhoto) -> bytes:

@@ -4,15 +4,14 @@ Two decoders disagree on rotated, transparent, 16-bit and damaged files, and the
 it was trained on. So there is one, with one rule for each odd case: the EXIF orientation is applied, transparency is
 laid on white, 16 bits are scaled to 8 (never cut off), an animation gives its first frame, and a file that does not
 decode to its very last row is an error. The size is checked in the header, before any pixel is decoded.
+
+Where no pixels are needed, but only whether a photo is whole and what it looks like from afar, `glance` is faster.
 """
 
-import contextlib
 import io
 import os
 import re
-import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,26 +29,14 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from flowercls.errors import DataError
+from flowercls.datasets.unreadable import MAX_PIXELS, pillow_errors, unreadable
 
-MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 512 << 20
 FORMATS = ('JPEG', 'PNG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'AVIF', 'JPEG2000', 'PPM')
 
-# Reason for a refusal -> what the user can do about it. The keys are all the reasons there are.
-FIXES = {
-    'missing file': 'check the path',
-    'not a file': 'give the path of one photo',
-    'unreadable file': 'allow reading it (chmod +r)',
-    'empty file': 'copy or download it again',
-    'not an image': 'remove it, or put the photo itself in its place',
-    'unsupported format': 'save it as JPEG or PNG',
-    'too large': f'save it with at most {MAX_PIXELS // 1_000_000} megapixels',
-    'truncated': 'copy or download it again, the end of the file is missing',
-    'damaged': 'copy or download it again, or open and save it in an image editor',
-}
 # EXIF orientation -> what turns the stored pixels upright (EXIF 2.32, table 4, tag 0x0112).
 _ORIENTATION_TAG = 0x0112
+_SIDEWAYS = 5  # from this one on, width and height change places
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -70,16 +57,6 @@ _FOREIGN = (
 )
 
 
-class UnreadablePhoto(DataError):  # noqa: N818  reads as what it is
-    """A file that does not become pixels; ``reason`` is one of the keys of `FIXES`, ``detail`` says more."""
-
-    def __init__(self, message: str, reason: str = 'damaged', detail: str = '') -> None:
-        # A DataLoader builds the error anew from its worker's traceback; only the message itself is for the user.
-        super().__init__(message.rpartition('UnreadablePhoto: ')[2].strip())
-        self.reason = reason
-        self.detail = detail
-
-
 @dataclass(frozen=True, eq=False)
 class Photo:
     """A decoded photo.
@@ -91,6 +68,23 @@ class Photo:
     """
 
     rgb: np.ndarray
+    format: str
+    conversions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Glance:
+    """What a photo looks like from afar.
+
+    Attributes:
+        grey: The whole photo, small, upright, in mode L.
+        size: Width and height of the photo in pixels, upright.
+        format: As in `Photo`.
+        conversions: As in `Photo`.
+    """
+
+    grey: Image.Image
+    size: tuple[int, int]
     format: str
     conversions: tuple[str, ...] = ()
 
@@ -114,17 +108,56 @@ def read_photo(source: str | os.PathLike | bytes) -> Photo:
     """Decode a photo and say what was done to it. Arguments and errors as in `decode_rgb`."""
     name = f'<{len(source)} bytes>' if isinstance(source, bytes) else os.fspath(source)
     content = source if isinstance(source, bytes) else read_content(name)
-    if not content:
-        raise _unreadable(name, 'empty file', '0 bytes')
-    with _pillow_errors(name):
-        image = _open(content, name)
-        _check_size(image, name)
-        _check_png_pixels(image, content)
-        conversions = _conversions(image)
-        kind = _true_format(content, image)
-        image, turned = _load_upright(image)
+    with pillow_errors(name):
+        image, kind, conversions = _open_checked(content, name)
+        image, orientation = _load_upright(image)
         rgb = _to_rgb(image, kind, name)
-    return Photo(rgb, kind, conversions + (('orientation applied',) if turned else ()))
+    return Photo(rgb, kind, _with_turn(conversions, orientation))
+
+
+def glance(content: bytes, least_px: tuple[int, int]) -> Glance:
+    """Read a photo to its last row, but make only a small grey picture of it; errors as in `decode_rgb`.
+
+    A JPEG's data is unpacked to its end, and then only the coarse part of it becomes pixels, at a third of the time.
+
+    Args:
+        content: Of the file.
+        least_px: Width and height that the picture should have at least, where the photo is as large.
+    """
+    name = f'<{len(content)} bytes>'
+    with pillow_errors(name):
+        image, kind, conversions = _open_checked(content, name)
+        size, is_small = image.size, _make_small(image, least_px)
+        image, orientation = _load_upright(image)
+        if is_small:
+            grey, size = image, size[::-1] if orientation >= _SIDEWAYS else size
+        else:
+            grey = Image.fromarray(_to_rgb(image, kind, name)).convert('L')
+            size = grey.size
+    factor = min(grey.width // least_px[0], grey.height // least_px[1])
+    grey = grey.reduce(factor) if factor > 1 else grey
+    return Glance(grey, size, kind, _with_turn(conversions, orientation))
+
+
+def _make_small(image: Image.Image, least_px: tuple[int, int]) -> bool:
+    """Let a plain JPEG be unpacked small and grey; whether it will be."""
+    if image.format != 'JPEG' or image.mode not in ('L', 'RGB'):
+        return False
+    return image.draft('L', least_px) is not None
+
+
+def _open_checked(content: bytes, name: str) -> tuple[Image.Image, str, tuple[str, ...]]:
+    """(photo whose pixels are not decoded yet, what the file really is, what will be done to it)."""
+    if not content:
+        raise unreadable(name, 'empty file', '0 bytes')
+    image = _open(content, name)
+    _check_size(image, name)
+    _check_png_pixels(image, content)
+    return image, _true_format(content, image), _conversions(image)
+
+
+def _with_turn(conversions: tuple[str, ...], orientation: int) -> tuple[str, ...]:
+    return (*conversions, 'orientation applied') if orientation != 1 else conversions
 
 
 def read_content(path: str | os.PathLike) -> bytes:
@@ -133,30 +166,14 @@ def read_content(path: str | os.PathLike) -> bytes:
     try:
         size = Path(name).stat().st_size
         if size > MAX_FILE_BYTES:
-            raise _unreadable(name, 'too large', f'{size >> 20} MiB, at most {MAX_FILE_BYTES >> 20}')
+            raise unreadable(name, 'too large', f'{size >> 20} MiB, at most {MAX_FILE_BYTES >> 20}')
         return Path(name).read_bytes()
     except FileNotFoundError as error:
-        raise _unreadable(name, 'missing file', 'no such file') from error
+        raise unreadable(name, 'missing file', 'no such file') from error
     except IsADirectoryError as error:
-        raise _unreadable(name, 'not a file', 'a folder') from error
+        raise unreadable(name, 'not a file', 'a folder') from error
     except OSError as error:
-        raise _unreadable(name, 'unreadable file', error.strerror or error) from error
-
-
-def _unreadable(name: str, reason: str, detail: object) -> UnreadablePhoto:
-    return UnreadablePhoto(f'{name}: {reason} ({detail}). Fix: {FIXES[reason]}.', reason, str(detail))
-
-
-@contextlib.contextmanager
-def _pillow_errors(name: str) -> Iterator[None]:
-    # Hostile bytes make Pillow's plugins raise nearly anything: OSError, SyntaxError, ValueError, struct.error, ...
-    try:
-        yield
-    except (UnreadablePhoto, MemoryError):
-        raise
-    except Exception as error:
-        cut = isinstance(error, EOFError | struct.error) or 'truncat' in str(error).lower()
-        raise _unreadable(name, 'truncated' if cut else 'damaged', error) from error
+        raise unreadable(name, 'unreadable file', error.strerror or error) from error
 
 
 def _open(content: bytes, name: str) -> Image.Image:
@@ -167,19 +184,19 @@ def _open(content: bytes, name: str) -> Image.Image:
         factory, accepts = Image.OPEN[known]
         accepted = accepts(head)
         if isinstance(accepted, str):  # the plugin says that its library is missing
-            raise _unreadable(name, 'unsupported format', accepted)
+            raise unreadable(name, 'unsupported format', accepted)
         if accepted:
             return factory(io.BytesIO(content), name)
     for start, what, reason in _FOREIGN:
         if re.match(start, content[:1024], re.IGNORECASE | re.DOTALL):
-            raise _unreadable(name, reason, what)
-    raise _unreadable(name, 'not an image', f'starts with {content[:12]!r}')
+            raise unreadable(name, reason, what)
+    raise unreadable(name, 'not an image', f'starts with {content[:12]!r}')
 
 
 def _check_size(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise _unreadable(name, 'too large', f'{width}x{height} pixels')
+        raise unreadable(name, 'too large', f'{width}x{height} pixels')
 
 
 def _check_png_pixels(image: Image.Image, content: bytes) -> None:
@@ -209,16 +226,17 @@ def _conversions(image: Image.Image) -> tuple[str, ...]:
     return tuple(what for what, happened in said.items() if happened)
 
 
-def _load_upright(image: Image.Image) -> tuple[Image.Image, bool]:
+def _load_upright(image: Image.Image) -> tuple[Image.Image, int]:
+    """(pixels as they should be seen, EXIF orientation that was undone or 1)."""
     if image.format == 'TIFF':  # Pillow turns a TIFF while it loads, and forgets the tag
-        turned = _orientation(image) in _UPRIGHT
+        orientation = _orientation(image)
         image.load()
-        return image, turned
+        return image, orientation if orientation in _UPRIGHT else 1
     image.load()
     orientation = _orientation(image)
     if orientation not in _UPRIGHT:
-        return image, False
-    return image.transpose(_UPRIGHT[orientation]), True
+        return image, 1
+    return image.transpose(_UPRIGHT[orientation]), orientation
 
 
 def _orientation(image: Image.Image) -> int:
@@ -244,7 +262,7 @@ def _to_rgb(image: Image.Image, kind: str, name: str) -> np.ndarray:
     if image.mode.startswith('I;16') or (image.mode == 'I' and kind in ('PNG', 'PPM')):
         return _from_16_bits(image)
     if image.mode not in ('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'CMYK', 'YCbCr'):
-        raise _unreadable(name, 'unsupported format', f'{kind} with pixels of type {image.mode}')
+        raise unreadable(name, 'unsupported format', f'{kind} with pixels of type {image.mode}')
     if image.has_transparency_data:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)

@@ -6,6 +6,7 @@ A copy of a training photo in the validation set makes every accuracy too good; 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from flowercls.datasets.scan import RawPhoto, Skipped
 MAX_DISTANCE = 4
 MAX_DISTANCE_ACROSS = 10
 HASH_BITS = 64
-NUM_BANDS = MAX_DISTANCE + 1  # 4 wrong bits cannot touch all of 5 bands: one band of a near pair is always equal
+# 4 wrong bits cannot touch more than 4 of 6 bands, so a near pair has two bands that are equal. Sorted by these two it
+# stands side by side with few others, and only those are compared.
+NUM_BANDS = MAX_DISTANCE + 2
 
 
 @dataclass(frozen=True)
@@ -62,30 +65,42 @@ def group_near_copies(hashes: Sequence[tuple[int, int]]) -> list[int]:
         For each photo the index of the first photo of its group; a photo without near copies has its own index.
         Groups are closed: if a is near b and b near c, all three are one group.
     """
-    first = list(range(len(hashes)))
+    first = np.arange(len(hashes))
     along, across = np.array(hashes, dtype=np.uint64).reshape(-1, 2).T
-    for one, other in _near_pairs(along, across):
-        a, b = sorted((_root(first, one), _root(first, other)))
-        first[b] = a
-    return [_root(first, index) for index in range(len(hashes))]
+    for ones, others in _near_pairs(along, across):
+        apart = first[ones] != first[others]  # of very many alike, most pairs say nothing new
+        for one, other in zip(ones[apart].tolist(), others[apart].tolist(), strict=True):
+            a, b = sorted((_root(first, one), _root(first, other)))
+            first[b] = a
+        if apart.any():
+            _point_to_roots(first)
+    return first.tolist()
 
 
-def _root(first: list[int], index: int) -> int:
+def _root(first: np.ndarray, index: int) -> int:
     while first[index] != index:
-        first[index] = first[first[index]]  # shortens the way for the next call
-        index = first[index]
+        index = int(first[index])
     return index
 
 
-def _near_pairs(along: np.ndarray, across: np.ndarray) -> Iterator[tuple[int, int]]:
+def _point_to_roots(first: np.ndarray) -> None:
+    while (first[first] != first).any():
+        first[:] = first[first]
+
+
+def _near_pairs(along: np.ndarray, across: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All near pairs, many at a time, some more than once."""
     # Photos of one plain colour or one plain gradient all look the same to these hashes: they say nothing about them.
     bits = np.bitwise_count(along)
     telling = np.flatnonzero((bits > MAX_DISTANCE) & (bits < HASH_BITS - MAX_DISTANCE))
-    for band in _bands():
-        order = telling[np.argsort(along[telling] & band, kind='stable')]
-        starts = np.flatnonzero(np.diff(along[order] & band)) + 1
-        for bucket in np.split(order, starts):
-            yield from _pairs_within(bucket, along, across)
+    for one, other in combinations(_bands(), 2):
+        keys = along[telling] & (one | other)
+        order = np.argsort(keys, kind='stable')
+        for places, distance in _equal_neighbours(keys[order]):
+            a, b = telling[order[places]], telling[order[places + distance]]
+            near = np.bitwise_count(along[a] ^ along[b]) <= MAX_DISTANCE
+            near &= np.bitwise_count(across[a] ^ across[b]) <= MAX_DISTANCE_ACROSS
+            yield a[near], b[near]
 
 
 def _bands() -> Iterator[np.uint64]:
@@ -94,10 +109,10 @@ def _bands() -> Iterator[np.uint64]:
         yield np.uint64((1 << high) - (1 << low))
 
 
-def _pairs_within(bucket: np.ndarray, along: np.ndarray, across: np.ndarray) -> Iterator[tuple[int, int]]:
-    for place, one in enumerate(bucket[:-1]):
-        others = bucket[place + 1 :]
-        near = np.bitwise_count(along[others] ^ along[one]) <= MAX_DISTANCE
-        near &= np.bitwise_count(across[others] ^ across[one]) <= MAX_DISTANCE_ACROSS
-        for other in others[near]:
-            yield int(one), int(other)
+def _equal_neighbours(keys: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    """All pairs of equal keys in a sorted array: (places, distance), for each distance that has some."""
+    places, distance = np.arange(len(keys)), 1
+    while len(places := places[: np.searchsorted(places, len(keys) - distance)]):
+        places = places[keys[places] == keys[places + distance]]
+        yield places, distance
+        distance += 1

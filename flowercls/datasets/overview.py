@@ -32,11 +32,11 @@ def draw_overview(folder: Path, plan: Plan, path: Path) -> None:
     sheet = Image.new('RGB', (width, height), 'white')
     draw = ImageDraw.Draw(sheet)
     _draw_head(draw, plan, columns)
-    shown = _choose(plan)
-    most = max(sum(of[label] for of in plan.counts().values()) for label in classes)
+    shown, counts = _choose(plan), plan.counts()
+    most = max(sum(of[label] for of in counts.values()) for label in classes)
     for row, label in enumerate(classes):
         top = HEAD_PX + row * (TILE_PX + GAP_PX)
-        _draw_label(draw, label, plan.counts(), top, most)
+        _draw_label(draw, label, counts, top, most)
         for name in plan.set_names:
             for place, planned in enumerate(shown.get((name, label), ())):
                 left = columns[name] + place * (TILE_PX + GAP_PX)
@@ -44,7 +44,7 @@ def draw_overview(folder: Path, plan: Plan, path: Path) -> None:
     if len(plan.classes) > MAX_ROWS:
         draw.text((MARGIN_PX, height - 24), f'… and {len(plan.classes) - MAX_ROWS} more classes', 'black', _font(13))
     buffer = io.BytesIO()
-    sheet.save(buffer, 'PNG', optimize=True)
+    sheet.save(buffer, 'PNG')
     with write_whole(path, 'wb') as file:
         file.write(buffer.getvalue())
 

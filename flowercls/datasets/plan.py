@@ -12,7 +12,7 @@ from flowercls.datasets.split import TEST, TRAIN, VAL, Place, make_folds, split_
 from flowercls.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedPhoto:
     """A photo and its place in the prepared folder.
 

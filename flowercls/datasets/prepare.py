@@ -6,6 +6,7 @@ and cannot be repeated.
 
 import contextlib
 import io
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -14,15 +15,16 @@ from functools import partial
 from pathlib import Path
 
 from flowercls.datasets.copying import MAX_NAME_BYTES, copy_photo
+from flowercls.datasets.manifest import write_manifest
 from flowercls.datasets.overview import draw_overview
 from flowercls.datasets.plan import Plan, PlannedPhoto, make_plan
-from flowercls.datasets.prepared_report import PreparedReport, make_report, manifest
+from flowercls.datasets.prepared_report import PreparedReport, make_report
 from flowercls.datasets.processes import map_in_processes, with_progress
 from flowercls.datasets.scan import scan_folder
 from flowercls.datasets.split import TEST, TRAIN, VAL
 from flowercls.datasets.staging import clear_leftovers, is_used, publish, refusal, staging_folder
 from flowercls.errors import ConfigError, DataError, DiskError, FlowerclsError
-from flowercls.files import disk_errors, write_json, write_whole
+from flowercls.files import disk_errors, write_whole
 
 LIST_NAMES = {TRAIN: 'train.txt', VAL: 'val.txt', TEST: 'test.txt'}
 
@@ -78,7 +80,7 @@ def prepare(
         hashes = _copy_photos(raw, plan, staging, workers)
         _write_lists(plan, staging, folds)
         draw_overview(staging, plan, staging / 'overview.png')
-        write_json(staging / 'manifest.json', manifest(plan, hashes, options, drawn))
+        write_manifest(staging / 'manifest.json', plan, hashes, options, drawn)
         _check_layout(plan, staging)
         return replace(report, backup=publish(staging, out, overwrite))
 
@@ -148,10 +150,13 @@ def _copy_photos(raw: Path, plan: Plan, staging: Path, workers: int | None) -> d
     for name in plan.set_names:
         for label in plan.classes:
             (staging / name / label).mkdir(parents=True)
-    # Copying is over before processes have started; decoding and encoding is what they are for.
-    if not any(planned.converted for planned in plan.photos):
-        workers = 0
-    copied = map_in_processes(partial(_copy, raw, staging), plan.photos, workers, on_crash=_refuse_crash)
+    copy = partial(_copy, raw, staging)
+    converted = [planned for planned in plan.photos if planned.converted]
+    copied = itertools.chain(
+        # Copying is over before processes have started; decoding and encoding is what they are for.
+        (copy(planned) for planned in plan.photos if not planned.converted),
+        map_in_processes(copy, converted, workers, on_crash=_refuse_crash),
+    )
     return dict(with_progress(copied, len(plan.photos), 'Copying photos'))
 
 

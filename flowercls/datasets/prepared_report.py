@@ -1,17 +1,15 @@
-"""What was done to a raw folder: as a file for programs (manifest.json) and as text for the person who asked."""
+"""What was done to a raw folder, as text for the person who asked; see `manifest` for programs."""
 
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from flowercls.datasets.plan import Plan
 from flowercls.datasets.scan import Skipped
 from flowercls.datasets.split import TITLES, TRAIN, VAL
 
-MANIFEST_VERSION = 1
 # What BaseDT calls enough for a class; below it only says so.
 ENOUGH = {TRAIN: 100, VAL: 10}
 
@@ -133,61 +131,6 @@ def make_report(
         leftovers=leftovers,
         dry_run=dry_run,
     )
-
-
-def manifest(
-    plan: Plan, hashes: dict[str, str], options: dict[str, Any], drawn: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Content of manifest.json: nothing of the moment or the machine, so the same command gives the same file.
-
-    Args:
-        plan: What was done.
-        hashes: SHA-256 of each file of the prepared folder.
-        options: Seed, ratios and folds of the split.
-        drawn: How the photos were drawn, None if they were not.
-    """
-    converted = sum(bool(planned.converted) for planned in plan.photos)
-    return {
-        'version': MANIFEST_VERSION,
-        'classes': list(plan.classes),
-        **options,
-        **({} if drawn is None else {'drawn': drawn}),
-        'counts': {
-            'scanned': plan.num_scanned,
-            'copied': len(plan.photos) - converted,
-            'converted': converted,
-            'skipped': len(plan.skipped),
-            'duplicates': len(plan.duplicates),
-            'sets': plan.counts(),
-        },
-        'images': [
-            {
-                'file': planned.file,
-                'raw': writable(planned.photo.path),
-                'class': planned.photo.class_name,
-                'set': planned.set_name,
-                'size': list(planned.photo.size),
-                'raw_sha256': planned.photo.sha256,
-                'sha256': hashes[planned.file],
-                'duplicate_group': planned.group,
-                'converted': list(planned.converted),
-            }
-            for planned in plan.photos
-        ],
-        'skipped': [
-            {'raw': writable(skip.path), 'reason': skip.reason, 'detail': writable(skip.detail)}
-            for skip in plan.skipped
-        ],
-        'duplicates': [
-            {'raw': writable(left_out.path), 'duplicate_of': writable(kept.path), 'sha256': kept.sha256}
-            for left_out, kept in plan.duplicates
-        ],
-    }
-
-
-def writable(text: str) -> str:
-    """``text`` with bytes that are not UTF-8 (in old file names) escaped, as no UTF-8 file can hold them."""
-    return text.encode('utf-8', 'backslashreplace').decode()
 
 
 def printable(text: str) -> str:

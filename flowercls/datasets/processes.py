@@ -1,8 +1,9 @@
 """A map over worker processes in which a crashing process costs one item, not the run.
 
 Image libraries are native code: a hostile file can end the process that decodes it. Each worker has a pipe of its own
-and one item at a time, so it is always known which item a crash belongs to, and nothing is shared that a crash could
-leave locked. (`concurrent.futures` gives up all items on a crash, and in Python 3.11 may wait forever after it.)
+and a few items at a time; after a crash these are computed again one by one, so that it is known which item it belongs
+to, and nothing is shared that a crash could leave locked. (`concurrent.futures` gives up all items on a crash, and in
+Python 3.11 may wait forever after it.)
 """
 
 import contextlib
@@ -13,15 +14,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
-
-from rich.console import Console
-from rich.progress import Progress
+from typing import TypeVar
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 ITEMS_PER_PROCESS = 8  # fewer are not worth starting one more
-_NO_ITEM = object()
+MOST_AT_ONCE = 32  # items in one message: more save no time, and a progress bar would jump
 
 
 def usable_cpus() -> int:
@@ -38,16 +36,18 @@ def map_in_processes(
     """Yield ``function(item)`` for every item, in any order; an exception in it is raised here.
 
     Args:
-        function: Importable by name, as worker processes start afresh ("spawn").
+        function: Importable by name, as worker processes start afresh ("spawn"). It may see an item twice, where
+            another item ended their process.
         items: Each picklable.
         workers: Number of processes; None takes one a CPU, 0 computes in this process.
         on_crash: Gives the result of an item that ends its process.
     """
     workers = min(usable_cpus() if workers is None else workers, -(-len(items) // ITEMS_PER_PROCESS))
-    waiting = list(reversed(items))
+    waiting, suspects = list(reversed(items)), []
+    at_once = min(MOST_AT_ONCE, max(1, len(items) // (workers * ITEMS_PER_PROCESS))) if workers else 1
     crew = [_Worker(function) for _ in range(workers)]
     try:
-        while crew and (waiting or any(worker.busy for worker in crew)):
+        while crew and (waiting or suspects or any(worker.busy for worker in crew)):
             pipes = wait([worker.pipe for worker in crew])
             for worker in [worker for worker in crew if worker.pipe in pipes]:
                 answer = worker.answer()
@@ -59,54 +59,59 @@ def map_in_processes(
                     continue
                 if answer is None:
                     crew[crew.index(worker)] = _Worker(function)
-                    answer = [on_crash(worker.end())]
+                    lost = worker.end()
+                    answer = [on_crash(lost[0])] if len(lost) == 1 else []
+                    suspects += lost if len(lost) > 1 else []
+                elif suspects:
+                    worker.give([suspects.pop()])
                 elif waiting:
-                    worker.give(waiting.pop())
+                    worker.give([waiting.pop() for _ in range(min(at_once, len(waiting)))])
                 yield from answer
     finally:
         for worker in crew:
             worker.end()
+    yield from map(function, suspects)
     yield from map(function, reversed(waiting))
 
 
 class _Worker:
-    """A process that computes one item after the other."""
+    """A process that computes one batch of items after the other."""
 
     def __init__(self, function: Callable) -> None:
         # spawn: a fork copies the locks of running threads in whatever state they are.
         context = multiprocessing.get_context('spawn')
         self.pipe, other_end = context.Pipe()
-        self._item: Any = _NO_ITEM
+        self._batch: list = []
         self._process = context.Process(target=_serve, args=(other_end, function), daemon=True)
         self._process.start()
         other_end.close()  # the process holds the only one: when it dies, ours says so
 
     @property
     def busy(self) -> bool:
-        return self._item is not _NO_ITEM
+        return bool(self._batch)
 
-    def give(self, item: Any) -> None:
-        self._item = item
+    def give(self, batch: list) -> None:
+        self._batch = batch
         with contextlib.suppress(OSError):  # it died while idle; the next `answer` says so
-            self.pipe.send(item)
+            self.pipe.send(batch)
 
     def answer(self) -> list | None:
-        """One result, or none from a worker that reports for work; None if it died."""
+        """The results of its batch, none from a worker that reports for work; None if it died."""
         try:
             results, error = self.pipe.recv()
         except (EOFError, OSError):
             return None
         if error is not None:
             raise error
-        self._item = _NO_ITEM
+        self._batch = []
         return results
 
-    def end(self) -> Any:
-        """Stop it, at once; returns the item it was working on."""
+    def end(self) -> list:
+        """Stop it, at once; returns the items it was working on."""
         self._process.terminate()
         self._process.join()
         self.pipe.close()
-        return self._item
+        return self._batch
 
 
 def _serve(pipe: Connection, function: Callable) -> None:
@@ -115,9 +120,9 @@ def _serve(pipe: Connection, function: Callable) -> None:
     with contextlib.suppress(EOFError, OSError):  # the parent is done, or gone
         while True:
             pipe.send(answer)
-            item = pipe.recv()
+            batch = pipe.recv()
             try:
-                answer = [function(item)], None
+                answer = [function(item) for item in batch], None
             except Exception as error:
                 error.add_note(f'In a worker process:\n{traceback.format_exc()}')
                 answer = [], error
@@ -125,6 +130,11 @@ def _serve(pipe: Connection, function: Callable) -> None:
 
 def with_progress(results: Iterator[Result], total: int, title: str) -> Iterator[Result]:
     """Pass ``results`` on, with a progress bar if someone looks at a terminal."""
-    console = Console(file=sys.stderr)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield from progress.track(results, total=total, description=title)
+    if not sys.stderr.isatty():
+        yield from results
+        return
+    from rich.console import Console  # here: the worker processes import this module, and show nothing
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(results, description=title, total=total, console=console, transient=True)

@@ -16,7 +16,7 @@ TRAIN, VAL, TEST = 'training_set', 'val_set', 'test_set'
 TITLES = {TRAIN: 'training', VAL: 'validation', TEST: 'test'}  # for people
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """What the split needs to know of a photo.
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from mmengine.config import Config
 
 from flowercls.config.resolved import OF_ONE_START, resolved_text
-from flowercls.engine.hooks.whole_checkpoint_hook import epoch_checkpoints
 from flowercls.errors import CheckpointError, ConfigError
 from flowercls.files import disk_errors, write_whole
 
@@ -53,6 +52,9 @@ def run_to_resume(stem: str, work_dir: str | Path | None = None) -> Path | None:
 
 def checkpoint_to_resume(folder: Path) -> Path | None:
     """The newest complete checkpoint of a run, or None where it has not come that far."""
+    # Here, as it brings torch: names and contents of folders are asked for before a mistake in a config is answered.
+    from flowercls.engine.hooks.whole_checkpoint_hook import epoch_checkpoints
+
     return next(iter(epoch_checkpoints(folder)), None)
 
 

@@ -1,10 +1,13 @@
 """What ``test.py`` writes on request: one more file (``--out``), a folder of pictures (``--show-dir``)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowercls.errors import ConfigError
-from flowercls.evaluation.predictions import Predictions
 from flowercls.files import disk_errors, write_json
+
+if TYPE_CHECKING:  # its maths are heavy, and a wrong --out is answered at once
+    from flowercls.evaluation.predictions import Predictions
 
 ITEM_OF_SUFFIX = {'.csv': 'pred', '.json': 'metrics'}
 
@@ -40,7 +43,7 @@ def check_show_dir(folder: str | None) -> None:
         raise ConfigError(f'--show-dir {path}: is not an empty folder. Fix: name a new one.')
 
 
-def write_output(out: str | None, predictions: Predictions, metrics: dict) -> None:
+def write_output(out: str | None, predictions: 'Predictions', metrics: dict) -> None:
     """Write what the ending of ``out`` asks for; nothing if it is None."""
     if out is None:
         return

@@ -3,23 +3,20 @@
 import contextlib
 import hashlib
 import io
-import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flowercls.config import resolve_config
-from flowercls.config.load import raise_mistakes
 from flowercls.config.resolved import OF_ONE_START
-from flowercls.config.sweep_file import OF_THE_SWEEP, SEED_KEY, Choice, SweepFile
+from flowercls.config.sweep_file import SEED_KEY, SweepFile
 from flowercls.engine.ready import Flags, ready_config
 from flowercls.engine.run_folder import HARMLESS, WHERE_DATA_LIE
 from flowercls.errors import ConfigError, DataError
 from flowercls.files import sha256_of
-
-LONGEST_NAME = 120  # of a setting and what is named after it; file systems take 255 bytes, and a path has other parts
+from flowercls.sweep.settings import Setting, check_keys, for_each_setting
 
 
 @dataclass(frozen=True)
@@ -71,62 +68,31 @@ def make_trials(
         ConfigError: with the mistakes of all settings; or if two settings are the same, or not of the same photos.
         DataError: if a prepared folder or a list of photos is missing.
     """
-    extra = dict(extra or {})
-    _check_extra(extra, sweep)
-    per_setting, mistakes, said = [], {}, io.StringIO()
-    for choices in itertools.product(*sweep.factors):
-        overrides = {**sweep.overrides, **{k: v for choice in choices for k, v in choice.overrides.items()}, **extra}
-        try:
-            with contextlib.redirect_stdout(said):
-                per_setting.append(list(_trials(sweep, choices, overrides, extra, drawn_folder)))
-        except ConfigError as error:
-            mistakes.setdefault(str(error), _setting_name(choices))
-    if mistakes:
-        raise ConfigError('\n'.join(_placed(mistake, name, sweep.path, extra) for mistake, name in mistakes.items()))
+    extra, said = dict(extra or {}), io.StringIO()
+    check_keys(sweep, extra)
+    with contextlib.redirect_stdout(said):
+        per_setting = for_each_setting(
+            sweep, extra, lambda setting: list(_trials(setting, sweep.seeds, extra, drawn_folder))
+        )
     trials = [trial for of_one_seed in zip(*per_setting, strict=True) for trial in of_one_seed]
     _check_different(trials, sweep.path)
     _check_same_data(trials, sweep.path)
     return trials, list(dict.fromkeys(said.getvalue().splitlines()))
 
 
-def _placed(mistake: str, setting: str, path: str, extra: Mapping[str, Any]) -> str:
-    """What a config calls an option of the command line stands in the sweep file, unless there are such options too."""
-    origin = f'{path} or --cfg-options' if extra else path
-    return f'{path}, setting {setting}: {mistake.replace("--cfg-options:", f"{origin}:")}'
-
-
-def _check_extra(extra: Mapping[str, Any], sweep: SweepFile) -> None:
-    varied = dict.fromkeys(key for choices in sweep.factors for choice in choices for key in choice.overrides)
-    mistakes = [
-        f"--cfg-options: '{key}' is set by the sweep itself. Fix: {OF_THE_SWEEP[key]}."
-        for key in extra
-        if key in OF_THE_SWEEP
-    ]
-    mistakes += [
-        f"--cfg-options: '{key}' would overrule '{inside}', which grid sets in {sweep.path}: trials would not be what "
-        'their names say. Fix: leave it out, or change the grid.'
-        for key in extra
-        for inside in varied
-        if f'{inside}.'.startswith(f'{key}.') or f'{key}.'.startswith(f'{inside}.')
-    ]
-    raise_mistakes(mistakes, 'the command line')
-
-
-def _trials(
-    sweep: SweepFile, choices: tuple[Choice, ...], overrides: dict, extra: dict, drawn_folder: str | None
-) -> Iterator[Trial]:
-    config = next((choice.config for choice in choices if choice.config), sweep.base)
+def _trials(setting: Setting, seeds: Sequence[int], extra: dict, drawn_folder: str | None) -> Iterator[Trial]:
+    config, overrides = setting.config, dict(setting.overrides)
     checked = ready_config(config, overrides, Flags(), drawn_folder)
     _check_lists(checked)
     if checked.data_root != overrides.get('data_root') and _is_inside(checked.data_root, drawn_folder):
         extra['data_root'] = overrides['data_root'] = checked.data_root  # drawn for this dry run: once is enough
-    for seed in sweep.seeds:
+    for seed in seeds:
         of_seed = {**overrides, SEED_KEY: seed}
         # Not the checked config: that one is settled for this machine, and the trial is the same on another.
         cfg, _ = resolve_config(config, of_seed)
         yield Trial(
-            setting=_setting_name(choices),
-            choices=tuple(choice.name for choice in choices),
+            setting=setting.name,
+            choices=setting.choices,
             seed=seed,
             config=config,
             overrides=of_seed,
@@ -159,17 +125,6 @@ def _without(value: Any, left_out: tuple[str, ...], path: str = '') -> Any:
     if isinstance(value, list | tuple):
         return [_without(item, left_out, path) for item in value]
     return value
-
-
-def _setting_name(choices: tuple[Choice, ...]) -> str:
-    return short_name(','.join(choice.name for choice in choices))
-
-
-def short_name(name: str) -> str:
-    """``name`` if a file may be called so, else its beginning with a hash of the whole."""
-    if len(name) <= LONGEST_NAME:
-        return name
-    return f'{name[:LONGEST_NAME]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}'
 
 
 def _is_inside(folder: str, drawn_folder: str | None) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flowercls.config.sweep_file import as_options
+from flowercls.errors import ConfigError
 from flowercls.files import disk_errors
 from flowercls.sweep.grid import Trial
 
@@ -22,6 +23,12 @@ CONSOLE_FILE = 'console.txt'  # in the run folder: what the trial would have sho
 ERROR_LINE = re.compile(r'^[\w.]*(Error|Exception|Interrupt)\b')
 GRACE_S = 20  # to stop in, before it is killed
 PR_SET_PDEATHSIG = 1
+
+
+def check_jobs(jobs: int) -> None:
+    """Raise a `ConfigError` unless ``jobs`` is a number of processes."""
+    if jobs < 1:
+        raise ConfigError(f'--jobs {jobs}: expected 1 or more.')
 
 
 class Handle(Protocol):

@@ -10,9 +10,9 @@ from flowercls.config import resolve_config
 from flowercls.config.sweep_file import SweepFile
 from flowercls.errors import DataError
 from flowercls.evaluation.predictions import Predictions, image_name
-from flowercls.sweep.grid import short_name
 from flowercls.sweep.ledger import FINISHED
 from flowercls.sweep.progress import Progress
+from flowercls.sweep.settings import short_name
 
 FOLD_KEY = 'val_dataloader.dataset.ann_file'  # a factor that sets it is a factor of folds
 

@@ -1,14 +1,13 @@
 """A sweep's folder, and what is said about it."""
 
 import contextlib
-import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowercls.config.sweep_file import SweepFile, as_options
+from flowercls.config.sweep_file import as_options
 from flowercls.engine.run_folder import WORK_DIRS, holds_run, make_folder
 from flowercls.engine.run_lock import lock_folder
 from flowercls.errors import ConfigError, FlowerclsError
@@ -40,18 +39,6 @@ class SweepReport:
 
     def __str__(self) -> str:
         return self.text
-
-
-def describe_size(sweep: SweepFile) -> str:
-    """How many settings and seeds a sweep has."""
-    settings, seeds = math.prod(map(len, sweep.factors)), len(sweep.seeds)
-    return f'{settings} setting{"s" * (settings > 1)} with {seeds} seed{"s" * (seeds > 1)}'
-
-
-def check_jobs(jobs: int) -> None:
-    """Raise a `ConfigError` unless ``jobs`` is a number of processes."""
-    if jobs < 1:
-        raise ConfigError(f'--jobs {jobs}: expected 1 or more.')
 
 
 def run_folder_of(sweep_file: str | Path) -> Path:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from flowercls.datasets import decode
-from flowercls.datasets.decode import UnreadablePhoto, decode_rgb, read_photo
+from flowercls.datasets.decode import decode_rgb, glance, read_photo
+from flowercls.datasets.unreadable import UnreadablePhoto
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -220,7 +221,59 @@ def test_a_huge_file_is_not_even_read(tmp_path, monkeypatch):
 def test_the_error_survives_a_loader_worker():
     # torch re-raises as type(error)(text with the worker's traceback); processes pickle it.
     text = 'Caught UnreadablePhoto in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File'
-    again = UnreadablePhoto(f'{text}\nflowercls.datasets.decode.UnreadablePhoto: a.jpg: damaged (x). Fix: y.\n')
+    again = UnreadablePhoto(f'{text}\nflowercls.datasets.unreadable.UnreadablePhoto: a.jpg: damaged (x). Fix: y.\n')
     assert str(again) == 'a.jpg: damaged (x). Fix: y.'
     copy = pickle.loads(pickle.dumps(UnreadablePhoto('a.jpg: empty file', 'empty file')))
     assert (str(copy), copy.reason) == ('a.jpg: empty file', 'empty file')
+
+
+def smooth(size=(400, 300)):
+    blocks = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(blocks).resize(size, Image.Resampling.BICUBIC)
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+SORTS = {
+    'JPEG': encoded(smooth(), 'JPEG'),
+    'progressive JPEG': encoded(smooth(), 'JPEG', progressive=True),
+    'grey JPEG': encoded(smooth().convert('L'), 'JPEG'),
+    'CMYK JPEG': encoded(smooth().convert('CMYK'), 'JPEG'),
+    'lying JPEG': encoded(smooth(), 'JPEG', exif=turned(6)),
+    'JPEG upside down': encoded(smooth(), 'JPEG', exif=turned(3)),
+    'lying TIFF': encoded(smooth(), 'TIFF', exif=turned(8)),
+    'PNG': encoded(smooth(), 'PNG'),
+    'palette PNG': encoded(smooth().convert('P'), 'PNG'),
+    'large JPEG': encoded(smooth((1999, 1501)), 'JPEG'),
+    'small JPEG': encoded(smooth((40, 30)), 'JPEG'),
+}
+
+
+@pytest.mark.parametrize('sort', SORTS)
+def test_a_glance_shows_what_the_decoder_decodes(sort):
+    whole, seen = read_photo(SORTS[sort]), glance(SORTS[sort], (72, 64))
+    height, width, _ = whole.rgb.shape
+    assert (seen.size, seen.format, seen.conversions) == ((width, height), whole.format, whole.conversions)
+    if sort != 'small JPEG':
+        assert 72 <= seen.grey.width < width and 64 <= seen.grey.height < height
+    grey = Image.fromarray(whole.rgb).convert('L').resize(seen.grey.size, Image.Resampling.BOX)
+    assert np.abs(np.asarray(grey, int) - np.asarray(seen.grey, int)).mean() < 1.5  # of 255
+
+
+@pytest.mark.parametrize('sort', SORTS)
+def test_a_glance_refuses_what_the_decoder_refuses(sort):
+    whole = SORTS[sort]
+    for end in (0, 1, 100, len(whole) // 3, len(whole) // 2, len(whole) - 200, len(whole) - 9, len(whole) - 3):
+        found = []
+        for look in (read_photo, lambda content: glance(content, (72, 64))):
+            try:
+                look(whole[:end])
+                found.append(None)
+            except UnreadablePhoto as error:
+                found.append((error.reason, error.detail))
+        assert found[0] == found[1], end
+    assert reason_of(whole[: len(whole) // 2]) == 'truncated'

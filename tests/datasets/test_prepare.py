@@ -99,6 +99,18 @@ def test_the_same_command_twice_gives_the_same_files(raw, out, tmp_path):
     assert tree(out)['val.txt'] != tree(tmp_path / 'seed')['val.txt']
 
 
+def test_the_manifest_has_a_line_for_each_photo(raw, out):
+    (raw / 'rose/notes.txt').write_text('water on Mondays')
+    run(raw, out)
+    lines = (out / 'manifest.json').read_text(encoding='utf-8').splitlines()
+    assert [json.loads(line.rstrip(',')) for line in lines if line.startswith('    {"file"')] == manifest_of(out)[
+        'images'
+    ]
+    assert '  "duplicates": []' in lines and len(manifest_of(out)['images']) == 15
+    (skipped,) = manifest_of(out)['skipped']
+    assert skipped['raw'] == 'rose/notes.txt' and skipped['reason'] == 'not an image'
+
+
 def test_a_test_set_is_made_when_asked_for(raw, out):
     report = run(raw, out, test_ratio=0.2)
     assert report.counts['test_set'] == {'daisy': 2, 'rose': 1}

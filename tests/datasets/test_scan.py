@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import imagehash
 import numpy as np
 import pytest
 from PIL import Image
@@ -44,6 +45,22 @@ def test_each_folder_is_a_class_and_each_photo_a_record(raw):
     content = (raw / 'daisy/a.jpg').read_bytes()
     assert first.sha256 == hashlib.sha256(content).hexdigest() and first.num_bytes == len(content)
     assert (first.class_name, first.size, first.format, first.conversions) == ('daisy', (32, 24), 'JPEG', ())
+
+
+def test_photos_are_hashed_as_imagehash_does(raw):
+    found = {photo.path: photo.dhash for photo in scan_folder(raw, workers=0).photos}['daisy/b.png']
+    grey = Image.open(raw / 'daisy/b.png').convert('L')
+    assert [f'{number:016x}' for number in found] == [str(imagehash.dhash(grey)), str(imagehash.dhash_vertical(grey))]
+
+
+def test_a_large_photo_has_the_hashes_of_a_small_one(raw):
+    # What is hashed is made smaller in other ways, by the JPEG decoder or after it.
+    draw(raw / 'daisy/large.jpg', seed=1, size=(1600, 1200))
+    draw(raw / 'daisy/large.png', seed=1, size=(1600, 1200))
+    found = {photo.path: photo.dhash for photo in scan_folder(raw, workers=0).photos}
+    for name in ('daisy/large.jpg', 'daisy/large.png'):
+        far = [(one ^ other).bit_count() for one, other in zip(found['daisy/b.png'], found[name], strict=True)]
+        assert max(far) <= 3
 
 
 def test_worker_processes_give_the_same_as_this_process(raw):
