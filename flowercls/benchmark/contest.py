@@ -1,6 +1,7 @@
 """Contestants in processes of their own, which train in turns: what slows the machine down meets all of them alike."""
 
 import contextlib
+import functools
 import multiprocessing
 import tempfile
 import time
@@ -31,17 +32,35 @@ def measure(
         say: Is told how far this is.
 
     Returns:
-        By contestant: the answer to its first step, then to each round; see `Pace`.
+        By contestant: the answer to its first step, then to each round; see `Pace`. Ours starts once more in the end,
+        with all that it has kept: ``again_s`` of its first answer is how long that first step took.
 
     Raises:
         FlowerclsError: what a contestant has met.
     """
+    with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as cache:
+        start = functools.partial(_started, config=config, overrides=dict(overrides), case=case, cache=cache)
+        answers = _rounds(start, case, contestants, repeats, order, say)
+        if OURS in contestants:
+            with start(OURS) as pipe:
+                answers[OURS][0]['again_s'] = _answer_of(OURS, pipe)['first_step_s']
+    return answers
+
+
+def _rounds(
+    start: Callable[[str], contextlib.AbstractContextManager[Connection]],
+    case: Case,
+    contestants: list[str],
+    repeats: int,
+    order: Round,
+    say: Say,
+) -> dict[str, list[dict]]:
     answers: dict[str, list[dict]] = {}
     with contextlib.ExitStack() as stack:
         pipes = {}
         for name in contestants:  # one after the other: a first step is timed alone
             say(f'{case.name}: {name} starts')
-            pipes[name] = stack.enter_context(_started(name, config, dict(overrides), case))
+            pipes[name] = stack.enter_context(start(name))
             answers[name] = [_answer_of(name, pipes[name])]
         for number in range(repeats):
             for name, pipe in pipes.items():
@@ -53,10 +72,10 @@ def measure(
 
 
 @contextlib.contextmanager
-def _started(name: str, config: str, overrides: dict, case: Case) -> Iterator[Connection]:
+def _started(name: str, config: str, overrides: dict, case: Case, cache: str) -> Iterator[Connection]:
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context('spawn')
-    process = context.Process(target=_compete, args=(theirs, time.time(), name, config, overrides, case))
+    process = context.Process(target=_compete, args=(theirs, time.time(), name, config, overrides, case, cache))
     process.start()
     theirs.close()
     try:
@@ -78,7 +97,7 @@ def _answer_of(name: str, pipe: Connection) -> dict:
     return answer
 
 
-def _compete(pipe: Connection, created: float, name: str, config: str, overrides: dict, case: Case) -> None:
+def _compete(pipe: Connection, created: float, name: str, config: str, overrides: dict, case: Case, cache: str) -> None:
     """What runs in the process of a contestant."""
     from flowercls.benchmark.pace import Pace
     from flowercls.engine.ready import Flags, ready_config
@@ -90,7 +109,7 @@ def _compete(pipe: Connection, created: float, name: str, config: str, overrides
     with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder, contextlib.redirect_stdout(None):
         try:
             cfg = ready_config(config, {**overrides, **NOTHING_BUT_STEPS}, Flags(no_validate=True))
-            cfg.cache_dir = f'{folder}/cache'
+            cfg.cache_dir = cache
             run(cfg, case, Pace(pipe, created), folder)
         except FlowerclsError as error:
             pipe.send(error)

@@ -1,5 +1,6 @@
 """What a user of mmpretrain has for the same photos, model, batch, optimizer and frozen modules."""
 
+import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -60,7 +61,7 @@ def _loader(cfg: Config) -> dict:
         'batch_size': ours.batch_size,
         'num_workers': workers,
         'persistent_workers': workers > 0,
-        'pin_memory': True,
+        'pin_memory': torch.cuda.is_available(),
         'collate_fn': {'type': 'default_collate'},
         'sampler': {'type': 'DefaultSampler', 'shuffle': True},
         'dataset': {

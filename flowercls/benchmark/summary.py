@@ -79,7 +79,7 @@ def _cpu_name() -> str:
 def as_table(cases: dict[str, dict]) -> Table:
     """All cases for a terminal."""
     table = Table(caption='medians, in brackets lowest and highest; ratios are medians over rounds run in turns')
-    for column in ('case', STOCK, OURS, BARE, 'ours / stock', 'ours / bare', 'waiting', 'first step', 'memory'):
+    for column in ('case', STOCK, OURS, BARE, 'ours / stock', 'ours / bare', 'waiting', 'first step, then', 'memory'):
         table.add_column(column, justify='left' if column == 'case' else 'right')
     for name, case in cases.items():
         found = case['contestants']
@@ -100,4 +100,5 @@ def _own_figures(figures: dict | None) -> tuple[str, str, str]:
     if figures is None:
         return '-', '-', '-'
     memory = figures['gpu_memory'] or figures['memory']
-    return f'{100 * figures["waiting"]:.1f} %', f'{figures["first_step_s"]:.1f} s', f'{memory / GIB:.1f} GiB'
+    first = f'{figures["first_step_s"]:.1f} s, {figures["again_s"]:.1f} s'
+    return f'{100 * figures["waiting"]:.1f} %', first, f'{memory / GIB:.1f} GiB'

@@ -11,7 +11,7 @@ from flowercls.benchmark.summary import as_table, summarise
 
 def rounds(*rates, waited=0.0):
     memory = {'memory': 3 * 2**30, 'worker_memory': 0, 'gpu_memory': 0}
-    first = {'imports_s': 1.0, 'first_step_s': 2.5}
+    first = {'imports_s': 1.0, 'first_step_s': 2.5, 'again_s': 1.25}
     return [first, *({'photos': rate * 2, 'seconds': 2.0, 'waited': waited, **memory} for rate in rates)]
 
 
@@ -38,7 +38,7 @@ def test_the_table_has_a_row_a_case():
     lines = out.getvalue().splitlines()
     (full,) = [line for line in lines if 'full' in line]
     assert [cell.strip() for cell in full.strip('│').split('│')] == [
-        'full', '2.0 (1.0-4.0)', '8.0 (6.0-12.0)', '8.0 (8.0-12.0)', '4.00', '1.00', '5.0 %', '2.5 s', '3.0 GiB',
+        'full', '2.0 (1.0-4.0)', '8.0 (6.0-12.0)', '8.0 (8.0-12.0)', '4.00', '1.00', '5.0 %', '2.5 s, 1.2 s', '3.0 GiB',
     ]  # fmt: skip
 
 
