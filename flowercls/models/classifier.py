@@ -125,7 +125,7 @@ class StagedClassifier(ImageClassifier):
     @property
     def keeps_pooled(self) -> bool:
         """Whether nothing that is trained comes before the pooling, so that its output is all that has to be kept."""
-        frozen = num_frozen_stages(self.frozen_stages) == 4 and not self.stages.parts['head']
+        frozen = num_frozen_stages(self.frozen_stages) == 4 and not self.stages.parameters_of('head')
         return frozen and self.with_neck and not any(p.requires_grad for p in self.neck.parameters())
 
     @torch.no_grad()
