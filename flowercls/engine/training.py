@@ -18,6 +18,7 @@ from flowercls.engine.loading import load_starting_weights
 from flowercls.engine.runner import ClassifierRunner, build_runner
 from flowercls.engine.tta import averaging_model, use_tta_pipeline
 from flowercls.errors import ConfigError
+from flowercls.evaluation.evaluator import CompactEvaluator
 from flowercls.evaluation.predictions import Predictions, image_name
 from flowercls.files import write_json
 
@@ -237,6 +238,7 @@ def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False) -> Evaluation 
             runner.model = averaging_model(cfg, runner.model)
 
     runner.start = load
+    runner.test_loop.evaluator = CompactEvaluator(runner.test_evaluator.metrics)
     runner.test()
     if runner.rank != 0:
         return None
