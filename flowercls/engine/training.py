@@ -19,6 +19,7 @@ from flowercls.engine.photo_cache import use_photo_store
 from flowercls.engine.runner import ClassifierRunner, build_runner
 from flowercls.engine.tta import averaging_model, use_tta_pipeline
 from flowercls.errors import ConfigError
+from flowercls.evaluation.evaluator import CompactEvaluator
 from flowercls.evaluation.predictions import Predictions, image_name
 from flowercls.files import write_json
 
@@ -239,6 +240,7 @@ def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False) -> Evaluation 
             runner.model = averaging_model(cfg, runner.model)
 
     runner.start = load
+    runner.test_loop.evaluator = CompactEvaluator(runner.test_evaluator.metrics)
     runner.test()
     if runner.rank != 0:
         return None
