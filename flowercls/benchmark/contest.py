@@ -3,8 +3,10 @@
 import contextlib
 import functools
 import multiprocessing
+import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
@@ -99,6 +101,10 @@ def _answer_of(name: str, pipe: Connection) -> dict:
 
 def _compete(pipe: Connection, created: float, name: str, config: str, overrides: dict, case: Case, cache: str) -> None:
     """What runs in the process of a contestant."""
+    if name == STOCK:
+        os.environ['THP_MEM_ALLOC_ENABLE'] = '0'  # torch's own choice; `flowercls.engine` makes another one
+    warnings.simplefilter('ignore')
+
     from flowercls.benchmark.pace import Pace
     from flowercls.engine.ready import Flags, ready_config
 
