@@ -164,10 +164,11 @@ def read_content(path: str | os.PathLike) -> bytes:
     """Read the bytes of a photo; refuse, without reading it, a file that is too big to be one."""
     name = os.fspath(path)
     try:
-        size = Path(name).stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise unreadable(name, 'too large', f'{size >> 20} MiB, at most {MAX_FILE_BYTES >> 20}')
-        return Path(name).read_bytes()
+        with Path(name).open('rb', buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise unreadable(name, 'too large', f'{size >> 20} MiB, at most {MAX_FILE_BYTES >> 20}')
+            return file.read()
     except FileNotFoundError as error:
         raise unreadable(name, 'missing file', 'no such file') from error
     except IsADirectoryError as error:
