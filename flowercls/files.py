@@ -6,13 +6,9 @@ A leaf like ``errors``: every room may use it, it uses none.
 import contextlib
 import errno
 import hashlib
-import http.client
 import json
 import os
 import shutil
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -123,6 +119,11 @@ def download(
         DownloadError: if the address cannot be reached, or the bytes are too many or not the promised ones.
         DiskError: if they cannot be written, or the disk has no room for them.
     """
+    import http.client  # here: few processes ever fetch anything, and all import this module
+    import ssl
+    import urllib.error
+    import urllib.request
+
     destination = Path(destination)
     with disk_errors(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)

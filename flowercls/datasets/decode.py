@@ -118,7 +118,7 @@ def read_photo(source: str | os.PathLike | bytes) -> Photo:
 def glance(content: bytes, least_px: tuple[int, int]) -> Glance:
     """Read a photo to its last row, but make only a small grey picture of it; errors as in `decode_rgb`.
 
-    A JPEG's data is unpacked to its end, and then only the coarse part of it becomes pixels, at a third of the time.
+    A JPEG's data is unpacked to its end, and then only the coarse part of it becomes pixels, in half the time.
 
     Args:
         content: Of the file.
@@ -164,10 +164,11 @@ def read_content(path: str | os.PathLike) -> bytes:
     """Read the bytes of a photo; refuse, without reading it, a file that is too big to be one."""
     name = os.fspath(path)
     try:
-        size = Path(name).stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise unreadable(name, 'too large', f'{size >> 20} MiB, at most {MAX_FILE_BYTES >> 20}')
-        return Path(name).read_bytes()
+        with Path(name).open('rb', buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise unreadable(name, 'too large', f'{size >> 20} MiB, at most {MAX_FILE_BYTES >> 20}')
+            return file.read()
     except FileNotFoundError as error:
         raise unreadable(name, 'missing file', 'no such file') from error
     except IsADirectoryError as error:

@@ -44,7 +44,7 @@ def draw_overview(folder: Path, plan: Plan, path: Path) -> None:
     if len(plan.classes) > MAX_ROWS:
         draw.text((MARGIN_PX, height - 24), f'… and {len(plan.classes) - MAX_ROWS} more classes', 'black', _font(13))
     buffer = io.BytesIO()
-    sheet.save(buffer, 'PNG')
+    sheet.save(buffer, 'PNG', compress_level=1)  # photos hardly get smaller by more
     with write_whole(path, 'wb') as file:
         file.write(buffer.getvalue())
 

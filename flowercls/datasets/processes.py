@@ -43,35 +43,54 @@ def map_in_processes(
         on_crash: Gives the result of an item that ends its process.
     """
     workers = min(usable_cpus() if workers is None else workers, -(-len(items) // ITEMS_PER_PROCESS))
-    waiting, suspects = list(reversed(items)), []
-    at_once = min(MOST_AT_ONCE, max(1, len(items) // (workers * ITEMS_PER_PROCESS))) if workers else 1
+    queue = _Queue(items, workers)
     crew = [_Worker(function) for _ in range(workers)]
     try:
-        while crew and (waiting or suspects or any(worker.busy for worker in crew)):
+        while crew and (queue.has_more or any(worker.busy for worker in crew)):
             pipes = wait([worker.pipe for worker in crew])
             for worker in [worker for worker in crew if worker.pipe in pipes]:
                 answer = worker.answer()
-                if answer is None and not worker.busy:
+                if answer is not None:
+                    worker.give(queue.next_batch())
+                elif worker.busy:
+                    crew[crew.index(worker)] = _Worker(function)
+                    answer = queue.after_crash(worker.end(), on_crash)
+                else:
                     # It did not even start: the main program cannot be imported (a script without a main guard, or
                     # one read from stdin). What no worker takes is computed below.
                     crew.remove(worker)
                     worker.end()
-                    continue
-                if answer is None:
-                    crew[crew.index(worker)] = _Worker(function)
-                    lost = worker.end()
-                    answer = [on_crash(lost[0])] if len(lost) == 1 else []
-                    suspects += lost if len(lost) > 1 else []
-                elif suspects:
-                    worker.give([suspects.pop()])
-                elif waiting:
-                    worker.give([waiting.pop() for _ in range(min(at_once, len(waiting)))])
-                yield from answer
+                yield from answer or []
     finally:
         for worker in crew:
             worker.end()
-    yield from map(function, suspects)
-    yield from map(function, reversed(waiting))
+    while batch := queue.next_batch():
+        yield from map(function, batch)
+
+
+class _Queue:
+    """Items that wait for a worker, in batches."""
+
+    def __init__(self, items: Sequence[Item], workers: int) -> None:
+        self._waiting, self._suspects = list(reversed(items)), []
+        self._at_once = min(MOST_AT_ONCE, max(1, len(items) // (ITEMS_PER_PROCESS * max(1, workers))))
+
+    @property
+    def has_more(self) -> bool:
+        return bool(self._suspects or self._waiting)
+
+    def next_batch(self) -> list[Item]:
+        """The items to be computed next; none if there are none."""
+        if self._suspects:
+            return [self._suspects.pop()]
+        return [self._waiting.pop() for _ in range(min(self._at_once, len(self._waiting)))]
+
+    def after_crash(self, batch: list[Item], on_crash: Callable[[Item], Result]) -> list[Result]:
+        """The result of the item that ended a process, if it is clear which one did."""
+        if len(batch) == 1:
+            return [on_crash(batch[0])]
+        self._suspects += batch
+        return []
 
 
 class _Worker:
@@ -91,9 +110,11 @@ class _Worker:
         return bool(self._batch)
 
     def give(self, batch: list) -> None:
+        """Let it compute a batch; an empty one leaves it idle."""
         self._batch = batch
-        with contextlib.suppress(OSError):  # it died while idle; the next `answer` says so
-            self.pipe.send(batch)
+        if batch:
+            with contextlib.suppress(OSError):  # it died while idle; the next `answer` says so
+                self.pipe.send(batch)
 
     def answer(self) -> list | None:
         """The results of its batch, none from a worker that reports for work; None if it died."""
