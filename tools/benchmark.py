@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+WIDTH = 150  # of a table that no terminal limits
 EXAMPLES = """examples:
   python tools/benchmark.py configs/resnet50_flower.py --out benchmark.json
   python tools/benchmark.py configs/resnet50_flower.py --cases full frozen-3 --repeats 3
@@ -36,7 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     from flowercls.errors import FlowerclsError
 
     try:
-        Console(width=None).print(apis.benchmark(options.pop('config'), **options))
+        table = apis.benchmark(options.pop('config'), **options)
+        Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
