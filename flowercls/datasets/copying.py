@@ -11,7 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from flowercls.datasets.decode import read_content, read_photo
+from flowercls.datasets.decode import read_photo
+from flowercls.datasets.photo_file import read_content
 from flowercls.datasets.scan import RawPhoto
 from flowercls.datasets.unreadable import UnreadablePhoto
 from flowercls.errors import DataError

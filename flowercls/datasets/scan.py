@@ -16,7 +16,8 @@ from pathlib import Path
 import imagehash
 import numpy as np
 
-from flowercls.datasets.decode import glance, read_content
+from flowercls.datasets.decode import glance
+from flowercls.datasets.photo_file import read_content
 from flowercls.datasets.processes import map_in_processes, with_progress
 from flowercls.datasets.unreadable import UnreadablePhoto
 from flowercls.errors import DataError
@@ -45,7 +46,7 @@ class RawPhoto:
         sha256: Of the file's bytes, in hex.
         num_bytes: Size of the file.
         size: Width and height in pixels, upright.
-        format: What the file really is, see `flowercls.datasets.decode.FORMATS`.
+        format: What the file really is, see `flowercls.datasets.photo_file.FORMATS`.
         conversions: What was needed to make it plain RGB, see `flowercls.datasets.decode.Photo`.
         dhash: Difference hashes, along rows and along columns, 64 bits each.
     """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowercls.datasets import decode
+from flowercls.datasets import photo_file
 from flowercls.datasets.decode import decode_rgb, glance, read_photo
 from flowercls.datasets.unreadable import UnreadablePhoto
 
@@ -213,7 +213,7 @@ def test_the_size_is_checked_in_the_header_before_decoding(side, recwarn):
 
 
 def test_a_huge_file_is_not_even_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(decode, 'MAX_FILE_BYTES', 10)
+    monkeypatch.setattr(photo_file, 'MAX_FILE_BYTES', 10)
     (tmp_path / 'video.jpg').write_bytes(bytes(11))
     assert reason_of(tmp_path / 'video.jpg') == 'too large'
 
