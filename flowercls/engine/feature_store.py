@@ -36,7 +36,7 @@ class FeatureStore:
     def __init__(self, folder: str | Path, model: StagedClassifier, preprocess: nn.Module, dtype: str = 'auto') -> None:
         self._store = ArrayStore(folder)
         self._model, self._preprocess, self._dtype = model, preprocess, DTYPES.get(dtype)
-        self._maker = _maker(model, dtype)
+        self._maker = {**_maker(model, dtype), 'preprocess': _settings(preprocess)}
 
     def key_of(self, photos: dict[str, Any]) -> str:
         """The name of a set of features: another one for everything that makes other features.
@@ -134,6 +134,13 @@ def _maker(model: StagedClassifier, dtype: str) -> dict[str, Any]:
         'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type,
         'libraries': [torch.__version__, torchvision.__version__, mmpretrain.__version__],
     }
+
+
+def _settings(preprocess: nn.Module) -> dict[str, Any]:
+    """How photos are normalised."""
+    plain = {name: value for name, value in vars(preprocess).items() if isinstance(value, bool | int | float | str)}
+    buffers = {name: buffer.tolist() for name, buffer in preprocess.named_buffers()}
+    return {'type': type(preprocess).__name__, **plain, **buffers, 'training': None}
 
 
 def _fingerprint(model: StagedClassifier) -> str:

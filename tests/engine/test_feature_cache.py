@@ -74,6 +74,8 @@ def test_runs_share_what_they_have_in_common(train, computed):
     assert computed[3:] == [15, 45]  # another seed: other random starting weights, and other views
     train('deeper', 'dict(views=1)', frozen=3)
     assert computed[5:] == [15, 45]
+    train('darker', 'dict(views=1)', extra='data_preprocessor = dict(mean=[9.0, 9.0, 9.0])\n')
+    assert computed[7:] == [15, 45]
 
 
 def test_balanced_classes_have_features_too(train, computed):
