@@ -2,9 +2,8 @@
 
 from typing import Any
 
+from flowercls.config.runtime import DEFAULTS
 from flowercls.errors import ConfigError
-
-DEFAULTS = {'dtype': 'auto', 'budget': '8GB'}
 
 
 def derive_feature_cache(cfg: Any) -> list[str]:
@@ -20,7 +19,7 @@ def derive_feature_cache(cfg: Any) -> list[str]:
     if not cache or not cache.get('views'):
         return []
     _check_unmixed(cfg)
-    for key, value in DEFAULTS.items():
+    for key, value in DEFAULTS['feature_cache'].items():
         cache.setdefault(key, value)
     views, dataset = None if cache.views == 'all' else cache.views, cfg.train_dataloader.dataset
     if dataset.get('views') not in (None, views):

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
@@ -149,7 +149,7 @@ def _serve(pipe: Connection, function: Callable) -> None:
                 answer = [], error
 
 
-def with_progress(results: Iterator[Result], total: int, title: str) -> Iterator[Result]:
+def with_progress(results: Iterable[Result], total: int, title: str) -> Iterator[Result]:
     """Pass ``results`` on, with a progress bar if someone looks at a terminal."""
     if not sys.stderr.isatty():
         yield from results

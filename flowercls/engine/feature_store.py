@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from flowercls.models.freezing import frozen_parts
 
 VERSION = 1  # of what is kept and how: another one never reads what this one has written
 DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'fp32': torch.float32}
-LAYOUTS = (IN_ORDER, CHANNELS_LAST) = ('in_order', 'channels_last')
+IN_ORDER, CHANNELS_LAST = 'in_order', 'channels_last'
 HASH_DIGITS = 24
 
 
@@ -60,9 +60,7 @@ class FeatureStore:
         """Bytes of the set on disk."""
         return self._store.size_of(key)
 
-    def build(
-        self, key: str, about: dict, batches: Iterable[dict], num_photos: int, on_batch: Callable[[int], Any]
-    ) -> None:
+    def build(self, key: str, about: dict, batches: Iterable[dict], num_photos: int) -> None:
         """Compute a set, unless it is there; where another process is at it, wait for that.
 
         Args:
@@ -70,14 +68,13 @@ class FeatureStore:
             about: What it is, for people.
             batches: As a loader gives them; they are not asked for if the set is there.
             num_photos: In all of them.
-            on_batch: Is told the number of photos done.
 
         Raises:
             DiskError: if the disk is full or may not be written to.
         """
         with self._store.building(key, about) as building:
             if building is not None:
-                self._fill(building, batches, num_photos, on_batch)
+                self._fill(building, batches, num_photos)
 
     def read(self, key: str) -> tuple[Tensor, bool]:
         """A set: the map of its features, shape (rows, ...), and whether channels are the last dimension of a row."""
@@ -89,7 +86,7 @@ class FeatureStore:
             warnings.simplefilter('ignore', UserWarning)  # it may not be written to, and it is not
             return torch.from_numpy(array).view(getattr(torch, dtype)), layout == CHANNELS_LAST
 
-    def _fill(self, building: Building, batches: Iterable[dict], num_photos: int, on_batch) -> None:
+    def _fill(self, building: Building, batches: Iterable[dict], num_photos: int) -> None:
         array, done = None, 0
         for batch in batches:
             name, rows = _as_rows(self._compute(batch))
@@ -97,7 +94,6 @@ class FeatureStore:
                 array = building.array(name, (num_photos, *rows.shape[1:]), rows.dtype)
             array[done : done + len(rows)] = rows
             done += len(rows)
-            on_batch(done)
 
     def _compute(self, batch: dict) -> Tensor:
         # A batch augmentation would mix photos: there is none, or features would not be kept.

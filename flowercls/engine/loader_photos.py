@@ -43,7 +43,7 @@ class LoaderPhotos:
             'batch_size': self.batch_size,
         }
 
-    def batches(self, keys: Sequence[int]) -> Iterable[dict]:
+    def batches(self, keys: Sequence[int]) -> DataLoader:
         """These photos, loaded as the loader would."""
         return DataLoader(self.dataset, self.batch_size, sampler=keys, **self._options)
 

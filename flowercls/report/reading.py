@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 from PIL import Image
 
-DELIMITERS = ',;\t'  # a table that a person has saved from a spreadsheet may have any
+from flowercls.sweep.review_file import delimiter_of
 
 
 def read_json(path: Path) -> dict | None:
@@ -24,8 +24,7 @@ def read_table(path: Path) -> tuple[list[str], list[list[str]]] | None:
     """Header and rows of a CSV file; None where there is none to be read."""
     try:
         text = path.read_text(encoding='utf-8-sig')
-        first = text.partition('\n')[0]
-        header, *rows = csv.reader(io.StringIO(text, newline=''), delimiter=max(DELIMITERS, key=first.count))
+        header, *rows = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter_of(text))
     except (OSError, ValueError, csv.Error):
         return None
     return header, rows

@@ -34,7 +34,7 @@ def note_of_edits(all_progress: list[Progress], ledger: Ledger, folder: Path) ->
     trials = 'a finished trial was' if number == 1 else f'{number} finished trials were'
     return (
         f'note: {trials} of the same settings and seeds, but {_what_differs(waiting[place], entry, folder)}. '
-        'They stay in the folder and in its comparison; the trials below run besides them.'
+        'They stay in the folder and in its comparison; the others run beside them.'
     )
 
 

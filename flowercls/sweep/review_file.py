@@ -69,6 +69,11 @@ def write_review(path: Path, rows: Sequence[Sequence[str]]) -> tuple[Path, list[
     raise AssertionError('the names are endless')
 
 
+def delimiter_of(table: str) -> str:
+    """What stands between the cells of a CSV table, judged by its first line."""
+    return max(DELIMITERS, key=''.join(table.splitlines()[:1]).count)
+
+
 def _names(path: Path) -> Iterator[Path]:
     yield path
     yield from (path.with_stem(f'{path.stem}-{number}') for number in itertools.count(2))
@@ -77,7 +82,7 @@ def _names(path: Path) -> Iterator[Path]:
 def _read(path: Path) -> _Review:
     try:
         text = path.read_bytes().decode('utf-8-sig')
-        delimiter = max(DELIMITERS, key=''.join(text.splitlines()[:1]).count)
+        delimiter = delimiter_of(text)
         # Strict: a quote that is never closed would swallow the lines after it.
         lines = [line for line in csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True) if line]
     except FileNotFoundError:

@@ -7,10 +7,11 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from rich.console import Console
-from rich.progress import Progress
 from torch.utils.data import DataLoader, Sampler
 
+from flowercls.config.sizes import as_size
 from flowercls.datasets.kept_features import KeptFeatures
+from flowercls.datasets.processes import with_progress
 from flowercls.datasets.randomness import SampleKey
 from flowercls.datasets.samplers import CounterSampler
 from flowercls.engine.distributed import unwrapped
@@ -21,7 +22,6 @@ from flowercls.errors import ConfigError
 from flowercls.models.feature_preprocessor import FeaturePreprocessor
 
 ALL = 'all'
-GB = 1e9
 
 
 class FeatureCacheHook(Hook):
@@ -39,7 +39,7 @@ class FeatureCacheHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, folder: str | Path, views: int | str, dtype: str = 'auto', budget: float = 8 * GB) -> None:
+    def __init__(self, folder: str | Path, views: int | str, dtype: str, budget: int) -> None:
         self._folder, self._views, self._dtype, self._budget = Path(folder), views, dtype, budget
         self._is_on = False
 
@@ -99,8 +99,8 @@ class FeatureCacheHook(Hook):
         needed = num_photos * self._store.bytes_each(first)
         if needed > self._budget:
             self._console.print(
-                f'note: the features of {self._num_views} views would take {needed / GB:.1f} GB, more than '
-                f'feature_cache.budget ({self._budget / GB:.1f} GB), so frozen stages are computed in every epoch.'
+                f'note: the features of {self._num_views} views would take {as_size(needed)}, more than '
+                f'feature_cache.budget ({as_size(self._budget)}), so frozen stages are computed in every epoch.'
             )
         return needed <= self._budget
 
@@ -113,13 +113,10 @@ class FeatureCacheHook(Hook):
 
     def _build(self, key: str, photos: LoaderPhotos, keys: Sequence[int], what: str) -> None:
         started, name = time.monotonic(), f'frozen features, {what}'
-        with Progress(console=self._console, transient=True, disable=not self._console.is_terminal) as bar:
-            task = bar.add_task(name, total=len(keys))
-            about = {'what': name, 'photos': len(keys)}
-            self._store.build(key, about, photos.batches(keys), len(keys), lambda n: bar.update(task, completed=n))
-        size = self._store.size_of(key) / GB
-        seconds = as_duration(time.monotonic() - started)
-        self._console.print(f'{name}: {len(keys):,} photos, {size:.2f} GB, {seconds}, {self._folder}')
+        batches = photos.batches(keys)
+        self._store.build(key, {'what': name}, with_progress(batches, len(batches), name), len(keys))
+        size, seconds = as_size(self._store.size_of(key)), as_duration(time.monotonic() - started)
+        self._console.print(f'{name}: {len(keys):,} photos, {size}, {seconds}, {self._folder}')
 
 
 def _photos(loader: DataLoader, section: dict) -> LoaderPhotos:
