@@ -177,24 +177,14 @@ def fit_to_machine(cfg: Config) -> None:
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(name):
             cfg[name].setdefault('pin_memory', on_gpu)
-            cfg[name].num_workers = min(cfg[name].get('num_workers', 0), _most_workers(cfg, on_gpu))
+            # More only wait for each other, and torch warns of it at length. How many there are changes no result.
+            cfg[name].num_workers = min(cfg[name].get('num_workers', 0), usable_cpus())
     # None switches a hook off; mmengine understands that of its own hooks only.
     own = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
     for name in [name for name, hook in cfg.default_hooks.items() if hook is None and name not in own]:
         del cfg.default_hooks[name]
     manifest = Path(cfg.get('data_root', '.'), 'manifest.json')
     cfg.data_manifest = sha256_of(manifest) if manifest.is_file() else None
-
-
-def _most_workers(cfg: Config, on_gpu: bool) -> int:
-    """How many loader workers a loader may have; how many there are changes no result.
-
-    More than cores only wait for each other. Where the network computes on those very cores, a worker takes time from
-    compute threads that wait for each other: with two workers on two cores, ResNet-50 with two frozen stages reaches
-    0.87 and 0.92 of a bare loop, with one 0.95 and 0.99 (medians of five rounds). One gives several hundred decoded
-    photos a second, far more than four cores train on; photos that are decoded in every epoch may want all.
-    """
-    return usable_cpus() if on_gpu or not cfg.get('photo_cache') else max(1, usable_cpus() // 4)
 
 
 def use_all_cores() -> None:

@@ -67,6 +67,30 @@ def test_what_is_written_down_of_a_run_does_not_name_the_store(start, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ('cores', 'on_gpu', 'extra', 'expected'),
+    [
+        (3, False, '', (1, 1)),
+        (12, False, '', (3, 1)),
+        (12, True, '', (8, 1)),
+        (12, False, "photo_cache = dict(budget='0.1MB')", (8, 1)),
+        (12, False, 'photo_cache = None', (8, 1)),
+    ],
+    ids=['never none', 'one for four cores', 'a GPU computes', 'files are decoded in every epoch', 'and by choice'],
+)
+def test_workers_that_draw_from_the_store_leave_a_cpu_to_the_network(
+    cores, on_gpu, extra, expected, start, monkeypatch
+):
+    for module in ('photo_cache', 'runner'):
+        monkeypatch.setattr(f'flowercls.engine.{module}.usable_cpus', lambda: cores)
+    runner = start(f'train_dataloader = dict(num_workers=8)\nval_dataloader = dict(num_workers=1)\n{extra}\n')
+    monkeypatch.setattr('torch.cuda.is_available', lambda: on_gpu)
+    use_photo_store(runner)
+    monkeypatch.undo()
+    assert (runner.train_dataloader.num_workers, runner.val_dataloader.num_workers) == expected
+    assert runner.cfg.train_dataloader.num_workers == min(8, cores)  # as the config says it
+
+
+@pytest.mark.parametrize(
     ('extra', 'said'),
     [
         (

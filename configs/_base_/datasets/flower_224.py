@@ -25,7 +25,7 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=32,
-    num_workers=2,  # at most; on a CPU one for every four cores, unless photo_cache=None; changes no result
+    num_workers=2,  # at most: on a CPU that draws from the photo cache, one for every four cores; changes no result
     dataset=dict(
         type='ImageFolder',
         ann_file='train.txt',
