@@ -109,8 +109,7 @@ def _compete(pipe: Connection, created: float, name: str, config: str, overrides
     from flowercls.engine.ready import Flags, ready_config
 
     overrides = {**overrides, 'model.frozen_stages': case.frozen}
-    if name == OURS and case.cached:
-        overrides['feature_cache.views'] = 1
+    overrides['feature_cache.views'] = int(name == OURS and case.cached)
     run = {STOCK: _run_stock, OURS: _run_ours, BARE: _run_bare}[name]
     with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder, contextlib.redirect_stdout(None):
         try:

@@ -114,6 +114,11 @@ class ArrayStore:
         folder = self.folder_of(key)
         return sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
 
+    def bytes_free(self) -> int:
+        """Of the disk that the sets lie on."""
+        there = next(folder for folder in [self.folder, *self.folder.absolute().parents] if folder.is_dir())
+        return shutil.disk_usage(there).free
+
     @contextlib.contextmanager
     def building(self, key: str, about: dict, on_wait: Callable[[], object] | None = None) -> Iterator[Building | None]:
         """Make a set: complete and on the disk when the ``with`` block has ended, absent if it raised.

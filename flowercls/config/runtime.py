@@ -35,7 +35,7 @@ DEFAULTS = {
     'resume': False,
     'randomness': {'seed': 0, 'deterministic': False},
     'photo_cache': {'budget': '8GB'},
-    'feature_cache': {'views': 0, 'dtype': 'auto', 'budget': '8GB'},
+    'feature_cache': {'views': 'auto', 'dtype': 'auto', 'budget': '8GB'},
     'cache_dir': 'work_dirs/cache',
 }
 MAY_BE_NONE = ('photo_cache', 'feature_cache')  # switched off

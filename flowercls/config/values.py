@@ -91,8 +91,8 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     'default_hooks.checkpoint.rule': (_one_of('greater', 'less', None), "'greater' or 'less'"),
     'model.head.topk': (_is_topk, 'a whole number of at least 1, or a tuple of them'),
     'feature_cache.views': (
-        lambda value: value == 'all' or _at_least(0)(value),
-        "a whole number, 'all' for one each epoch, or 0 to keep nothing",
+        lambda value: value in ('auto', 'all') or _at_least(0)(value),
+        "a whole number, 'all' for one each epoch, 0 to keep nothing, or 'auto'",
     ),
     'feature_cache.dtype': (_one_of('auto', 'bf16', 'fp16', 'fp32'), "'auto', 'bf16', 'fp16' or 'fp32'"),
     'feature_cache.budget': (is_size, "a size as '8GB' or '500MB', or a whole number of bytes"),

@@ -60,6 +60,10 @@ class FeatureStore:
         """Bytes of the set on disk."""
         return self._store.size_of(key)
 
+    def bytes_free(self) -> int:
+        """Of the disk that the sets lie on."""
+        return self._store.bytes_free()
+
     def build(self, key: str, about: dict, batches: Iterable[dict], num_photos: int) -> None:
         """Compute a set, unless it is there; where another process is at it, wait for that.
 

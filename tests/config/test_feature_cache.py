@@ -19,10 +19,30 @@ def resolve(data_root):
     return resolve_resnet
 
 
-def test_nothing_is_kept_unless_asked_for(resolve):
-    cfg, notes = resolve()
-    assert cfg.feature_cache == {'views': 0, 'dtype': 'auto', 'budget': '8GB'} and notes == []
-    assert cfg.train_dataloader.dataset.views is None
+@pytest.mark.parametrize(
+    ('name', 'extra'),
+    [
+        ('resnet50_flower.py', {}),
+        ('mobilenet_v2_flower.py', {'model__frozen_stages': 3}),  # mixup and cutmix
+        ('resnet50_flower.py', {'model__frozen_stages': 3, 'feature_cache__views': 0}),
+        ('resnet50_flower.py', {'model__frozen_stages': 3, 'feature_cache': None}),
+    ],
+)
+def test_nothing_is_kept_where_nothing_can_be_or_shall_be(resolve, name, extra):
+    cfg, notes = resolve(name, **extra)
+    assert not (cfg.feature_cache or {}).get('views')
+    assert cfg.train_dataloader.dataset.views is None and not any('feature_cache' in note for note in notes)
+
+
+def test_with_frozen_stages_some_views_are_kept_and_that_is_said(resolve):
+    cfg, notes = resolve(model__frozen_stages=3)
+    assert cfg.feature_cache == {'views': 4, 'dtype': 'auto', 'budget': '8GB'}
+    assert cfg.train_dataloader.dataset.views == 4 and 'feature_cache.views=0' in notes[0]
+
+
+def test_views_of_the_photos_are_those_that_are_kept(resolve):
+    cfg, _ = resolve(model__frozen_stages='all', train_dataloader__dataset__views=7)
+    assert cfg.feature_cache.views == cfg.train_dataloader.dataset.views == 7
 
 
 @pytest.mark.parametrize(('views', 'of_photos'), [(4, 4), ('all', None)])

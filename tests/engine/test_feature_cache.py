@@ -93,6 +93,14 @@ def test_above_the_budget_nothing_is_kept(train, computed, capsys, tmp_path):
     assert 'more than feature_cache.budget (0.10 MB)' in capsys.readouterr().out
 
 
+def test_where_the_disk_is_nearly_full_nothing_is_kept(train, computed, capsys, monkeypatch):
+    plain, _ = train('plain', 'dict(views=0)')
+    monkeypatch.setattr(FeatureStore, 'bytes_free', lambda store: 100_000)
+    found, _ = train('small', "dict(views='all')")
+    assert same(plain, found) and computed == []
+    assert 'more than half of the 0.10 MB free in' in capsys.readouterr().out
+
+
 def test_less_precise_features_are_close(train):
     plain, _ = train('plain', 'dict(views=0)')
     cached, _ = train('cached', "dict(views='all', dtype='bf16')")

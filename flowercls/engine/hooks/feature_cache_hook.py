@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -14,7 +15,7 @@ from flowercls.datasets.kept_features import KeptFeatures
 from flowercls.datasets.processes import with_progress
 from flowercls.datasets.randomness import SampleKey
 from flowercls.datasets.samplers import CounterSampler
-from flowercls.engine.distributed import unwrapped
+from flowercls.engine.distributed import decide_once, unwrapped
 from flowercls.engine.feature_store import FeatureStore
 from flowercls.engine.hooks.progress_hook import as_duration
 from flowercls.engine.loader_photos import LoaderPhotos
@@ -34,7 +35,8 @@ class FeatureCacheHook(Hook):
         folder: Where features are kept; runs share what they have in common.
         views: How many views of a photo are kept, or ``'all'``: one for each epoch.
         dtype: As `FeatureStore`.
-        budget: Bytes. If the run's features would take more, none are kept and it trains as without.
+        budget: Bytes. If the run's features would take more, or those not there yet more than half of what the disk
+            has free, none are kept and it trains as without.
     """
 
     priority = 'VERY_HIGH'
@@ -47,7 +49,7 @@ class FeatureCacheHook(Hook):
         """Exchange photos for features, if these fit into the budget.
 
         Raises:
-            ConfigError: if the views of photos, or their features, cannot be kept track of.
+            ConfigError: if the views of photos cannot be kept track of.
             DiskError: if the disk is full.
         """
         model = unwrapped(runner.model)
@@ -57,24 +59,24 @@ class FeatureCacheHook(Hook):
         self._train = _photos(runner.train_dataloader, runner.cfg.train_dataloader)
         self._val = _photos(runner.val_dataloader, runner.cfg.val_dataloader) if runner.val_loop is not None else None
         _check_sampler(self._train.sampler)
-        self._is_on = self._fits()
-        if self._is_on:
+        obstacle = decide_once(self._obstacle)  # free room changes while it is looked at
+        self._is_on = obstacle is None
+        if obstacle:
+            self._console.print(f'note: {obstacle}, so frozen stages are computed in every epoch.')
+        else:
             self._exchange_loaders(runner)
             self._exchange_preprocessor(model)
 
     def before_train_epoch(self, runner) -> None:
         """Show the epoch's view, which is computed now if it was never needed before."""
         if self._is_on:
-            view = runner.epoch % self._num_views
-            counters = {'view': view, 'seed': self._train.sampler.seed}
-            what = f'view {view + 1} of {self._num_views}'
-            self._show(runner.train_dataloader.dataset, self._train, self._keys(view), what, counters)
+            self._show(runner.train_dataloader.dataset, self._view(runner.epoch % self._num_views))
 
     def _exchange_loaders(self, runner) -> None:
         # The network still takes photos here.
         if self._val is not None:
             features = KeptFeatures(self._val.dataset)
-            self._show(features, self._val, list(self._val.sampler), 'validation', {})
+            self._show(features, self._validation())
             runner.val_loop.dataloader = self._val.loader_of(features)
         features = KeptFeatures(self._train.dataset, counts_repeats=self._views == ALL)
         runner.train_loop.dataloader = self._train.loader_of(features)
@@ -85,6 +87,16 @@ class FeatureCacheHook(Hook):
         model.data_preprocessor = features.to(photos.device)
         model.takes_kept_features = True
 
+    def _view(self, view: int) -> '_Set':
+        counters = {'view': view, 'seed': self._train.sampler.seed}
+        return self._set(self._train, self._keys(view), f'view {view + 1} of {self._num_views}', counters)
+
+    def _validation(self) -> '_Set':
+        return self._set(self._val, list(self._val.sampler), 'validation', {})
+
+    def _set(self, photos: LoaderPhotos, keys: Sequence[int], what: str, counters: dict) -> '_Set':
+        return _Set(photos, keys, f'frozen features, {what}', self._store.key_of({**photos.identity(keys), **counters}))
+
     def _keys(self, view: int) -> list[SampleKey]:
         """What a view has: photos in the order of the epoch of its number, and then those that this one leaves out."""
         keys = self._train.sampler.keys_of(view)
@@ -93,30 +105,44 @@ class FeatureCacheHook(Hook):
         photos = dict.fromkeys([*map(int, keys), *range(len(self._train.dataset))])
         return [SampleKey(photo, self._train.sampler.seed, view) for photo in photos]
 
-    def _fits(self) -> bool:
-        num_photos = len(self._train.dataset) * self._num_views + (len(self._val.dataset) if self._val else 0)
-        first = next(iter(self._train.batches([SampleKey(0, 0, 0)])))
-        needed = num_photos * self._store.bytes_each(first)
+    def _obstacle(self) -> str | None:
+        """Why features are not kept; None if they are."""
+        try:
+            each = self._store.bytes_each(next(iter(self._train.batches([SampleKey(0, 0, 0)]))))
+        except ConfigError as error:  # some backbones hand on more than one tensor
+            return str(error).partition('. Fix:')[0]
+        sets = [self._view(view) for view in range(self._num_views)] + ([self._validation()] if self._val else [])
+        needed = each * sum(len(one.keys) for one in sets)
+        what = f'the features of {self._num_views} views would take'
         if needed > self._budget:
-            self._console.print(
-                f'note: the features of {self._num_views} views would take {as_size(needed)}, more than '
-                f'feature_cache.budget ({as_size(self._budget)}), so frozen stages are computed in every epoch.'
-            )
-        return needed <= self._budget
+            return f'{what} {as_size(needed)}, more than feature_cache.budget ({as_size(self._budget)})'
+        missing = each * sum(len(one.keys) for one in sets if not self._store.has(one.key))
+        if missing > (free := self._store.bytes_free()) / 2:
+            return f'{what} {as_size(missing)}, more than half of the {as_size(free)} free in {self._folder}'
+        return None
 
-    def _show(self, shown: KeptFeatures, photos: LoaderPhotos, keys: Sequence[int], what: str, counters: dict) -> None:
-        key = self._store.key_of({**photos.identity(keys), **counters})
-        if not self._store.has(key):
-            self._build(key, photos, keys, what)
-        features, channels_last = self._store.read(key)
-        shown.show(features, keys, channels_last=channels_last)
+    def _show(self, shown: KeptFeatures, chosen: '_Set') -> None:
+        if not self._store.has(chosen.key):
+            self._build(chosen)
+        features, channels_last = self._store.read(chosen.key)
+        shown.show(features, chosen.keys, channels_last=channels_last)
 
-    def _build(self, key: str, photos: LoaderPhotos, keys: Sequence[int], what: str) -> None:
-        started, name = time.monotonic(), f'frozen features, {what}'
-        batches = photos.batches(keys)
-        self._store.build(key, {'what': name}, with_progress(batches, len(batches), name), len(keys))
-        size, seconds = as_size(self._store.size_of(key)), as_duration(time.monotonic() - started)
-        self._console.print(f'{name}: {len(keys):,} photos, {size}, {seconds}, {self._folder}')
+    def _build(self, chosen: '_Set') -> None:
+        started, batches = time.monotonic(), chosen.photos.batches(chosen.keys)
+        with_bar = with_progress(batches, len(batches), chosen.name)
+        self._store.build(chosen.key, {'what': chosen.name}, with_bar, len(chosen.keys))
+        size, seconds = as_size(self._store.size_of(chosen.key)), as_duration(time.monotonic() - started)
+        self._console.print(f'{chosen.name}: {len(chosen.keys):,} photos, {size}, {seconds}, {self._folder}')
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Features that are kept together, of which photos in which order they are, and under which key they lie."""
+
+    photos: LoaderPhotos
+    keys: Sequence[int]
+    name: str
+    key: str
 
 
 def _photos(loader: DataLoader, section: dict) -> LoaderPhotos:
