@@ -17,3 +17,4 @@ _base_ = [
 ]
 
 model = dict(frozen_stages=2)  # or 3
+feature_cache = dict(views=0)  # augmentation mixed or fixed is what the cells compare

@@ -93,6 +93,7 @@ def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path 
 
 
 def _dry_run(cfg: 'Config') -> str:
+    cfg.feature_cache = None  # nothing is to be written
     from mmengine.dist import barrier
 
     from flowercls.engine import describe, runner, training

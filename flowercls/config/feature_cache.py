@@ -29,7 +29,7 @@ def derive_feature_cache(cfg: Any) -> list[str]:
     for key, value in DEFAULTS['feature_cache'].items():
         cache.setdefault(key, value)
     if cache.views == AUTO:
-        return _choose_views(cfg, cache)
+        _choose_views(cfg, cache)
     if not cache.views:
         return []
     if _mixes_photos(cfg):
@@ -43,17 +43,13 @@ def derive_feature_cache(cfg: Any) -> list[str]:
     return ['feature_cache: no stage is frozen, so there is nothing to keep; every epoch is computed as without.']
 
 
-def _choose_views(cfg: Any, cache: Any) -> list[str]:
+def _choose_views(cfg: Any, cache: Any) -> None:
     loader = cfg.train_dataloader
     frozen = cfg.model.get('frozen_stages')
     if not frozen or _mixes_photos(cfg) or not _says_which_view(loader):
         cache.views = 0
-        return []
-    cache.views = loader.dataset.views = loader.dataset.get('views') or AUTO_VIEWS
-    return [
-        f'feature_cache: what the frozen stages make of {cache.views} augmented views of each photo is kept; epochs '
-        'show these in turn. A new view in every epoch, which takes longer: feature_cache.views=0.'
-    ]
+    else:
+        cache.views = loader.dataset.get('views') or AUTO_VIEWS
 
 
 def _mixes_photos(cfg: Any) -> bool:

@@ -122,6 +122,7 @@ def _compare(path: Path, config: dict) -> tuple[list[Change], list[str]]:
         if _differs(key, unset, run) and (key in root or key in written or key not in unset) and value is not None
     }
     chosen = {key: value for key, value in chosen.items() if not _is_in_dataset(key, root)}
+    chosen = _without_what_follows(path, chosen, written, run)
     left = _left_over(path, chosen, run)
     changes = [
         Change(key, _text(unset, key), _text(run, key), _how(key, chosen, left))
@@ -129,6 +130,14 @@ def _compare(path: Path, config: dict) -> tuple[list[Change], list[str]]:
         if (_differs(key, unset, run) or key in left) and not _is_in_dataset(key, root)
     ]
     return changes, as_options(chosen)
+
+
+def _without_what_follows(path: Path, chosen: dict[str, Any], written: dict, run: dict) -> dict[str, Any]:
+    """Leave out what comes of the rest: numbers in the place of an ``'auto'``, and keys that the file does not have."""
+    may_follow = {key for key in chosen if key not in written or written[key] == AUTO}
+    said = {key: value for key, value in chosen.items() if key not in may_follow}
+    left = _left_over(path, said, run) if may_follow else set()
+    return {key: value for key, value in chosen.items() if key not in may_follow or key in left}
 
 
 def _left_over(path: Path, chosen: dict[str, Any], run: dict[str, Any]) -> set[str]:

@@ -64,8 +64,17 @@ class FeatureCacheHook(Hook):
         if obstacle:
             self._console.print(f'note: {obstacle}, so frozen stages are computed in every epoch.')
         else:
+            self._console.print(self._announcement())
             self._exchange_loaders(runner)
             self._exchange_preprocessor(model)
+
+    def _announcement(self) -> str:
+        if self._views == ALL:
+            return 'frozen stages: computed once for the view of each epoch, and kept'
+        return (
+            f'frozen stages: computed once for {self._num_views} augmented views of each photo, which epochs show in '
+            'turn (feature_cache.views=0: a new view in every epoch)'
+        )
 
     def before_train_epoch(self, runner) -> None:
         """Show the epoch's view, which is computed now if it was never needed before."""
