@@ -39,7 +39,7 @@ photo_cache = dict(budget='8GB')
 # With frozen stages: their output is kept for so many augmented views of each photo, and epochs and runs that share it
 # no longer compute it. 'all': a view for each epoch, so nothing changes but the time. 0: nothing is kept.
 feature_cache = dict(
-    views='auto',  # 4 with frozen stages and no mixup or cutmix, else 0; or a number, or 'all'
+    views='auto',  # 4 with frozen stages and no mixup or cutmix, else 0; configs/README.md has what it costs
     dtype='auto',  # as it is computed; or 'bf16', 'fp16', 'fp32'
     budget='8GB',  # if a run's features would take more, or half of what the disk has free, none are kept
 )
