@@ -6,7 +6,9 @@ FlowerclsError
 ├── CheckpointError   4  a checkpoint or starting weights: missing, damaged, of another model or of other classes
 ├── DiskError         5  the disk is full or may not be written to
 ├── DivergedError     6  training ran into values that are no numbers
-└── RunInUseError     8  another living process works in the run folder
+├── OutOfMemoryError  7  a step needs more memory than there is
+├── RunInUseError     8  another living process works in the run folder
+└── WorkerError       9  a process that loads photos has died
 
 Every message says what (with the value), where, what was expected and how to mend it. Anything that is not in this
 tree is our own bug and keeps its traceback (exit code 1).
@@ -52,10 +54,22 @@ class DivergedError(FlowerclsError):
     exit_code = 6
 
 
+class OutOfMemoryError(FlowerclsError):
+    """A step needs more memory than there is."""
+
+    exit_code = 7
+
+
 class RunInUseError(FlowerclsError):
     """A run folder in which another living process works."""
 
     exit_code = 8
+
+
+class WorkerError(FlowerclsError):
+    """A process that loads photos has died."""
+
+    exit_code = 9
 
 
 def _without_worker_traceback(message: str) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'flowercls'
-LEAVES = {'errors', 'files'}
+LEAVES = {'errors', 'files', 'interruption'}
 BELOW = {
     'errors': set(),
+    'interruption': set(),
     'files': {'errors'},
     'config': LEAVES,
     'cache': LEAVES,

@@ -110,7 +110,7 @@ def test_a_run_that_could_not_begin_does_not_take_the_folder(write_config, tool,
 
 
 def test_what_ended_a_run_is_told_even_if_its_curves_cannot_be_drawn(write_config, tool, tmp_path, capsys, monkeypatch):
-    def stop(*args):
+    def stop(*args, **options):
         raise DivergedError('epoch 1: the loss is nan')
 
     monkeypatch.setattr('flowercls.engine.training.run_training', stop)

@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 
+from flowercls import interruption
+
 EXAMPLES = """examples:
   python tools/train.py configs/demo_flower.py                    # drawn flowers, two minutes on a CPU
   python tools/train.py configs/resnet50_flower.py --dry-run      # check everything, write nothing
@@ -50,14 +52,15 @@ def main(argv: list[str] | None = None) -> int:
     from flowercls.errors import FlowerclsError
 
     try:
-        print(apis.train(options.pop('config'), **options))
+        with interruption.handled():
+            print(apis.train(options.pop('config'), **options))
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        how = 'add --resume to the same command to go on from the last complete epoch, if there is one'
-        print(f'interrupted: {how}', file=sys.stderr)
-        return 130
+    except interruption.Interrupted as signal:
+        saved = f'{signal.saved} is saved; ' if signal.saved else ''
+        print(f'interrupted by {signal}: {saved}add --resume to the same command to go on', file=sys.stderr)
+        return signal.exit_code
     return 0
 
 

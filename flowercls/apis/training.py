@@ -1,6 +1,7 @@
 """A config → a run folder."""
 
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ def train(
 
 def _train(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str | None, allow_change: bool) -> str:
     from flowercls.engine.distributed import decide_once
-    from flowercls.engine.run_folder import check_unchanged, stem_of
+    from flowercls.engine.run_folder import stem_of
     from flowercls.engine.run_lock import occupied_run_folder
 
     work_dir = work_dir or cfg.get('work_dir')
@@ -59,14 +60,29 @@ def _train(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str 
     cfg.resume = False  # a wish of this start, as --resume: it does not belong to the run
     with contextlib.ExitStack() as stack:
         plan = decide_once(lambda: stack.enter_context(occupied_run_folder(stem_of(config), work_dir, resume)))
-        if plan.checkpoint and not allow_change:
-            check_unchanged(plan.checkpoint.parent, cfg)
+        changed = _config_changes(plan, cfg, allow_change)
         weights = None if plan.checkpoint else decide_once(lambda: starting_weights(cfg))
-        return _train_in(plan, cfg, config, weights)
+        return _train_in(plan, cfg, config, weights, changed)
 
 
-def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path | None) -> str:
-    from flowercls.engine import describe, loading, photo_cache, run_folder, runner, training
+def _config_changes(plan: 'RunPlan', cfg: 'Config', allow_change: bool) -> list[str]:
+    """Keys in which a resumed run's config is another than before; refused, or told."""
+    from flowercls.engine.config_changes import as_lines, changes_since, check_unchanged
+    from flowercls.engine.distributed import decide_once
+
+    if not plan.checkpoint:
+        return []
+    folder = plan.checkpoint.parent
+    if not allow_change:
+        check_unchanged(folder, cfg)
+    changes = decide_once(lambda: changes_since(folder, cfg))  # before config.py is written anew
+    if changes and int(os.environ.get('RANK', 0)) == 0:
+        print(f'the config differs from that of the run:\n{as_lines(changes)}', flush=True)
+    return list(changes)
+
+
+def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path | None, changed: list[str]) -> str:
+    from flowercls.engine import describe, loading, photo_cache, run_folder, runner, schedule_change, training
     from flowercls.report.run_report import write_run_report
 
     cfg.work_dir = str(plan.folder)
@@ -80,8 +96,9 @@ def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path 
         print(describe.describe_run(the_runner, weights, plan.checkpoint), flush=True)
         the_runner.begun = lambda: run_folder.write_config(plan.folder, cfg, config)
     try:
-        result = training.run_training(the_runner, weights, plan.checkpoint)
-    except BaseException:
+        new_schedule = any(key.startswith(schedule_change.KEYS) for key in changed)
+        result = training.run_training(the_runner, weights, plan.checkpoint, new_schedule=new_schedule)
+    except Exception:
         with contextlib.suppress(Exception):  # what ended the run is what has to be told
             _draw_curves(plan.folder, the_runner)
         raise
@@ -96,14 +113,15 @@ def _dry_run(cfg: 'Config') -> str:
     cfg.feature_cache = None  # nothing is to be written
     from mmengine.dist import barrier
 
-    from flowercls.engine import describe, runner, training
+    from flowercls.engine import describe, runner
     from flowercls.engine.distributed import decide_once
+    from flowercls.engine.dry_run import try_one_batch
 
     weights = decide_once(lambda: starting_weights(cfg))
     the_runner = runner.build_runner(cfg)
     if the_runner.rank == 0:
         print(describe.describe_run(the_runner, weights), flush=True)
-    tried = training.try_one_batch(the_runner, weights)
+    tried = try_one_batch(the_runner, weights)
     barrier()  # flowers drawn for a dry run lie in the main process's temporary folder
     return tried if the_runner.rank == 0 else ''
 

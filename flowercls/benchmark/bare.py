@@ -28,7 +28,7 @@ def run_bare(cfg: Config, case: Case, pace: Pace) -> None:
     init_default_scope('mmpretrain')
     model = MODELS.build(dict(cfg.model)).to(device).train()
     inputs = _batch(model, cfg, case, device)
-    labels = torch.arange(len(inputs), device=device) % model.head.num_classes
+    labels = torch.arange(len(inputs), device=device) % cfg.data_preprocessor.num_classes  # not every head says
     options = {**one_kernel(cfg.optim_wrapper.optimizer), **cfg.optim_wrapper.optimizer}
     optimizer = getattr(torch.optim, options.pop('type'))([p for p in model.parameters() if p.requires_grad], **options)
     while True:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flowercls.comparison.finished_runs import FOLD, FinishedRun
 from flowercls.config.resolved import OF_ONE_START, flat
-from flowercls.engine.run_folder import HARMLESS
+from flowercls.engine.config_changes import HARMLESS
 from flowercls.errors import DataError
 
 # Where a difference changes no result, or is compared otherwise: photos by name and manifest, seeds as seeds.

@@ -23,7 +23,12 @@ class CounterSampler(Sampler):
             Each class goes through its own photos, shuffled anew whenever all were seen: of a large class an epoch
             shows a part and the next goes on from there, of a small one each photo comes several times, each time
             in another view (unless the dataset has a fixed number of ``views``).
+
+    Attributes:
+        first: Photos of each process's share that are passed over: those an interrupted epoch has trained on already.
     """
+
+    first = 0
 
     def __init__(self, dataset, seed: int | None = None, shuffle: bool = True, balanced: bool = False) -> None:
         self.num_photos = len(dataset)
@@ -72,7 +77,7 @@ class CounterSampler(Sampler):
     def __iter__(self):
         # Every process gets equally many, or they would wait for each other: the first photos are seen twice.
         keys = self.keys()
-        for i in range(self.rank, len(self) * self.world_size, self.world_size):
+        for i in range(self.rank, len(self) * self.world_size, self.world_size)[self.first :]:
             yield keys[i % len(keys)]
 
     def keys(self) -> list[SampleKey]:

@@ -179,6 +179,8 @@ def _is_folder(entry: os.DirEntry | Skipped) -> bool:
 def _name_problem(name: str) -> str | None:
     if name != name.strip():
         return 'begins or ends with a space'
+    if name.startswith('\ufeff'):  # first in classes.txt it would be taken for the mark that some editors put there
+        return 'begins with a byte order mark, which cannot be seen'
     if any(unicodedata.category(character) in ('Cc', 'Zl', 'Zp') for character in name) or '\\' in name:
         return 'holds a line break, a control character or a backslash'
     if any(unicodedata.category(character) == 'Cs' for character in name):

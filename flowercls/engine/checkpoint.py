@@ -1,46 +1,75 @@
-"""The only door to .pth files: one function writes a checkpoint, one reads it, one collects what goes in.
+"""The only door to .pth files: one function writes a checkpoint, one reads it.
 
 A checkpoint holds plain tensors, numbers, strings, lists and dicts, so it loads with ``weights_only=True`` and no
 allow-list, here and in mmpretrain's own tools. A file appears under its name whole or not at all, with its SHA-256 in
 ``<file>.json`` beside it, and is never rewritten.
 """
 
+import hashlib
 import json
 import os
 import pickle
 import re
 import shutil
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import mmengine
 import numpy as np
 import torch
 
-import flowercls
-from flowercls.config.resolved import resolved_text
-from flowercls.engine.distributed import unwrapped
-from flowercls.errors import CheckpointError
+from flowercls.errors import CheckpointError, DiskError
 from flowercls.files import disk_errors, sha256_of, sync_folder, write_json, write_whole
 
-# What of mmengine's message hub a resumed run needs; the rest is derived again or is log history.
-_HUB_KEYS = ('epoch', 'iter', 'max_epochs', 'max_iters', 'best_score', 'best_epoch', 'best_checkpoint', 'last_top1')
+STANDS = ('epoch', 'iter', 'batch_in_epoch', 'validation_pending')  # of a checkpoint's meta: where the run stood
 
 # Names that write_whole and link_checkpoint use on the way, with the number of their process.
-_HALF_WRITTEN = re.compile(r'\.(best_.+_)?epoch_\d+\.pth(\.json)?\.\d+\.tmp')
+_HALF_WRITTEN = re.compile(r'\.((best_.+_)?epoch|iter)_\d+\.pth(\.json)?\.\d+\.tmp')
 
 
 def write_checkpoint(path: str | Path, checkpoint: dict) -> None:
     """Write ``checkpoint`` to a new file and its SHA-256 beside it.
 
+    A damaged file of that name is kept under another one.
+
     Raises:
-        DiskError: if the disk is full or may not be written to; nothing is left behind then.
+        DiskError: if the disk is full, may not be written to or does not keep its bytes; nothing is left behind then.
     """
     path, checkpoint = Path(path), to_plain(checkpoint)
+    _set_aside(path)
     with write_whole(path, 'wb') as file:
-        torch.save(checkpoint, file)
+        hashed = _Hashed(file)
+        torch.save(checkpoint, hashed)
+        file.flush()
+        if sha256_of(file.name) != hashed.digest.hexdigest():
+            raise DiskError(f'{path}: the disk gave back other bytes than were written. Fix: another disk.')
     meta = checkpoint.get('meta', {})
-    write_json(_sidecar(path), {'sha256': sha256_of(path), 'epoch': meta.get('epoch'), 'iter': meta.get('iter')})
+    stands = {key: meta[key] for key in STANDS if key in meta}
+    write_json(_sidecar(path), {'sha256': hashed.digest.hexdigest(), **stands})
+
+
+class _Hashed:
+    """A file that knows the SHA-256 of all that was written into it; torch writes from the first byte to the last."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.digest = file, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _set_aside(path: Path) -> None:
+    """Rename what has the name already: a damaged file, as a run goes on from the newest that is none."""
+    number = 1
+    while path.exists():
+        aside = path.with_name(f'{path.name}.damaged{number if number > 1 else ""}')
+        if not aside.exists():
+            path.rename(aside)
+        number += 1
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
@@ -107,44 +136,6 @@ def remove_half_written(folder: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def collect_checkpoint(runner, epoch: int) -> dict:
-    """What a run needs to be continued or tested: weights, optimizer, schedulers, and where it stands.
-
-    Args:
-        runner: An mmengine Runner in training.
-        epoch: Complete epochs so far.
-    """
-    hub = runner.message_hub.runtime_info
-    checkpoint = {
-        'meta': _meta(runner, epoch),
-        'state_dict': unwrapped(runner.model).state_dict(),
-        'message_hub': {
-            'log_scalars': {},
-            'runtime_info': {key: hub[key] for key in _HUB_KEYS if key in hub},
-            'resumed_keys': {},
-        },
-        'optimizer': runner.optim_wrapper.state_dict(),
-        'param_schedulers': [scheduler.state_dict() for scheduler in runner.param_schedulers or []],
-    }
-    runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)  # an EMAHook puts its averages in here
-    return checkpoint
-
-
-def _meta(runner, epoch: int) -> dict:
-    return {
-        'epoch': epoch,
-        'iter': epoch * len(runner.train_dataloader),
-        'batch_in_epoch': 0,
-        'seed': runner.seed,
-        'dataset_meta': {'classes': list(runner.train_dataloader.dataset.metainfo['classes'])},
-        'data_manifest': runner.cfg.get('data_manifest'),
-        'cfg': resolved_text(runner.cfg),
-        'mmengine_version': mmengine.__version__,
-        'torch_version': str(torch.__version__),
-        'flowercls_version': flowercls.__version__,
-    }
-
-
 def to_plain(value: Any) -> Any:
     """``value`` with every container a plain dict or list, numpy scalars as numbers and tensors on the CPU."""
     if isinstance(value, dict):
@@ -158,25 +149,48 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def class_names_of(checkpoint: dict) -> list[str] | None:
-    """The classes a checkpoint was trained for, or None where it does not say."""
-    classes = checkpoint.get('meta', {}).get('dataset_meta', {}).get('classes')
-    return list(classes) if classes else None
-
-
 def _check_digest(path: Path) -> None:
     sidecar = _sidecar(path)
-    if not sidecar.is_file():
+    expected = _recorded(path).get('sha256')
+    if expected is None:  # none, or somebody else's .json, which promises nothing about the checkpoint
+        _check_crc(path)
         return
-    try:
-        expected = json.loads(sidecar.read_text(encoding='utf-8'))['sha256']
-    except (ValueError, KeyError, TypeError):
-        return  # somebody else's .json: it promises nothing about the checkpoint
     if (found := sha256_of(path)) != expected:
         raise CheckpointError(
             f'{path}: damaged: its SHA-256 is {found[:12]}…, {sidecar.name} recorded {expected[:12]}… when it was '
             'written. Fix: use another checkpoint of the run.'
         )
+
+
+def _check_crc(path: Path) -> None:
+    """Look at the checksums that a zip archive, which is what torch writes, has of its parts; torch does not."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError):
+        return  # of an older format, or so damaged that reading it fails
+    if bad is not None:
+        raise CheckpointError(f'{path}: damaged: {bad} in it has another checksum. Fix: use another file.')
+
+
+def stands_at(path: Path) -> tuple[float, int]:
+    """Steps and complete epochs of a checkpoint's run, as recorded beside it or in it; inf and 0 where neither says."""
+    stands = _recorded(path)
+    if not isinstance(stands.get('iter'), int):
+        try:
+            stands = torch.load(path, map_location='meta', mmap=True, weights_only=True)['meta']
+        except Exception:  # a damaged file can fail in any way
+            return float('inf'), 0
+    steps, epochs = stands.get('iter'), stands.get('epoch')
+    return (steps, epochs) if isinstance(steps, int) and isinstance(epochs, int) else (float('inf'), 0)
+
+
+def _recorded(path: Path) -> dict:
+    try:
+        recorded = json.loads(_sidecar(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return recorded if isinstance(recorded, dict) else {}
 
 
 def _sidecar(path: Path) -> Path:

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from mmengine.runner import Runner
 
-from flowercls.engine.checkpoint import class_names_of, read_checkpoint
+from flowercls.engine.checkpoint import read_checkpoint
 from flowercls.engine.distributed import unwrapped
+from flowercls.engine.run_state import class_names_of
 from flowercls.errors import CheckpointError
 from flowercls.models.weights import WeightsReport, apply_weights
 

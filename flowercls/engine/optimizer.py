@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
+from flowercls.engine.finite import FINITE
 from flowercls.errors import ConfigError
 from flowercls.models.classifier import StagedClassifier
 from flowercls.models.stage_table import parameters_by_part
@@ -20,7 +21,7 @@ from flowercls.models.stage_table import parameters_by_part
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's constructor without frozen parameters, and with learning rates per stage.
+    """mmengine's constructor without frozen parameters, with rates per stage, and with a look before each step.
 
     ``paramwise_cfg`` works as in mmengine, with one more key: ``stage_lr_mult=dict(stem=0.1, classifier=10)``
     multiplies the rate of whole parts, named as in the stage table; parts that are not named keep theirs.
@@ -37,6 +38,8 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer of ``model``, with trainable parameters only."""
         self.optimizer_cfg = {**one_kernel(self.optimizer_cfg), **self.optimizer_cfg}
+        kind = self.optim_wrapper_cfg.get('type', 'OptimWrapper')
+        self.optim_wrapper_cfg = {**self.optim_wrapper_cfg, 'type': FINITE.get(kind, kind)}
         optim_wrapper = super().__call__(model)
         groups = optim_wrapper.optimizer.param_groups
         for group in groups:

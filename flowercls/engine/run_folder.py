@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from flowercls.config.resolved import OF_ONE_START, resolved_text
+from flowercls.config.resolved import resolved_text
 from flowercls.errors import CheckpointError, ConfigError
 from flowercls.files import disk_errors, write_whole
 
@@ -50,12 +50,24 @@ def run_to_resume(stem: str, work_dir: str | Path | None = None) -> Path | None:
     return max(runs, key=lambda folder: (folder / 'config.py').stat().st_mtime_ns, default=None)
 
 
-def checkpoint_to_resume(folder: Path) -> Path | None:
-    """The newest complete checkpoint of a run, or None where it has not come that far."""
-    # Here, as it brings torch: names and contents of folders are asked for before a mistake in a config is answered.
-    from flowercls.engine.hooks.whole_checkpoint_hook import epoch_checkpoints
+def checkpoint_to_resume(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest whole checkpoint of a run, or None where it has not come that far; and why newer ones are not used.
 
-    return next(iter(epoch_checkpoints(folder)), None)
+    Raises:
+        CheckpointError: if there are checkpoints and none can be used.
+    """
+    # Here, as it brings torch: names and contents of folders are asked for before a mistake in a config is answered.
+    from flowercls.engine.resuming import newest_usable
+
+    return newest_usable(folder)
+
+
+def check_usable(checkpoint: Path) -> None:
+    """Raise a `CheckpointError` unless a run can go on from ``checkpoint``."""
+    from flowercls.engine.checkpoint import read_checkpoint
+    from flowercls.engine.loading import check_resumable
+
+    check_resumable(read_checkpoint(checkpoint), str(checkpoint))
 
 
 def check_checkpoint_exists(checkpoint: str | Path) -> None:
@@ -99,6 +111,7 @@ def plan_run(stem: str, work_dir: str | Path | None, resume: str | None) -> RunP
     """
     if resume not in (None, 'auto'):
         check_checkpoint_exists(resume)
+        check_usable(Path(resume))
         folder = Path(work_dir) if work_dir is not None else Path(resume).parent
         _check_nothing_is_written_over(folder, Path(resume))
         return RunPlan(folder, Path(resume), f'run folder: {folder} (resumed from {resume})')
@@ -107,9 +120,10 @@ def plan_run(stem: str, work_dir: str | Path | None, resume: str | None) -> RunP
         folder = new_run_folder(stem, work_dir)
         announcement = f'run folder: {folder}' + (' (there was no run to resume)' if resume else '')
         return RunPlan(folder, None, announcement, numbered=work_dir is None)
-    checkpoint = checkpoint_to_resume(found)
-    how = f'resumed from {checkpoint.name}' if checkpoint else 'no epoch was finished: from the beginning'
-    return RunPlan(found, checkpoint, f'run folder: {found} ({how})')
+    checkpoint, rejected = checkpoint_to_resume(found)
+    how = f'resumed from {checkpoint.name}' if checkpoint else 'nothing was saved: from the beginning'
+    lines = [f'not used: {reason}' for reason in rejected]
+    return RunPlan(found, checkpoint, '\n'.join([*lines, f'run folder: {found} ({how})']))
 
 
 def holds_run(folder: Path) -> bool:
@@ -170,8 +184,8 @@ def write_config(folder: Path, cfg: Config, source: str | Path) -> None:
 
 
 def _check_nothing_is_written_over(folder: Path, checkpoint: Path) -> None:
-    newest = checkpoint_to_resume(folder)
-    if newest is None or _epoch_of(newest) == _epoch_of(checkpoint) and folder.samefile(checkpoint.parent):
+    newest, _ = checkpoint_to_resume(folder) if folder.is_dir() else (None, [])
+    if newest is None or newest.samefile(checkpoint) or _stand_alike(newest, checkpoint):
         return
     raise ConfigError(
         f'--resume {checkpoint}: {folder} holds {newest.name}; going on from here would write over it. '
@@ -179,60 +193,11 @@ def _check_nothing_is_written_over(folder: Path, checkpoint: Path) -> None:
     )
 
 
-def _epoch_of(checkpoint: Path) -> str:
-    return checkpoint.stem.rpartition('epoch_')[2]
+def _stand_alike(one: Path, other: Path) -> bool:
+    """Whether a run goes on from both at the same step: an epoch's checkpoint, and its second name as the best."""
+    from flowercls.engine.checkpoint import stands_at
 
-
-# What may differ between the config a run was started with and the one it is resumed with, by the end of the key.
-HARMLESS = ('num_workers', 'persistent_workers', 'pin_memory', 'logger.interval', 'progress.interval_s')
-HARMLESS += ('cache_dir', 'photo_cache.budget', 'feature_cache.budget')  # but in a photo cache photos may be shrunk
-
-WHERE_DATA_LIE = ('data_root',)  # at the end of a key as well
-
-
-def check_unchanged(folder: Path, cfg: Config) -> None:
-    """Compare ``cfg`` with the ``config.py`` a run was started with.
-
-    Where the data lie may differ, if their manifest is the same.
-
-    Raises:
-        ConfigError: listing every key that differs and matters, or if there is no ``config.py``.
-    """
-    if not (folder / 'config.py').is_file():
-        raise ConfigError(
-            f'{folder}: has no config.py, so it cannot be told whether this run was started with the same config. '
-            'Fix: put its config.py there, or add --allow-config-change to go on with the config given.'
-        )
-    before = _flat(Config.fromfile(folder / 'config.py', import_custom_modules=False).to_dict())
-    now = _flat(cfg.to_dict())
-    harmless = HARMLESS + WHERE_DATA_LIE * _has_same_data(before, now)
-    changed = [
-        f'  {key}: {before.get(key, "not set")} -> {now.get(key, "not set")}'
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and not key.endswith(harmless) and key not in OF_ONE_START
-    ]
-    if changed:
-        raise ConfigError(
-            f'{folder}: the run was started with another config:\n' + '\n'.join(changed) + '\n'
-            'Fix: resume with the config it was started with, start a new run without --resume, or add '
-            '--allow-config-change (rates and schedules still come from the checkpoint).'
-        )
-
-
-def _has_same_data(before: dict[str, str], now: dict[str, str]) -> bool:
-    """Whether the prepared folders have one manifest, which holds the digests of all photos and says where each is."""
-    manifest = now.get('data_manifest', repr(None))
-    return manifest != repr(None) and manifest == before.get('data_manifest')
-
-
-def _flat(value, key: str = '') -> dict[str, str]:
-    if isinstance(value, dict) and value:
-        items = value.items()
-    elif isinstance(value, list | tuple) and value:
-        items = enumerate(value)
-    else:
-        return {key: repr(value)}
-    return {k: v for name, item in items for k, v in _flat(item, f'{key}.{name}' if key else str(name)).items()}
+    return one.parent.samefile(other.parent) and stands_at(one) == stands_at(other)
 
 
 def _is_run_of(folder: Path, stem: str) -> bool:

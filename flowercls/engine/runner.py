@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
+from flowercls import interruption
 from flowercls.config.sizes import num_bytes
 from flowercls.datasets.processes import usable_cpus
 from flowercls.engine.building import building
@@ -20,8 +21,12 @@ from flowercls.engine.distributed import unwrapped
 from flowercls.engine.hooks.feature_cache_hook import FeatureCacheHook
 from flowercls.engine.loading import check_classes, check_resumable, class_names, load_strictly
 from flowercls.engine.optimizer import photos_a_step
+from flowercls.engine.run_state import position_in, restore_gradients
+from flowercls.engine.train_loop import ResumableTrainLoop
 from flowercls.files import disk_errors, sha256_of
 from flowercls.models.precision import resolve_channels_last, resolve_precision
+
+OWN_LOOP = 'EpochBasedTrainLoop'  # mmengine's, in whose place ours stands
 
 
 class ClassifierRunner(Runner):
@@ -77,6 +82,13 @@ class ClassifierRunner(Runner):
         with building('optim_wrapper'):
             return super().build_optim_wrapper(optim_wrapper)
 
+    def build_train_loop(self, loop):
+        """Ours, which counts epochs as every config here does, and can be left and entered at any step."""
+        if not isinstance(loop, dict) or str(loop.get('type', OWN_LOOP)).rpartition('.')[2] != OWN_LOOP:
+            return super().build_train_loop(loop)
+        options = {key: value for key, value in loop.items() if key not in ('type', 'by_epoch')}
+        return ResumableTrainLoop(runner=self, dataloader=self._train_dataloader, **options)
+
     def scale_lr(self, optim_wrapper, auto_scale_lr=None) -> None:
         """As mmengine's, for all photos behind one step: it would leave accumulated batches out."""
         if not (auto_scale_lr or {}).get('enable'):
@@ -112,6 +124,8 @@ class ClassifierRunner(Runner):
                     getattr(hook, fn_name)(self)
             return
         super().call_hook(fn_name, **kwargs)
+        if fn_name == 'after_val_iter':
+            interruption.check()
         if fn_name == 'after_train_iter' and self.begun is not None:
             self.begun()
             self.begun = None
@@ -140,6 +154,9 @@ class ClassifierRunner(Runner):
         load_strictly(model, checkpoint['state_dict'], filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         load_strictly(model, checkpoint['state_dict'], filename)  # again: an EMAHook exchanges weights, once they fit
+        if self._resume:
+            self.train_loop.position = position_in(checkpoint)
+            restore_gradients(model, checkpoint.get('gradients', {}))
         self._has_loaded = True
         self.logger.info(f'loaded {filename}')
         return checkpoint

@@ -11,17 +11,20 @@ import torch
 from mmengine.config import Config
 
 from flowercls.engine.distributed import decide_once, unwrapped
-from flowercls.engine.hooks.progress_hook import ProgressHook
+from flowercls.engine.hooks.progress_hook import close_progress
 from flowercls.engine.hooks.results_hook import provenance, report_of, write_results
-from flowercls.engine.hooks.whole_checkpoint_hook import publish_best
+from flowercls.engine.hooks.whole_checkpoint_hook import publish_best, save_position
 from flowercls.engine.loading import load_starting_weights
 from flowercls.engine.photo_cache import use_photo_store
 from flowercls.engine.runner import ClassifierRunner, build_runner
+from flowercls.engine.schedule_change import follow_new_schedule
+from flowercls.engine.step_errors import dead_workers_explained
 from flowercls.engine.tta import averaging_model, use_tta_pipeline
 from flowercls.errors import ConfigError
 from flowercls.evaluation.evaluator import CompactEvaluator
 from flowercls.evaluation.predictions import Predictions, image_name
 from flowercls.files import write_json
+from flowercls.interruption import Interrupted
 
 
 @dataclass(frozen=True)
@@ -70,36 +73,39 @@ class Evaluation:
     photos: list[str] = field(default_factory=list)
 
 
-def run_training(runner: ClassifierRunner, weights: Path | None = None, resume_from: Path | None = None) -> TrainResult:
+def run_training(
+    runner: ClassifierRunner, weights: Path | None = None, resume_from: Path | None = None, new_schedule: bool = False
+) -> TrainResult:
     """Train until the config's last epoch.
 
     Args:
         runner: A fresh Runner.
         weights: Starting weights, or None to start from random ones.
         resume_from: A checkpoint to continue from; ``weights`` are not needed then.
+        new_schedule: Whether its rates are those of another schedule than the config's.
     """
     if resume_from is not None:
-        runner.start = partial(_resume, checkpoint=resume_from)
+        runner.start = partial(_resume, checkpoint=resume_from, new_schedule=new_schedule)
     elif weights is not None:
         runner.start = partial(load_starting_weights, path=weights)
     started = time.monotonic()
     try:
-        runner.train()
-        _mend_results(runner)
+        with dead_workers_explained():
+            runner.train()
+            _mend_results(runner)
+    except Interrupted as signal:  # between two steps
+        signal.saved = save_position(runner)
+        raise
     finally:
-        _close_progress(runner)
+        close_progress(runner)
     return _result(runner, time.monotonic() - started)
 
 
-def _close_progress(runner: ClassifierRunner) -> None:
-    for hook in runner.hooks:
-        if isinstance(hook, ProgressHook):
-            hook.close()
-
-
-def _resume(runner: ClassifierRunner, checkpoint: Path) -> None:
+def _resume(runner: ClassifierRunner, checkpoint: Path, *, new_schedule: bool) -> None:
     runner._resume = True  # an EMAHook asks, here and again before it trains
     runner.resume(str(checkpoint))
+    if new_schedule:
+        follow_new_schedule(runner, runner.train_loop.position)
     runner.first_epoch = runner.epoch
     _check_epochs_left(runner, checkpoint)
     info = runner.message_hub.runtime_info
@@ -167,38 +173,6 @@ def _result(runner: ClassifierRunner, seconds: float) -> TrainResult:
         last_checkpoint=last if last.is_file() else None,
         last_top1=info.get('last_top1'),
     )
-
-
-def try_one_batch(runner: ClassifierRunner, weights: Path | None) -> str:
-    """Load the weights, train one batch and validate one: what a run would do, without keeping anything."""
-    model = unwrapped(runner.model)
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
-    if runner.param_schedulers is not None:
-        runner.build_param_scheduler(runner.param_schedulers)
-    _try_hooks(runner)
-    model.init_weights()
-    if weights is not None:
-        load_starting_weights(runner, weights)
-    model.train()
-    batch = next(iter(runner.train_dataloader))
-    losses = model.train_step(batch, runner.optim_wrapper)
-    lines = [f'one training batch of {len(batch["inputs"])}: loss {losses["loss"].item():.4f}']
-    if runner._val_dataloader is not None:
-        model.eval()
-        with torch.no_grad():
-            predicted = model.val_step(next(iter(runner.val_dataloader)))
-        lines.append(f'one validation batch of {len(predicted)}: scores of {len(predicted[0].pred_score)} classes')
-    return '\n'.join([*lines, 'dry run: config, weights and one batch each way checked, nothing written'])
-
-
-def _try_hooks(runner: ClassifierRunner) -> None:
-    """Let the hooks look at the run, as they do when it starts: some refuse their arguments only then."""
-    try:
-        runner.call_hook('before_run')
-        runner.call_hook('before_train')
-    finally:
-        _close_progress(runner)
 
 
 def evaluation_of_best(runner: ClassifierRunner, result: TrainResult) -> Evaluation | None:

@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from flowercls.config import resolve_config
 from flowercls.config.resolved import OF_ONE_START, flat
-from flowercls.engine.run_folder import HARMLESS, WHERE_DATA_LIE
+from flowercls.engine.config_changes import HARMLESS, WHERE_DATA_LIE
 from flowercls.sweep.ledger import FINISHED, Entry, Ledger
 from flowercls.sweep.progress import WAITING, Progress
 

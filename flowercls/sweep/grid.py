@@ -12,8 +12,8 @@ from typing import Any
 from flowercls.config import resolve_config
 from flowercls.config.resolved import OF_ONE_START
 from flowercls.config.sweep_file import SEED_KEY, SweepFile
+from flowercls.engine.config_changes import HARMLESS, WHERE_DATA_LIE
 from flowercls.engine.ready import Flags, ready_config
-from flowercls.engine.run_folder import HARMLESS, WHERE_DATA_LIE
 from flowercls.errors import ConfigError, DataError
 from flowercls.files import sha256_of
 from flowercls.sweep.settings import Setting, check_keys, for_each_setting

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from flowercls.engine.checkpoint import (
-    class_names_of,
     link_checkpoint,
     read_checkpoint,
     remove_checkpoint,
     to_plain,
     write_checkpoint,
 )
+from flowercls.engine.run_state import class_names_of
 from flowercls.errors import CheckpointError, DiskError
 from flowercls.files import sha256_of
 

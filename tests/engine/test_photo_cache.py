@@ -8,9 +8,10 @@ import pytest
 
 from flowercls.cache.array_store import ArrayStore
 from flowercls.config.sizes import as_size
+from flowercls.engine.config_changes import check_unchanged
 from flowercls.engine.photo_cache import store_size, use_photo_store
 from flowercls.engine.ready import Flags, ready_config
-from flowercls.engine.run_folder import check_unchanged, write_config
+from flowercls.engine.run_folder import write_config
 from flowercls.engine.runner import build_runner
 from flowercls.errors import ConfigError
 

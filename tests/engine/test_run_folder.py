@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from flowercls.engine import run_folder
+from flowercls.engine import config_changes, run_folder
+from flowercls.engine.checkpoint import write_checkpoint
 from flowercls.errors import CheckpointError, ConfigError
 
 
@@ -16,8 +17,11 @@ def in_an_empty_place(tmp_path, monkeypatch):
 def make_run(name, *files, age=0):
     folder = Path('work_dirs') / name
     folder.mkdir(parents=True)
-    for file in ('config.py', *files):
-        (folder / file).write_text('lr = 1\n')
+    (folder / 'config.py').write_text('lr = 1\n')
+    for file in files:
+        epoch = int(Path(file).stem.rpartition('_')[2])
+        content = dict(optimizer={}, param_schedulers=[], message_hub={}, meta=dict(epoch=epoch, iter=9 * epoch))
+        write_checkpoint(folder / file, content)
     os.utime(folder / 'config.py', (1000 - age, 1000 - age))
     return folder
 
@@ -102,7 +106,7 @@ def test_only_who_made_a_folder_is_told_so():
 def test_checkpoints_without_their_config_cannot_be_compared():
     Path('some').mkdir()
     with pytest.raises(ConfigError, match='some: has no config.py.*--allow-config-change'):
-        run_folder.check_unchanged(Path('some'), Config(dict(lr=1)))
+        config_changes.check_unchanged(Path('some'), Config(dict(lr=1)))
 
 
 def test_written_config_names_no_folder_and_keeps_its_source():
@@ -119,12 +123,12 @@ def test_a_changed_config_is_named_key_by_key():
     before = Config(dict(optim=dict(lr=0.1), train_dataloader=dict(num_workers=2), steps=[1, 2]))
     Path('net.py').touch()
     run_folder.write_config(folder, before, 'net.py')
-    run_folder.check_unchanged(folder, before)
+    config_changes.check_unchanged(folder, before)
     harmless = Config(dict(optim=dict(lr=0.1), train_dataloader=dict(num_workers=8), steps=[1, 2], work_dir='x'))
-    run_folder.check_unchanged(folder, harmless)
+    config_changes.check_unchanged(folder, harmless)
     now = Config(dict(optim=dict(lr=0.2), train_dataloader=dict(num_workers=2), steps=[1], new=True))
     with pytest.raises(ConfigError) as caught:
-        run_folder.check_unchanged(folder, now)
+        config_changes.check_unchanged(folder, now)
     said = str(caught.value)
     assert 'optim.lr: 0.1 -> 0.2' in said and 'steps.1: 2 -> not set' in said and 'new: not set -> True' in said
     assert 'num_workers' not in said
@@ -137,12 +141,12 @@ def test_photos_may_lie_elsewhere_if_they_are_the_same():
     (folder := Path('run')).mkdir()
     Path('net.py').touch()
     run_folder.write_config(folder, config('data/flower', 'abc'), 'net.py')
-    run_folder.check_unchanged(folder, config('/moved/flower', 'abc'))
+    config_changes.check_unchanged(folder, config('/moved/flower', 'abc'))
     for manifest in ('other', None):
         with pytest.raises(ConfigError) as caught:
-            run_folder.check_unchanged(folder, config('/moved/flower', manifest))
+            config_changes.check_unchanged(folder, config('/moved/flower', manifest))
         assert "  data_root: 'data/flower' -> '/moved/flower'" in str(caught.value)
         assert 'val_dataloader.dataset.data_root' in str(caught.value) and 'data_manifest' in str(caught.value)
     run_folder.write_config(folder, config('data/flower', None), 'net.py')  # a folder without a manifest: who knows
     with pytest.raises(ConfigError, match='data_root'):
-        run_folder.check_unchanged(folder, config('/moved/flower', None))
+        config_changes.check_unchanged(folder, config('/moved/flower', None))

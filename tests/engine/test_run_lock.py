@@ -96,8 +96,13 @@ def test_an_error_inside_is_not_taken_for_one_of_the_folder():
 def test_what_a_killed_process_left_of_a_checkpoint_goes():
     pytest.importorskip('fcntl')
     folder = make_run(Path('work_dirs/net'))
-    left = ['.epoch_3.pth.71.tmp', '.epoch_3.pth.json.71.tmp', '.best_accuracy_top1_epoch_3.pth.71.tmp']
-    kept = ['epoch_2.pth', '.notes.71.tmp', '.epoch_3.pth.tmp']
+    left = [
+        '.epoch_3.pth.71.tmp',
+        '.epoch_3.pth.json.71.tmp',
+        '.best_accuracy_top1_epoch_3.pth.71.tmp',
+        '.iter_7.pth.71.tmp',
+    ]
+    kept = ['notes.txt', '.notes.71.tmp', '.epoch_3.pth.tmp']
     for name in left + kept:
         (folder / name).touch()
     with occupied_run_folder('net', None, 'auto'):

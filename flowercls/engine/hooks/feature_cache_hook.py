@@ -1,7 +1,7 @@
 """Training and validation on features of the frozen stages, which are computed once and kept."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from rich.console import Console
 from torch.utils.data import DataLoader, Sampler
 
+from flowercls import interruption
 from flowercls.config.sizes import as_size
 from flowercls.datasets.kept_features import KeptFeatures
 from flowercls.datasets.processes import with_progress
@@ -138,7 +139,7 @@ class FeatureCacheHook(Hook):
 
     def _build(self, chosen: '_Set') -> None:
         started, batches = time.monotonic(), chosen.photos.batches(chosen.keys)
-        with_bar = with_progress(batches, len(batches), chosen.name)
+        with_bar = _interruptible(with_progress(batches, len(batches), chosen.name))
         self._store.build(chosen.key, {'what': chosen.name}, with_bar, len(chosen.keys))
         size, seconds = as_size(self._store.size_of(chosen.key)), as_duration(time.monotonic() - started)
         self._console.print(f'{chosen.name}: {len(chosen.keys):,} photos, {size}, {seconds}, {self._folder}')
@@ -152,6 +153,12 @@ class _Set:
     keys: Sequence[int]
     name: str
     key: str
+
+
+def _interruptible(batches: Iterable[dict]) -> Iterator[dict]:
+    for batch in batches:
+        interruption.check()
+        yield batch
 
 
 def _photos(loader: DataLoader, section: dict) -> LoaderPhotos:

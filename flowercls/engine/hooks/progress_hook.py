@@ -29,6 +29,8 @@ class ProgressHook(Hook):
         self._console = Console(highlight=False, soft_wrap=True, quiet=not is_main_process())
         self._started = self._last_line = time.monotonic()
         self._first_iter = runner.iter
+        if getattr(runner.train_loop, 'validation_pending', False):  # trained before an interruption
+            self._waiting = {'seconds': 0.0}
         if self._console.is_terminal:
             columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[figures]}'))
             self._bar = Progress(*columns, console=self._console, transient=True)
@@ -102,6 +104,13 @@ class ProgressHook(Hook):
     def _time_left(self, runner, now: float) -> str:
         done = runner.iter + 1 - self._first_iter
         return as_duration((now - self._started) / done * (runner.max_iters - runner.iter - 1))
+
+
+def close_progress(runner) -> None:
+    """Take the bar of a run away, however it ended."""
+    for hook in runner.hooks:
+        if isinstance(hook, ProgressHook):
+            hook.close()
 
 
 def epoch_line(summary: dict, max_epochs: int, seconds: float, metrics: dict, is_best: bool) -> str:

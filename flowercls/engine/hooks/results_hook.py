@@ -23,10 +23,25 @@ class ResultsHook(Hook):
 
     priority = 'LOWEST'
 
-    def before_train_epoch(self, runner) -> None:
-        """Start the sums of a new epoch."""
+    def __init__(self) -> None:
         self._sums: dict[str, torch.Tensor | float] = {}
         self._num_photos = 0
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Put the sums of an epoch that is not complete into its checkpoint."""
+        if checkpoint['meta']['batch_in_epoch'] > 0:
+            checkpoint['epoch_sums'] = {'sums': dict(self._sums), 'num_photos': self._num_photos}
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Take them from the checkpoint that a run goes on from."""
+        if runner._resume and 'epoch_sums' in checkpoint:
+            self._sums = dict(checkpoint['epoch_sums']['sums'])
+            self._num_photos = checkpoint['epoch_sums']['num_photos']
+
+    def before_train_epoch(self, runner) -> None:
+        """Start the sums of a new epoch; one that was interrupted goes on with those it had."""
+        if getattr(runner.train_loop, 'batches_done', 0) == 0:
+            self._sums, self._num_photos = {}, 0
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """Add one batch; sums stay on the device, so that no step waits for them."""

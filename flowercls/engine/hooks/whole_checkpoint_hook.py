@@ -1,6 +1,7 @@
 """When checkpoints are written, which is the best, and which may go."""
 
 import math
+import shutil
 from pathlib import Path
 
 import torch
@@ -8,9 +9,14 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 
-from flowercls.engine.checkpoint import collect_checkpoint, link_checkpoint, remove_checkpoint, write_checkpoint
-from flowercls.errors import ConfigError, DivergedError
+from flowercls.config.sizes import as_size
+from flowercls.engine.checkpoint import link_checkpoint, remove_checkpoint, write_checkpoint
+from flowercls.engine.distributed import unwrapped
+from flowercls.engine.run_state import Position, collect_checkpoint
+from flowercls.errors import ConfigError, DiskError, DivergedError
 from flowercls.files import write_whole
+
+LEAST_KEPT = 2
 
 
 @HOOKS.register_module()
@@ -22,7 +28,8 @@ class WholeCheckpointHook(Hook):
 
     Args:
         interval: Epochs between checkpoints; the last epoch is always written, a new best one too.
-        max_keep_ckpts: How many ``epoch_N.pth`` to keep, at least 1; -1 keeps all.
+        max_keep_ckpts: How many ``epoch_N.pth`` to keep; -1 keeps all. Two at least are kept: should the newest turn
+            out to be damaged, there is another to go on from.
         save_best: Metric to judge by, e.g. ``'accuracy/top1'``; None keeps no best.
         rule: ``'greater'`` or ``'less'``: which value of the metric is better. Of equal ones the earlier epoch wins.
     """
@@ -42,6 +49,20 @@ class WholeCheckpointHook(Hook):
         self.max_keep_ckpts = max_keep_ckpts
         self.save_best = save_best
         self.rule = rule
+
+    @master_only
+    def before_train(self, runner) -> None:
+        """Look whether the disk has room for the checkpoints that are kept at the least.
+
+        Raises:
+            DiskError: with how much is needed.
+        """
+        needed, free = LEAST_KEPT * _expected_bytes(runner), shutil.disk_usage(runner.work_dir).free
+        if free < needed:
+            raise DiskError(
+                f'{runner.work_dir}: {LEAST_KEPT} checkpoints take about {as_size(needed)}, {as_size(free)} are free. '
+                'Fix: free some space, or another --work-dir.'
+            )
 
     def after_train_epoch(self, runner) -> None:
         """Write the checkpoint of an epoch that is not validated."""
@@ -83,21 +104,62 @@ class WholeCheckpointHook(Hook):
             return
         folder = Path(runner.work_dir)
         path = folder / f'epoch_{epoch}.pth'
-        checkpoint = collect_checkpoint(runner, epoch)
-        _check_finite(checkpoint['state_dict'], epoch)
-        write_checkpoint(path, checkpoint)
+        _write(runner, path, Position(epoch, runner.iter))
         if is_best:
             publish_best(path, runner.message_hub.get_info('best_checkpoint'))
-        with write_whole(folder / 'last_checkpoint') as file:
-            file.write(path.name)
+        _point_to(path)
         self._remove_old(folder, keep=path)
 
+    @master_only
+    def save_position(self, runner) -> Path | None:
+        """Write ``iter_N.pth`` where the run stands, unless it can go on from there already.
+
+        Returns:
+            What it can go on from; None where no step was taken.
+        """
+        position, folder = runner.train_loop.position, Path(runner.work_dir)
+        complete = folder / f'epoch_{position.epoch}.pth'
+        if position.batch_in_epoch == 0 and complete.is_file():
+            return complete
+        path = folder / f'iter_{position.iter}.pth'
+        if position.iter > 0 and not path.is_file():
+            _write(runner, path, position)
+            _point_to(path)
+        return path if path.is_file() else None
+
     def _remove_old(self, folder: Path, keep: Path) -> None:
+        for _, path in _numbered(folder, 'iter_'):
+            remove_checkpoint(path)  # of an interruption before this epoch was complete
         if self.max_keep_ckpts < 0:
             return
-        for path in epoch_checkpoints(folder)[max(self.max_keep_ckpts, 1) :]:
+        for path in epoch_checkpoints(folder)[max(self.max_keep_ckpts, LEAST_KEPT) :]:
             if path != keep:
                 remove_checkpoint(path)
+
+
+def save_position(runner) -> Path | None:
+    """Let the run's `WholeCheckpointHook` save where the run stands; None where it has none, or cannot go on there."""
+    hook = next((hook for hook in runner.hooks if isinstance(hook, WholeCheckpointHook)), None)
+    stands = hasattr(runner.train_loop, 'position')
+    return hook.save_position(runner) if hook is not None and stands and not runner.distributed else None
+
+
+def _expected_bytes(runner) -> int:
+    """Of a checkpoint: all weights, and for each that is trained the two averages that an optimizer keeps at most."""
+    state = unwrapped(runner.model).state_dict().values()
+    trained = (p for group in runner.optim_wrapper.param_groups for p in group['params'])
+    return sum(value.nbytes for value in state) + 2 * sum(p.nbytes for p in trained)
+
+
+def _write(runner, path: Path, position: Position) -> None:
+    checkpoint = collect_checkpoint(runner, position)
+    _check_finite(checkpoint['state_dict'], position.epoch)
+    write_checkpoint(path, checkpoint)
+
+
+def _point_to(path: Path) -> None:
+    with write_whole(path.with_name('last_checkpoint')) as file:
+        file.write(path.name)
 
 
 def publish_best(path: Path, name: str) -> None:

@@ -1,0 +1,27 @@
+"""mmengine's EarlyStoppingHook, which remembers how long it has waited when a run is resumed."""
+
+from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
+from mmpretrain.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EarlyStoppingHook(MMEngineEarlyStoppingHook):
+    """As mmengine's, under its name; its count and its best score are in every checkpoint."""
+
+    priority = 'LOW'  # before the checkpoint of the epoch is written
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Put its state into a checkpoint."""
+        stopped = bool(runner.train_loop.stop_training)
+        checkpoint['early_stopping'] = {
+            'wait_count': self.wait_count,
+            'best_score': float(self.best_score),
+            'stopped': stopped,
+        }
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Take its state from the checkpoint that a run goes on from."""
+        state = checkpoint.get('early_stopping')
+        if runner._resume and state is not None:
+            self.wait_count, self.best_score = state['wait_count'], state['best_score']
+            runner.train_loop.stop_training = state['stopped']

@@ -1,0 +1,94 @@
+"""SIGINT and SIGTERM for a run: the first lets it finish its step and save, a second one leaves at once.
+
+A leaf like ``errors``: every room may use it, it uses none. It imports nothing heavy, so that a tool can have it
+before anything else is imported.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+LAUNCHED = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')  # set for each of several processes of one run
+
+
+class Interrupted(BaseException):
+    """The process was asked to end; no `Exception`, so that nothing on the way takes it for a failure.
+
+    Attributes:
+        number: Of the signal.
+        saved: The checkpoint to go on from, where one was written; for the last message.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+        self.saved: os.PathLike | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell reports a process that the signal has ended: 130 or 143."""
+        return 128 + self.number
+
+
+_received: int | None = None
+_is_deferred = False
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[None]:
+    """Handle SIGINT and SIGTERM within the ``with`` block: they raise `Interrupted`.
+
+    Child processes ignore the first and die of the second. One of several processes of a run dies of them as ever: its
+    partners wait for it inside a collective operation, where nothing can be saved.
+    """
+    if threading.current_thread() is not threading.main_thread() or any(name in os.environ for name in LAUNCHED):
+        yield
+        return
+    global _received
+    _received = None
+    before = {number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Within the ``with`` block a signal is only noted: `check` raises where the run can be left."""
+    global _is_deferred
+    _is_deferred = True
+    try:
+        yield
+    finally:
+        _is_deferred = False
+
+
+def check() -> None:
+    """Raise `Interrupted` if a signal has come."""
+    if _received is not None:
+        raise Interrupted(_received)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    global _received
+    if _received is not None:
+        os._exit(128 + number)  # files appear whole or not at all, so there is nothing to tidy up
+    _received = number
+    if not _is_deferred:
+        raise Interrupted(number)
+
+
+def _reset_in_child() -> None:
+    """A loader worker is in the terminal's group, and Ctrl-C reaches it too: the run decides when it ends."""
+    if signal.getsignal(signal.SIGTERM) is _on_signal:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_reset_in_child)

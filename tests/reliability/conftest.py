@@ -1,0 +1,112 @@
+"""Runs that are killed: forked from this process, which has imported everything, so that a trial takes seconds."""
+
+import importlib.util
+import json
+import os
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+
+TINY = """
+train_dataloader = dict(batch_size=16, num_workers=0)
+val_dataloader = dict(batch_size=16, num_workers=0)
+custom_hooks = [dict(type='EMAHook', momentum=0.3)]
+"""
+
+
+@pytest.fixture(scope='session')
+def faults():
+    """The module `faults.py` beside this file."""
+    spec = importlib.util.spec_from_file_location('faults', Path(__file__).with_name('faults.py'))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='session')
+def in_child():
+    """Run a function in a forked process; returns its exit code, negative if a signal has ended it.
+
+    ``signals`` are sent one after another, each after its delay in seconds.
+    """
+
+    def run(function, *signals):
+        process = os.fork()
+        if process == 0:
+            _be_child(function)
+        for number, delay in signals:
+            time.sleep(delay)
+            os.kill(process, number)  # it is not forgotten before it is waited for
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+    return run
+
+
+def _be_child(function):
+    code = 70
+    try:
+        # One thread: those of the parent are gone, and OpenMP would wait for them.
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        code = function() or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+@pytest.fixture(scope='session')
+def quick_train(tool, write_config, tmp_path_factory):
+    """Train a tiny config into a folder, without pictures, as ``train.py --work-dir``; returns the exit code."""
+    import flowercls.apis.training as apis_training
+    from flowercls.engine import describe
+    from flowercls.report import run_report
+
+    config = write_config(tmp_path_factory.mktemp('quick'), TINY)
+
+    def train(folder, *arguments):
+        apis_training._draw_curves = apis_training.draw_evaluation = lambda *_: None
+        run_report.write_run_report = lambda *_: None
+        describe.describe_run = lambda *_: ''
+        return tool('train', config, '--work-dir', folder, *arguments)
+
+    return train
+
+
+@pytest.fixture(scope='session')
+def undisturbed(in_child, quick_train, tmp_path_factory):
+    """The folder of a run that nothing happened to."""
+    folder = tmp_path_factory.mktemp('undisturbed') / 'run'
+    assert in_child(lambda: quick_train(folder)) == 0
+    return folder
+
+
+def leaves(value, path=''):
+    if isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(item, f'{path}.{key}')
+    else:
+        yield path, value
+
+
+def _same(one, other):
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+@pytest.fixture(scope='session')
+def differences():
+    """Where two run folders have other bits: the last checkpoint as a whole, and the results of the best one."""
+
+    def compare(one, other):
+        states = [dict(leaves(torch.load(folder / 'epoch_2.pth', weights_only=True))) for folder in (one, other)]
+        found = list(states[0].keys() ^ states[1].keys())
+        both = states[0].keys() & states[1].keys() - {'.meta.cfg'}
+        found += [key for key in both if not _same(states[0][key], states[1][key])]
+        metrics = [json.loads((folder / 'metrics.json').read_text()) for folder in (one, other)]
+        tables = [(folder / 'predictions_val.csv').read_bytes() for folder in (one, other)]
+        found += ['metrics.json'] * (metrics[0] != metrics[1])
+        return found + ['predictions_val.csv'] * (tables[0] != tables[1])
+
+    return compare

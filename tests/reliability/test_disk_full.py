@@ -1,0 +1,55 @@
+"""A disk that fills up at any moment ends a run with a message, and leaves what was saved as it was (plan: R5)."""
+
+import errno
+import os
+
+import pytest
+
+STRIDE = int(os.environ.get('FLOWERCLS_CRASH_STRIDE', 6))  # 1: every operation; more: every so many
+
+TAKE_ROOM = ('link', 'mkdir', 'fsync')  # beside writing
+
+
+def fill_up(file, data):
+    """From now on the disk takes nothing more; half of what was to be written still found room."""
+    if file is not None:
+        file.write(data[: len(data) // 2])
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+@pytest.fixture(scope='module')
+def num_operations(in_child, quick_train, faults, tmp_path_factory):
+    """Of an undisturbed run."""
+    folder = tmp_path_factory.mktemp('counted')
+
+    def count():
+        counting = faults.Faults(folder)
+        counting.operations = TAKE_ROOM
+        counting.install()
+        assert quick_train(folder / 'run') == 0
+        (folder.parent / 'operations.txt').write_text(str(counting.count))
+
+    assert in_child(count) == 0
+    return int((folder.parent / 'operations.txt').read_text())
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full(in_child, quick_train, faults, undisturbed, differences, num_operations, tmp_path):
+    points = range(1, num_operations + 1, STRIDE)
+    for number in points:
+        folder = tmp_path / f'at{number}'
+
+        def fill(folder=folder, number=number):
+            folder.mkdir()
+            full = faults.Faults(folder, number, fill_up)
+            full.is_permanent, full.operations = True, TAKE_ROOM
+            full.install()
+            return quick_train(folder / 'run')
+
+        code = in_child(fill)
+        assert code in (0, 5), f'operation {number}: exit code {code}'  # 0: what failed was a line of the log
+        if (folder / 'run').is_dir():
+            assert not list((folder / 'run').glob('.*.tmp')), f'operation {number}'
+        assert in_child(lambda folder=folder: quick_train(folder / 'run', '--resume')) == 0, f'operation {number}'
+        assert differences(undisturbed, folder / 'run') == [], f'operation {number}'
+    print(f'{len(points)} of {num_operations} operations on a full disk: all went on to the same bits')

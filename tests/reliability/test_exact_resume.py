@@ -1,0 +1,103 @@
+"""A run that is stopped by a signal, anywhere, and resumed ends with the bits of one that never was (plan: R7)."""
+
+import itertools
+import os
+import signal
+
+import pytest
+import torch
+
+from flowercls.engine.hooks.whole_checkpoint_hook import WholeCheckpointHook
+from flowercls.engine.train_loop import ResumableTrainLoop
+
+OPTIMIZERS = {
+    'sgd': "dict(_delete_=True, type='SGD', lr=0.05, momentum=0.9)",
+    'adamw': "dict(_delete_=True, type='AdamW', lr=0.001)",
+}
+# Steps of 6 an epoch, in two epochs; photos are mixed, dropout and the classes' share are drawn.
+CONFIG = """
+optim_wrapper = dict(optimizer={optimizer}, accumulative_counts={accumulate})
+train_dataloader = dict(batch_size=8, num_workers={workers})
+model['backbone']['drop_path_rate'] = 0.2
+model['train_cfg'] = {mixup}
+custom_hooks = [dict(type='EarlyStoppingHook', monitor='accuracy/top1', rule='greater', patience=9), *{ema}]
+"""
+MIXUP = "dict(augments=dict(type='Mixup', alpha=0.8))"
+EMA = "[dict(type='EMAHook', momentum=0.3)]"
+PLACES = {'mid-epoch': ('train', 3), 'last step': ('train', 6), 'validation': ('val', 1), 'saving': ('save', 1)}
+ALL = list(itertools.product(OPTIMIZERS, (False, True), (1, 2, 5), (0, 2), (False, True)))
+# Every pair of settings is among these.
+FEW = [
+    ('sgd', False, 1, 0, False),
+    ('sgd', True, 5, 2, True),
+    ('adamw', True, 1, 2, False),
+    ('adamw', False, 2, 0, True),
+]
+
+
+def config_text(optimizer, ema, accumulate, workers, mixup):
+    return CONFIG.format(
+        optimizer=OPTIMIZERS[optimizer],
+        accumulate=accumulate,
+        workers=workers,
+        mixup=MIXUP if mixup else None,
+        ema=EMA if ema else '[]',
+    )
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Send this process a signal at the n-th training step, validation step or save."""
+
+    def arrange(patch, place, number, signum=signal.SIGTERM):
+        owner, name = {
+            'train': (ResumableTrainLoop, 'run_iter'),
+            'val': (torch.nn.Module, 'eval'),
+            'save': (WholeCheckpointHook, '_save'),
+        }[place]
+        original, calls = getattr(owner, name), itertools.count(1)
+
+        def and_stop(*args, **kwargs):
+            if next(calls) == number:
+                os.kill(os.getpid(), signum)
+            return original(*args, **kwargs)
+
+        patch.setattr(owner, name, and_stop)
+
+    return arrange
+
+
+def check(settings, place, number, write_config, tool, tmp_path, monkeypatch, stop_at, capsys, differences):
+    config = write_config(tmp_path, config_text(*settings))
+    assert tool('train', config, '--work-dir', tmp_path / 'through') == 0
+    with monkeypatch.context() as patch:
+        stop_at(patch, place, number)
+        assert tool('train', config, '--work-dir', tmp_path / 'stopped') == 143
+    assert 'add --resume' in capsys.readouterr().err
+    assert not (tmp_path / 'stopped' / 'epoch_2.pth').exists()
+    assert tool('train', config, '--work-dir', tmp_path / 'stopped', '--resume') == 0
+    assert differences(tmp_path / 'through', tmp_path / 'stopped') == []
+    assert not list((tmp_path / 'stopped').glob('iter_*')) and not list((tmp_path / 'stopped').glob('*.damaged*'))
+
+
+@pytest.mark.parametrize(('settings', 'place'), list(zip(FEW, PLACES, strict=True)), ids=str)
+def test_a_stopped_run_ends_with_the_same_bits(
+    settings, place, write_config, tool, tmp_path, monkeypatch, stop_at, capsys, differences
+):
+    check(settings, *PLACES[place], write_config, tool, tmp_path, monkeypatch, stop_at, capsys, differences)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize('place', PLACES)
+@pytest.mark.parametrize('settings', ALL, ids=str)
+def test_so_it_does_with_all_settings_everywhere(
+    settings, place, write_config, tool, tmp_path, monkeypatch, stop_at, capsys, differences
+):
+    check(settings, *PLACES[place], write_config, tool, tmp_path, monkeypatch, stop_at, capsys, differences)
+
+
+def test_the_comparison_sees_a_difference(trained_run, tmp_path, write_config, tool, differences):
+    _, folder = trained_run
+    config = write_config(tmp_path, 'randomness = dict(seed=1)\n')
+    assert tool('train', config, '--work-dir', tmp_path / 'other') == 0
+    assert any(key.startswith('.state_dict') for key in differences(folder, tmp_path / 'other'))

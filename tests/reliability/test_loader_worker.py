@@ -1,0 +1,29 @@
+"""A process that loads photos and dies ends a run saved, with what to do (plan: R9)."""
+
+import os
+import signal
+
+import pytest
+
+from flowercls.datasets.image_folder import ImageFolder
+
+
+@pytest.mark.parametrize('signum', [signal.SIGKILL, signal.SIGSEGV])
+def test_a_killed_worker(signum, write_config, tool, tmp_path, monkeypatch, capsys):
+    extra = 'train_dataloader = dict(batch_size=8, num_workers=1, persistent_workers=True)\nphoto_cache = None\n'
+    config, run, parent = write_config(tmp_path, extra), tmp_path / 'run', os.getpid()
+    original = ImageFolder.__getitem__
+
+    def fatal(self, key):
+        if os.getpid() != parent and getattr(key, 'epoch', 0) == 1 and int(key) == 7:
+            os.kill(os.getpid(), signum)
+        return original(self, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageFolder, '__getitem__', fatal)
+        assert tool('train', config, '--work-dir', run) == 9
+    error = capsys.readouterr().err
+    assert 'a loader worker has died' in error and '/dev/shm' in error and '--resume' in error
+    assert (run / 'epoch_1.pth').is_file()
+    assert tool('train', config, '--work-dir', run, '--resume') == 0
+    assert (run / 'epoch_2.pth').is_file()

@@ -1,0 +1,89 @@
+"""SIGTERM and SIGINT end a run at its next step, saved; a second one at once (plan: R6)."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SIGNALS = int(os.environ.get('FLOWERCLS_SIGNALS', 10))
+SIGNALS_A_RUN = 5
+LONGEST_S = 2.0
+SEED = 0
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_random_signals(in_child, quick_train, undisturbed, differences, tmp_path):
+    started = time.monotonic()
+    assert in_child(lambda: quick_train(tmp_path / 'clock')) == 0
+    length = time.monotonic() - started
+    moments, sent, number, waits = random.Random(SEED), 0, 0, []
+    while sent < SIGNALS:
+        folder, number = tmp_path / f'run{number}', number + 1
+        for _ in range(min(SIGNALS_A_RUN, SIGNALS - sent)):
+            signum, moment = moments.choice((signal.SIGTERM, signal.SIGINT)), moments.uniform(0.02, length)
+            started = time.monotonic()
+            code = in_child(lambda: quick_train(folder, '--resume'), (signum, moment))  # noqa: B023
+            waits.append(time.monotonic() - started - moment)
+            assert code in (0, 128 + signum, -signum), code  # -signum: it came before the first line of ours
+            sent += code != 0
+        assert in_child(lambda: quick_train(folder, '--resume')) == 0  # noqa: B023
+        assert differences(undisturbed, folder) == []
+    print(f'{sent} signals in {number} runs, at most {max(waits):.2f} s to the end, all went on to the same bits')
+    assert max(waits) <= LONGEST_S
+
+
+def test_a_second_signal_ends_it_at_once_and_leaves_no_broken_file(
+    in_child, quick_train, undisturbed, differences, tmp_path
+):
+    import flowercls.engine.training as training
+
+    def slow(*args):
+        time.sleep(60)
+
+    def run():
+        training.save_position = slow
+        return quick_train(tmp_path / 'run')
+
+    started = time.monotonic()
+    assert in_child(run, (signal.SIGTERM, 1.0), (signal.SIGINT, 1.0)) in (130, 143)
+    assert time.monotonic() - started < 2 + LONGEST_S
+    assert in_child(lambda: quick_train(tmp_path / 'run', '--resume')) == 0
+    assert differences(undisturbed, tmp_path / 'run') == []
+
+
+@pytest.mark.skipif(not Path('/proc').is_dir(), reason='looks at processes')
+def test_loader_workers_end_with_the_run(write_config, tmp_path):
+    config = write_config(
+        tmp_path, "train_dataloader['num_workers'] = 2\nphoto_cache = None\ntrain_cfg = dict(max_epochs=500)\n"
+    )
+    command = [sys.executable, REPOSITORY / 'tools' / 'train.py', config, '--work-dir', tmp_path / 'run']
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stdout:
+        if line.startswith('epoch'):
+            break
+    assert len(session(process.pid)) == 3
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    print(f'{time.monotonic() - started:.2f} s')
+    assert time.monotonic() - started <= LONGEST_S and session(process.pid) == []
+    assert len(list((tmp_path / 'run').glob('*.pth'))) > 1
+
+
+def session(number):
+    """Living processes of a session."""
+    found = []
+    for status in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            fields = status.read_text().rpartition(')')[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == number and fields[0] != 'Z':
+            found.append(int(status.parent.name))
+    return found
