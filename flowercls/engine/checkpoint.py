@@ -116,11 +116,13 @@ def _link(old: Path, new: Path) -> None:
     temporary = new.with_name(f'.{new.name}.{os.getpid()}.tmp')
     temporary.unlink(missing_ok=True)  # of a killed process with this one's number; copying would write into it
     try:
-        os.link(old, temporary)
-    except OSError:
-        shutil.copyfile(old, temporary)
-    temporary.replace(new)
-    temporary.unlink(missing_ok=True)  # where both are one file already, replacing does nothing
+        try:
+            os.link(old, temporary)
+        except OSError:
+            shutil.copyfile(old, temporary)
+        temporary.replace(new)
+    finally:
+        temporary.unlink(missing_ok=True)  # also where both are one file already: replacing does nothing then
 
 
 def remove_checkpoint(path: str | Path) -> None:

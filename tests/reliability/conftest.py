@@ -51,6 +51,8 @@ def _be_child(function):
         # One thread: those of the parent are gone, and OpenMP would wait for them.
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         code = function() or 0
+    except KeyboardInterrupt:  # a signal before the tool's first line
+        code = 130
     except BaseException:
         traceback.print_exc()
     finally:
