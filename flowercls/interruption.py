@@ -52,6 +52,10 @@ def handled() -> Iterator[None]:
     before = {number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except Exception as error:
+        if _received is None or hasattr(error, 'exit_code'):
+            raise
+        raise Interrupted(_received) from error  # a library on the way took it for a failure of its own, as yapf does
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
