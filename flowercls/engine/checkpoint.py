@@ -39,7 +39,7 @@ def write_checkpoint(path: str | Path, checkpoint: dict) -> None:
     _set_aside(path)
     with write_whole(path, 'wb') as file:
         hashed = _Hashed(file)
-        torch.save(checkpoint, hashed)
+        hashed.save(checkpoint)
         file.flush()
         if sha256_of(file.name) != hashed.digest.hexdigest():
             raise DiskError(f'{path}: the disk gave back other bytes than were written. Fix: another disk.')
@@ -52,11 +52,24 @@ class _Hashed:
     """A file that knows the SHA-256 of all that was written into it; torch writes from the first byte to the last."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.digest = file, hashlib.sha256()
+        self._file, self.digest, self._error = file, hashlib.sha256(), None
+
+    def save(self, checkpoint: dict) -> None:
+        """As `torch.save`, which turns what the disk says into a RuntimeError about positions."""
+        try:
+            torch.save(checkpoint, self)
+        except RuntimeError:
+            if self._error is not None:
+                raise self._error from None
+            raise
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self._error = error
+            raise
 
     def flush(self) -> None:
         self._file.flush()

@@ -7,6 +7,7 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import EpochBasedTrainLoop
 
 from flowercls import interruption
+from flowercls.engine.hooks.whole_checkpoint_hook import is_validated
 from flowercls.engine.run_state import Position
 from flowercls.engine.step_errors import explained
 
@@ -46,7 +47,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 interruption.check()
                 self.run_epoch()
                 self._decide_current_val_interval()
-                self.validation_pending = self._is_validated()
+                self.validation_pending = is_validated(self.runner, self._epoch)
                 if self.validation_pending:
                     self._validate()
         self.runner.call_hook('after_train')
@@ -81,13 +82,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             yield from self.dataloader
         finally:
             sampler.first = 0
-
-    def _is_validated(self) -> bool:
-        return (
-            self.runner.val_loop is not None
-            and self._epoch >= self.val_begin
-            and (self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs)
-        )
 
     def _validate(self) -> None:
         try:

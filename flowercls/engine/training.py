@@ -23,7 +23,7 @@ from flowercls.engine.tta import averaging_model, use_tta_pipeline
 from flowercls.errors import ConfigError
 from flowercls.evaluation.evaluator import CompactEvaluator
 from flowercls.evaluation.predictions import Predictions, image_name
-from flowercls.files import write_json
+from flowercls.files import disk_errors, write_json
 from flowercls.interruption import Interrupted
 
 
@@ -90,7 +90,7 @@ def run_training(
         runner.start = partial(load_starting_weights, path=weights)
     started = time.monotonic()
     try:
-        with dead_workers_explained():
+        with disk_errors(runner.work_dir), dead_workers_explained():
             runner.train()
             _mend_results(runner)
     except Interrupted as signal:  # between two steps

@@ -78,6 +78,26 @@ def quick_train(tool, write_config, tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
+def count_operations(in_child, quick_train, faults, tmp_path_factory):
+    """How many operations on files an undisturbed run has; of all that are known, or of those named."""
+
+    def of_a_run(operations=None):
+        folder = tmp_path_factory.mktemp('counted')
+
+        def count():
+            counting = faults.Faults(folder)
+            counting.operations = operations or counting.operations
+            counting.install()
+            assert quick_train(folder / 'run') == 0
+            (folder.parent / 'operations.txt').write_text(str(counting.count))
+
+        assert in_child(count) == 0
+        return int((folder.parent / 'operations.txt').read_text())
+
+    return of_a_run
+
+
+@pytest.fixture(scope='session')
 def undisturbed(in_child, quick_train, tmp_path_factory):
     """The folder of a run that nothing happened to."""
     folder = tmp_path_factory.mktemp('undisturbed') / 'run'

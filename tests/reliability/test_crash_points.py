@@ -7,25 +7,11 @@ import pytest
 STRIDE = int(os.environ.get('FLOWERCLS_CRASH_STRIDE', 6))  # 1: every operation; more: every so many
 
 
-@pytest.fixture(scope='module')
-def num_operations(in_child, quick_train, faults, tmp_path_factory):
-    """Of an undisturbed run."""
-    folder = tmp_path_factory.mktemp('counted')
-
-    def count():
-        counting = faults.Faults(folder)
-        counting.install()
-        assert quick_train(folder / 'run') == 0
-        (folder.parent / 'operations.txt').write_text(str(counting.count))
-
-    assert in_child(count) == 0
-    return int((folder.parent / 'operations.txt').read_text())
-
-
 @pytest.mark.slow
 def test_a_crash_at_an_operation_on_files(
-    in_child, quick_train, faults, undisturbed, differences, num_operations, tmp_path
+    in_child, quick_train, faults, undisturbed, differences, count_operations, tmp_path
 ):
+    num_operations = count_operations()
     assert num_operations > 50
     points = range(1, num_operations + 1, STRIDE)
     for number in points:

@@ -1,5 +1,6 @@
 """A run that is killed at any moment, again and again, can be resumed and ends with the same bits (plan: R1)."""
 
+import functools
 import os
 import random
 import signal
@@ -20,9 +21,10 @@ def test_random_kills(in_child, quick_train, undisturbed, differences, tmp_path)
     moments, kills, number = random.Random(SEED), 0, 0
     while kills < KILLS:
         folder, number = tmp_path / f'run{number}', number + 1
+        go_on = functools.partial(quick_train, folder, '--resume')
         for _ in range(min(KILLS_A_RUN, KILLS - kills)):
             kill = (signal.SIGKILL, moments.uniform(0, length))
-            kills += in_child(lambda: quick_train(folder, '--resume'), kill) != 0  # noqa: B023
-        assert in_child(lambda: quick_train(folder, '--resume')) == 0, f'{folder} cannot be resumed'  # noqa: B023
+            kills += in_child(go_on, kill) != 0
+        assert in_child(go_on) == 0, f'{folder} cannot be resumed'
         assert differences(undisturbed, folder) == []
     print(f'{kills} kills in {number} runs: all resumed, all with the same bits')

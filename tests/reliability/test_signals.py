@@ -1,5 +1,6 @@
 """SIGTERM and SIGINT end a run at its next step, saved; a second one at once (plan: R6)."""
 
+import functools
 import os
 import random
 import signal
@@ -25,14 +26,15 @@ def test_random_signals(in_child, quick_train, undisturbed, differences, tmp_pat
     moments, sent, number, waits = random.Random(SEED), 0, 0, []
     while sent < SIGNALS:
         folder, number = tmp_path / f'run{number}', number + 1
+        go_on = functools.partial(quick_train, folder, '--resume')
         for _ in range(min(SIGNALS_A_RUN, SIGNALS - sent)):
             signum, moment = moments.choice((signal.SIGTERM, signal.SIGINT)), moments.uniform(0.02, length)
             started = time.monotonic()
-            code = in_child(lambda: quick_train(folder, '--resume'), (signum, moment))  # noqa: B023
+            code = in_child(go_on, (signum, moment))
             waits.append(time.monotonic() - started - moment)
             assert code in (0, 128 + signum, -signum), code  # -signum: it came before the first line of ours
             sent += code != 0
-        assert in_child(lambda: quick_train(folder, '--resume')) == 0  # noqa: B023
+        assert in_child(go_on) == 0
         assert differences(undisturbed, folder) == []
     print(f'{sent} signals in {number} runs, at most {max(waits):.2f} s to the end, all went on to the same bits')
     assert max(waits) <= LONGEST_S

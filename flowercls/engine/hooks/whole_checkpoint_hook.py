@@ -66,7 +66,7 @@ class WholeCheckpointHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         """Write the checkpoint of an epoch that is not validated."""
-        if not validation_follows(runner):
+        if not is_validated(runner, runner.epoch + 1):
             self._save(runner, epoch=runner.epoch + 1, is_best=False)
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
@@ -191,9 +191,8 @@ def _numbered(folder: Path, prefix: str) -> list[tuple[int, Path]]:
     return [(int(number), path) for number, path in numbered if number.isdecimal()]
 
 
-def validation_follows(runner) -> bool:
-    """Whether the epoch that just ended is validated next, as mmengine's EpochBasedTrainLoop decides it."""
-    epoch = runner.epoch + 1
+def is_validated(runner, epoch: int) -> bool:
+    """Whether the complete epoch number ``epoch`` is validated, as mmengine's EpochBasedTrainLoop decides it."""
     return (
         runner.val_loop is not None
         and epoch >= runner.val_begin
