@@ -5,7 +5,7 @@ import torch
 
 from flowercls.engine.hooks import CounterRandomnessHook, NormStatisticsHook, WholeCheckpointHook
 from flowercls.engine.hooks.progress_hook import as_duration, epoch_line
-from flowercls.engine.hooks.whole_checkpoint_hook import epoch_checkpoints, publish_best, validation_follows
+from flowercls.engine.hooks.whole_checkpoint_hook import epoch_checkpoints, is_validated, publish_best
 from flowercls.errors import ConfigError
 
 SUMMARY = {'epoch': 3, 'train_loss': 0.51234, 'train_top1': 84.5, 'lr': 0.019}
@@ -54,13 +54,11 @@ def test_a_new_best_supersedes_the_earlier_ones_of_its_metric_only(tmp_path):
 @pytest.mark.parametrize(
     ('finished', 'interval', 'begin', 'follows'), [(1, 2, 1, False), (2, 2, 1, True), (5, 2, 1, True), (2, 1, 3, False)]
 )
-def test_validation_follows_as_the_training_loop_decides(finished, interval, begin, follows):
-    runner = SimpleNamespace(
-        epoch=finished - 1, max_epochs=5, val_interval=interval, val_begin=begin, val_loop=object()
-    )
-    assert validation_follows(runner) is follows
+def test_an_epoch_is_validated_as_the_training_loop_decides(finished, interval, begin, follows):
+    runner = SimpleNamespace(max_epochs=5, val_interval=interval, val_begin=begin, val_loop=object())
+    assert is_validated(runner, finished) is follows
     runner.val_loop = None
-    assert validation_follows(runner) is False
+    assert is_validated(runner, finished) is False
 
 
 class Hub(SimpleNamespace):
