@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'flowercls'
-LEAVES = {'errors', 'files', 'interruption'}
+LEAVES = {'encoding', 'errors', 'files', 'interruption'}
 BELOW = {
+    'encoding': set(),
     'errors': set(),
     'interruption': set(),
     'files': {'errors'},

@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from flowercls.encoding import use_utf8
+
 EXAMPLES = """examples:
   python tools/sweep.py configs/sweeps/frozen_stages.py --dry-run       # list the trials, check their configs
   python tools/sweep.py configs/sweeps/frozen_stages.py                 # again after an interruption: goes on
@@ -46,4 +48,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
+    use_utf8()
     sys.exit(main())

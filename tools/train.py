@@ -5,6 +5,7 @@ import os
 import sys
 
 from flowercls import interruption
+from flowercls.encoding import use_utf8
 
 EXAMPLES = """examples:
   python tools/train.py configs/demo_flower.py                    # drawn flowers, two minutes on a CPU
@@ -65,4 +66,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
+    use_utf8()
     sys.exit(main())

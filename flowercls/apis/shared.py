@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-    from flowercls.engine.training import Evaluation
+    from flowercls.engine.testing import Evaluation
 
 Overrides = Sequence[str] | dict
 

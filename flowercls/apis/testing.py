@@ -48,13 +48,13 @@ def test(
     check_checkpoint_exists(checkpoint)
     cfg = ready_config(config, overrides, Flags(**flags))
 
-    from flowercls.engine import describe, training
+    from flowercls.engine import describe, testing
     from flowercls.engine.distributed import decide_once
     from flowercls.engine.run_folder import results_folder
 
     folder = decide_once(lambda: results_folder(Path(work_dir or checkpoint.parent), checkpoint))
     cfg.work_dir = str(folder)
-    found = training.run_test(cfg, checkpoint, tta=tta)
+    found = testing.run_test(cfg, checkpoint, tta=tta)
     if found is None:
         return ''
     write_output(out, found.predictions, found.metrics)

@@ -82,7 +82,7 @@ def _config_changes(plan: 'RunPlan', cfg: 'Config', allow_change: bool) -> list[
 
 
 def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path | None, changed: list[str]) -> str:
-    from flowercls.engine import describe, loading, photo_cache, run_folder, runner, schedule_change, training
+    from flowercls.engine import describe, loading, photo_cache, run_folder, runner, schedule_change, testing, training
     from flowercls.report.run_report import write_run_report
 
     cfg.work_dir = str(plan.folder)
@@ -105,7 +105,7 @@ def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path 
     _draw_curves(plan.folder, the_runner)
     if the_runner.rank != 0:
         return ''
-    draw_evaluation(plan.folder, training.evaluation_of_best(the_runner, result))
+    draw_evaluation(plan.folder, testing.evaluation_of_best(the_runner, result))
     return describe.describe_result(result, write_run_report(result.folder, config))
 
 

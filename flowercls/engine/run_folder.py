@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from flowercls.config.resolved import resolved_text
 from flowercls.errors import CheckpointError, ConfigError
-from flowercls.files import disk_errors, write_whole
+from flowercls.files import disk_errors, sync_folder, write_whole
 
 WORK_DIRS = Path('work_dirs')
 
@@ -143,10 +143,13 @@ def make_folder(folder: Path) -> bool:
     """
     if folder.is_dir():
         return False
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         with disk_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
+            for path in new:
+                sync_folder(path.parent)  # else a power cut could take the run's folder with all that is in it
         return True
     except OSError as error:
         if folder.is_dir():

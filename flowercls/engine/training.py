@@ -1,29 +1,27 @@
-"""Training a config in its run folder, and evaluating a checkpoint."""
+"""Training a config in its run folder."""
 
+import contextlib
 import json
+import logging
 import os
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 
 from flowercls.engine.distributed import decide_once, unwrapped
 from flowercls.engine.hooks.progress_hook import close_progress
-from flowercls.engine.hooks.results_hook import provenance, report_of, write_results
+from flowercls.engine.hooks.results_hook import write_results
 from flowercls.engine.hooks.whole_checkpoint_hook import publish_best, save_position
 from flowercls.engine.loading import load_starting_weights
-from flowercls.engine.photo_cache import use_photo_store
-from flowercls.engine.runner import ClassifierRunner, build_runner
+from flowercls.engine.runner import ClassifierRunner
 from flowercls.engine.schedule_change import follow_new_schedule
 from flowercls.engine.step_errors import dead_workers_explained
-from flowercls.engine.tta import averaging_model, use_tta_pipeline
 from flowercls.errors import ConfigError
-from flowercls.evaluation.evaluator import CompactEvaluator
-from flowercls.evaluation.predictions import Predictions, image_name
-from flowercls.files import disk_errors, write_json
+from flowercls.files import disk_errors
 from flowercls.interruption import Interrupted
 
 
@@ -58,21 +56,6 @@ class TrainResult:
         return json.loads((self.folder / 'metrics.json').read_text(encoding='utf-8'))
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a pass over a set leaves.
-
-    Attributes:
-        predictions: Of every photo.
-        metrics: The content of metrics.json.
-        photos: Their files in the same order; empty where they are not the ones that were predicted.
-    """
-
-    predictions: Predictions
-    metrics: dict
-    photos: list[str] = field(default_factory=list)
-
-
 def run_training(
     runner: ClassifierRunner, weights: Path | None = None, resume_from: Path | None = None, new_schedule: bool = False
 ) -> TrainResult:
@@ -90,7 +73,7 @@ def run_training(
         runner.start = partial(load_starting_weights, path=weights)
     started = time.monotonic()
     try:
-        with disk_errors(runner.work_dir), dead_workers_explained():
+        with disk_errors(runner.work_dir), dead_workers_explained(), _unshaken_log():
             runner.train()
             _mend_results(runner)
     except Interrupted as signal:  # between two steps
@@ -99,6 +82,16 @@ def run_training(
     finally:
         close_progress(runner)
     return _result(runner, time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def _unshaken_log() -> Iterator[None]:
+    """A line that the log's disk does not take is lost, without the traceback that `logging` would print each time."""
+    before, logging.raiseExceptions = logging.raiseExceptions, False
+    try:
+        yield
+    finally:
+        logging.raiseExceptions = before
 
 
 def _resume(runner: ClassifierRunner, checkpoint: Path, *, new_schedule: bool) -> None:
@@ -173,60 +166,3 @@ def _result(runner: ClassifierRunner, seconds: float) -> TrainResult:
         last_checkpoint=last if last.is_file() else None,
         last_top1=info.get('last_top1'),
     )
-
-
-def evaluation_of_best(runner: ClassifierRunner, result: TrainResult) -> Evaluation | None:
-    """What a training found about its best checkpoint; ``mistakes.csv`` is written from it. None without validation."""
-    if result.best_checkpoint is None:
-        return None
-    predictions = Predictions.read_csv(result.folder / 'predictions_val.csv')
-    predictions.write_mistakes_csv(result.folder / 'mistakes.csv')
-    # A run that was begun by an earlier version may lack some of the figures.
-    metrics = {**result.metrics(), **predictions.metrics()}
-    return Evaluation(predictions, metrics, _photos(runner.val_dataloader.dataset, predictions))
-
-
-def _photos(dataset, predictions: Predictions) -> list[str]:
-    files = [dataset.get_data_info(number)['img_path'] for number in range(len(dataset))]
-    return files if [image_name(file) for file in files] == predictions.images else []
-
-
-def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False) -> Evaluation | None:
-    """Evaluate ``checkpoint`` on the config's test set; write ``predictions.csv``, ``mistakes.csv``, ``metrics.json``.
-
-    Args:
-        cfg: Derived and checked, with ``work_dir``, the folder to write to.
-        checkpoint: A checkpoint of the config's model and classes.
-        tta: Whether to augment at test time.
-
-    Returns:
-        None in all but the main process.
-    """
-    if tta:
-        use_tta_pipeline(cfg)
-    runner = build_runner(cfg)
-    use_photo_store(runner)
-    meta: dict = {}
-
-    def load(runner: ClassifierRunner) -> None:
-        meta.update(runner.load_checkpoint(str(checkpoint), strict=True).get('meta', {}))
-        if tta:
-            runner.model = averaging_model(cfg, runner.model)
-
-    runner.start = load
-    runner.test_loop.evaluator = CompactEvaluator(runner.test_evaluator.metrics)
-    runner.test()
-    if runner.rank != 0:
-        return None
-    split = Path(cfg.test_dataloader.dataset.get('ann_file', 'val.txt')).stem
-    origin = provenance(runner, split, meta.get('epoch'), checkpoint.name)
-    return _write_test(runner, {**origin, 'seed': meta.get('seed'), 'tta': tta})
-
-
-def _write_test(runner: ClassifierRunner, origin: dict) -> Evaluation:
-    predictions, folder = report_of(runner.test_evaluator).predictions, Path(runner.work_dir)
-    metrics = {**predictions.metrics(), **origin}
-    predictions.write_csv(folder / 'predictions.csv')
-    predictions.write_mistakes_csv(folder / 'mistakes.csv')
-    write_json(folder / 'metrics.json', metrics)
-    return Evaluation(predictions, metrics, _photos(runner.test_dataloader.dataset, predictions))

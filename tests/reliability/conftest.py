@@ -17,13 +17,30 @@ custom_hooks = [dict(type='EMAHook', momentum=0.3)]
 """
 
 
-@pytest.fixture(scope='session')
-def faults():
-    """The module `faults.py` beside this file."""
-    spec = importlib.util.spec_from_file_location('faults', Path(__file__).with_name('faults.py'))
+def _beside(name):
+    """A module beside this file; pytest's import mode has no package for it."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f'{name}.py'))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope='session')
+def faults():
+    """The module `faults.py`."""
+    return _beside('faults')
+
+
+@pytest.fixture(scope='session')
+def power_loss(faults):
+    """The class `PowerLoss` of `power.py`."""
+    return _beside('power').power_loss(faults)
+
+
+@pytest.fixture(scope='session')
+def stock():
+    """The module `stock.py`."""
+    return _beside('stock')
 
 
 @pytest.fixture(scope='session')
@@ -61,20 +78,58 @@ def _be_child(function):
 
 @pytest.fixture(scope='session')
 def quick_train(tool, write_config, tmp_path_factory):
-    """Train a tiny config into a folder, without pictures, as ``train.py --work-dir``; returns the exit code."""
+    """Train a tiny config into a folder, without pictures, as ``train.py --work-dir``; returns the exit code.
+
+    Only in a child process: it changes the modules. With a ``journal`` each step adds a line to that file.
+    """
     import flowercls.apis.training as apis_training
     from flowercls.engine import describe
     from flowercls.report import run_report
 
     config = write_config(tmp_path_factory.mktemp('quick'), TINY)
 
-    def train(folder, *arguments):
+    def train(folder, *arguments, journal=None):
+        if journal is not None:
+            _keep_journal(journal)
         apis_training._draw_curves = apis_training.draw_evaluation = lambda *_: None
         run_report.write_run_report = lambda *_: None
         describe.describe_run = lambda *_: ''
         return tool('train', config, '--work-dir', folder, *arguments)
 
     return train
+
+
+def _keep_journal(path):
+    from flowercls.engine.train_loop import ResumableTrainLoop
+
+    run_iter = ResumableTrainLoop.run_iter
+
+    def and_note(loop, number, batch):
+        run_iter(loop, number, batch)
+        photos = [sample.img_path for sample in batch['data_samples']]
+        with path.open('a') as file:
+            file.write(json.dumps([loop._iter, loop._epoch, photos]) + '\n')
+
+    ResumableTrainLoop.run_iter = and_note
+
+
+@pytest.fixture(scope='session')
+def disagreements():
+    """What is wrong with the journal of a run of 45 photos and 2 epochs, written in one start or in many."""
+
+    def check(journal):
+        steps = {}
+        for step, epoch, photos in map(json.loads, journal.read_text().splitlines()):
+            if steps.setdefault(step, (epoch, photos)) != (epoch, photos):
+                yield f'step {step} was trained again with other photos'
+        if sorted(steps) != list(range(1, len(steps) + 1)):
+            yield f'steps are missing: there are {sorted(steps)}'
+        for number in (0, 1):
+            seen = [photo for epoch, photos in steps.values() for photo in photos if epoch == number]
+            if len(seen) != 45 or len(set(seen)) != 45:
+                yield f'epoch {number + 1} has {len(seen)} photos, {len(set(seen))} of them different'
+
+    return lambda journal: list(check(journal))
 
 
 @pytest.fixture(scope='session')

@@ -1,4 +1,4 @@
-"""A damaged checkpoint is noticed, named, and the one before it is used (plan: R4)."""
+"""A damaged checkpoint is noticed, named, and the one before it is used."""
 
 import random
 import shutil

@@ -1,28 +1,30 @@
-"""A process that dies at any operation on any file leaves a run that goes on to the same bits (plan: R2)."""
-
-import os
+"""A process that dies at any operation on any file leaves a run that goes on to the same bits."""
 
 import pytest
 
-STRIDE = int(os.environ.get('FLOWERCLS_CRASH_STRIDE', 6))  # 1: every operation; more: every so many
 
-
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    'stride', [pytest.param(6, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
+)
 def test_a_crash_at_an_operation_on_files(
-    in_child, quick_train, faults, undisturbed, differences, count_operations, tmp_path
+    in_child, quick_train, faults, undisturbed, differences, disagreements, count_operations, tmp_path, stride
 ):
     num_operations = count_operations()
     assert num_operations > 50
-    points = range(1, num_operations + 1, STRIDE)
+    points = range(1, num_operations + 1, stride)
     for number in points:
-        folder = tmp_path / f'at{number}'
+        folder, journal = tmp_path / f'at{number}', tmp_path / f'at{number}.journal'
 
-        def crash(folder=folder, number=number):
+        def crash(folder=folder, journal=journal, number=number):
             folder.mkdir()
             faults.Faults(folder, number, faults.die).install()
-            return quick_train(folder / 'run')
+            return quick_train(folder / 'run', journal=journal)
+
+        def go_on(folder=folder, journal=journal):
+            return quick_train(folder / 'run', '--resume', journal=journal)
 
         assert in_child(crash) == 137
-        assert in_child(lambda folder=folder: quick_train(folder / 'run', '--resume')) == 0, f'operation {number}'
+        assert in_child(go_on) == 0, f'operation {number}'
         assert differences(undisturbed, folder / 'run') == [], f'operation {number}'
+        assert disagreements(journal) == [], f'operation {number}'
     print(f'{len(points)} crash points of {num_operations}: all went on to the same bits')

@@ -1,4 +1,4 @@
-"""Values that are no numbers stop a run before they reach its weights (plan: R8)."""
+"""Values that are no numbers stop a run before they reach its weights."""
 
 import itertools
 import math

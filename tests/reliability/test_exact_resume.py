@@ -1,4 +1,4 @@
-"""A run that is stopped by a signal, anywhere, and resumed ends with the bits of one that never was (plan: R7)."""
+"""A run that is stopped by a signal, anywhere, and resumed ends with the bits of one that never was."""
 
 import itertools
 import os

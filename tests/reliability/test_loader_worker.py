@@ -1,4 +1,4 @@
-"""A process that loads photos and dies ends a run saved, with what to do (plan: R9)."""
+"""A process that loads photos and dies ends a run saved, with what to do."""
 
 import os
 import signal

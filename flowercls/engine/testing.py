@@ -1,0 +1,90 @@
+"""Evaluating a checkpoint, and what a pass over a set leaves."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmengine.config import Config
+
+from flowercls.engine.hooks.results_hook import provenance, report_of
+from flowercls.engine.photo_cache import use_photo_store
+from flowercls.engine.runner import ClassifierRunner, build_runner
+from flowercls.engine.tta import averaging_model, use_tta_pipeline
+from flowercls.evaluation.evaluator import CompactEvaluator
+from flowercls.evaluation.predictions import Predictions, image_name
+from flowercls.files import write_json
+
+if TYPE_CHECKING:
+    from flowercls.engine.training import TrainResult
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a pass over a set leaves.
+
+    Attributes:
+        predictions: Of every photo.
+        metrics: The content of metrics.json.
+        photos: Their files in the same order; empty where they are not the ones that were predicted.
+    """
+
+    predictions: Predictions
+    metrics: dict
+    photos: list[str] = field(default_factory=list)
+
+
+def evaluation_of_best(runner: ClassifierRunner, result: 'TrainResult') -> Evaluation | None:
+    """What a training found about its best checkpoint; ``mistakes.csv`` is written from it. None without validation."""
+    if result.best_checkpoint is None:
+        return None
+    predictions = Predictions.read_csv(result.folder / 'predictions_val.csv')
+    predictions.write_mistakes_csv(result.folder / 'mistakes.csv')
+    # A run that was begun by an earlier version may lack some of the figures.
+    metrics = {**result.metrics(), **predictions.metrics()}
+    return Evaluation(predictions, metrics, _photos(runner.val_dataloader.dataset, predictions))
+
+
+def _photos(dataset, predictions: Predictions) -> list[str]:
+    files = [dataset.get_data_info(number)['img_path'] for number in range(len(dataset))]
+    return files if [image_name(file) for file in files] == predictions.images else []
+
+
+def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False) -> Evaluation | None:
+    """Evaluate ``checkpoint`` on the config's test set; write ``predictions.csv``, ``mistakes.csv``, ``metrics.json``.
+
+    Args:
+        cfg: Derived and checked, with ``work_dir``, the folder to write to.
+        checkpoint: A checkpoint of the config's model and classes.
+        tta: Whether to augment at test time.
+
+    Returns:
+        None in all but the main process.
+    """
+    if tta:
+        use_tta_pipeline(cfg)
+    runner = build_runner(cfg)
+    use_photo_store(runner)
+    meta: dict = {}
+
+    def load(runner: ClassifierRunner) -> None:
+        meta.update(runner.load_checkpoint(str(checkpoint), strict=True).get('meta', {}))
+        if tta:
+            runner.model = averaging_model(cfg, runner.model)
+
+    runner.start = load
+    runner.test_loop.evaluator = CompactEvaluator(runner.test_evaluator.metrics)
+    runner.test()
+    if runner.rank != 0:
+        return None
+    split = Path(cfg.test_dataloader.dataset.get('ann_file', 'val.txt')).stem
+    origin = provenance(runner, split, meta.get('epoch'), checkpoint.name)
+    return _write_test(runner, {**origin, 'seed': meta.get('seed'), 'tta': tta})
+
+
+def _write_test(runner: ClassifierRunner, origin: dict) -> Evaluation:
+    predictions, folder = report_of(runner.test_evaluator).predictions, Path(runner.work_dir)
+    metrics = {**predictions.metrics(), **origin}
+    predictions.write_csv(folder / 'predictions.csv')
+    predictions.write_mistakes_csv(folder / 'mistakes.csv')
+    write_json(folder / 'metrics.json', metrics)
+    return Evaluation(predictions, metrics, _photos(runner.test_dataloader.dataset, predictions))

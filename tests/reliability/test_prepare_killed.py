@@ -1,0 +1,102 @@
+"""Preparing that is killed leaves a whole folder or none, never touches the source, and runs again."""
+
+import hashlib
+import random
+import signal
+import time
+
+import pytest
+
+from flowercls.datasets.prepare import prepare
+
+SEED = 0
+
+
+def digests(folder):
+    found = {path.relative_to(folder): path for path in folder.rglob('*') if path.is_file()}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
+
+
+@pytest.fixture(scope='session')
+def raw(drawn_root):
+    """60 photos, of which one is skipped, one converted and one a copy."""
+    from PIL import Image
+
+    raw = drawn_root.parent / 'raw'
+    first, second, third = sorted((raw / 'daisy').iterdir())[:3]
+    made = [raw / 'daisy' / name for name in ('copy.jpg', 'broken.jpg', 'converted.png')]
+    if not made[0].exists():
+        made[0].write_bytes(first.read_bytes())
+        made[1].write_bytes(second.read_bytes()[:50])
+        Image.open(third).convert('RGBA').transpose(Image.Transpose.ROTATE_90).save(made[2])
+    return raw
+
+
+@pytest.fixture(scope='session')
+def whole(raw, tmp_path_factory):
+    """Digests of the raw folder, and of what an undisturbed preparation makes of it."""
+    out = tmp_path_factory.mktemp('prepared') / 'flower'
+    prepare(raw, out, workers=0, folds=3)
+    return digests(raw), digests(out)
+
+
+@pytest.fixture
+def check(raw, whole):
+    """What must hold after a kill; then preparing again makes the folder, and leaves nothing else."""
+
+    def after_kill(out):
+        before, expected = whole
+        if out.exists():
+            assert digests(out) == expected
+        else:
+            prepare(raw, out, workers=0, folds=3)
+            assert digests(out) == expected
+        assert digests(raw) == before
+        assert [path.name for path in out.parent.iterdir()] == ['flower'], 'something is left beside it'
+
+    return after_kill
+
+
+@pytest.mark.parametrize('stride', [pytest.param(20), pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_a_crash_at_an_operation_on_files(in_child, faults, raw, check, tmp_path, stride):
+    counted = tmp_path / 'count'
+
+    def count():
+        counting = faults.Faults(tmp_path / 'counted')
+        counting.install()
+        prepare(raw, tmp_path / 'counted' / 'flower', workers=0, folds=3)
+        counted.write_text(str(counting.count))
+
+    assert in_child(count) == 0
+    points = range(1, int(counted.read_text()) + 1, stride)
+    assert len(range(1, int(counted.read_text()))) > 100
+    for number in points:
+
+        def crash(number=number):
+            faults.Faults(tmp_path / f'at{number}', number, faults.die).install()
+            prepare(raw, tmp_path / f'at{number}' / 'flower', workers=0, folds=3)
+
+        assert in_child(crash) == 137
+        (tmp_path / f'at{number}').mkdir(exist_ok=True)
+        check(tmp_path / f'at{number}' / 'flower')
+    print(f'{len(points)} crash points of {counted.read_text()}: the folder is whole or not there')
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('kills', [pytest.param(5), pytest.param(50, marks=pytest.mark.exhaustive)])
+def test_random_kills(in_child, raw, check, tmp_path, workers, kills):
+    started = time.monotonic()
+    assert in_child(lambda: prepare(raw, tmp_path / 'clock' / 'flower', workers=workers, folds=3) and 0) == 0
+    length, moments, killed = time.monotonic() - started, random.Random(SEED), 0
+    for number in range(kills):
+        out = tmp_path / str(number) / 'flower'
+        out.parent.mkdir()
+        code = in_child(
+            lambda out=out: prepare(raw, out, workers=workers, folds=3) and 0,
+            (signal.SIGKILL, moments.uniform(0, length)),
+        )
+        assert code in (0, -signal.SIGKILL)
+        killed += code != 0
+        check(out)
+    print(f'{killed} kills of {kills} came before the end: the folder is whole or not there')
+    assert killed > 0
