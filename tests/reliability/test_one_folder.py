@@ -40,16 +40,21 @@ def contents(folder):
 
 
 @pytest.mark.parametrize('num_others', [1, 3])
-@pytest.mark.parametrize('arguments', [(), ('--resume',)])
-def test_the_others_are_refused_at_once_and_change_nothing(in_child, quick_train, held, num_others, arguments, capfd):
+@pytest.mark.parametrize(
+    ('arguments', 'code', 'said'),
+    [(('--resume',), 8, 'process {number} is working in this run folder'), ((), 2, 'holds a run, which is never')],
+)
+def test_the_others_are_refused_at_once_and_change_nothing(
+    in_child, quick_train, held, num_others, arguments, code, said, capfd
+):
     folder, process = held
     before = contents(folder)
     for _ in range(num_others):
         started = time.monotonic()
-        assert in_child(lambda: quick_train(folder, *arguments)) == 8
+        assert in_child(lambda: quick_train(folder, *arguments)) == code
         assert time.monotonic() - started < LONGEST_S
     assert contents(folder) == before
-    assert f'process {process}' in capfd.readouterr().err
+    assert capfd.readouterr().err.count(said.format(number=process)) == num_others
 
 
 def test_the_lock_of_a_dead_process_holds_nobody_up(in_child, quick_train, held, undisturbed, differences):

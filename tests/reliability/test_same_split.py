@@ -15,7 +15,7 @@ from PIL import Image
 REPOSITORY = Path(__file__).parents[2]
 # Of train.txt, val.txt and the lists of folds below. It is a constant so that another Python, another release of a
 # library and another machine must come to it, too.
-EXPECTED = ''
+EXPECTED = 'c48def6d83bbb4f5b3c45ed5a004aeaa31c8eca74ca960b046049b4be9a8d162'
 CLASSES = {'rose': 13, 'Löwenzahn': 9, '向日葵': 11, 'a b': 7}
 MEMORY = Path('/dev/shm')
 
