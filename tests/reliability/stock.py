@@ -46,6 +46,7 @@ def train(folder, resume=False):
     load = torch.load
     torch.load = lambda *args, **kwargs: load(*args, **{**kwargs, 'weights_only': False})
     loader = dict(batch_size=8, dataset=Points(), sampler=dict(type=DefaultSampler, shuffle=True))
+    loader['collate_fn'] = dict(type='default_collate')
     Runner(
         Network(),
         str(folder),
