@@ -17,13 +17,23 @@ custom_hooks = [dict(type='EMAHook', momentum=0.3)]
 """
 
 
-@pytest.fixture(scope='session')
-def faults():
-    """The module `faults.py` beside this file."""
-    spec = importlib.util.spec_from_file_location('faults', Path(__file__).with_name('faults.py'))
+def _beside(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f'{name}.py'))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope='session')
+def faults():
+    """The module `faults.py` beside this file."""
+    return _beside('faults')
+
+
+@pytest.fixture(scope='session')
+def odd_photos():
+    """The module `odd_photos.py` beside this file."""
+    return _beside('odd_photos')
 
 
 @pytest.fixture(scope='session')
