@@ -29,6 +29,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# How a PNG stores grey of 2 and 4 bits, in Pillow's words -> what it multiplies the pixels by, but no transparent one.
+_GREY_STEPS = {'L;2': 85, 'L;4': 17}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,7 @@ def read_photo(source: str | os.PathLike | bytes) -> Photo:
     content = source if isinstance(source, bytes) else read_content(name)
     with pillow_errors(name):
         image, kind, conversions = open_checked(content, name)
+        _apply_clear_colour(image, content, name)
         image, orientation = _load_upright(image)
         rgb = _to_rgb(image, kind, name)
     return Photo(rgb, kind, _with_turn(conversions, orientation))
@@ -102,6 +105,7 @@ def glance(content: bytes, least_px: tuple[int, int]) -> Glance:
     with pillow_errors(name):
         image, kind, conversions = open_checked(content, name)
         size, is_small = image.size, _make_small(image, least_px)
+        _apply_clear_colour(image, content, name)
         image, orientation = _load_upright(image)
         if is_small:
             grey, size = image, size[::-1] if orientation >= _SIDEWAYS else size
@@ -122,6 +126,23 @@ def _make_small(image: Image.Image, least_px: tuple[int, int]) -> bool:
 
 def _with_turn(conversions: tuple[str, ...], orientation: int) -> tuple[str, ...]:
     return (*conversions, 'orientation applied') if orientation != 1 else conversions
+
+
+def _apply_clear_colour(image: Image.Image, content: bytes, name: str) -> None:
+    """Lay a PNG's transparent colour on white where Pillow would look for it in vain, among values scaled to 8 bits."""
+    clear = image.info.get('transparency')
+    if image.format != 'PNG' or clear is None or not image.tile:
+        return
+    raw = image.tile[0].args
+    if raw in _GREY_STEPS:
+        image.info['transparency'] = clear * _GREY_STEPS[raw]
+    if raw == 'RGB;16B':
+        # The high bytes are in the pixels; the low ones come to light if the same data is read in the other order.
+        other, _, _ = open_checked(content, name)
+        other.tile = [tile._replace(args='RGB;16L') for tile in other.tile]
+        values = np.array(image, np.uint16) << 8 | np.array(other)
+        del image.info['transparency']
+        image.paste((255, 255, 255), mask=Image.fromarray((values == clear).all(axis=2)))
 
 
 def _load_upright(image: Image.Image) -> tuple[Image.Image, int]:

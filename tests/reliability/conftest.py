@@ -44,6 +44,12 @@ def stock():
 
 
 @pytest.fixture(scope='session')
+def odd_photos():
+    """The module `odd_photos.py`."""
+    return _beside('odd_photos')
+
+
+@pytest.fixture(scope='session')
 def in_child():
     """Run a function in a forked process; returns its exit code, negative if a signal has ended it.
 
