@@ -5,9 +5,10 @@ import io
 import json
 from pathlib import Path
 
-from mmengine.config import Config
 from PIL import Image
 
+from flowercls.config.resolved import read_resolved
+from flowercls.errors import ConfigError
 from flowercls.sweep.review_file import delimiter_of
 
 
@@ -15,7 +16,7 @@ def read_json(path: Path) -> dict | None:
     """A JSON object; None where there is none to be read."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -36,8 +37,8 @@ def read_config(folder: Path) -> dict:
     if not path.is_file():
         return {}
     try:
-        return Config.fromfile(path, import_custom_modules=False).to_dict()
-    except Exception:  # a config is a program: a broken one may raise anything
+        return read_resolved(path)
+    except ConfigError:
         return {}
 
 
