@@ -11,6 +11,8 @@ from flowercls.errors import ConfigError
 
 # Where this start writes to, and how it was launched.
 OF_ONE_START = ('work_dir', 'launcher', 'experiment_name')
+# What a parser says of a file that is none of ours; the last two of one that is nested too deeply.
+_UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 
 
 def resolved_text(cfg: Config) -> str:
@@ -29,14 +31,7 @@ def read_resolved(path: str | os.PathLike) -> dict[str, Any]:
     try:
         statements = ast.parse(Path(path).read_text(encoding='utf-8')).body
         return dict(_assigned(statement) for statement in statements)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        RecursionError,
-        MemoryError,
-    ) as error:  # deep nesting: the last
+    except _UNREADABLE as error:
         raise ConfigError(
             f'{path}: is not the config.py of a run, which holds names and plain values only '
             f'({type(error).__name__}: {error}). Fix: put back the one that tools/train.py wrote there.'

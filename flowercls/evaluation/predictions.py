@@ -96,6 +96,8 @@ class Predictions:
             scores = np.array([[float(score) for score in row[3:]] for row in rows], np.float32)
             if not names or scores.shape != (len(rows), len(names)):
                 raise ValueError('not one score for each class in every row')
+            if not np.isfinite(scores).all():
+                raise ValueError('a score is no number')
         except (OSError, ValueError, IndexError, csv.Error) as error:
             raise DataError(
                 f'{path}: is not a predictions file ({error}). Expected the header image,label,pred,score_<class>... '

@@ -11,6 +11,8 @@ from flowercls.config.resolved import read_resolved
 from flowercls.errors import ConfigError
 from flowercls.sweep.review_file import delimiter_of
 
+SECTIONS = ('model', 'train_cfg', 'train_dataloader', 'val_dataloader')  # of a config, that a page looks into
+
 
 def read_json(path: Path) -> dict | None:
     """A JSON object; None where there is none to be read."""
@@ -37,9 +39,12 @@ def read_config(folder: Path) -> dict:
     if not path.is_file():
         return {}
     try:
-        return read_resolved(path)
+        config = read_resolved(path)
     except ConfigError:
         return {}
+    sections = [config.get(name) or {} for name in SECTIONS]
+    sections += [section.get('dataset') or {} for section in sections if isinstance(section, dict)]
+    return config if all(isinstance(section, dict) for section in sections) else {}
 
 
 def existing_picture(path: Path) -> Path | None:
@@ -47,7 +52,7 @@ def existing_picture(path: Path) -> Path | None:
     try:
         with Image.open(path):
             return path
-    except OSError:
+    except (OSError, ValueError, Image.DecompressionBombError):
         return None
 
 

@@ -95,8 +95,8 @@ def _parsed(line: bytes) -> Entry | None:
 def _is_sound(entry: Entry) -> bool:
     """Whether it can be one that was written here; a ledger may come from somebody else, with its folder."""
     texts = (entry.key, entry.state, entry.run, entry.setting or '', entry.error or '')
-    numbers = (entry.seed, entry.top1, entry.time_s, entry.epochs)
-    if not all(isinstance(text, str) for text in texts):
+    numbers = (entry.seed or 0, entry.top1 or 0, entry.time_s or 0, entry.epochs or 0)
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int | float) for n in numbers):
         return False
     run = PurePath(entry.run)
-    return not run.is_absolute() and '..' not in run.parts and all(isinstance(n, int | float | None) for n in numbers)
+    return not run.is_absolute() and '..' not in run.parts and all(0 <= number < 1e12 for number in numbers)
