@@ -32,6 +32,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='compute in bfloat16, also on a CPU')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='open the checkpoint even if it could run code, as pickles of strangers can',
+    )
     return parser.parse_args(argv)
 
 

@@ -40,6 +40,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--allow-config-change', action='store_true', help='resume although the config differs from the one of the run'
     )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='open the file that load_from names even if it could run code, as pickles of strangers can',
+    )
     return parser.parse_args(argv)
 
 

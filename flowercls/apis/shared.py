@@ -1,5 +1,7 @@
 """What several verbs need."""
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,16 @@ def weights_file(load_from: str) -> Path:
     from flowercls.models.weights import find_weights
 
     return find_weights(load_from)
+
+
+def warn_of_trust(path: Path) -> None:
+    """Say, once, what ``--trust-checkpoint`` means for ``path``."""
+    if int(os.environ.get('RANK', 0)) == 0:
+        print(
+            f'warning: --trust-checkpoint: if {path} holds code, it is run, and may do whatever you may do',
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def draw_evaluation(folder: Path, found: 'Evaluation | None', show_dir: str | None = None) -> None:

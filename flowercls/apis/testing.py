@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flowercls.apis.shared import Overrides, draw_evaluation
+from flowercls.apis.shared import Overrides, draw_evaluation, warn_of_trust
 
 
 def test(
@@ -14,6 +14,7 @@ def test(
     out_item: str | None = None,
     show_dir: str | None = None,
     tta: bool = False,
+    trust_checkpoint: bool = False,
     overrides: Overrides = (),
     **flags,
 ) -> str:
@@ -29,6 +30,7 @@ def test(
         show_dir: An empty or new folder for a picture of every photo with its prediction, mistakes first.
         tta: Average the scores of each photo and its mirror image, or do what the config's ``tta_pipeline`` and
             ``tta_model`` say.
+        trust_checkpoint: Open the checkpoint even if it holds more than plain data, and so could run code.
         overrides: As ``--cfg-options``.
         **flags: ``amp`` and ``launcher``, as `flowercls.engine.ready.Flags`.
 
@@ -54,7 +56,9 @@ def test(
 
     folder = decide_once(lambda: results_folder(Path(work_dir or checkpoint.parent), checkpoint))
     cfg.work_dir = str(folder)
-    found = testing.run_test(cfg, checkpoint, tta=tta)
+    if trust_checkpoint:
+        warn_of_trust(checkpoint)
+    found = testing.run_test(cfg, checkpoint, tta=tta, trusted=trust_checkpoint)
     if found is None:
         return ''
     write_output(out, found.predictions, found.metrics)

@@ -6,12 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercls.apis.shared import Overrides, draw_evaluation, starting_weights
+from flowercls.apis.shared import Overrides, draw_evaluation, starting_weights, warn_of_trust
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
     from flowercls.engine.run_folder import RunPlan
+    from flowercls.errors import ConfigError
 
 
 def train(
@@ -21,6 +22,7 @@ def train(
     resume: str | None = None,
     overrides: Overrides = (),
     allow_config_change: bool = False,
+    trust_checkpoint: bool = False,
     dry_run: bool = False,
     **flags,
 ) -> str:
@@ -32,6 +34,7 @@ def train(
         resume: ``'auto'`` continues the newest run of this config (or the one in ``work_dir``), a path that checkpoint.
         overrides: As ``--cfg-options``: a list of ``key=value``, or a dict with dotted keys.
         allow_config_change: Resume although the config is not the one the run was started with.
+        trust_checkpoint: Open what ``load_from`` names even if it holds more than plain data, and so could run code.
         dry_run: Check everything and try one batch; write nothing.
         **flags: ``amp``, ``no_validate``, ``auto_scale_lr``, ``deterministic`` and ``launcher``, as
             `flowercls.engine.ready.Flags`.
@@ -41,28 +44,43 @@ def train(
     """
     from flowercls.engine.ready import Flags, ready_config
 
+    if trust_checkpoint and resume:
+        raise _refusal_to_trust(f'--resume {resume}')
     if dry_run:
         with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') as folder:
             cfg = ready_config(config, overrides, Flags(**flags), drawn_folder=folder)
             cfg.work_dir = f'{folder}/run'
-            return _dry_run(cfg)
+            return _dry_run(cfg, trust_checkpoint)
     cfg = ready_config(config, overrides, Flags(**flags))
-    return _train(cfg, config, work_dir, resume, allow_config_change)
+    return _train(cfg, config, work_dir, resume, allow_config_change, trust_checkpoint)
 
 
-def _train(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str | None, allow_change: bool) -> str:
+def _refusal_to_trust(what: str) -> 'ConfigError':
+    from flowercls.errors import ConfigError
+
+    return ConfigError(
+        f'--trust-checkpoint: opens the file that load_from names; with {what} there is none to be opened so. '
+        'Fix: leave --trust-checkpoint out.'
+    )
+
+
+def _train(
+    cfg: 'Config', config: str | Path, work_dir: str | None, resume: str | None, allow_change: bool, trust: bool
+) -> str:
     from flowercls.engine.distributed import decide_once
     from flowercls.engine.run_folder import stem_of
     from flowercls.engine.run_lock import occupied_run_folder
 
     work_dir = work_dir or cfg.get('work_dir')
     resume = resume or ('auto' if cfg.get('resume') else None)
+    if trust and resume:
+        raise _refusal_to_trust('resume=True in the config')
     cfg.resume = False  # a wish of this start, as --resume: it does not belong to the run
     with contextlib.ExitStack() as stack:
         plan = decide_once(lambda: stack.enter_context(occupied_run_folder(stem_of(config), work_dir, resume)))
         changed = _config_changes(plan, cfg, allow_change)
         weights = None if plan.checkpoint else decide_once(lambda: starting_weights(cfg))
-        return _train_in(plan, cfg, config, weights, changed)
+        return _train_in(plan, cfg, config, weights, changed, _trusted(weights, trust))
 
 
 def _config_changes(plan: 'RunPlan', cfg: 'Config', allow_change: bool) -> list[str]:
@@ -81,12 +99,30 @@ def _config_changes(plan: 'RunPlan', cfg: 'Config', allow_change: bool) -> list[
     return list(changes)
 
 
-def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path | None, changed: list[str]) -> str:
+def _trusted(weights: Path | None, trust: bool) -> Path | None:
+    """The file that may hold code; none unless that was asked for."""
+    if not trust:
+        return None
+    if weights is None:
+        raise _refusal_to_trust('load_from=None')
+    warn_of_trust(weights)
+    return weights
+
+
+def _train_in(
+    plan: 'RunPlan',
+    cfg: 'Config',
+    config: str | Path,
+    weights: Path | None,
+    changed: list[str],
+    trusted: Path | None,
+) -> str:
     from flowercls.engine import describe, loading, photo_cache, run_folder, runner, schedule_change, testing, training
     from flowercls.report.run_report import write_run_report
 
     cfg.work_dir = str(plan.folder)
     the_runner = runner.build_runner(cfg)
+    the_runner.trusted = trusted
     if weights is not None:
         loading.load_starting_weights(the_runner, weights)  # a try: what does not fit is said before the run begins
     if the_runner.rank == 0:
@@ -109,7 +145,7 @@ def _train_in(plan: 'RunPlan', cfg: 'Config', config: str | Path, weights: Path 
     return describe.describe_result(result, write_run_report(result.folder, config))
 
 
-def _dry_run(cfg: 'Config') -> str:
+def _dry_run(cfg: 'Config', trust: bool) -> str:
     cfg.feature_cache = None  # nothing is to be written
     from mmengine.dist import barrier
 
@@ -119,6 +155,7 @@ def _dry_run(cfg: 'Config') -> str:
 
     weights = decide_once(lambda: starting_weights(cfg))
     the_runner = runner.build_runner(cfg)
+    the_runner.trusted = _trusted(weights, trust)
     if the_runner.rank == 0:
         print(describe.describe_run(the_runner, weights), flush=True)
     tried = try_one_batch(the_runner, weights)

@@ -107,7 +107,8 @@ class ArrayStore:
             about = json.loads(file.read_text(encoding='utf-8'))
         except (OSError, ValueError):
             return None
-        return about if isinstance(about, dict) and about.get('format') == FORMAT else None
+        is_ours = isinstance(about, dict) and about.get('format') == FORMAT and isinstance(about.get('arrays'), dict)
+        return about if is_ours and all(map(_NAME.fullmatch, about['arrays'])) else None
 
     def size_of(self, key: str) -> int:
         """Bytes of a set on disk, 0 where there is none."""

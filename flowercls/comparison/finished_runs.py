@@ -5,8 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.config import Config
-
+from flowercls.config.resolved import read_resolved
 from flowercls.errors import ConfigError, DataError
 from flowercls.evaluation.predictions import Predictions
 from flowercls.sweep.ledger import FINISHED, STARTED, Entry, Ledger
@@ -85,7 +84,7 @@ def read_run(folder: Path) -> FinishedRun:
             f'{folder}: {" and ".join(missing)} missing, so the run cannot be compared. Fix: leave it out, or, if it '
             f'was interrupted, finish it: python tools/train.py {folder / "config.py"} --resume --work-dir {folder}'
         )
-    config = Config.fromfile(folder / 'config.py', import_custom_modules=False).to_dict()
+    config = read_resolved(folder / 'config.py')
     metrics = _read_json(folder / 'metrics.json')
     list_file = str(config.get('val_dataloader', {}).get('dataset', {}).get('ann_file', ''))
     fold = FOLD.search(list_file)
@@ -137,7 +136,7 @@ def _missing(folder: Path) -> list[str]:
 
 def _seed_of(config: dict, metrics: dict) -> int:
     seed = metrics.get('seed')
-    return seed if seed is not None else (config.get('randomness') or {}).get('seed', 0)
+    return seed if isinstance(seed, int) else (config.get('randomness') or {}).get('seed', 0)
 
 
 def _test_predictions(folder: Path, metrics: dict) -> Predictions | None:
@@ -153,8 +152,11 @@ def _test_predictions(folder: Path, metrics: dict) -> Predictions | None:
 
 def _read_json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        if not isinstance(content, dict):
+            raise ValueError(f'holds a {type(content).__name__}')
+        return content
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f'{path}: cannot be read ({error}). Expected what tools/train.py or tools/test.py writes. Fix: run that '
             'again, or leave this run out.'

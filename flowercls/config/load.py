@@ -19,23 +19,26 @@ Overrides = Mapping[str, Any] | Iterable[str]
 PATHS = ('data_root', 'load_from', 'work_dir', 'cache_dir')
 
 
-def load_config(path: str | os.PathLike, overrides: Overrides = ()) -> Config:
+def load_config(path: str | os.PathLike, overrides: Overrides = (), *, plain_only: bool = False) -> Config:
     """Read a config with its bases, lay the overrides over it and check what can be checked without importing torch.
 
     Args:
         path: A `.py` or `.json` file.
         overrides: `KEY=VALUE` texts as given to --cfg-options, or a dict with dotted keys.
+        plain_only: Refuse a file, or a base of it, that does more than give names to values; it is not run then.
 
     Raises:
         ConfigError: naming every mistake found, one a line.
     """
-    return load_with_notes(path, overrides)[0]
+    return load_with_notes(path, overrides, plain_only=plain_only)[0]
 
 
-def load_with_notes(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[Config, list[str]]:
+def load_with_notes(
+    path: str | os.PathLike, overrides: Overrides = (), *, plain_only: bool = False
+) -> tuple[Config, list[str]]:
     """As `load_config`, and sentences about what is legal and yet perhaps not meant."""
     overrides = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    reading = Reading(path)
+    reading = Reading(path, plain_only)
     cfg = reading.config()
     _drop_helper_objects(cfg)
     strip_leftovers(cfg._cfg_dict)

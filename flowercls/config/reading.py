@@ -22,7 +22,7 @@ from mmengine.config import Config
 from flowercls.config.known_keys import TOP
 from flowercls.config.merging import fresh_types, replaced_in_mmengine
 from flowercls.config.nearest import hint
-from flowercls.config.source import Source, read_source
+from flowercls.config.source import Source, is_plain, read_source
 from flowercls.errors import ConfigError
 
 SUFFIXES = ('.py', '.json')
@@ -34,10 +34,11 @@ class Reading:
 
     Args:
         path: The config file, as the user gave it.
+        plain_only: Whether a file that does more than give names to values is refused instead of run.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = str(path)
+    def __init__(self, path: str | os.PathLike, plain_only: bool = False) -> None:
+        self.path, self._plain_only = str(path), plain_only
         self.sources: list[Source] = []  # a child before its bases
         self.packaged: list[dict] = []  # what files inside installed packages say
         self._open: list[Path] = []
@@ -76,6 +77,8 @@ class Reading:
         shown = self.path if path == Path(self.path).resolve() else shorten(filename)
         if path in self._open:
             raise ConfigError(f'{shorten(self._open[-1])}: its _base_ {shown} inherits from it in turn.')
+        if self._plain_only and not is_plain(path):
+            raise ConfigError(f'{shown}: is a program, and whether it may be trusted is not known.')
         if path.suffix == '.py':
             self.sources.append(read_source(filename, shown))
         self._open.append(path)

@@ -1,16 +1,59 @@
 """The resolved config as text that runs by itself and says nothing of one particular start; and key by key."""
 
+import ast
+import os
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from flowercls.errors import ConfigError
+
 # Where this start writes to, and how it was launched.
 OF_ONE_START = ('work_dir', 'launcher', 'experiment_name')
+# What a parser says of a file that is none of ours; the last two of one that is nested too deeply.
+_UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 
 
 def resolved_text(cfg: Config) -> str:
     """``cfg`` as a config file that makes a new run of the same kind."""
     return Config({key: value for key, value in cfg.to_dict().items() if key not in OF_ONE_START}).pretty_text
+
+
+def read_resolved(path: str | os.PathLike) -> dict[str, Any]:
+    """What `resolved_text` wrote, as plain dicts and lists.
+
+    It is read as data: who looks at the run folder of somebody else runs none of their code.
+
+    Raises:
+        ConfigError: if the file cannot be read, or says more than names and values.
+    """
+    try:
+        statements = ast.parse(Path(path).read_text(encoding='utf-8')).body
+        return dict(_assigned(statement) for statement in statements)
+    except _UNREADABLE as error:
+        raise ConfigError(
+            f'{path}: is not the config.py of a run, which holds names and plain values only '
+            f'({type(error).__name__}: {error}). Fix: put back the one that tools/train.py wrote there.'
+        ) from error
+
+
+def _assigned(statement: ast.stmt) -> tuple[str, Any]:
+    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+        return statement.targets[0].id, _value(statement.value)
+    raise ValueError(f'line {statement.lineno} is no name = value')
+
+
+def _value(node: ast.expr) -> Any:
+    """As `ast.literal_eval`, which does not know ``dict(...)``."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        return dict(*map(_value, node.args), **{pair.arg: _value(pair.value) for pair in node.keywords})
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        return {_value(key): _value(value) for key, value in zip(node.keys, node.values, strict=True)}
+    if isinstance(node, ast.List | ast.Tuple):
+        values = [_value(item) for item in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    return ast.literal_eval(node)
 
 
 def flat(value: Any, key: str = '') -> dict[str, Any]:

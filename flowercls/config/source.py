@@ -1,6 +1,7 @@
 """What can be read from a Python config without running it: which variables it sets and which it uses."""
 
 import ast
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from pathlib import Path
 
 from flowercls.errors import ConfigError
 
+PLAIN = (ast.Module, ast.Assign, ast.Expr, ast.Name, ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.keyword)
+PLAIN += (ast.JoinedStr, ast.FormattedValue, ast.UnaryOp, ast.USub, ast.expr_context)
 BASE_NAME = re.compile(r'_base_\.(\w+)')  # `{{_base_.name}}` and `_base_.name`
 
 
@@ -47,6 +50,29 @@ def read_source(filename: str, shown: str) -> Source:
         assigned=frozenset(target.id for target in targets if isinstance(target, ast.Name)),
         used=frozenset(node.id for node in names if isinstance(node.ctx, ast.Load)) | set(BASE_NAME.findall(text)),
     )
+
+
+def is_plain(filename: str | os.PathLike) -> bool:
+    """Whether a config file only gives names to values, so that reading it cannot do anything else.
+
+    Less is called plain than could be: no calls but ``dict(...)``, no arithmetic, and nothing that mmengine would put
+    in the place of ``{{...}}``.
+    """
+    try:
+        text = Path(filename).read_text(encoding='utf-8')
+        return '{{' not in text and (Path(filename).suffix != '.py' or all(map(_is_plain, ast.walk(ast.parse(text)))))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+
+
+def _is_plain(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == 'dict'
+    if isinstance(node, ast.Attribute):
+        return isinstance(node.value, ast.Name) and node.value.id == '_base_'
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        return node.id != 'dict'  # it would be another function
+    return isinstance(node, PLAIN)
 
 
 def _check_imports(tree: ast.Module, shown: str) -> None:

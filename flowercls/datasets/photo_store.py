@@ -72,10 +72,10 @@ def list_photos(data_root: str | os.PathLike, size: int) -> PhotoList | None:
     try:
         images = json.loads(manifest.read_text(encoding='utf-8'))['images']
         sizes = {image['file']: (int(image['size'][1]), int(image['size'][0])) for image in images}
-    except (OSError, ValueError, LookupError, TypeError):
+        files = {name: stat for name in sizes if _is_inside(name) and (stat := _stat(data_root / name))}
+        names = sorted((name.encode(), name) for name in files if min(sizes[name]) > 0)
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):  # not what we write
         return None
-    files = {name: stat for name in sizes if _is_inside(name) and (stat := _stat(data_root / name))}
-    names = sorted((name.encode(), name) for name in files)
     if not names:
         return None
     # A photo that was replaced by hand has another time or another length. Newer decoders may give other pixels.

@@ -2,7 +2,7 @@
 
 A checkpoint holds plain tensors, numbers, strings, lists and dicts, so it loads with ``weights_only=True`` and no
 allow-list, here and in mmpretrain's own tools. A file appears under its name whole or not at all, with its SHA-256 in
-``<file>.json`` beside it, and is never rewritten.
+``<file>.json`` beside it, and is never rewritten. A file of somebody else that holds more is opened only on request.
 """
 
 import hashlib
@@ -22,6 +22,8 @@ from flowercls.errors import CheckpointError, DiskError
 from flowercls.files import disk_errors, sha256_of, sync_folder, write_json, write_whole
 
 STANDS = ('epoch', 'iter', 'batch_in_epoch', 'validation_pending')  # of a checkpoint's meta: where the run stood
+
+_WANTED = re.compile(r'GLOBAL (\S+)')  # how torch names the function or class that a pickle asks for
 
 # Names that write_whole and link_checkpoint use on the way, with the number of their process.
 _HALF_WRITTEN = re.compile(r'\.((best_.+_)?epoch|iter)_\d+\.pth(\.json)?\.\d+\.tmp')
@@ -85,22 +87,28 @@ def _set_aside(path: Path) -> None:
         number += 1
 
 
-def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
+def read_checkpoint(path: str | Path, map_location: Any = 'cpu', *, trusted: bool = False) -> dict:
     """Read a checkpoint or a file of weights; no code in it is run.
 
+    Args:
+        path: The file.
+        map_location: As `torch.load`.
+        trusted: If it holds more than plain data, open it all the same, which runs the code that it may hold.
+
     Raises:
-        CheckpointError: if the file is missing, damaged, or holds more than plain data.
+        CheckpointError: if the file is missing, damaged, or holds more than plain data and is not trusted.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f'{path}: no such file. Fix: check the path; finished runs keep theirs in work_dirs/.')
     _check_digest(path)
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = _load(path, map_location, trusted)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f'{path}: holds more than plain tensors, numbers and texts, so opening it could run code. '
-            f"Fix: use a file of weights only; those of mmengine's own CheckpointHook are not ({_first(error)})."
+            f'{path}: holds more than plain tensors, numbers and texts ({_wanted(error)}), so opening it could run '
+            'code. Fix: use a file of weights only; or, if you would run a program of whoever made it, add '
+            '--trust-checkpoint, which tools/train.py takes for load_from and tools/test.py for its checkpoint.'
         ) from error
     except Exception as error:  # a damaged file can fail in any way; 1 of 30 random ones does in a new one
         raise CheckpointError(
@@ -108,7 +116,24 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict:
         ) from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path}: holds a {type(checkpoint).__name__}, expected a dict. Fix: use another file.')
+    if isinstance(meta := checkpoint.get('meta'), dict):
+        meta.pop('config', None)  # mmengine would run it as a program when it resumes; what we write is called cfg
     return checkpoint
+
+
+def _load(path: Path, map_location: Any, trusted: bool) -> Any:
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError:
+        if not trusted:
+            raise
+    return torch.load(path, map_location=map_location, weights_only=False)
+
+
+def _wanted(error: Exception) -> str:
+    """What a file asked for that plain data does not need."""
+    found = _WANTED.search(str(error))
+    return f'it asks for {found[1]}' if found else 'it is a pickle of another kind than torch writes'
 
 
 def link_checkpoint(source: str | Path, target: str | Path) -> None:
@@ -193,7 +218,7 @@ def stands_at(path: Path) -> tuple[float, int]:
     stands = _recorded(path)
     if not isinstance(stands.get('iter'), int):
         try:
-            stands = torch.load(path, map_location='meta', mmap=True, weights_only=True)['meta']
+            stands = dict(torch.load(path, map_location='meta', mmap=True, weights_only=True)['meta'])
         except Exception:  # a damaged file can fail in any way
             return float('inf'), 0
     steps, epochs = stands.get('iter'), stands.get('epoch')

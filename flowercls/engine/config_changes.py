@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from flowercls.config.resolved import OF_ONE_START
+from flowercls.config.resolved import OF_ONE_START, read_resolved
 from flowercls.errors import ConfigError
 
 # What may differ between the config a run was started with and the one it is resumed with, by the end of the key.
@@ -40,7 +40,7 @@ def changes_since(folder: Path, cfg: Config) -> dict[str, tuple[str, str]]:
     """
     if not (folder / 'config.py').is_file():
         return {}
-    before = _flat(Config.fromfile(folder / 'config.py', import_custom_modules=False).to_dict())
+    before = _flat(read_resolved(folder / 'config.py'))
     now = _flat(cfg.to_dict())
     harmless = HARMLESS + WHERE_DATA_LIE * _has_same_data(before, now)
     return {

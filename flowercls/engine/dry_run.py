@@ -6,7 +6,7 @@ import torch
 
 from flowercls.engine.distributed import unwrapped
 from flowercls.engine.hooks.progress_hook import close_progress
-from flowercls.engine.loading import load_starting_weights
+from flowercls.engine.loading import checked_initialisation, load_starting_weights
 from flowercls.engine.runner import ClassifierRunner
 
 
@@ -18,7 +18,8 @@ def try_one_batch(runner: ClassifierRunner, weights: Path | None) -> str:
     if runner.param_schedulers is not None:
         runner.build_param_scheduler(runner.param_schedulers)
     _try_hooks(runner)
-    model.init_weights()
+    with checked_initialisation():
+        model.init_weights()
     if weights is not None:
         load_starting_weights(runner, weights)
     model.train()

@@ -1,15 +1,17 @@
 """What is loaded into a run's model, and whether it belongs there."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 
 from flowercls.engine.checkpoint import read_checkpoint
 from flowercls.engine.distributed import unwrapped
 from flowercls.engine.run_state import class_names_of
 from flowercls.errors import CheckpointError
-from flowercls.models.weights import WeightsReport, apply_weights
+from flowercls.models.weights import WeightsReport, apply_weights, find_weights
 
 
 def load_starting_weights(runner: Runner, path: Path) -> WeightsReport:
@@ -18,12 +20,30 @@ def load_starting_weights(runner: Runner, path: Path) -> WeightsReport:
     Raises:
         CheckpointError: if the file cannot be read or is of another architecture.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, trusted=path == runner.trusted)
     known = class_names_of(checkpoint)
     same_classes = None if known is None else known == class_names(runner)
     report = apply_weights(unwrapped(runner.model), checkpoint, source=str(path), same_classes=same_classes)
     runner.logger.info(str(report))
     return report
+
+
+@contextmanager
+def checked_initialisation() -> Iterator[None]:
+    """While a model initialises itself, what its ``init_cfg`` loads is found, checked and read as ``load_from`` is.
+
+    mmengine would open whatever an address sends, as a pickle.
+    """
+    original = vars(CheckpointLoader)['load_checkpoint']
+    CheckpointLoader.load_checkpoint = staticmethod(_checked)
+    try:
+        yield
+    finally:
+        CheckpointLoader.load_checkpoint = original
+
+
+def _checked(filename: str, map_location=None, logger=None) -> dict:
+    return read_checkpoint(find_weights(filename), map_location or 'cpu')
 
 
 def class_names(runner: Runner) -> list[str]:
@@ -43,6 +63,12 @@ def check_resumable(checkpoint: dict, path: str) -> None:
         raise CheckpointError(
             f'{path}: has no {", ".join(missing)}, so no run can be continued from it. Fix: resume from an '
             'epoch_N.pth; to start a new run from these weights, set load_from.'
+        )
+    meta = checkpoint['meta']
+    if not isinstance(meta, dict) or not all(type(meta.get(key)) is int for key in ('epoch', 'iter')):
+        raise CheckpointError(
+            f'{path}: does not say after how many epochs and steps it was written, so no run can be continued from it. '
+            'Fix: resume from another epoch_N.pth.'
         )
 
 

@@ -91,5 +91,7 @@ def _meta(runner, position: Position) -> dict:
 
 def class_names_of(checkpoint: dict) -> list[str] | None:
     """The classes a checkpoint was trained for, or None where it does not say."""
-    classes = checkpoint.get('meta', {}).get('dataset_meta', {}).get('classes')
-    return list(classes) if classes else None
+    said = checkpoint
+    for key in ('meta', 'dataset_meta', 'classes'):  # a file of somebody else may have anything under these names
+        said = said.get(key) if isinstance(said, dict) else None
+    return [str(name) for name in said] if said and isinstance(said, list | tuple) else None

@@ -19,7 +19,13 @@ from flowercls.engine.building import building
 from flowercls.engine.checkpoint import read_checkpoint
 from flowercls.engine.distributed import unwrapped
 from flowercls.engine.hooks.feature_cache_hook import FeatureCacheHook
-from flowercls.engine.loading import check_classes, check_resumable, class_names, load_strictly
+from flowercls.engine.loading import (
+    check_classes,
+    check_resumable,
+    checked_initialisation,
+    class_names,
+    load_strictly,
+)
 from flowercls.engine.optimizer import photos_a_step
 from flowercls.engine.run_state import position_in, restore_gradients
 from flowercls.engine.train_loop import ResumableTrainLoop
@@ -33,11 +39,13 @@ class ClassifierRunner(Runner):
     """mmengine's Runner with everything of a run in one folder, a quiet console, and checked loading.
 
     ``start`` is called once the model is built and initialised; it loads starting weights, a checkpoint to test, or
-    one to continue from. ``begun`` is called once the first step is done. Everything else is mmengine's.
+    one to continue from. ``begun`` is called once the first step is done. ``trusted`` is the one file that may hold
+    more than plain data, see `read_checkpoint`. Everything else is mmengine's.
     """
 
     start: Callable[['ClassifierRunner'], object] | None = None
     begun: Callable[[], object] | None = None
+    trusted: Path | None = None
     first_epoch = 0  # complete epochs when this start began
 
     @property
@@ -133,6 +141,10 @@ class ClassifierRunner(Runner):
     def dump_config(self) -> None:
         """Nothing: the run folder's config.py is written before training, whole."""
 
+    def _init_model_weights(self) -> None:
+        with checked_initialisation():
+            super()._init_model_weights()
+
     def load_or_resume(self) -> None:
         """Do what ``start`` says, once."""
         if not self._has_loaded and self.start is not None:
@@ -145,7 +157,7 @@ class ClassifierRunner(Runner):
         Raises:
             CheckpointError: if the file cannot be used, or is of another model or of other classes.
         """
-        checkpoint = read_checkpoint(filename, map_location)
+        checkpoint = read_checkpoint(filename, map_location, trusted=Path(filename) == self.trusted)
         checkpoint = checkpoint if 'state_dict' in checkpoint else {'state_dict': checkpoint}
         if self._resume:
             check_resumable(checkpoint, filename)

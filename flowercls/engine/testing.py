@@ -49,13 +49,14 @@ def _photos(dataset, predictions: Predictions) -> list[str]:
     return files if [image_name(file) for file in files] == predictions.images else []
 
 
-def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False) -> Evaluation | None:
+def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False, trusted: bool = False) -> Evaluation | None:
     """Evaluate ``checkpoint`` on the config's test set; write ``predictions.csv``, ``mistakes.csv``, ``metrics.json``.
 
     Args:
         cfg: Derived and checked, with ``work_dir``, the folder to write to.
         checkpoint: A checkpoint of the config's model and classes.
         tta: Whether to augment at test time.
+        trusted: Whether ``checkpoint`` may hold more than plain data, see `read_checkpoint`.
 
     Returns:
         None in all but the main process.
@@ -63,6 +64,7 @@ def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False) -> Evaluation 
     if tta:
         use_tta_pipeline(cfg)
     runner = build_runner(cfg)
+    runner.trusted = checkpoint if trusted else None
     use_photo_store(runner)
     meta: dict = {}
 

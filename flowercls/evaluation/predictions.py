@@ -93,13 +93,17 @@ class Predictions:
                 raise ValueError('no photos in it')
             names = [column.removeprefix('score_') for column in header[3:]]
             labels = [names.index(row[1]) for row in rows]
-            scores = [[float(score) for score in row[3:]] for row in rows]
-        except (OSError, ValueError, IndexError) as error:
+            scores = np.array([[float(score) for score in row[3:]] for row in rows], np.float32)
+            if not names or scores.shape != (len(rows), len(names)):
+                raise ValueError('not one score for each class in every row')
+            if not np.isfinite(scores).all():
+                raise ValueError('a score is no number')
+        except (OSError, ValueError, IndexError, csv.Error) as error:
             raise DataError(
                 f'{path}: is not a predictions file ({error}). Expected the header image,label,pred,score_<class>... '
                 'Fix: python tools/test.py CONFIG CHECKPOINT writes one.'
             ) from error
-        return cls([row[0] for row in rows], np.array(labels), np.array(scores, np.float32), names)
+        return cls([row[0] for row in rows], np.array(labels), scores, names)
 
 
 def _rows(columns: dict[str, np.ndarray]) -> list[dict]:

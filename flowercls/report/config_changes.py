@@ -95,7 +95,10 @@ def config_changes(folder: Path, config: dict, source: str | Path | None = None)
 
 
 def _where_it_lies(copy: Path, name: str, source: str | Path | None) -> Path | None:
-    """The file itself: its copy in the run folder has lost sight of relative ``_base_`` files."""
+    """The file itself: its copy in the run folder has lost sight of relative ``_base_`` files.
+
+    The copy may come from somebody else, with the folder: it is used if it is no more than values.
+    """
     places = [Path(source)] if source is not None else []
     places += [Path('configs', name), REPOSITORY / 'configs' / name]
     content = copy.read_bytes()
@@ -105,7 +108,7 @@ def _where_it_lies(copy: Path, name: str, source: str | Path | None) -> Path | N
 
 def _loads(path: Path) -> bool:
     try:
-        load_config(path)
+        load_config(path, plain_only=True)
     except FlowerclsError:
         return False
     return True

@@ -54,13 +54,20 @@ def data_card(config: dict) -> DataCard:
     root = str(config.get('data_root') or '')
     path = Path(root, 'manifest.json') if root else None
     content = (read_json(path) if path else None) or {}
+    try:
+        return _card(config, root, content)
+    except (TypeError, ValueError, AttributeError):  # a manifest that is not what we write counts as none
+        return _card(config, root, {})
+
+
+def _card(config: dict, root: str, content: dict) -> DataCard:
     counts = content.get('counts', {})
     sets = counts.get('sets', {})
     classes = content.get('classes', [])
     return DataCard(
         root=root,
         expected=config.get('data_manifest'),
-        found=sha256_of(path) if content else None,
+        found=sha256_of(Path(root, 'manifest.json')) if content else None,
         sets=[SETS.get(name, name) for name in sets],
         rows={name: [of_set.get(name, 0) for of_set in sets.values()] for name in classes},
         totals=[sum(of_set.values()) for of_set in sets.values()],

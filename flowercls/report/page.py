@@ -1,6 +1,7 @@
 """The page: templates with escaped values, embedded pictures, numbers as reports write them."""
 
 import base64
+import contextlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,8 +86,11 @@ def picture(path: Path) -> str:
     content, kind = path.read_bytes(), 'png'
     if len(content) > LARGE_BYTES:
         buffer = io.BytesIO()
-        with Image.open(io.BytesIO(content)) as image:
+        with (
+            contextlib.suppress(OSError),
+            Image.open(io.BytesIO(content)) as image,
+        ):  # cut short: a browser shows a part
             image.convert('RGB').save(buffer, 'JPEG', quality=JPEG_QUALITY)
-        if buffer.tell() < len(content):
+        if 0 < buffer.tell() < len(content):
             content, kind = buffer.getvalue(), 'jpeg'
     return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'

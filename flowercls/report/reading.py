@@ -5,17 +5,20 @@ import io
 import json
 from pathlib import Path
 
-from mmengine.config import Config
 from PIL import Image
 
+from flowercls.config.resolved import read_resolved
+from flowercls.errors import ConfigError
 from flowercls.sweep.review_file import delimiter_of
+
+SECTIONS = ('model', 'train_cfg', 'train_dataloader', 'val_dataloader')  # of a config, that a page looks into
 
 
 def read_json(path: Path) -> dict | None:
     """A JSON object; None where there is none to be read."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -36,9 +39,12 @@ def read_config(folder: Path) -> dict:
     if not path.is_file():
         return {}
     try:
-        return Config.fromfile(path, import_custom_modules=False).to_dict()
-    except Exception:  # a config is a program: a broken one may raise anything
+        config = read_resolved(path)
+    except ConfigError:
         return {}
+    sections = [config.get(name) or {} for name in SECTIONS]
+    sections += [section.get('dataset') or {} for section in sections if isinstance(section, dict)]
+    return config if all(isinstance(section, dict) for section in sections) else {}
 
 
 def existing_picture(path: Path) -> Path | None:
@@ -46,7 +52,7 @@ def existing_picture(path: Path) -> Path | None:
     try:
         with Image.open(path):
             return path
-    except OSError:
+    except (OSError, ValueError, Image.DecompressionBombError):
         return None
 
 

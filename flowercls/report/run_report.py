@@ -53,7 +53,7 @@ def write_run_report(folder: str | Path, source: str | Path | None = None) -> Pa
         environment=environment_of(folder, config),
         prepare=commands.prepare_command(card, config),
         train=commands.train_command(folder, changes),
-        test=commands.test_command(folder, (metrics or {}).get('checkpoint')),
+        test=commands.test_command(folder, _checkpoint_in(metrics)),
         finish=commands.finish_command(folder),
         compare=f'{shlex.join(["python", "tools/compare.py", str(folder)])} OTHER_RUN',
         renew=shlex.join(['python', 'tools/report.py', str(folder)]),
@@ -78,7 +78,16 @@ def _evaluations(folder: Path, metrics: dict | None) -> list[dict]:
     """Of the validation set, then of each test, as the page shows them."""
     tests = sorted(folder.glob('test_*/metrics.json'), key=lambda path: path.stat().st_mtime_ns)
     found = [(folder, metrics)] + [(path.parent, read_json(path)) for path in tests]
-    return [evaluation(place, content) for place, content in found if content and content.keys() >= NEEDED]
+    shown = [_shown(place, content) for place, content in found if content and content.keys() >= NEEDED]
+    return [one for one in shown if one is not None]
+
+
+def _shown(place: Path, metrics: dict) -> dict | None:
+    try:
+        low, high = metrics['top1_interval']
+        return evaluation(place, {**metrics, 'top1_interval': [float(low), float(high)]})
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):  # not what we write
+        return None
 
 
 def evaluation(folder: Path, metrics: dict) -> dict:
@@ -141,9 +150,15 @@ def _mistakes(folder: Path) -> dict | None:
 
 def _weights(folder: Path, metrics: dict | None) -> dict[str, str]:
     """File name and SHA-256 of the best checkpoint, as its side file has it."""
-    name = (metrics or {}).get('checkpoint')
+    name = _checkpoint_in(metrics)
     side = read_json(folder / f'{name}.json') if name else None
     return {'name': name, 'sha256': side['sha256']} if side and 'sha256' in side else {}
+
+
+def _checkpoint_in(metrics: dict | None) -> str | None:
+    """Name of the best checkpoint, a file of the run folder."""
+    name = (metrics or {}).get('checkpoint')
+    return name if isinstance(name, str) and Path(name).name == name else None
 
 
 def _sweep_of(folder: Path) -> str | None:

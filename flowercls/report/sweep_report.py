@@ -99,8 +99,14 @@ def _comparison(folder: Path) -> dict | None:
     content = read_json(folder / 'comparison.json')
     if content is None or not content.get('settings'):
         return None
-    for row in [*content['settings'], *content.get('effects', [])]:
-        row['p'] = '-' if row.get('p_value') is None else p_text(row['p_value']).removeprefix('= ')
+    try:
+        for row in [*content['settings'], *content.get('effects', [])]:
+            row['p'] = '-' if row.get('p_value') is None else p_text(row['p_value']).removeprefix('= ')
+        for effect in content.get('effects', []):
+            _ = effect['points'] - (effect['half_width'] or 0)
+        _ = [*content['verdict'], *content.get('left_out', [])]
+    except (TypeError, ValueError, LookupError, AttributeError):  # not what we write
+        return None
     return content
 
 
@@ -133,7 +139,7 @@ def _command(folder: Path, source: Path | None) -> str:
     """The one last typed; guessed from the folder's name where it was not written down."""
     typed = folder / 'command.txt'
     if typed.is_file():
-        return typed.read_text(encoding='utf-8').strip()
+        return typed.read_text(encoding='utf-8', errors='replace').strip()
     if source is None:
         return ''
     shown = source.relative_to(REPOSITORY) if source.is_relative_to(REPOSITORY) else source

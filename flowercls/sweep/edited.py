@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from mmengine.config import Config
-
 from flowercls.config import resolve_config
-from flowercls.config.resolved import OF_ONE_START, flat
+from flowercls.config.resolved import OF_ONE_START, flat, read_resolved
 from flowercls.engine.config_changes import HARMLESS, WHERE_DATA_LIE
+from flowercls.errors import ConfigError
 from flowercls.sweep.ledger import FINISHED, Entry, Ledger
 from flowercls.sweep.progress import WAITING, Progress
 
@@ -40,9 +39,10 @@ def note_of_edits(all_progress: list[Progress], ledger: Ledger, folder: Path) ->
 
 def _what_differs(progress: Progress, entry: Entry, folder: Path) -> str:
     path = folder / entry.run / 'config.py'
-    if not path.is_file():
+    try:
+        before = flat(read_resolved(path))
+    except ConfigError:  # gone, or no longer what was written
         return 'of another config'
-    before = flat(Config.fromfile(path, import_custom_modules=False).to_dict())
     cfg, _ = resolve_config(progress.trial.config, progress.trial.overrides)
     now = flat(cfg.to_dict())
     changed = [key for key in now if key in before and _plain(before[key]) != _plain(now[key]) and _matters(key)]

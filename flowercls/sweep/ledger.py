@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from flowercls.files import disk_errors, sync_folder
 
@@ -86,6 +86,17 @@ def _ends_torn(file) -> bool:
 def _parsed(line: bytes) -> Entry | None:
     try:
         content = json.loads(line)
-        return Entry(**{field.name: content.get(field.name) for field in fields(Entry)}) if content['key'] else None
-    except (ValueError, TypeError, KeyError, AttributeError):
+        entry = Entry(**{field.name: content.get(field.name) for field in fields(Entry)})
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+    return entry if entry.key and _is_sound(entry) else None
+
+
+def _is_sound(entry: Entry) -> bool:
+    """Whether it can be one that was written here; a ledger may come from somebody else, with its folder."""
+    texts = (entry.key, entry.state, entry.run, entry.setting or '', entry.error or '')
+    numbers = (entry.seed or 0, entry.top1 or 0, entry.time_s or 0, entry.epochs or 0)
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int | float) for n in numbers):
+        return False
+    run = PurePath(entry.run)
+    return not run.is_absolute() and '..' not in run.parts and all(0 <= number < 1e12 for number in numbers)

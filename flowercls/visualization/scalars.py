@@ -12,10 +12,12 @@ def read_epochs(path: str | Path) -> list[dict]:
     line, as a crash leaves it, is passed over.
     """
     epochs: dict[int, dict] = {}
-    for line in Path(path).read_text(encoding='utf-8').splitlines():
+    for line in Path(path).read_text(encoding='utf-8', errors='replace').splitlines():
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(record, dict) or not isinstance(record.get('step'), int):
             continue
         if 'train_loss' in record:
             epochs[record['step']] = record
