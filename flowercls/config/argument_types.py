@@ -20,7 +20,7 @@ BY_DEFAULT = {
     **dict.fromkeys((int, float), float | list | None),
     **dict.fromkeys((tuple, list), float | list | dict | None),
     bool: bool | None,
-    str: str | bool | list | dict | None,
+    str: str | bool | dict | None,
     dict: dict,
 }
 
