@@ -8,13 +8,15 @@ from typing import Any
 
 from mmengine.config import Config
 
+from flowercls.config.argument_types import described, fits
 from flowercls.config.load import raise_mistakes
-from flowercls.config.nearest import hint
+from flowercls.config.nearest import hint, nearest_name
 from flowercls.config.places import Place, places
 from flowercls.config.signatures import arguments_of
 from flowercls.errors import ConfigError
 
 IGNORED = ('type', '_scope_')
+WRONGLY_ANNOTATED = ('loss_scale',)  # mmengine's AmpOptimWrapper says `str` and takes numbers and dicts
 
 
 def check_components(cfg: Config) -> None:
@@ -24,7 +26,7 @@ def check_components(cfg: Config) -> None:
         ConfigError: naming every mistake found, one a line, with the nearest valid name.
     """
     _import_custom(cfg)
-    mistakes = [mistake for place in places(cfg) for mistake in _mistakes_in(place)]
+    mistakes = [mistake for place in places(cfg) if 'type' in place.content for mistake in _mistakes_in(place)]
     copied = {
         line.replace('val_', 'test_', 1) for line in mistakes if line.startswith('val_')
     }  # where the test part is a copy, once is enough
@@ -98,8 +100,15 @@ def _wrong_arguments(place: Place, target: Any) -> list[str]:
     given = {key for key in place.content if key not in (*IGNORED, *place.taken_out)}
     name = place.content['type']
     mistakes = []
+    known = takes.names.union(place.taken_out)
     for key in sorted(given - takes.names) if not takes.is_open else ():
-        mistakes.append(f"{place.path} ({name}): unknown argument '{key}'{hint(key, takes.names)}")
+        mistakes.append(f"{place.path} ({name}): unknown argument '{key}'{hint(key, known)}")
     for key in sorted(takes.required - given - set(place.supplied)):
-        mistakes.append(f"{place.path} ({name}): argument '{key}' is missing")
-    return mistakes
+        near = nearest_name(key, given - takes.names) if takes.is_open else None  # else it is named already
+        missing = f"unknown argument '{near}' (did you mean '{key}'?)" if near else f"argument '{key}' is missing"
+        mistakes.append(f'{place.path} ({name}): {missing}')
+    return mistakes + [
+        f'{place.path}.{key}: {name} expects {described(takes.types[key])}, got {place.content[key]!r}'
+        for key in sorted((given & takes.types.keys()).difference(WRONGLY_ANNOTATED))
+        if not fits(place.content[key], takes.types[key])
+    ]

@@ -12,15 +12,22 @@ from flowercls.config.class_weights import derive_class_weights
 from flowercls.config.classes import derive_num_classes, derive_topk
 from flowercls.config.feature_cache import derive_feature_cache
 from flowercls.config.folder import class_names
-from flowercls.config.load import Overrides, load_with_notes
+from flowercls.config.load import Overrides, load_with_notes, raise_mistakes
 from flowercls.config.loaders import datasets_in, derive_loaders
 from flowercls.config.merging import strip_leftovers
+from flowercls.config.places import untyped
 from flowercls.config.runtime import derive_runtime
 from flowercls.config.schedules import derive_schedules
+from flowercls.config.spelling import at_path
 from flowercls.config.starting_weights import derive_load_from
 from flowercls.errors import ConfigError
 
 MODEL_DEFAULTS = {'frozen_stages': 0, 'precision': 'auto', 'channels_last': 'auto'}
+REQUIRED = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+# What a section must have, if it is there.
+PARTS = ('model.backbone', 'model.head', 'train_dataloader.dataset', 'val_dataloader.dataset') + (
+    ('optim_wrapper.optimizer',)
+)
 
 
 def resolve_config(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[Config, list[str]]:
@@ -60,10 +67,13 @@ def derive_config(cfg: Config) -> list[str]:
 
 
 def _check_sections(cfg: Config) -> None:
-    missing = [name for name in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(name)]
+    missing = [name for name in REQUIRED if not cfg.get(name)]
+    present = [name for name in cfg if cfg.get(name)]
+    missing += [path for path in PARTS if path.partition('.')[0] in present and not at_path(cfg._cfg_dict, path)]
     if missing:
         fix = 'add a _base_ file that sets it, as configs/resnet50_flower.py does'
         raise ConfigError(f'{cfg.filename}: {", ".join(missing)} missing. Fix: {fix}.')
+    raise_mistakes(untyped(cfg._cfg_dict), cfg.filename or 'the config')
 
 
 def _check_epochs(cfg: Config) -> None:
@@ -75,6 +85,8 @@ def _check_epochs(cfg: Config) -> None:
             'and results here count epochs. Fix: train_cfg = dict(max_epochs=..., val_interval=1), with _delete_=True '
             'where a base says otherwise.'
         )
+    if 'max_epochs' not in train:
+        raise ConfigError(f'{cfg.filename}: train_cfg.max_epochs is missing. Fix: train_cfg = dict(max_epochs=...).')
 
 
 def _check_validation(cfg: Config) -> None:

@@ -50,7 +50,17 @@ _MODEL = frozenset(
     + ('data_preprocessor', 'init_cfg')
 )
 _HOOKS = frozenset(
-    ('runtime_info', 'timer', 'logger', 'param_scheduler', 'sampler_seed', 'randomness', 'progress', 'results')
+    (
+        'runtime_info',
+        'timer',
+        'logger',
+        'param_scheduler',
+        'sampler_seed',
+        'sync_buffer',
+        'randomness',
+        'progress',
+        'results',
+    )
     + ('checkpoint', 'visualization')
 )
 
@@ -73,6 +83,9 @@ SECTIONS: dict[str, frozenset[str]] = {
     'default_hooks': _HOOKS,
     'env_cfg': frozenset(('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')),
     'env_cfg.mp_cfg': frozenset(('mp_start_method', 'opencv_num_threads')),
+    'env_cfg.dist_cfg': frozenset(
+        ('backend', 'init_backend', 'init_method', 'timeout', 'port', 'world_size', 'rank', 'device_id', 'store')
+    ),
     'randomness': frozenset(('seed', 'deterministic', 'diff_rank_seed')),
     'custom_imports': frozenset(('imports', 'allow_failed_imports')),
     'feature_cache': frozenset(('views', 'dtype', 'budget')),

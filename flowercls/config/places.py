@@ -1,10 +1,13 @@
 """Where a config names classes: every `dict(type=...)`, with the registry that will build it and what it is given."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from flowercls.config.known_keys import LOADERS
+from flowercls.config.nearest import nearest_name
+from flowercls.config.spelling import at_path
 
 # Arguments that mmengine's Runner adds when it builds the part, unless the config gives them.
 SUPPLIED = {
@@ -29,12 +32,16 @@ TAKEN_OUT = {
 }
 # Inside a model only these are built as they stand; others (conv_cfg, norm_cfg, …) get further arguments on the way.
 BUILT_AS_WRITTEN = ('model', 'backbone', 'neck', 'head', 'loss', 'data_preprocessor', 'augments', 'tta_model')
+# Their type may be left out; inside a transform, dicts are built only if they have one.
+TYPE_BY_DEFAULT = ('optim_wrapper', 'train_cfg', 'val_cfg', 'test_cfg', 'log_processor', 'policy', 'inside')
 ANY_MODEL_KIND = ('MODELS', 'WEIGHT_INITIALIZERS', 'TASK_UTILS')
 MODEL_KINDS = {
     **dict.fromkeys(BUILT_AS_WRITTEN, ('MODELS',)),
     'augments': ('BATCH_AUGMENTS',),
     'init_cfg': ('WEIGHT_INITIALIZERS',),
 }
+LIKE_TYPE = 0.7  # how near a key must be to be taken for a misspelt `type`; 'tpye' is at 0.75
+IN_A_PIPELINE = re.compile(r'(pipeline|transforms)(\.\d+)+$')
 
 
 @dataclass(frozen=True)
@@ -59,11 +66,11 @@ class Place:
 
 
 def places(cfg: Any) -> Iterator[Place]:
-    """Every class that a run of ``cfg`` will build by name."""
+    """Every class that a run of ``cfg`` will build by name; also where the name, `type`, is missing."""
     for name in ('model', 'data_preprocessor', 'tta_model'):
         yield from _in_model(cfg.get(name), name, name)
     for name in LOADERS:
-        yield from _in_loader(cfg.get(name) or {}, name)
+        yield from _in_loader(_section(cfg, name), name)
     yield from _in_transforms(cfg.get('tta_pipeline'), 'tta_pipeline')
     for name in ('val_evaluator', 'test_evaluator'):
         yield from _listed(cfg.get(name), name, ('METRICS', 'EVALUATORS'))
@@ -74,16 +81,31 @@ def places(cfg: Any) -> Iterator[Place]:
     for name in ('train_cfg', 'val_cfg', 'test_cfg'):
         yield from _typed(cfg.get(name), name, ('LOOPS',), name)
     yield from _typed(cfg.get('model_wrapper_cfg'), 'model_wrapper_cfg', ('MODEL_WRAPPERS',), 'model_wrapper_cfg')
-    yield from _typed(cfg.get('log_processor'), 'log_processor', ('LOG_PROCESSORS',))
-    visualizer = cfg.get('visualizer')
-    yield from _typed(visualizer, 'visualizer', ('VISUALIZERS',))
-    yield from _listed(
-        (visualizer or {}).get('vis_backends'), 'visualizer.vis_backends', ('VISBACKENDS',), 'vis_backend'
-    )
+    yield from _typed(cfg.get('log_processor'), 'log_processor', ('LOG_PROCESSORS',), 'log_processor')
+    yield from _typed(cfg.get('visualizer'), 'visualizer', ('VISUALIZERS',))
+    backends = _section(cfg, 'visualizer').get('vis_backends')
+    yield from _listed(backends, 'visualizer.vis_backends', ('VISBACKENDS',), 'vis_backend')
+
+
+def untyped(cfg: Any) -> list[str]:
+    """One line for each dict that has to say what it is, and does not."""
+    left_to_us = not at_path(cfg, 'test_dataloader.dataset.type')  # completed later from that of validation
+    return [
+        _no_type(place)
+        for place in places(cfg)
+        if 'type' not in place.content and not (left_to_us and place.path.startswith('test_dataloader.'))
+    ]
+
+
+def _no_type(place: Place) -> str:
+    near = nearest_name('type', place.content, cutoff=LIKE_TYPE)
+    if near is None:
+        return f"{place.path}: key 'type' is missing, the name of what is to be built"
+    return f"{place.path}: unknown key '{near}' (did you mean 'type'?)"
 
 
 def _in_optimisation(cfg: Any) -> Iterator[Place]:
-    wrapper = cfg.get('optim_wrapper') or {}
+    wrapper = _section(cfg, 'optim_wrapper')
     yield from _typed(wrapper, 'optim_wrapper', ('OPTIM_WRAPPERS',), 'optim_wrapper')
     yield from _typed(wrapper.get('optimizer'), 'optim_wrapper.optimizer', ('OPTIMIZERS',), 'optimizer')
     if wrapper.get('constructor'):
@@ -96,7 +118,7 @@ def _in_model(node: Any, path: str, name: str) -> Iterator[Place]:
     if isinstance(node, dict):
         whole = name in BUILT_AS_WRITTEN
         content = {'type': 'ClsDataPreprocessor', **node} if name == 'data_preprocessor' else node
-        if 'type' in content and (whole or name.endswith('_cfg')):
+        if whole or ('type' in content and name.endswith('_cfg')):
             yield Place(path, content, MODEL_KINDS.get(name, ANY_MODEL_KIND), SUPPLIED.get(name, ()), (), whole)
     for inner, value in _children(node, path):
         last = inner.rpartition('.')[2]
@@ -108,7 +130,7 @@ def _in_loader(loader: dict, path: str) -> Iterator[Place]:
     for name in ('sampler', 'batch_sampler'):
         yield from _typed(loader.get(name), f'{path}.{name}', ('DATA_SAMPLERS',), name)
     for name in ('collate_fn', 'worker_init_fn'):
-        for place in _typed(loader.get(name), f'{path}.{name}', ('FUNCTIONS',)):
+        for place in _typed(loader.get(name), f'{path}.{name}', ('FUNCTIONS',), name):
             yield Place(place.path, place.content, place.kinds, whole=False)
 
 
@@ -126,7 +148,7 @@ def _in_dataset(dataset: Any, path: str) -> Iterator[Place]:
 
 def _in_transforms(node: Any, path: str, kinds: tuple[str, ...] = ('TRANSFORMS',), role: str = '') -> Iterator[Place]:
     if isinstance(node, dict):
-        yield from _typed(node, path, kinds, role)
+        yield from _typed(node, path, kinds, role or ('' if IN_A_PIPELINE.search(path) else 'inside'))
         kinds = ('v2',) if node.get('type') == 'TorchvisionTransforms' else kinds
     for inner, value in _children(node, path):
         if isinstance(value, (dict, list, tuple)):
@@ -142,8 +164,13 @@ def _listed(node: Any, path: str, kinds: tuple[str, ...], role: str = '') -> Ite
 
 
 def _typed(node: Any, path: str, kinds: tuple[str, ...], role: str = '') -> Iterator[Place]:
-    if isinstance(node, dict) and 'type' in node:
+    if isinstance(node, dict) and ('type' in node or role not in TYPE_BY_DEFAULT):
         yield Place(path, node, kinds, SUPPLIED.get(role, ()), TAKEN_OUT.get(role, ()))
+
+
+def _section(cfg: Any, name: str) -> dict:
+    content = cfg.get(name)
+    return content if isinstance(content, dict) else {}
 
 
 def _children(node: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -4,9 +4,12 @@ import ast
 import functools
 import inspect
 import textwrap
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from flowercls.config.argument_types import expected_type
 
 KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 LOOKED_UP = ('pop', 'get', 'setdefault')
@@ -20,11 +23,13 @@ class Arguments:
         names: Every accepted name.
         required: Those without a default.
         is_open: Whether unknown names are accepted too, because `**kwargs` goes where it cannot be followed.
+        types: What each takes, where that is known; see `argument_types`.
     """
 
     names: set[str] = field(default_factory=set)
     required: set[str] = field(default_factory=set)
     is_open: bool = False
+    types: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -44,16 +49,24 @@ def arguments_of(target: Callable) -> Arguments:
         wrapped = next((value for value in target.keywords.values() if inspect.isclass(value)), target.func)
         return arguments_of(wrapped)  # mmpretrain's `torchvision/…`: a wrapper with the wrapped class as a keyword
     if not inspect.isclass(target):
-        return _of_signature(inspect.signature(target))
+        return _of_signature(inspect.signature(target), _hints(target))
     return _of_class(target)
 
 
-def _of_signature(signature: inspect.Signature) -> Arguments:
+def _hints(function: Callable) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except Exception:  # annotations are text that anything may be wrong with, and nothing depends on them
+        return {}
+
+
+def _of_signature(signature: inspect.Signature, hints: dict[str, Any]) -> Arguments:
     found = Arguments()
     for name, parameter in signature.parameters.items():
         found.is_open |= parameter.kind is inspect.Parameter.VAR_KEYWORD
         if parameter.kind in KEYWORDS:
             found.names.add(name)
+            found.types[name] = expected_type(hints.get(name, inspect.Parameter.empty), parameter.default)
             if parameter.default is inspect.Parameter.empty:
                 found.required.add(name)
     return found
@@ -67,7 +80,8 @@ def _of_class(target: type) -> Arguments:
             return total  # both refuse any argument
         parameters = list(inspect.signature(owner.__init__).parameters.values())[1:]
         hidden |= {parameter.name for parameter in parameters[:positional]}
-        own = _of_signature(inspect.Signature([p for p in parameters if p.kind in KEYWORDS]))
+        own = _of_signature(inspect.Signature([p for p in parameters if p.kind in KEYWORDS]), _hints(owner.__init__))
+        total.types = {**own.types, **total.types}
         total.names |= own.names - hidden
         total.required |= own.required - hidden
         if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):

@@ -1,11 +1,12 @@
 """Values that can be judged without building anything: types and ranges of the sections with fixed keys."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any
 
-from flowercls.config.known_keys import LOADERS, PARTS
+from flowercls.config.known_keys import LOADERS, PARTS, SECTIONS
 from flowercls.config.runtime import CONSTRUCTOR
 from flowercls.config.sizes import is_size
 from flowercls.config.spelling import at_path
@@ -30,6 +31,14 @@ def _is_positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
+def _is_not_negative(value: Any) -> bool:
+    return _is_positive(value) or (isinstance(value, (int, float)) and value == 0 and not isinstance(value, bool))
+
+
+def _is_part(value: Any) -> bool:
+    return _is_not_negative(value) and value <= 1
+
+
 def _is_seed(value: Any) -> bool:
     return _is_int(value) and 0 <= value < 2**32
 
@@ -51,6 +60,15 @@ def _is_topk(value: Any) -> bool:
     return all(_is_int(k) and k >= 1 for k in several)
 
 
+def _is_texts(value: Any) -> bool:
+    return value is None or isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value)
+
+
+LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
+SWITCHES = ('resume', 'auto_scale_lr.enable', 'train_cfg.by_epoch', 'env_cfg.cudnn_benchmark') + (
+    *('randomness.deterministic', 'randomness.diff_rank_seed', 'find_unused_parameters', 'val_cfg.fp16'),
+    *(f'{loader}.{key}' for loader in LOADERS for key in ('pin_memory', 'persistent_workers', 'drop_last')),
+)
 # path: (test, what is expected); a path that is absent is not tested
 EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     'data_root': (lambda value: isinstance(value, str) and value != '', 'a path as text'),
@@ -74,6 +92,11 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value in (None, 'balanced') or isinstance(value, (list, tuple)),
         "'balanced', one number a class, or None",
     ),
+    'model.head.loss.loss_weight': (_is_positive, 'a number above 0'),
+    'env_cfg.mp_cfg.opencv_num_threads': (_at_least(0), 'a whole number of at least 0'),
+    'env_cfg.dist_cfg.backend': (lambda value: isinstance(value, str), 'a name as text'),
+    'log_level': (_one_of(*LOG_LEVELS), ', '.join(LOG_LEVELS)),
+    'default_scope': (lambda value: value is None or isinstance(value, str), 'a name as text'),
     'input_size': (_at_least(1), 'a whole number of pixels, at least 1'),
     'load_from': (lambda value: value is None or isinstance(value, str), 'an address, a path or None'),
     'work_dir': (lambda value: value is None or isinstance(value, str), 'a path as text'),
@@ -106,6 +129,11 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a size as '8GB' or '500MB', or a whole number of bytes (photo_cache=None reads photos from their files)",
     ),
     'custom_hooks': (_is_list_of_dicts, 'a list of dict(...)'),
+    'custom_imports.imports': (
+        lambda value: _is_texts([value] if isinstance(value, str) else value),
+        'the name of a module, or a list of such names',
+    ),
+    **{name: (_one_of(True, False), 'True or False') for name in SWITCHES},
     **{
         name: (lambda value: isinstance(value, dict) or _is_list_of_dicts(value), 'dict(...) or a list of them')
         for name in ('param_scheduler', 'val_evaluator', 'test_evaluator')
@@ -114,12 +142,18 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     **{f'{loader}.batch_size': (_at_least(1), 'a whole number of at least 1') for loader in LOADERS},
     **{f'{loader}.num_workers': (_at_least(0), 'a whole number of at least 0') for loader in LOADERS},
 }
-SECTIONS_AS_DICTS = LOADERS + (
-    *(f'{loader}.sampler' for loader in LOADERS),
-    *('model', 'model.backbone', 'model.head', 'data_preprocessor', 'optim_wrapper', 'optim_wrapper.optimizer'),
-    *('train_cfg', 'val_cfg', 'test_cfg', 'auto_scale_lr', 'default_hooks', 'visualizer', 'randomness', 'env_cfg'),
-    *('drawn', 'feature_cache', 'photo_cache'),
-    *('optim_wrapper.paramwise_cfg', 'optim_wrapper.paramwise_cfg.stage_lr_mult'),
+MAY_BE_NONE = ('end', 'T_max', 'step_size', 'eta_min', 'eta_min_ratio')
+EXPECTED_OF_SCHEDULERS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'begin': (_at_least(0), 'a whole number of at least 0'),
+    **dict.fromkeys(('end', 'T_max', 'step_size'), (_at_least(1), 'a whole number of at least 1')),
+    'gamma': (_is_positive, 'a number above 0'),
+    **dict.fromkeys(('factor', 'start_factor', 'end_factor', 'eta_min_ratio'), (_is_part, 'a number between 0 and 1')),
+    'eta_min': (_is_not_negative, 'a learning rate of at least 0'),
+    **dict.fromkeys(('by_epoch', 'convert_to_iter_based'), (_one_of(True, False), 'True or False')),
+}
+# Sections that are dicts, besides those with fixed keys.
+SECTIONS_AS_DICTS = ('model.backbone', 'model.head', 'optim_wrapper.optimizer', 'visualizer') + (
+    *(f'{loader}.{part}' for loader in LOADERS for part in ('sampler', 'batch_sampler', 'collate_fn')),
 )
 
 
@@ -129,7 +163,7 @@ def wrong_values(cfg: dict) -> list[str]:
     hook_paths = [f'default_hooks.{name}' for name in hooks] if isinstance(hooks, dict) else []
     mistakes = [
         f'{name}: expected dict(...), got {at_path(cfg, name)!r}'
-        for name in (*SECTIONS_AS_DICTS, *hook_paths)
+        for name in (*SECTIONS, *SECTIONS_AS_DICTS, *hook_paths)
         if not isinstance(at_path(cfg, name), (dict, type(None)))
     ]
     for path, (is_good, expected) in EXPECTED.items():
@@ -144,10 +178,10 @@ def _schedules(cfg: dict) -> list[str]:
     given = cfg.get('param_scheduler')
     listed = [given] if isinstance(given, dict) else given if _is_list_of_dicts(given) else []
     return [
-        f'param_scheduler.{i}.{key}: expected a whole number of at least {least}, got {scheduler[key]!r}'
+        f'param_scheduler.{i}.{key}: expected {expected}, got {scheduler[key]!r}'
         for i, scheduler in enumerate(listed or [])
-        for key, least in (('begin', 0), ('end', 1), ('T_max', 1), ('step_size', 1))
-        if key in scheduler and not _at_least(least)(scheduler[key]) and not (key != 'begin' and scheduler[key] is None)
+        for key, (is_good, expected) in EXPECTED_OF_SCHEDULERS.items()
+        if key in scheduler and not is_good(scheduler[key]) and not (key in MAY_BE_NONE and scheduler[key] is None)
     ]
 
 
@@ -189,6 +223,8 @@ def _not_plain(node: Any, path: str = '') -> Iterator[str]:
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
             yield from _not_plain(value, f'{path}.{i}')
+    elif isinstance(node, float) and math.isnan(node):
+        yield f'{path}: expected a number, got nan'
     elif not isinstance(node, PLAIN):
         fix = 'str(...)' if isinstance(node, PurePath) else 'text, numbers, lists and dicts'
         yield f'{path}: a config cannot hold a {type(node).__name__} ({node!r}). Fix: use {fix}'

@@ -74,7 +74,7 @@ class TorchvisionTransforms(BaseTransform):
         """One transform from its config dict.
 
         Raises:
-            ConfigError: if it would not work on photos of whole numbers.
+            ConfigError: if it refuses its arguments, or would not work on photos of whole numbers.
         """
         arguments = dict(transform)
         if isinstance(arguments.get('interpolation'), str):  # a config holds plain values only
@@ -84,7 +84,10 @@ class TorchvisionTransforms(BaseTransform):
                 "RandomErasing value='random' draws numbers around 0, which are black in photos of 0-255. "
                 'Fix: value=[124, 116, 104], or any other colour.'
             )
-        return getattr(v2, arguments.pop('type'))(**arguments)
+        try:
+            return getattr(v2, arguments.pop('type'))(**arguments)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f'{dict(transform)} of a pipeline: {error}. Fix: correct the value.') from error
 
     def transform(self, results: dict) -> dict:
         """Transform the photo of one sample."""

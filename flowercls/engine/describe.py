@@ -3,26 +3,30 @@
 from pathlib import Path
 
 import torch
+from torch.utils.data import DataLoader
 
-from flowercls.engine.building import building
+from flowercls.engine.building import building, shown
 from flowercls.engine.distributed import unwrapped
 from flowercls.engine.hooks.progress_hook import as_duration
 from flowercls.engine.optimizer import check_parts
 from flowercls.engine.preflight import preflight
 from flowercls.engine.runner import ClassifierRunner
 from flowercls.engine.training import TrainResult
-from flowercls.models.stage_table import render_stage_table, stage_table
+from flowercls.errors import ConfigError
+from flowercls.models.stage_table import StageRow, render_stage_table, stage_table
+
+PARTS = ('backbone', 'neck', 'head')
 
 
 def describe_run(runner: ClassifierRunner, weights: Path | None, resumed_from: Path | None = None) -> str:
     """Data, device, starting weights, stage table and warnings of a run that is about to start or to go on."""
     model = unwrapped(runner.model)
     train = runner.train_dataloader
-    with building('train_dataloader.dataset', RuntimeError):  # a transform may refuse its arguments when it is used
-        sample = train.dataset[0]['inputs']
-    if runner.val_loop is not None:
-        with building('val_dataloader.dataset', RuntimeError):
-            runner.val_dataloader.dataset[0]
+    # The parts have to fit each other, and some networks take one size only.
+    size = _photo_size(train, 'train_dataloader')
+    rows = _checked_stages(runner, size)
+    if runner.val_loop is not None and (other := _photo_size(runner.val_dataloader, 'val_dataloader')) != size:
+        _checked_stages(runner, other)
     names = train.dataset.metainfo['classes']
     batches = f'{len(train)} batches of {train.batch_size}'
     lines = [
@@ -32,18 +36,32 @@ def describe_run(runner: ClassifierRunner, weights: Path | None, resumed_from: P
         f'{"channels last" if model.channels_last else "channels first"}',
         f'weights: as in {resumed_from}' if resumed_from else f'starting weights: {weights or "none, random numbers"}',
     ]
-    # The parts have to fit each other, and some networks take one size only.
-    fix = (
-        f'values of model.* that fit each other, or photos of another size than {"x".join(map(str, sample.shape[-2:]))}'
-    )
-    with building('model', RuntimeError, fix=f'{fix} (size=... in the pipelines)'):
-        rows = stage_table(model, tuple(sample.shape[-2:]))
     lr_mult = (runner.cfg.optim_wrapper.get('paramwise_cfg') or {}).get('stage_lr_mult') or {}
     if lr_mult:
         check_parts(model, lr_mult)
     lines.append(render_stage_table(rows, lr_mult))
     lines += [f'warning: {warning}' for warning in preflight(runner)]
     return '\n'.join(lines)
+
+
+def _photo_size(loader: DataLoader, name: str) -> tuple[int, int]:
+    """(height, width) of what the model is given; a transform may refuse its arguments when it is used."""
+    with building(f'{name}.dataset', RuntimeError):
+        sample = loader.dataset[0]
+    if 'inputs' not in sample:
+        raise ConfigError(
+            f'{name}.dataset.pipeline: gives {", ".join(map(str, sample))}, and no inputs for the model. Fix: end it '
+            "with dict(type='PackInputs'), as configs/_base_/datasets/flower_224.py does."
+        )
+    return tuple(sample['inputs'].shape[-2:])
+
+
+def _checked_stages(runner: ClassifierRunner, size: tuple[int, int]) -> list[StageRow]:
+    model = runner.cfg.model
+    parts = '; '.join(f'{name} {shown(model[name])}' for name in PARTS if isinstance(model.get(name), dict))
+    fix = f'values of model.* that fit each other, or photos of another size than {"x".join(map(str, size))}'
+    with building('model', RuntimeError, fix=f'{fix} (size=... in the pipelines)', about=parts):
+        return stage_table(unwrapped(runner.model), size)
 
 
 def device_name(model: torch.nn.Module) -> str:

@@ -8,6 +8,7 @@ from flowercls.engine.distributed import unwrapped
 from flowercls.engine.hooks.progress_hook import close_progress
 from flowercls.engine.loading import checked_initialisation, load_starting_weights
 from flowercls.engine.runner import ClassifierRunner
+from flowercls.engine.step_errors import explained
 
 
 def try_one_batch(runner: ClassifierRunner, weights: Path | None) -> str:
@@ -24,7 +25,8 @@ def try_one_batch(runner: ClassifierRunner, weights: Path | None) -> str:
         load_starting_weights(runner, weights)
     model.train()
     batch = next(iter(runner.train_dataloader))
-    losses = model.train_step(batch, runner.optim_wrapper)
+    with explained(runner, batch):
+        losses = model.train_step(batch, runner.optim_wrapper)
     lines = [f'one training batch of {len(batch["inputs"])}: loss {losses["loss"].item():.4f}']
     if runner._val_dataloader is not None:
         model.eval()

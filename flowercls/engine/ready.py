@@ -61,11 +61,12 @@ def ready_config(path: str | Path, overrides, flags: Flags, drawn_folder: str | 
         cfg.data_root = decide_once(lambda: _data_folder(cfg, drawn_folder))
     else:
         cfg.data_root = _data_folder(cfg, drawn_folder)
+    schedulers = cfg.get('param_scheduler')
     notes += derive_config(cfg)
     _apply(flags, cfg)
     for message in FALSE_ALARMS:
         warnings.filterwarnings('ignore', message=message)
-    check_components(cfg)
+    check_components(Config({**cfg, 'param_scheduler': schedulers}, filename=cfg.filename))  # also those left out
     if int(os.environ.get('RANK', 0)) == 0:
         print(*(f'note: {note}\n' for note in notes), sep='', end='', flush=True)
 

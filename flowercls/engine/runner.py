@@ -64,16 +64,21 @@ class ClassifierRunner(Runner):
                 handler.setLevel(max(handler.level, logging.WARNING))
         return logger
 
+    def setup_env(self, env_cfg):
+        """As mmengine's; a refused value is the config's mistake. So for all that follow."""
+        with building('env_cfg', about=str(env_cfg)):
+            super().setup_env(env_cfg)
+
     def build_visualizer(self, visualizer=None):
         """Put scalars.json into the run folder itself."""
         for backend in (visualizer or {}).get('vis_backends') or []:
             if backend['type'] == 'ScalarsBackend':
                 backend.setdefault('save_dir', self.work_dir)
-        return super().build_visualizer(visualizer)
+        with building('visualizer'):
+            return super().build_visualizer(visualizer)
 
     def build_model(self, model):
-        """As mmengine's; a refused value is the config's mistake. So for all that follow."""
-        with building('model'):
+        with building('model', RuntimeError):  # shapes and sizes
             return super().build_model(model)
 
     def wrap_model(self, model_wrapper_cfg, model):

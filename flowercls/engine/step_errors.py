@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from flowercls.engine.finite import NotFiniteError
-from flowercls.errors import DivergedError, OutOfMemoryError, WorkerError
+from flowercls.errors import ConfigError, DivergedError, OutOfMemoryError, WorkerError
 
 OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
+ONE_VALUE = re.compile('Expected more than 1 value per channel when training')
 WORKER_DIED = re.compile(r'DataLoader worker \(pid')
 NAMES_SHOWN = 4
 
@@ -22,6 +23,7 @@ def explained(runner, batch: dict) -> Iterator[None]:
     Raises:
         DivergedError: if the loss or a gradient is no number.
         OutOfMemoryError: if the step needs more memory than there is.
+        ConfigError: if a batch norm is to learn from a single value.
     """
     try:
         yield
@@ -30,6 +32,10 @@ def explained(runner, batch: dict) -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
         if not isinstance(error, RuntimeError) or OUT_OF_MEMORY.search(str(error)):
             raise OutOfMemoryError(_out_of_memory(runner, batch, error)) from error
+        raise
+    except ValueError as error:
+        if ONE_VALUE.search(str(error)):
+            raise ConfigError(_one_value(batch, error)) from error
         raise
 
 
@@ -71,6 +77,14 @@ def _out_of_memory(runner, batch: dict, error: BaseException) -> str:
         f'({said}). What was saved is intact. Fix: train_dataloader.batch_size={half} '
         'optim_wrapper.accumulative_counts=2, which keeps the photos behind one step; or fewer trained stages '
         '(model.frozen_stages).'
+    )
+
+
+def _one_value(batch: dict, error: Exception) -> str:
+    return (
+        f'a batch of {len(batch["data_samples"])} leaves a batch norm one value, from which it cannot learn ({error}). '
+        'Fix: train_dataloader.batch_size=2 or more, and drop_last=True where the last batch is a single photo; or '
+        'larger photos.'
     )
 
 

@@ -44,7 +44,9 @@ def torchvision_backbone(arch: str, num_classes: int = 1000, weights: str | None
     try:
         network = models.get_model(arch, num_classes=num_classes, **options)
     except TypeError as error:
-        raise ConfigError(f'`model.backbone` {arch}: {error}. Fix: leave the argument out.') from error
+        near = [match for name in options for match in get_close_matches(name, ('num_classes', 'weights'))]
+        meant = f" (did you mean '{near[0]}'?)" if near else ''
+        raise ConfigError(f'`model.backbone` {arch}: {error}{meant}. Fix: leave the argument out.') from error
     network.register_forward_hook(_as_tuple)
     if isinstance(network, models.DenseNet):
         network.register_load_state_dict_pre_hook(_rename_dense_layers)

@@ -123,7 +123,7 @@ def test_balanced_weights_of_a_resolved_config_follow_it_to_another_folder(resol
     assert moved.model.head.loss.class_weight == own
 
 
-@pytest.mark.parametrize('weight', [[1, 0, -1, 2, 1], [1, 1, 1, 1, 'x'], [1, 1, 1, 1, float('nan')]])
+@pytest.mark.parametrize('weight', [[1, 0, -1, 2, 1], [1, 1, 1, 1, 'x'], [1, 1, 1, 1, float('inf')]])
 def test_weights_that_are_none_are_refused(resolve, weight):
     with pytest.raises(ConfigError, match="expected 'balanced' or numbers of at least 0"):
         resolve(**{'model.head.loss.class_weight': weight})

@@ -1,0 +1,146 @@
+"""Shipped configs with one fault in one key each: found before the first step, with the key's name, never a traceback.
+
+The faults are drawn from a fixed seed over every key of the merged configs; `mutants.py` has how, and how they are judged.
+"""
+
+import contextlib
+import gc
+import importlib.util
+import io
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import mmengine.config.config
+import pytest
+
+from flowercls import apis
+from flowercls.config import load_config
+from flowercls.config.known_keys import HELPERS
+
+SMALL_RESNET = {f'model.backbone.{key}': value for key, value in (('depth', 18), ('stem_channels', 16))}
+SMALL_RESNET |= {'model.backbone.base_channels': 16, 'model.head.in_channels': 128}
+# Each config, and what makes its network small.
+CONFIGS = {
+    'demo_flower': {**SMALL_RESNET, 'drawn': {'num_per_class': 12, 'image_size': 48, 'seed': 0, 'val_ratio': 0.25}},
+    'resnet50_flower': SMALL_RESNET,
+    'mobilenet_v2_flower': {'model.backbone.widen_factor': 0.25},
+    'torchvision_resnet18_flower': {},
+    'resnet152_report_b_flower': SMALL_RESNET,
+}
+LOADERS = [f'{name}_dataloader' for name in ('train', 'val')]
+SIZES = {224: 32, 256: 36, 64: 32, 72: 36}  # pixels
+
+
+@pytest.fixture(scope='session')
+def mutants():
+    """The module `mutants.py` beside this file."""
+    spec = importlib.util.spec_from_file_location('mutants', Path(__file__).with_name('mutants.py'))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def originals(drawn_root):
+    """The merged content of each config, small enough to be tried in a fraction of a second."""
+    common = {'data_root': str(drawn_root), 'cache_dir': str(drawn_root.parent / 'cache'), 'load_from': None}
+    for loader in LOADERS:
+        common |= {f'{loader}.batch_size': 4, f'{loader}.num_workers': 0}
+
+    def merged(name):
+        content = load_config(f'configs/{name}.py', {**common, **CONFIGS[name]}).to_dict()
+        return shrunk({key: value for key, value in content.items() if key not in HELPERS})
+
+    return {name: merged(name) for name in CONFIGS}
+
+
+def shrunk(node):
+    """``node`` with pictures of a few pixels, wherever a size is given."""
+    if isinstance(node, dict):
+        return {key: SIZES.get(value, value) if key == 'size' else shrunk(value) for key, value in node.items()}
+    return [shrunk(value) for value in node] if isinstance(node, list) else node
+
+
+@pytest.fixture
+def outcome(tmp_path, one_core):
+    """What ``train.py --dry-run`` makes of a mutant: None if it is accepted, else the error."""
+
+    def of(mutant):
+        path = tmp_path / f'{mutant.config}.py'
+        text = '\n'.join(f'{key} = {value!r}' for key, value in mutant.content.items())
+        path.write_text(re.sub(r'\bnan\b', "float('nan')", text))
+        with contextlib.redirect_stdout(io.StringIO()):
+            try:
+                return apis.train(path, dry_run=True) and None
+            except Exception as error:
+                return error
+
+    return of
+
+
+@pytest.fixture
+def one_core(monkeypatch):
+    """Tiny networks are slower on several cores, the log's copy of the config takes longer than the check of it."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    monkeypatch.setattr(mmengine.config.config, 'FormatCode', lambda text, **_: (text, True))
+    gc.freeze()  # mmengine collects garbage for each dataset
+    yield
+    gc.unfreeze()
+    os.sched_setaffinity(0, cores)
+
+
+def test_the_configs_are_right_without_a_fault(originals, outcome, mutants):
+    for name, content in originals.items():
+        assert outcome(mutants.Mutant(name, 'none', ('model',), content, None)) is None, name
+
+
+@pytest.mark.parametrize('count', [60, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_fault_in_one_key_is_found_before_the_first_step(originals, outcome, mutants, count):
+    found, wrong = Counter(), []
+    for mutant in mutants.draw_mutants(count, originals):
+        error = outcome(mutant)
+        found[mutant.kind, 'accepted' if error is None else 'refused'] += 1
+        wrong += [f'{mutant} {text}' for text in [mutants.complaint(mutant, error)] if text]
+    table = ', '.join(
+        f'{kind} {found[kind, "refused"]} refused {found[kind, "accepted"]} accepted' for kind in mutants.KINDS
+    )
+    print(f'{found.total()} mutants: {table}')
+    assert not wrong, '\n'.join(wrong)
+
+
+OPTIONS = {
+    'train_dataloader.batch_size=0': 'train_dataloader.batch_size',
+    'train_dataloader.batch_size=-1': 'train_dataloader.batch_size',
+    'train_dataloader.num_workers=-1': 'train_dataloader.num_workers',
+    'train_cfg.max_epochs=0': 'train_cfg.max_epochs',
+    'optim_wrapper.optimizer.lr=-0.1': 'optim_wrapper.optimizer.lr',
+    'optim_wrapper.optimizer.lr=nan': 'optim_wrapper.optimizer.lr',
+    'optim_wrapper.optimizer.lr=fast': 'optim_wrapper.optimizer.lr',
+    'optim_wrapper.optimizer.momentum=-1': 'momentum',
+    'optim_wrapper.optimizer.momentun=0.9': "did you mean 'momentum'?",
+    'model.frozen_stages=99': 'model.frozen_stages',
+    'model.head.loss.label_smooth_val=7': 'label_smooth_val',
+    'model.backbone.depth=deep': "ResNet: depth='deep'",
+    'model.backbone.depht=18': "did you mean 'depth'?",
+    'model.backbone.norm_eval=maybe': 'model.backbone.norm_eval',
+    'param_scheduler.1.eta_min_ratio=7': 'param_scheduler.1.eta_min_ratio',
+    'param_scheduler.1.by_epoch=sometimes': 'param_scheduler.1.by_epoch',
+    'val_dataloader.dataset.pipeline.1.transforms.0.size=small': 'val_dataloader.dataset.pipeline.1.transforms.0.size',
+    'train_dataloader.dataset.pipeline.1.transforms.1.p=-0.5': 'RandomHorizontalFlip',
+    'default_hooks.logger.intervall=5': "did you mean 'default_hooks.logger.interval'?",
+    'env_cfg.dist_cfg.backnd=gloo': "did you mean 'env_cfg.dist_cfg.backend'?",
+    'randomnes.seed=1': "did you mean 'randomness",
+}
+
+
+@pytest.mark.parametrize('option', OPTIONS)
+def test_a_fault_on_the_command_line_is_a_config_error(write_config, tool, tmp_path, capsys, one_core, option):
+    smoothed = "model = dict(head=dict(loss=dict(_delete_=True, type='LabelSmoothLoss', label_smooth_val=0.1)))\n"
+    config = write_config(tmp_path, smoothed if 'label_smooth_val' in option else '')
+    assert tool('train', config, '--work-dir', tmp_path / 'run', '--cfg-options', option) == 2
+    error = capsys.readouterr().err
+    assert 'Traceback' not in error and OPTIONS[option] in error
+    assert not Path(tmp_path, 'run').exists()
