@@ -10,6 +10,7 @@ LEAVES = {'errors', 'files', 'interruption'}
 BELOW = {
     'errors': set(),
     'interruption': set(),
+    'terminal': set(),
     'files': {'errors'},
     'config': LEAVES,
     'cache': LEAVES,

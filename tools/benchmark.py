@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from flowercls.terminal import accept_all_letters
+
 WIDTH = 150  # of a table that no terminal limits
 EXAMPLES = """examples:
   python tools/benchmark.py configs/resnet50_flower.py --out benchmark.json
@@ -49,4 +51,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
+    accept_all_letters()
     sys.exit(main())

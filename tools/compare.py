@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from flowercls.terminal import accept_all_letters
+
 EXAMPLES = """examples:
   python tools/compare.py work_dirs/frozen_stages                               # a sweep; written into its folder
   python tools/compare.py work_dirs/resnet50_flower work_dirs/resnet50_flower-2 --out comparison
@@ -42,4 +44,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
+    accept_all_letters()
     sys.exit(main())

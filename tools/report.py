@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from flowercls.terminal import accept_all_letters
+
 EXAMPLES = """examples:
   python tools/report.py work_dirs/resnet50_flower                   # after tools/test.py: its figures are in it then
   python tools/report.py work_dirs/frozen_stages                     # a sweep; its trials are compared first
@@ -38,4 +40,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
+    accept_all_letters()
     sys.exit(main())

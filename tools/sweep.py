@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from flowercls.terminal import accept_all_letters
+
 EXAMPLES = """examples:
   python tools/sweep.py configs/sweeps/frozen_stages.py --dry-run       # list the trials, check their configs
   python tools/sweep.py configs/sweeps/frozen_stages.py                 # again after an interruption: goes on
@@ -46,4 +48,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
+    accept_all_letters()
     sys.exit(main())

@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 
+from flowercls.terminal import accept_all_letters
+
 EXAMPLES = """examples:
   python tools/test.py configs/demo_flower.py work_dirs/demo_flower/best_accuracy_top1_epoch_17.pth
   python tools/test.py work_dirs/demo_flower/config.py work_dirs/demo_flower/epoch_20.pth --out scores.csv
@@ -59,4 +61,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
+    accept_all_letters()
     sys.exit(main())

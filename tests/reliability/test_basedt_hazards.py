@@ -181,25 +181,32 @@ def test_a_class_of_one_photo_is_refused_not_dropped(prepare, raw, tmp_path):
 def test_the_state_of_random_numbers_and_the_order_of_files_change_nothing(prepare, raw, good, tmp_path, monkeypatch):
     real, state = os.scandir, random.Random(3)
 
-    class Shuffled(list):
+    class Shuffled:
         """What a file system may give."""
 
+        def __init__(self, folder='.'):
+            with real(folder) as entries:
+                self.entries = list(entries)
+            state.shuffle(self.entries)
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            if not self.entries:
+                raise StopIteration
+            return self.entries.pop()
+
         def __enter__(self):
-            return iter(self)
+            return self
 
         def __exit__(self, *_):
             pass
 
-    def shuffled(folder='.'):
-        with real(folder) as entries:
-            found = list(entries)
-        state.shuffle(found)
-        return Shuffled(found)
-
     for seed in (1, 2):
         random.seed(seed)
         np.random.seed(seed)
-        monkeypatch.setattr(os, 'scandir', shuffled)
+        monkeypatch.setattr(os, 'scandir', Shuffled)
         assert prepare(raw, tmp_path / f'again{seed}')[0] == 0
         monkeypatch.setattr(os, 'scandir', real)
         assert snapshot(tmp_path / f'again{seed}') == snapshot(good)
@@ -234,14 +241,37 @@ def test_a_list_that_names_what_is_not_there_is_refused_before_training(good, wr
     assert tool('train', config, '--dry-run') == 3
 
 
+@pytest.fixture
+def in_locale(raw, tmp_path):
+    """Prepare in a process of its own that writes another encoding; returns the process and the folder."""
+
+    def run(**environment):
+        environment = {**os.environ, 'PYTHONPATH': str(TOOL.parents[1]), **environment}
+        words = [sys.executable, str(TOOL), str(raw), str(tmp_path / 'out'), '--workers', '0']
+        done = subprocess.run(words, env=environment, capture_output=True, timeout=120)
+        assert b'Traceback' not in done.stderr
+        return done, tmp_path / 'out'
+
+    return run
+
+
+OLD_LOCALE = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
+
+
+@pytest.mark.parametrize('environment', [{}, OLD_LOCALE], ids=['UTF-8', 'ASCII'])
 @pytest.mark.parametrize('encoding', ['ascii', 'cp1252'])
-def test_terminals_and_locales_that_know_few_letters_change_nothing(raw, tmp_path, encoding):
+def test_a_terminal_that_knows_few_letters_changes_nothing(in_locale, raw, environment, encoding):
+    second = 'rose' if environment else '猫'
+    (raw / 'rose').rename(raw / second)
+    done, out = in_locale(PYTHONIOENCODING=encoding, **environment)
+    assert done.returncode == 0, done.stderr
+    assert (out / 'classes.txt').read_bytes() == f'daisy\n{second}\n'.encode()
+    assert sum(map(len, lines_of(out).values())) == 10
+
+
+def test_where_names_cannot_be_read_that_is_said_and_nothing_is_made(in_locale, raw):
     (raw / 'rose').rename(raw / '猫')
-    environment = {**os.environ, 'PYTHONIOENCODING': encoding, 'LC_ALL': 'C', 'PYTHONUTF8': '0'}
-    environment['PYTHONCOERCECLOCALE'] = '0'
-    environment['PYTHONPATH'] = os.pathsep.join([str(TOOL.parents[1]), os.environ.get('PYTHONPATH', '')])
-    words = [sys.executable, str(TOOL), str(raw), str(tmp_path / 'out'), '--workers', '0']
-    done = subprocess.run(words, env=environment, capture_output=True, timeout=120)
-    assert b'Traceback' not in done.stderr and done.returncode == 0, done.stderr
-    assert (tmp_path / 'out/classes.txt').read_bytes() == 'daisy\n猫\n'.encode()
-    assert sum(map(len, lines_of(tmp_path / 'out').values())) == 10
+    before = snapshot(raw)
+    done, out = in_locale(PYTHONIOENCODING='ascii', **OLD_LOCALE)
+    assert done.returncode == 3 and b'try PYTHONUTF8=1' in done.stderr
+    assert snapshot(raw) == before and not out.exists()
