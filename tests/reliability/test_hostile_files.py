@@ -82,13 +82,6 @@ PICKLES = {
 
 
 @pytest.fixture
-def canary(tmp_path):
-    """A path at which nothing may ever be."""
-    yield tmp_path / 'canary'
-    assert not (tmp_path / 'canary').exists(), 'code from a file was run'
-
-
-@pytest.fixture
 def evil(tmp_path, canary):
     """A checkpoint that runs code where it is unpickled."""
     torch.save({'state_dict': Calls(os.mkdir, str(canary))}, tmp_path / 'evil.pth')
@@ -96,37 +89,19 @@ def evil(tmp_path, canary):
 
 
 @pytest.fixture
-def run(trained_run, tmp_path):
-    """A run folder of a colleague, which may be written to."""
-    return shutil.copytree(trained_run[1], tmp_path / 'run')
-
-
-@pytest.fixture
-def changed(run):
+def changed(copied_run):
     """Change what the newest checkpoint of the run holds, so that all digests are right; returns its path."""
 
     def change(function):
-        checkpoint = torch.load(run / 'epoch_2.pth', weights_only=True)
+        checkpoint = torch.load(copied_run / 'epoch_2.pth', weights_only=True)
         function(checkpoint)
-        torch.save(checkpoint, run / 'epoch_2.pth')
-        (run / 'epoch_2.pth.json').unlink()
-        for path in run.glob('best_*'):
+        torch.save(checkpoint, copied_run / 'epoch_2.pth')
+        (copied_run / 'epoch_2.pth.json').unlink()
+        for path in copied_run.glob('best_*'):
             path.unlink()
-        return run / 'epoch_2.pth'
+        return copied_run / 'epoch_2.pth'
 
     return change
-
-
-@pytest.fixture
-def said(capsys):
-    """What was printed so far; never a traceback."""
-
-    def read():
-        captured = capsys.readouterr()
-        assert 'Traceback' not in captured.err + captured.out
-        return captured.err + captured.out
-
-    return read
 
 
 @pytest.mark.parametrize('name', PICKLES)
@@ -156,7 +131,7 @@ def test_what_a_pickle_asks_for_is_named(evil, canary):
         read_checkpoint(evil)
 
 
-def test_no_tool_opens_it(trained_run, tool, evil, run, said, tmp_path):
+def test_no_tool_opens_it(trained_run, tool, evil, said, tmp_path):
     config = trained_run[0]
     assert tool('test', config, evil) == 4 and 'could run code' in said()
     assert tool('train', config, '--work-dir', tmp_path / 'new', '--resume', evil) == 4 and 'could run code' in said()
@@ -165,10 +140,12 @@ def test_no_tool_opens_it(trained_run, tool, evil, run, said, tmp_path):
     assert tool('train', config, '--dry-run', '--cfg-options', *initialised) == 4 and 'could run code' in said()
 
 
-def test_the_one_before_it_is_used_and_the_pointer_to_the_last_is_not_followed(trained_run, tool, evil, run, said):
-    shutil.copy(evil, run / 'epoch_3.pth')
-    (run / 'last_checkpoint').write_text(str(evil))
-    assert tool('train', trained_run[0], '--work-dir', run, '--resume') == 0
+def test_the_one_before_it_is_used_and_the_pointer_to_the_last_is_not_followed(
+    trained_run, tool, evil, copied_run, said
+):
+    shutil.copy(evil, copied_run / 'epoch_3.pth')
+    (copied_run / 'last_checkpoint').write_text(str(evil))
+    assert tool('train', trained_run[0], '--work-dir', copied_run, '--resume') == 0
     assert 'epoch_3.pth: holds more than plain' in (told := said()) and 'resumed from epoch_2.pth' in told
 
 
