@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from flowercls.encoding import use_utf8
+from flowercls.encoding import accept_all_letters
 
 WIDTH = 150  # of a table that no terminal limits
 EXAMPLES = """examples:
@@ -51,5 +51,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    use_utf8()
+    accept_all_letters()
     sys.exit(main())

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from flowercls.encoding import use_utf8
+from flowercls.encoding import accept_all_letters
 
 EXAMPLES = """examples:
   python tools/compare.py work_dirs/frozen_stages                               # a sweep; written into its folder
@@ -44,5 +44,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    use_utf8()
+    accept_all_letters()
     sys.exit(main())

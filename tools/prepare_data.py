@@ -8,7 +8,7 @@ import argparse
 import signal
 import sys
 
-from flowercls.encoding import use_utf8
+from flowercls.encoding import accept_all_letters
 
 EXAMPLES = """examples:
   python tools/prepare_data.py my_photos data/flower            my_photos/daisy/..., my_photos/rose/..., split 8:2
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    use_utf8()
+    accept_all_letters()
     # A polite kill cleans up like Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

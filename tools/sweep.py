@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from flowercls.encoding import use_utf8
+from flowercls.encoding import accept_all_letters
 
 EXAMPLES = """examples:
   python tools/sweep.py configs/sweeps/frozen_stages.py --dry-run       # list the trials, check their configs
@@ -48,5 +48,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    use_utf8()
+    accept_all_letters()
     sys.exit(main())

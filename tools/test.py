@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from flowercls.encoding import use_utf8
+from flowercls.encoding import accept_all_letters
 
 EXAMPLES = """examples:
   python tools/test.py configs/demo_flower.py work_dirs/demo_flower/best_accuracy_top1_epoch_17.pth
@@ -61,5 +61,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    use_utf8()
+    accept_all_letters()
     sys.exit(main())

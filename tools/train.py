@@ -5,7 +5,7 @@ import os
 import sys
 
 from flowercls import interruption
-from flowercls.encoding import use_utf8
+from flowercls.encoding import accept_all_letters
 
 EXAMPLES = """examples:
   python tools/train.py configs/demo_flower.py                    # drawn flowers, two minutes on a CPU
@@ -71,5 +71,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    use_utf8()
+    accept_all_letters()
     sys.exit(main())

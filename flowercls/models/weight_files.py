@@ -70,13 +70,19 @@ def _weight_folders() -> list[Path]:
 
 
 def _download_checked(url: str, destination: Path) -> Path:
-    promised = hash_in_name(destination.name)
+    promised, record = hash_in_name(destination.name), _sidecar(destination)
+    known = promised or _recorded_digest(record)
     try:
-        digest = download(url, destination, sha256=promised)
+        digest = download(url, destination, sha256=known)
     except DownloadError as error:
+        if known and not promised and 'SHA-256' in str(error):
+            raise CheckpointError(
+                f'starting weights: {error} It was another file at the first download. '
+                f'Fix: if the new one is known to be right, delete {record}.'
+            ) from error
         raise CheckpointError(f'starting weights: {error} {_where_to_put(destination.name)} {_SCRATCH}') from error
     if promised is None:
-        with write_whole(_sidecar(destination)) as file:
+        with write_whole(record) as file:
             file.write(f'{digest}  {destination.name}\n')  # as sha256sum writes it
     return destination
 
@@ -84,8 +90,8 @@ def _download_checked(url: str, destination: Path) -> Path:
 def _check_digest(path: Path) -> None:
     """Raise a `CheckpointError` unless the file has the digest in its name, or else the one noted beside it."""
     promised, by = hash_in_name(path.name), 'its name'
-    if promised is None and _sidecar(path).is_file():
-        promised, by = _sidecar(path).read_text(encoding='utf-8').split()[0], _sidecar(path).name
+    if promised is None:
+        promised, by = _recorded_digest(_sidecar(path)), _sidecar(path).name
     if promised is None:
         return
     digest = sha256_of(path)
@@ -94,6 +100,20 @@ def _check_digest(path: Path) -> None:
             f'{path}: is damaged or another file: it has SHA-256 {digest}, {by} says {promised}. '
             'Fix: delete it and download it again.'
         )
+
+
+def _recorded_digest(record: Path) -> str | None:
+    """What was noted at the first download; None where nothing was.
+
+    Raises:
+        CheckpointError: if there is a note that says nothing.
+    """
+    if not record.is_file():
+        return None
+    digest = record.read_text(encoding='utf-8', errors='replace').partition(' ')[0].strip()
+    if not re.fullmatch('[0-9a-f]{64}', digest):
+        raise CheckpointError(f'{record}: holds no SHA-256. Fix: delete it to accept the weights as they are now.')
+    return digest
 
 
 def _sidecar(path: Path) -> Path:

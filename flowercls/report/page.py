@@ -86,10 +86,8 @@ def picture(path: Path) -> str:
     content, kind = path.read_bytes(), 'png'
     if len(content) > LARGE_BYTES:
         buffer = io.BytesIO()
-        with (
-            contextlib.suppress(OSError),
-            Image.open(io.BytesIO(content)) as image,
-        ):  # cut short: a browser shows a part
+        # One that is cut short stays as it is: a browser shows a part.
+        with contextlib.suppress(OSError), Image.open(io.BytesIO(content)) as image:
             image.convert('RGB').save(buffer, 'JPEG', quality=JPEG_QUALITY)
         if 0 < buffer.tell() < len(content):
             content, kind = buffer.getvalue(), 'jpeg'

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import time
 import traceback
 from pathlib import Path
@@ -193,3 +194,28 @@ def differences():
         return found + ['predictions_val.csv'] * (tables[0] != tables[1])
 
     return compare
+
+
+@pytest.fixture
+def canary(tmp_path):
+    """A path at which nothing may ever be."""
+    yield tmp_path / 'canary'
+    assert not (tmp_path / 'canary').exists(), 'code from a file was run'
+
+
+@pytest.fixture
+def copied_run(trained_run, tmp_path):
+    """A run folder of a colleague, which may be written to."""
+    return shutil.copytree(trained_run[1], tmp_path / 'run')
+
+
+@pytest.fixture
+def said(capsys):
+    """What was printed so far; never a traceback."""
+
+    def read():
+        captured = capsys.readouterr()
+        assert 'Traceback' not in captured.err + captured.out
+        return captured.err + captured.out
+
+    return read

@@ -1,0 +1,323 @@
+"""Files made to do harm: none of them runs its code, and each is refused in words.
+
+Every one of them would leave a file behind, the canary, if its code was run or its path was followed.
+"""
+
+import builtins
+import importlib
+import io
+import json
+import os
+import pickle
+import shutil
+import tarfile
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from flowercls.cache.array_store import ArrayStore
+from flowercls.datasets.photo_store import list_photos
+from flowercls.engine.checkpoint import read_checkpoint, stands_at
+from flowercls.engine.loading import check_resumable
+from flowercls.engine.resuming import newest_usable
+from flowercls.engine.run_state import class_names_of
+from flowercls.errors import CheckpointError
+
+
+class Calls:
+    """Something that is a call of ``function`` when it is unpickled."""
+
+    def __init__(self, function, *arguments):
+        self.parts = function, arguments
+
+    def __reduce__(self):
+        return self.parts
+
+    def __call__(self):
+        """Never: pickle wants a function, and this stands for one."""
+
+
+def legacy_tar(content, path):
+    """The oldest of torch's formats."""
+    with tarfile.open(path, 'w') as archive:
+        for name in ('sys_info', 'storages', 'tensors', 'pickle'):
+            data = pickle.dumps(content if name in ('storages', 'pickle') else 0, protocol=2)
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+
+def plain_pickle(protocol):
+    return lambda content, path: path.write_bytes(pickle.dumps(content, protocol=protocol))
+
+
+def old_torch(content, path):
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+def opens(canary):
+    return f"open({str(canary)!r}, 'w').close()"
+
+
+PICKLES = {
+    'os.system': (torch.save, lambda canary: {'state_dict': Calls(os.system, f'touch {canary}')}),
+    'eval': (torch.save, lambda canary: {'state_dict': Calls(builtins.eval, opens(canary))}),
+    'exec': (torch.save, lambda canary: Calls(builtins.exec, opens(canary))),
+    'getattr': (
+        torch.save,
+        lambda canary: [Calls(Calls(getattr, Calls(importlib.import_module, 'os'), 'mkdir'), str(canary))],
+    ),
+    'in the weights': (torch.save, lambda canary: {'state_dict': {'w': torch.ones(2), 'x': Calls(open, canary, 'w')}}),
+    'in the optimizer': (torch.save, lambda canary: {'optimizer': {'state': {0: Calls(os.mkdir, str(canary))}}}),
+    'old format of torch': (old_torch, lambda canary: {'state_dict': Calls(os.mkdir, str(canary))}),
+    'oldest format of torch': (legacy_tar, lambda canary: Calls(os.mkdir, str(canary))),
+    'plain pickle': (plain_pickle(4), lambda canary: {'state_dict': Calls(os.mkdir, str(canary))}),
+    'plain pickle as text': (plain_pickle(0), lambda canary: {'state_dict': Calls(os.mkdir, str(canary))}),
+}
+
+
+@pytest.fixture
+def evil(tmp_path, canary):
+    """A checkpoint that runs code where it is unpickled."""
+    torch.save({'state_dict': Calls(os.mkdir, str(canary))}, tmp_path / 'evil.pth')
+    return tmp_path / 'evil.pth'
+
+
+@pytest.fixture
+def changed(copied_run):
+    """Change what the newest checkpoint of the run holds, so that all digests are right; returns its path."""
+
+    def change(function):
+        checkpoint = torch.load(copied_run / 'epoch_2.pth', weights_only=True)
+        function(checkpoint)
+        torch.save(checkpoint, copied_run / 'epoch_2.pth')
+        (copied_run / 'epoch_2.pth.json').unlink()
+        for path in copied_run.glob('best_*'):
+            path.unlink()
+        return copied_run / 'epoch_2.pth'
+
+    return change
+
+
+@pytest.mark.parametrize('name', PICKLES)
+def test_the_files_of_these_tests_do_run_code_where_it_is_let(tmp_path, name):
+    write, content = PICKLES[name]
+    write(content(tmp_path / 'canary'), tmp_path / 'evil.pth')
+    try:
+        torch.load(tmp_path / 'evil.pth', weights_only=False)
+    except Exception as error:  # some are no checkpoints besides
+        assert (tmp_path / 'canary').exists(), error
+    assert (tmp_path / 'canary').exists()
+
+
+@pytest.mark.parametrize('name', PICKLES)
+def test_a_pickle_is_refused_by_every_reader(tmp_path, canary, name):
+    write, content = PICKLES[name]
+    write(content(canary), path := tmp_path / 'epoch_1.pth')
+    with pytest.raises(CheckpointError, match='epoch_1.pth: .*Fix: '):
+        read_checkpoint(path)
+    with pytest.raises(CheckpointError, match='no checkpoint can be used'):
+        newest_usable(tmp_path)
+    assert stands_at(path) == (float('inf'), 0)
+
+
+def test_what_a_pickle_asks_for_is_named(evil, canary):
+    with pytest.raises(CheckpointError, match=r'asks for (posix|os)\.mkdir.*could run code.*--trust-checkpoint'):
+        read_checkpoint(evil)
+
+
+def test_no_tool_opens_it(trained_run, tool, evil, said, tmp_path):
+    config = trained_run[0]
+    assert tool('test', config, evil) == 4 and 'could run code' in said()
+    assert tool('train', config, '--work-dir', tmp_path / 'new', '--resume', evil) == 4 and 'could run code' in said()
+    assert tool('train', config, '--dry-run', '--cfg-options', f'load_from={evil}') == 4 and 'could run code' in said()
+    initialised = ('model.backbone.init_cfg.type=Pretrained', f'model.backbone.init_cfg.checkpoint={evil}')
+    assert tool('train', config, '--dry-run', '--cfg-options', *initialised) == 4 and 'could run code' in said()
+
+
+def test_the_one_before_it_is_used_and_the_pointer_to_the_last_is_not_followed(
+    trained_run, tool, evil, copied_run, said
+):
+    shutil.copy(evil, copied_run / 'epoch_3.pth')
+    (copied_run / 'last_checkpoint').write_text(str(evil))
+    assert tool('train', trained_run[0], '--work-dir', copied_run, '--resume') == 0
+    assert 'epoch_3.pth: holds more than plain' in (told := said()) and 'resumed from epoch_2.pth' in told
+
+
+def test_a_program_in_a_checkpoint_is_not_run(trained_run, tool, changed, canary, tmp_path, said):
+    program = f'x = {opens(canary)}\n'
+    path = changed(lambda checkpoint: checkpoint['meta'].update(config=program, cfg=program))
+    assert tool('test', trained_run[0], path, '--work-dir', tmp_path / 'tested') == 0
+    assert tool('train', trained_run[0], '--work-dir', path.parent, '--resume') == 0
+    assert 'resumed from epoch_2.pth' in said()
+
+
+@pytest.mark.parametrize('meta', ['text', None, [1], {'epoch': '2', 'iter': 3}, {'epoch': 2, 'iter': True}, {}])
+def test_a_checkpoint_that_says_nonsense_of_itself_is_not_resumed(changed, meta):
+    path = changed(lambda checkpoint: checkpoint.update(meta=meta))
+    with pytest.raises(CheckpointError, match='does not say after how many epochs'):
+        check_resumable(read_checkpoint(path), str(path))
+    assert newest_usable(path.parent)[0].name == 'epoch_1.pth'
+
+
+@pytest.mark.parametrize('meta', ['text', None, {'dataset_meta': 3}, {'dataset_meta': {'classes': 3}}])
+def test_classes_that_are_none_are_unknown(meta):
+    assert class_names_of({'meta': meta}) is None
+
+
+# --- trust, on request ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign(trained_run, tmp_path):
+    """A checkpoint as mmengine's own hook writes it: the weights are fine, but there is a pickled object."""
+    checkpoint = torch.load(trained_run[1] / 'epoch_2.pth', weights_only=True)
+    checkpoint['message_hub']['log_scalars'] = {'loss': HistoryBuffer([1.0], [1])}
+    torch.save(checkpoint, tmp_path / 'foreign.pth')
+    return tmp_path / 'foreign.pth'
+
+
+def test_a_foreign_checkpoint_is_tested_after_a_warning_if_that_is_asked_for(trained_run, tool, foreign, said):
+    assert tool('test', trained_run[0], foreign) == 4 and 'asks for' in said()
+    assert tool('test', trained_run[0], foreign, '--trust-checkpoint') == 0
+    assert said().count('warning: --trust-checkpoint: if ') == 1
+
+
+def test_training_starts_from_it_if_that_is_asked_for(trained_run, tool, foreign, said):
+    start = ('train', trained_run[0], '--dry-run', '--cfg-options', f'load_from={foreign}')
+    assert tool(*start) == 4
+    assert tool(*start, '--trust-checkpoint') == 0
+    assert said().count('warning: --trust-checkpoint: if ') == 1
+
+
+def test_nothing_else_is_trusted_with_it(trained_run, tool, evil, said):
+    assert tool('train', trained_run[0], '--resume', evil, '--trust-checkpoint') == 2
+    assert tool('train', trained_run[0], '--dry-run', '--trust-checkpoint', '--cfg-options', 'load_from=None') == 2
+    assert said().count('Fix: leave --trust-checkpoint out') == 2
+    initialised = ('model.backbone.init_cfg.type=Pretrained', f'model.backbone.init_cfg.checkpoint={evil}')
+    assert tool('train', trained_run[0], '--dry-run', '--trust-checkpoint', '--cfg-options', *initialised) in (2, 4)
+
+
+# --- downloads ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A server on this machine; ``server.content`` is what it sends, whatever it is asked for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            self.send_response(200)
+            self.send_header('Content-Length', str(len(self.server.content)))
+            self.end_headers()
+            self.wfile.write(self.server.content)
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setenv('FLOWERCLS_WEIGHTS', str(tmp_path / 'weights'))
+    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as running:
+        running.url = f'http://127.0.0.1:{running.server_address[1]}'
+        threading.Thread(target=running.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+@pytest.mark.parametrize('key', ['load_from', 'model.backbone.init_cfg.checkpoint'])
+def test_weights_from_an_address_are_checked_and_not_unpickled(trained_run, tool, evil, server, said, tmp_path, key):
+    server.content = evil.read_bytes()
+    more = ['model.backbone.init_cfg.type=Pretrained'] if 'init_cfg' in key else []
+    for name, words in (('net-0badf00d.pth', 'expected 0badf00d'), ('net.pth', 'could run code')):
+        options = [*more, f'{key}={server.url}/{name}']
+        assert tool('train', trained_run[0], '--dry-run', '--cfg-options', *options) == 4 and words in said()
+    assert sorted(path.name for path in (tmp_path / 'weights').iterdir()) == ['net.pth', 'net.pth.sha256']
+
+
+def test_weights_that_change_behind_an_address_are_refused(trained_run, tool, evil, server, said, tmp_path):
+    server.content = (trained_run[1] / 'epoch_1.pth').read_bytes()
+    start = ('train', trained_run[0], '--dry-run', '--cfg-options', f'load_from={server.url}/net.pth')
+    assert tool(*start) == 0
+    (tmp_path / 'weights/net.pth').unlink()
+    server.content = evil.read_bytes()
+    assert tool(*start) == 4 and 'another file at the first download' in said()
+    assert [path.name for path in (tmp_path / 'weights').iterdir()] == ['net.pth.sha256']
+
+
+def packed(kind, canary):
+    """An archive that would write the canary."""
+    buffer = io.BytesIO()
+    if kind == 'absolute name':
+        with zipfile.ZipFile(buffer, 'w') as archive:
+            archive.writestr('daisy/1.jpg', b'1')
+            archive.writestr(str(canary), b'1')
+        return buffer.getvalue()
+    with tarfile.open(fileobj=buffer, mode='w') as archive:
+        link, inside = tarfile.TarInfo('daisy/out'), 'daisy/out/canary'
+        link.type, link.linkname = tarfile.SYMTYPE, str(canary.parent)
+        if kind == 'link':
+            archive.addfile(link)
+        archive.addfile(tarfile.TarInfo('../canary' if kind == 'parent folder' else inside))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize('kind', ['absolute name', 'link', 'parent folder'])
+def test_an_archive_writes_nothing_outside(tool, canary, server, said, tmp_path, kind):
+    server.content = packed(kind, canary)
+    assert tool('prepare_data', tmp_path / 'out', '--download', f'{server.url}/x.zip', '--workers', '0') == 3
+    assert 'Fix: ' in said() and list(tmp_path.iterdir()) == []
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('line', ['../../secret.txt 0', '{folder}/secret.txt 0', 'daisy/link.jpg 0', 'daisy/1.jpg 99'])
+def test_lists_of_photos_lead_to_photos_of_the_folder(trained_run, tool, drawn_root, said, tmp_path, line):
+    # What a file begins with is told, as it says what kind of file it is.
+    (tmp_path / 'secret.txt').write_text(f'{"-" * 64}the secret')
+    root = shutil.copytree(drawn_root, tmp_path / 'flower')
+    (root / 'val_set/daisy/link.jpg').symlink_to(tmp_path / 'secret.txt')
+    (root / 'val.txt').write_text(f'{line.format(folder=tmp_path)}\n')
+    options = ('--work-dir', tmp_path / 'tested', '--cfg-options', f'data_root={root}')
+    assert tool('test', trained_run[0], trained_run[1] / 'epoch_2.pth', *options) == 3
+    assert 'Fix: ' in (told := said()) and 'the secret' not in told
+
+
+@pytest.mark.parametrize('name', ['../../canary', '/canary', 'a/b'])
+def test_classes_that_are_paths_are_not_followed(trained_run, tool, drawn_root, said, tmp_path, canary, name):
+    root = shutil.copytree(drawn_root, tmp_path / 'flower')
+    (root / 'classes.txt').write_text('\n'.join([name, 'dandelion', 'rose', 'sunflower', 'tulip']) + '\n')
+    assert tool('train', trained_run[0], '--dry-run', '--cfg-options', f'data_root={root}') == 3
+    assert 'Fix: ' in said()
+
+
+@pytest.mark.parametrize(
+    'image',
+    [
+        {'file': '../../etc/hostname', 'size': [8, 8]},
+        {'file': '/etc/hostname', 'size': [8, 8]},
+        {'file': 'train.txt', 'size': [-8, -8]},
+        {'file': 'train.txt', 'size': [float('inf'), 1]},
+        {'file': '\ud800', 'size': [8, 8]},
+        {'file': 3, 'size': 'large'},
+    ],
+)
+def test_a_manifest_that_says_nonsense_gives_no_store(tmp_path, image):
+    (tmp_path / 'train.txt').touch()
+    (tmp_path / 'manifest.json').write_text(json.dumps({'images': [image]}))
+    assert list_photos(tmp_path, 64) is None
+
+
+@pytest.mark.parametrize('about', ['{"format": 1}', '{"format": 1, "arrays": {"../../x": {}}}', '[1]'])
+def test_kept_arrays_are_numbers(tmp_path, canary, about):
+    store = ArrayStore(tmp_path)
+    with store.building('key', {}) as building:
+        building.array('numbers', (1,), np.int64)
+    np.save(tmp_path / 'key/numbers.npy', np.array([Calls(os.mkdir, str(canary))], object), allow_pickle=True)
+    assert store.read('key') is None
+    (tmp_path / 'key/about.json').write_text(about)
+    assert store.read('key') is None
