@@ -221,6 +221,7 @@ def server(tmp_path, monkeypatch):
             pass
 
     monkeypatch.setenv('FLOWERCLS_WEIGHTS', str(tmp_path / 'weights'))
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))  # a reader that is not ours would keep it there
     with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as running:
         running.url = f'http://127.0.0.1:{running.server_address[1]}'
         threading.Thread(target=running.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
