@@ -119,7 +119,8 @@ def build_photo_store(store: ArrayStore, photos: PhotoList, on_wait: Callable[[]
 
 def changed_photos(store: ArrayStore, photos: PhotoList) -> list[str]:
     """Photos of a complete store that were not the files that had been prepared: replaced by hand, or damaged."""
-    return [name.decode() for name in photos.names[store.read(photos.key)['changed']]]
+    arrays = store.read(photos.key)
+    return [] if arrays is None else [name.decode() for name in photos.names[arrays['changed']]]
 
 
 def _fill(building: Building, photos: PhotoList) -> None:

@@ -103,8 +103,8 @@ def _stored_photos(cfg: Any, pipelines: list, say: Callable[[str], None]) -> Pho
     say(f'{here}{", decoded before" if was_there else ""}')
     if changed := changed_photos(store, photos):
         say(
-            f'{len(changed):,} of {number} {"are" if len(changed) > 1 else "is"} not as prepared, first {changed[0]}. '
-            'If nobody replaced it on purpose, it is damaged. Fix: prepare again.'
+            f'{len(changed):,} of {number} {"are" if len(changed) > 1 else "is"} not as prepared, first {changed[0]}: '
+            'replaced, or damaged. Fix: prepare again, unless it was replaced on purpose.'
         )
     return photos
 
