@@ -21,11 +21,12 @@ import torchvision
 from torchvision.transforms import v2
 
 from flowercls.cache.array_store import ArrayStore, Building
+from flowercls.datasets.photo_file import read_content
 from flowercls.datasets.processes import usable_cpus, with_progress
 from flowercls.datasets.transforms import load_rgb, to_tensor
 from flowercls.files import sha256_of
 
-FORMAT = 1  # of the arrays below
+FORMAT = 2  # of the arrays below
 BLOCK = 16  # photos that a thread takes at a time
 
 
@@ -38,6 +39,7 @@ class PhotoList:
         size: Short side in pixels that larger photos are shrunk to.
         names: Files in the folder with forward slashes, as bytes, sorted.
         file_shapes: Height and width of each file, shape (N, 2), as the manifest has them.
+        digests: SHA-256 of each file as it was prepared; None where the manifest has none.
         key: Another one for other photos, another size, or another decoder.
     """
 
@@ -45,6 +47,7 @@ class PhotoList:
     size: int
     names: np.ndarray
     file_shapes: np.ndarray
+    digests: tuple[str | None, ...]
     key: str
 
     @cached_property
@@ -72,6 +75,7 @@ def list_photos(data_root: str | os.PathLike, size: int) -> PhotoList | None:
     try:
         images = json.loads(manifest.read_text(encoding='utf-8'))['images']
         sizes = {image['file']: (int(image['size'][1]), int(image['size'][0])) for image in images}
+        digests = {image['file']: image.get('sha256') for image in images}
         files = {name: stat for name in sizes if _is_inside(name) and (stat := _stat(data_root / name))}
         names = sorted((name.encode(), name) for name in files if min(sizes[name]) > 0)
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):  # not what we write
@@ -86,6 +90,7 @@ def list_photos(data_root: str | os.PathLike, size: int) -> PhotoList | None:
         size=size,
         names=np.array([encoded for encoded, _ in names]),
         file_shapes=np.array([sizes[name] for _, name in names], np.int64),
+        digests=tuple(digests[name] for _, name in names),
         key=f'photos-{size}px-{digest}',
     )
 
@@ -112,6 +117,12 @@ def build_photo_store(store: ArrayStore, photos: PhotoList, on_wait: Callable[[]
     return building is not None
 
 
+def changed_photos(store: ArrayStore, photos: PhotoList) -> list[str]:
+    """Photos of a complete store that were not the files that had been prepared: replaced by hand, or damaged."""
+    arrays = store.read(photos.key)
+    return [] if arrays is None else [name.decode() for name in photos.names[arrays['changed']]]
+
+
 def _fill(building: Building, photos: PhotoList) -> None:
     number = len(photos.names)
     names = building.array('names', (number,), photos.names.dtype)
@@ -119,10 +130,14 @@ def _fill(building: Building, photos: PhotoList) -> None:
     building.array('offsets', (number + 1,), np.int64)[:] = photos.offsets
     building.array('file_shapes', (number, 2), np.int32)[:] = photos.file_shapes
     shapes = building.array('shapes', (number, 2), np.int32)
+    changed = building.array('changed', (number,), np.bool_)
     pixels = building.array('pixels', (photos.num_bytes,), np.uint8)
 
     def put(row: int) -> None:
-        rgb = load_rgb(photos.data_root / photos.names[row].decode())
+        path = photos.data_root / photos.names[row].decode()
+        rgb = load_rgb(path)
+        # A JPEG with some bytes overwritten decodes, to other pixels.
+        changed[row] = photos.digests[row] not in (None, hashlib.sha256(read_content(path)).hexdigest())
         rgb = rgb if min(rgb.shape[:2]) <= photos.size else _shrunk(rgb, photos.size)
         # A photo replaced by one of another size has no room here: its shape stays 0, and it is read from its file.
         if rgb.shape[:2] == tuple(photos.shapes[row]):

@@ -11,7 +11,7 @@ from flowercls.cache.array_store import ArrayStore
 from flowercls.config.classes import dicts_inside
 from flowercls.config.loaders import OURS, datasets_in
 from flowercls.config.sizes import as_size, num_bytes
-from flowercls.datasets.photo_store import PhotoList, build_photo_store, list_photos
+from flowercls.datasets.photo_store import PhotoList, build_photo_store, changed_photos, list_photos
 from flowercls.datasets.processes import usable_cpus
 from flowercls.errors import DiskError
 
@@ -101,6 +101,11 @@ def _stored_photos(cfg: Any, pipelines: list, say: Callable[[str], None]) -> Pho
         build_photo_store(store, photos, lambda: say('another process is at it; waiting'))
     here = f'{number}, {as_size(store.size_of(photos.key))}, {store.folder_of(photos.key)}'
     say(f'{here}{", decoded before" if was_there else ""}')
+    if changed := changed_photos(store, photos):
+        say(
+            f'{len(changed):,} of {number} {"are" if len(changed) > 1 else "is"} not as prepared, first {changed[0]}: '
+            'replaced, or damaged. Fix: prepare again, unless it was replaced on purpose.'
+        )
     return photos
 
 

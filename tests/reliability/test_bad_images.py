@@ -108,11 +108,8 @@ def images_of(report):
 
 def corners(rgb):
     """The middle of each patch but the lower right one."""
-    height, width, _ = rgb.shape
-    return [
-        rgb[y, x].tolist()
-        for y, x in ((height // 4, width // 4), (height // 4, -width // 4), (-height // 4, width // 4))
-    ]
+    top, left = rgb.shape[0] // 4, rgb.shape[1] // 4
+    return [rgb[y, x].tolist() for y, x in ((top, left), (top, -left), (-top, left))]
 
 
 def test_there_are_48_files(odd_photos):
@@ -129,7 +126,7 @@ def test_every_file_is_accounted_for_and_stays_as_it_is(prepared):
     assert report.scanned == counted
     answered = [*images_of(report), *(skip.path for skip in report.skipped), *(path for path, _ in report.duplicates)]
     assert sorted(answered) == sorted(files)
-    assert all(path in report.summary() for path in (skip.path for skip in report.skipped))
+    assert all(skip.path in report.summary() for skip in report.skipped)
 
 
 def test_the_tool_has_nothing_to_say_but_its_report(prepared, tmp_path):
@@ -238,9 +235,8 @@ def test_a_decoder_that_crashes_costs_one_file(odd_photos, tmp_path, monkeypatch
     (tmp_path / f'{module}.py').write_text(CRASHING.format(signal=name))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(scan_module, 'read_record', __import__(module).read_record)
-    files = {
-        f'{"ab"[number % 2]}/{number}.png': odd_photos.encoded(odd_photos.textured(number)) for number in range(20)
-    }
+    photos = [odd_photos.encoded(odd_photos.textured(number)) for number in range(20)]
+    files = {f'{"ab"[number % 2]}/{number}.png': photo for number, photo in enumerate(photos)}
     write(tmp_path / 'raw', {**files, 'a/evil.jpg': odd_photos.jpeg()})
     report = prepare(tmp_path / 'raw', tmp_path / 'flower')
     assert [(skip.path, skip.reason) for skip in report.skipped] == [('a/evil.jpg', 'decoder crashed')]

@@ -82,3 +82,24 @@ def test_a_test_stops_at_a_damaged_photo_and_names_it(damaged, trained_run, tool
     assert tool('test', config, trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path / 'run') == 3
     check_answer(capfd, photo, damage)
     assert not list(tmp_path.rglob('metrics.json'))
+
+
+def overwrite_block(path):
+    """64 bytes among the pixels of a JPEG, which still decodes."""
+    with path.open('r+b') as file:
+        file.seek(path.stat().st_size * 2 // 3)
+        file.write(bytes(64))
+
+
+def test_damage_that_still_decodes_is_told_at_every_start(drawn_root, write_config, trained_run, tool, tmp_path, capfd):
+    root = shutil.copytree(drawn_root, tmp_path / 'flower')
+    photo = sorted((root / 'val_set').rglob('*.jpg'))[0]
+    overwrite_block(photo)
+    config = write_config(tmp_path, data_root=root)
+    told = f'1 of 60 photos is not as prepared, first {photo.relative_to(root).as_posix()}: replaced, or damaged. Fix: '
+    for _ in range(2):
+        assert tool('test', config, trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path / 'run') == 0
+        assert told in capfd.readouterr().out
+    photo.write_bytes((drawn_root / photo.relative_to(root)).read_bytes())
+    assert tool('test', config, trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path / 'run') == 0
+    assert 'not as prepared' not in capfd.readouterr().out
