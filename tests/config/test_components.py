@@ -154,7 +154,7 @@ def test_torchvision_transforms_of_mmpretrain_are_checked_against_torchvision(ch
 
 def test_an_import_that_fails_is_named(data_root):
     cfg, _ = resolve_config(CONFIGS / 'demo_flower.py', [f'data_root={data_root}', 'custom_imports.imports=[no_such]'])
-    with pytest.raises(ConfigError, match=r"custom_imports=\['no_such', 'flowercls.registration'\]: .*no_such"):
+    with pytest.raises(ConfigError, match=r"custom_imports.imports=\['no_such', 'flowercls.registration'\]: .*no_such"):
         check_components(cfg)
 
 
