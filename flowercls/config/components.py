@@ -43,7 +43,7 @@ def _import_custom(cfg: Config) -> None:
         import_modules_from_strings(**custom)
     except ImportError as error:
         fix = 'Fix: install it, or run from the folder it lies in.'
-        raise ConfigError(f'{cfg.filename}: custom_imports={custom["imports"]}: {error}. {fix}') from error
+        raise ConfigError(f'{cfg.filename}: custom_imports.imports={custom["imports"]}: {error}. {fix}') from error
 
 
 def _mistakes_in(place: Place) -> list[str]:

@@ -12,6 +12,7 @@ from flowercls.config.class_weights import derive_class_weights
 from flowercls.config.classes import derive_num_classes, derive_topk
 from flowercls.config.feature_cache import derive_feature_cache
 from flowercls.config.folder import class_names
+from flowercls.config.known_keys import known_keys
 from flowercls.config.load import Overrides, load_with_notes, raise_mistakes
 from flowercls.config.loaders import datasets_in, derive_loaders
 from flowercls.config.merging import strip_leftovers
@@ -68,7 +69,9 @@ def derive_config(cfg: Config) -> list[str]:
 
 def _check_sections(cfg: Config) -> None:
     missing = [name for name in REQUIRED if not cfg.get(name)]
-    present = [name for name in cfg if cfg.get(name)]
+    present = {name for name in cfg if cfg.get(name)}
+    if known_keys('model', cfg.get('model')) is None:
+        present.discard('model')  # a class of its own, with parts of its own
     missing += [path for path in PARTS if path.partition('.')[0] in present and not at_path(cfg._cfg_dict, path)]
     if missing:
         fix = 'add a _base_ file that sets it, as configs/resnet50_flower.py does'

@@ -128,7 +128,8 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         is_size,
         "a size as '8GB' or '500MB', or a whole number of bytes (photo_cache=None reads photos from their files)",
     ),
-    'custom_hooks': (_is_list_of_dicts, 'a list of dict(...)'),
+    **dict.fromkeys(('custom_hooks', 'visualizer.vis_backends'), (_is_list_of_dicts, 'a list of dict(...)')),
+    'model.backbone.widen_factor': (_is_positive, 'a number above 0'),
     'custom_imports.imports': (
         lambda value: _is_texts([value] if isinstance(value, str) else value),
         'the name of a module, or a list of such names',

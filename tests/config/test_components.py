@@ -1,10 +1,12 @@
 """Every class that a config names exists where it is looked up, and takes the arguments it is given."""
 
+import inspect
 from pathlib import Path
 
 import pytest
 
 from flowercls.config import check_components, resolve_config
+from flowercls.config.argument_types import expected_type, fits
 from flowercls.config.signatures import arguments_of
 from flowercls.errors import ConfigError
 
@@ -116,7 +118,21 @@ def test_mmpretrains_configs_are_right(write, data_root, base):
         (['param_scheduler.0.param_name=lr'], ["param_scheduler.0 (LinearLR): unknown argument 'param_name'"]),
         (['visualizer.type=Visualiser'], ["visualizer: unknown type 'Visualiser' (did you mean 'Visualizer'?)"]),
         (['train_cfg.type=EpochBasedTrainLoop'], []),
-        (['train_cfg.type=EpochLoop'], ["train_cfg: unknown type 'EpochLoop' (did you mean 'EpochBasedTrainLoop'?)"]),
+        (
+            ['optim_wrapper.optimizer.weight_decay=much'],
+            ["optim_wrapper.optimizer.weight_decay: AdamW expects a number, got 'much'"],
+        ),
+        (
+            ['train_dataloader.dataset.pipeline.1.transforms.0.size=big'],
+            [
+                'train_dataloader.dataset.pipeline.1.transforms.0.size: RandomResizedCrop expects a number or a list, '
+                "got 'big'"
+            ],
+        ),
+        (
+            ['model.backbone.norm_eval=never'],
+            ["model.backbone.norm_eval: MobileNetV2 expects True or False or None, got 'never'"],
+        ),
     ],
     ids=lambda value: value[0][:60] if value else 'right',
 )
@@ -138,7 +154,7 @@ def test_torchvision_transforms_of_mmpretrain_are_checked_against_torchvision(ch
 
 def test_an_import_that_fails_is_named(data_root):
     cfg, _ = resolve_config(CONFIGS / 'demo_flower.py', [f'data_root={data_root}', 'custom_imports.imports=[no_such]'])
-    with pytest.raises(ConfigError, match=r"custom_imports=\['no_such', 'flowercls.registration'\]: .*no_such"):
+    with pytest.raises(ConfigError, match=r"custom_imports.imports=\['no_such', 'flowercls.registration'\]: .*no_such"):
         check_components(cfg)
 
 
@@ -185,6 +201,39 @@ def test_arguments_that_are_swallowed_are_unknown():
 
 def test_arguments_that_go_elsewhere_cannot_be_judged():
     assert arguments_of(HandsOver).is_open
+
+
+@pytest.mark.parametrize(
+    'value, hint, default, does',
+    [
+        (4.0, int, 3, True),  # as mmpretrain's own configs have it
+        ([0.1, 0.2], float, 0.1, True),  # one for each of several
+        (True, float, 0.1, False),
+        ('3', int, 3, False),
+        (7, str, 'a', False),
+        ([{}], dict, {}, True),
+        ('a', dict, {}, False),
+        (None, int, 3, False),
+        (None, int, None, True),  # the default says what the annotation leaves out
+        ('x', inspect.Parameter.empty, False, False),
+        ({}, inspect.Parameter.empty, 'auto', True),
+        (7, inspect.Parameter.empty, None, True),
+    ],
+)
+def test_what_may_stand_for_an_argument(value, hint, default, does):
+    assert fits(value, expected_type(hint, default)) is does
+
+
+def test_types_are_those_of_the_class_that_takes_the_argument():
+    class Typed:
+        def __init__(self, rate: float, size: int = 3) -> None:
+            pass
+
+    class Child(Typed):
+        def __init__(self, size: 'str', **kwargs) -> None:
+            super().__init__(size=3, **kwargs)
+
+    assert arguments_of(Child).types == {'rate': float, 'size': str}
 
 
 def test_a_required_argument_of_the_base_is_required():

@@ -187,6 +187,24 @@ def test_a_custom_dataset_keeps_the_list_it_names(inherit):
     assert (dataset.type, dataset.ann_file, dataset.data_prefix) == ('ImageFolder', 'folds/fold_0_train.txt', '')
 
 
+@pytest.mark.parametrize('part', ['model.head', 'train_dataloader.dataset', 'optim_wrapper.optimizer'])
+def test_a_part_that_is_missing_is_named(resolve, part):
+    with pytest.raises(ConfigError, match=rf': {part} missing'):
+        resolve(**{part: {'_delete_': True}})
+
+
+def test_a_dict_that_does_not_say_what_it_is_is_named(write, data_root, mistakes):
+    config = write(
+        f"_base_ = ['{CONFIGS}/resnet50_flower.py']\ndata_root = {str(data_root)!r}\n"
+        "val_dataloader = dict(sampler=dict(_delete_=True, tpye='DefaultSampler'))\nvisualizer = dict(_delete_=True)\n"
+        "test_dataloader = dict(dataset=dict(ann_file='val.txt'))\n"
+    )
+    assert mistakes(resolve_config, config) == [
+        "val_dataloader.sampler: unknown key 'tpye' (did you mean 'type'?)",
+        "visualizer: key 'type' is missing, the name of what is to be built",
+    ]
+
+
 def test_a_section_that_is_missing_is_named(write, data_root):
     with pytest.raises(ConfigError, match=r'my\.py: model, train_dataloader, train_cfg, optim_wrapper missing'):
         resolve_config(write(f'data_root = {str(data_root)!r}'))

@@ -34,6 +34,15 @@ OURS = 'configs/resnet50_flower.py'
         ("photo_cache = dict(buget='8GB')", "unknown key 'buget' in photo_cache (did you mean 'budget'?)"),
         ("photo_cach = dict(budget='8GB')", "unknown key 'photo_cach' (did you mean 'photo_cache'?)"),
         ('cache_dir = None', 'cache_dir: expected a path as text'),
+        ("optim_wrapper = dict(optimizer=dict(eps=float('nan')))", 'optim_wrapper.optimizer.eps: expected a number'),
+        (
+            "param_scheduler = dict(type='PolyLR', eta_min_ratio=7)",
+            'param_scheduler.0.eta_min_ratio: expected a number',
+        ),
+        ("param_scheduler = dict(type='PolyLR', by_epoch='no')", 'param_scheduler.0.by_epoch: expected True or False'),
+        ("log_level = 'LOUD'", 'log_level: expected DEBUG, INFO'),
+        ("resume = 'no'", 'resume: expected True or False'),
+        ('custom_imports = ["a"]', 'custom_imports: expected dict(...)'),
     ],
 )
 def test_a_value_out_of_range_is_named(write, mistakes, text, said):

@@ -33,7 +33,7 @@ STANDS_IN = {
 NOT_ZERO = (
     *('batch_size', 'max_epochs', 'val_interval', 'interval', 'accumulative_counts', 'max_keep_ckpts', 'step_size'),
     *('lr', 'gamma', 'base_batch_size', 'depth', 'num_stages', 'stem_channels', 'base_channels', 'in_channels'),
-    *('loss_weight', 'size', 'alpha', 'num_per_class', 'image_size', 'input_size', 'val_ratio'),
+    *('widen_factor', 'loss_weight', 'size', 'alpha', 'num_per_class', 'image_size', 'input_size', 'val_ratio'),
 )
 LIMITED = (
     *('depth', 'num_stages', 'stem_channels', 'base_channels', 'in_channels', 'widen_factor', 'size', 'frozen_stages'),

@@ -1,6 +1,6 @@
 """Shipped configs with one fault in one key each: found before the first step, with the key's name, never a traceback.
 
-The faults are drawn from a fixed seed over every key of the merged configs; `mutants.py` has how, and what judges them.
+The faults are drawn from a fixed seed over every key of the merged configs; `mutants.py` draws and judges them.
 """
 
 import contextlib
