@@ -70,6 +70,7 @@ def _train(
     from flowercls.engine.distributed import decide_once
     from flowercls.engine.run_folder import stem_of
     from flowercls.engine.run_lock import occupied_run_folder
+    from flowercls.engine.training import unshaken_log
 
     work_dir = work_dir or cfg.get('work_dir')
     resume = resume or ('auto' if cfg.get('resume') else None)
@@ -77,6 +78,7 @@ def _train(
         raise _refusal_to_trust('resume=True in the config')
     cfg.resume = False  # a wish of this start, as --resume: it does not belong to the run
     with contextlib.ExitStack() as stack:
+        stack.enter_context(unshaken_log())
         plan = decide_once(lambda: stack.enter_context(occupied_run_folder(stem_of(config), work_dir, resume)))
         changed = _config_changes(plan, cfg, allow_change)
         weights = None if plan.checkpoint else decide_once(lambda: starting_weights(cfg))

@@ -73,7 +73,7 @@ def run_training(
         runner.start = partial(load_starting_weights, path=weights)
     started = time.monotonic()
     try:
-        with disk_errors(runner.work_dir), dead_workers_explained(), _unshaken_log():
+        with disk_errors(runner.work_dir), dead_workers_explained():
             runner.train()
             _mend_results(runner)
     except Interrupted as signal:  # between two steps
@@ -85,7 +85,7 @@ def run_training(
 
 
 @contextlib.contextmanager
-def _unshaken_log() -> Iterator[None]:
+def unshaken_log() -> Iterator[None]:
     """A line that the log's disk does not take is lost, without the traceback that `logging` would print each time."""
     before, logging.raiseExceptions = logging.raiseExceptions, False
     try:
