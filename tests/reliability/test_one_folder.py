@@ -22,6 +22,8 @@ def held(quick_train, tmp_path):
             time.sleep(600)
 
         ResumableTrainLoop._validate = wait
+        # One thread: those of the parent are gone, and OpenMP would wait for them.
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         try:
             quick_train(folder)
         finally:
