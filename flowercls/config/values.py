@@ -28,7 +28,7 @@ def _at_least(least: int) -> Callable[[Any], bool]:
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _is_not_negative(value: Any) -> bool:

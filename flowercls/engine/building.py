@@ -14,9 +14,9 @@ from flowercls.errors import ConfigError
 LONGEST = 60  # letters of one value
 PACKAGE = Path(__file__).parent.parent
 # What constructors of torch, mmengine and mmpretrain raise about their arguments; the last two about huge ones.
-REFUSALS = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError) + (
-    OverflowError,
-    MemoryError,
+REFUSALS = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError),
+    *(OverflowError, MemoryError),
 )
 
 

@@ -34,6 +34,7 @@ OURS = 'configs/resnet50_flower.py'
         ("photo_cache = dict(buget='8GB')", "unknown key 'buget' in photo_cache (did you mean 'budget'?)"),
         ("photo_cach = dict(budget='8GB')", "unknown key 'photo_cach' (did you mean 'photo_cache'?)"),
         ('cache_dir = None', 'cache_dir: expected a path as text'),
+        ("optim_wrapper = dict(optimizer=dict(lr=float('inf')))", 'optim_wrapper.optimizer.lr: expected a number'),
         ("optim_wrapper = dict(optimizer=dict(eps=float('nan')))", 'optim_wrapper.optimizer.eps: expected a number'),
         (
             "param_scheduler = dict(type='PolyLR', eta_min_ratio=7)",

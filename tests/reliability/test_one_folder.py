@@ -29,12 +29,14 @@ def held(quick_train, tmp_path):
         finally:
             os._exit(1)
     deadline = time.monotonic() + 60
-    while not reached.exists():
-        assert time.monotonic() < deadline, 'the first one did not come to its validation'
-        time.sleep(0.02)
-    yield folder, process
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
+    try:
+        while not reached.exists():
+            assert time.monotonic() < deadline, 'the first one did not come to its validation'
+            time.sleep(0.02)
+        yield folder, process
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
 
 
 def contents(folder):

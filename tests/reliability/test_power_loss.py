@@ -1,11 +1,11 @@
 """A power cut at any operation on files costs a run one epoch at most, and not a bit of its results."""
 
+from pathlib import Path
+
 import pytest
 
 
-@pytest.mark.skipif(
-    'not __import__("pathlib").Path("/proc/self/fd").is_dir()', reason='looks up the folders of descriptors'
-)
+@pytest.mark.skipif(not Path('/proc/self/fd').is_dir(), reason='looks up the folders of descriptors')
 @pytest.mark.parametrize('keeps_names', [True, False])
 @pytest.mark.parametrize(
     'stride', [pytest.param(12, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
