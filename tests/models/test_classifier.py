@@ -178,6 +178,7 @@ for name, p in model.named_parameters():
     dist.broadcast(twin, src=0)
     assert torch.equal(twin, p), f'{name}: the two processes disagree'
 print('trained', sum(p.requires_grad for p in model.parameters()))
+del parallel  # else it keeps gloo's threads alive, which now and then abort the process at its end
 dist.destroy_process_group()
 """
 

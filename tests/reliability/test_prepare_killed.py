@@ -2,10 +2,12 @@
 
 import hashlib
 import random
+import shutil
 import signal
 import time
 
 import pytest
+from PIL import Image
 
 from flowercls.datasets.prepare import prepare
 
@@ -18,17 +20,14 @@ def digests(folder):
 
 
 @pytest.fixture(scope='session')
-def raw(drawn_root):
-    """60 photos, of which one is skipped, one converted and one a copy."""
-    from PIL import Image
-
-    raw = drawn_root.parent / 'raw'
+def raw(drawn_root, tmp_path_factory):
+    """60 photos, a copy of one, one that is skipped and one that is converted."""
+    raw = tmp_path_factory.mktemp('to_prepare') / 'raw'
+    shutil.copytree(drawn_root.parent / 'raw', raw)
     first, second, third = sorted((raw / 'daisy').iterdir())[:3]
-    made = [raw / 'daisy' / name for name in ('copy.jpg', 'broken.jpg', 'converted.png')]
-    if not made[0].exists():
-        made[0].write_bytes(first.read_bytes())
-        made[1].write_bytes(second.read_bytes()[:50])
-        Image.open(third).convert('RGBA').transpose(Image.Transpose.ROTATE_90).save(made[2])
+    (raw / 'daisy' / 'copy.jpg').write_bytes(first.read_bytes())
+    (raw / 'daisy' / 'broken.jpg').write_bytes(second.read_bytes()[:50])
+    Image.open(third).convert('RGBA').transpose(Image.Transpose.ROTATE_90).save(raw / 'daisy' / 'converted.png')
     return raw
 
 
