@@ -10,9 +10,9 @@ import flowercls
 from flowercls.config.resolved import resolved_text
 from flowercls.engine.distributed import unwrapped
 
-# What of mmengine's message hub a resumed run needs; the rest is derived again or is log history.
-_HUB_KEYS = ('epoch', 'iter', 'max_epochs', 'max_iters', 'best_score', 'best_epoch', 'best_checkpoint', 'last_top1')
-_HUB_KEYS += ('epoch_summary',)  # of an epoch that is trained and not validated yet
+# What of mmengine's message hub a resumed run needs; the rest is derived again or is log history. `epoch_summary` is of
+# an epoch that is trained and not validated yet.
+_HUB_KEYS = ('best_score', 'best_epoch', 'best_checkpoint', 'last_top1', 'epoch_summary')
 
 
 @dataclass(frozen=True, order=True)

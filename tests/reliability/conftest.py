@@ -1,5 +1,6 @@
 """Runs that are killed: forked from this process, which has imported everything, so that a trial takes seconds."""
 
+import faulthandler
 import importlib.util
 import json
 import os
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
+# A child that hangs is a failure, not the end of the whole suite: it says where, and ends.
+LONGEST_CHILD_S = 600
 
 TINY = """
 train_dataloader = dict(batch_size=16, num_workers=0)
@@ -72,8 +76,10 @@ def in_child():
 def _be_child(function):
     code = 70
     try:
+        faulthandler.dump_traceback_later(LONGEST_CHILD_S, exit=True, file=2)
         # One thread: those of the parent are gone, and OpenMP would wait for them.
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        torch.set_num_threads(1)
         code = function() or 0
     except KeyboardInterrupt:  # a signal before the tool's first line
         code = 130

@@ -24,13 +24,20 @@ custom_hooks = [dict(type='EarlyStoppingHook', monitor='accuracy/top1', rule='gr
 """
 MIXUP = "dict(augments=dict(type='Mixup', alpha=0.8))"
 EMA = "[dict(type='EMAHook', momentum=0.3)]"
-PLACES = {'mid-epoch': ('train', 3), 'last step': ('train', 6), 'validation': ('val', 1), 'saving': ('save', 1)}
+PLACES = {
+    'mid-epoch': ('train', 3),
+    'last step of an epoch': ('train', 6),
+    'last step of all': ('train', 12),
+    'validation': ('val', 1),
+    'saving': ('save', 1),
+}
 ALL = list(itertools.product(OPTIMIZERS, (False, True), (1, 2, 5), (0, 2), (False, True)))
 # Every pair of settings is among these.
 FEW = [
     ('sgd', False, 1, 0, False),
     ('sgd', True, 5, 2, True),
     ('adamw', True, 1, 2, False),
+    ('adamw', False, 1, 0, False),
     ('adamw', False, 2, 0, True),
 ]
 
