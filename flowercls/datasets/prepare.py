@@ -20,7 +20,7 @@ from flowercls.datasets.overview import draw_overview
 from flowercls.datasets.plan import Plan, PlannedPhoto, make_plan
 from flowercls.datasets.prepared_report import PreparedReport, make_report
 from flowercls.datasets.processes import map_in_processes, with_progress
-from flowercls.datasets.scan import scan_folder
+from flowercls.datasets.scan import Scan, scan_folder
 from flowercls.datasets.split import TEST, TRAIN, VAL
 from flowercls.datasets.staging import clear_leftovers, is_used, publish, refusal, staging_folder
 from flowercls.errors import ConfigError, DataError, DiskError, FlowerclsError
@@ -72,17 +72,17 @@ def prepare(
     leftovers = () if dry_run else clear_leftovers(out)
     with contextlib.nullcontext(out) if dry_run else staging_folder(out) as staging:
         raw = bring() if bring else raw
-        plan = make_plan(raw, scan_folder(raw, workers), **options, allow_tiny_classes=allow_tiny_classes)
-        report = make_report(plan, out, seed=seed, num_folds=folds, leftovers=leftovers, dry_run=dry_run)
+        scan = scan_folder(raw, workers)
+        decide = partial(make_plan, raw, **options, allow_tiny_classes=allow_tiny_classes)
+        report = partial(make_report, out_dir=out, seed=seed, num_folds=folds, leftovers=leftovers, dry_run=dry_run)
         if dry_run:
-            return report
-        _check_space(plan, staging)
-        hashes = _copy_photos(raw, plan, staging, workers)
+            return report(decide(scan))
+        plan, hashes = _fill(raw, scan, decide, staging, workers)
         _write_lists(plan, staging, folds)
         draw_overview(staging, plan, staging / 'overview.png')
         write_manifest(staging / 'manifest.json', plan, hashes, options, drawn)
         _check_layout(plan, staging)
-        return replace(report, backup=publish(staging, out, overwrite))
+        return replace(report(plan), backup=publish(staging, out, overwrite))
 
 
 def _check_options(val_ratio: float, test_ratio: float, seed: int, folds: int | None, workers: int | None) -> None:
@@ -145,8 +145,28 @@ def _check_space(plan: Plan, staging: Path) -> None:
         )
 
 
-def _copy_photos(raw: Path, plan: Plan, staging: Path, workers: int | None) -> dict[str, str]:
-    """Fill the sets; returns the SHA-256 of each file written."""
+def _fill(
+    raw: Path, scan: Scan, decide: Callable[[Scan], Plan], staging: Path, workers: int | None
+) -> tuple[Plan, dict[str, str]]:
+    """Fill the sets; a photo that could be read but whose conversion ends its process is left out, as if never read.
+
+    Returns:
+        What was done, and the SHA-256 of each file written.
+    """
+    while True:
+        plan = decide(scan)
+        _check_space(plan, staging)
+        hashes = _copy_photos(raw, plan, staging, workers)
+        crashed = [planned.photo for planned in plan.photos if hashes[planned.file] is None]
+        if not crashed:
+            return plan, hashes
+        scan = scan.without(crashed, 'decoder crashed', 'it ended the process that converted it')
+        for name in plan.set_names:  # another photo less is another split
+            shutil.rmtree(staging / name)
+
+
+def _copy_photos(raw: Path, plan: Plan, staging: Path, workers: int | None) -> dict[str, str | None]:
+    """The SHA-256 of each file written; None for one whose conversion ended its process."""
     for name in plan.set_names:
         for label in plan.classes:
             (staging / name / label).mkdir(parents=True)
@@ -155,17 +175,13 @@ def _copy_photos(raw: Path, plan: Plan, staging: Path, workers: int | None) -> d
     copied = itertools.chain(
         # Copying is over before processes have started; decoding and encoding is what they are for.
         (copy(planned) for planned in plan.photos if not planned.converted),
-        map_in_processes(copy, converted, workers, on_crash=_refuse_crash),
+        map_in_processes(copy, converted, workers, on_crash=lambda planned: (planned.file, None)),
     )
     return dict(with_progress(copied, len(plan.photos), 'Copying photos'))
 
 
 def _copy(raw: Path, staging: Path, planned: PlannedPhoto) -> tuple[str, str]:
     return planned.file, copy_photo(raw, planned.photo, staging / planned.file)
-
-
-def _refuse_crash(planned: PlannedPhoto) -> tuple[str, str]:
-    raise DataError(f'{planned.photo.path}: ended the process that converted it. Fix: save it as JPEG in an editor.')
 
 
 def _write_lists(plan: Plan, staging: Path, num_folds: int | None) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,6 +78,12 @@ class Scan:
     photos: tuple[RawPhoto, ...]
     skipped: tuple[Skipped, ...]
 
+    def without(self, photos: Iterable[RawPhoto], reason: str, detail: str) -> 'Scan':
+        """The same, with some photos skipped after all."""
+        skipped = {photo.path: Skipped(photo.path, reason, detail) for photo in photos}
+        kept = tuple(photo for photo in self.photos if photo.path not in skipped)
+        return Scan(self.classes, kept, _sorted([*self.skipped, *skipped.values()]))
+
 
 def scan_folder(raw_dir: str | os.PathLike, workers: int | None = None) -> Scan:
     """Find, decode and hash all photos of a raw folder.
@@ -102,9 +108,11 @@ def scan_folder(raw_dir: str | os.PathLike, workers: int | None = None) -> Scan:
     records = list(with_progress(_read_all(raw_dir, tasks, workers), len(tasks), 'Reading photos'))
     photos = [found for found in records if isinstance(found, RawPhoto)]
     skipped += [found for found in records if isinstance(found, Skipped)]
-    for found in (photos, skipped):
-        found.sort(key=lambda record: path_order(record.path))
-    return Scan(tuple(sorted(nfc(folder) for folder in folders)), tuple(photos), tuple(skipped))
+    return Scan(tuple(sorted(nfc(folder) for folder in folders)), _sorted(photos), _sorted(skipped))
+
+
+def _sorted(records: Iterable) -> tuple:
+    return tuple(sorted(records, key=lambda record: path_order(record.path)))
 
 
 def nfc(name: str) -> str:

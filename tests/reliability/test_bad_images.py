@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flowercls.datasets import prepare as prepare_module
 from flowercls.datasets import scan as scan_module
 from flowercls.datasets.decode import decode_rgb, glance, read_photo
 from flowercls.datasets.prepare import prepare
@@ -219,26 +220,35 @@ def test_a_transparent_grey_of_few_bits_is_laid_on_white(odd_photos, depth, row)
 
 CRASHING = """
 import os, signal
-from flowercls.datasets.scan import read_record as really
+from {module} import {function} as really
 
-def read_record(raw_dir, path):
-    if path.endswith('evil.jpg'):
+def {function}(*arguments):
+    if 'evil.bmp' in str(arguments[-1]):
         os.kill(os.getpid(), signal.{signal})
-    return really(raw_dir, path)
+    return really(*arguments)
 """
 
 
 @pytest.mark.parametrize('name', ['SIGSEGV', 'SIGKILL'])
-def test_a_decoder_that_crashes_costs_one_file(odd_photos, tmp_path, monkeypatch, name, capfd):
+@pytest.mark.parametrize(('module', 'function'), [(scan_module, 'read_record'), (prepare_module, '_copy')])
+def test_a_decoder_that_crashes_costs_one_file(odd_photos, tmp_path, monkeypatch, module, function, name, capfd):
     # A module of its own, as a worker process can only import what lies in a file.
-    module = f'crashing_with_{name.lower()}'
-    (tmp_path / f'{module}.py').write_text(CRASHING.format(signal=name))
+    crashing = f'crashing_{function.lower()}_with_{name.lower()}'
+    text = CRASHING.format(module=module.__name__, function=function, signal=name)
+    (tmp_path / f'{crashing}.py').write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(scan_module, 'read_record', __import__(module).read_record)
-    photos = [odd_photos.encoded(odd_photos.textured(number)) for number in range(20)]
-    files = {f'{"ab"[number % 2]}/{number}.png': photo for number, photo in enumerate(photos)}
-    write(tmp_path / 'raw', {**files, 'a/evil.jpg': odd_photos.jpeg()})
+    monkeypatch.setattr(module, function, getattr(__import__(crashing), function))
+    endings, photos = ('png', 'bmp'), [odd_photos.textured(number) for number in range(40)]
+    files = {
+        f'{"ab"[number % 2]}/{number}.{ending}': odd_photos.encoded(photo, ending.upper())
+        for number, photo in enumerate(photos)
+        for ending in [endings[number // 20]]
+    }
+    write(tmp_path / 'raw', {**files, 'a/evil.bmp': odd_photos.encoded(odd_photos.textured(99), 'BMP')})
     report = prepare(tmp_path / 'raw', tmp_path / 'flower')
-    assert [(skip.path, skip.reason) for skip in report.skipped] == [('a/evil.jpg', 'decoder crashed')]
+    assert [(skip.path, skip.reason) for skip in report.skipped] == [('a/evil.bmp', 'decoder crashed')]
     assert sorted(images_of(report)) == sorted(files)
+    (tmp_path / 'raw' / 'a' / 'evil.bmp').unlink()
+    monkeypatch.undo()
+    assert images_of(report) == images_of(prepare(tmp_path / 'raw', tmp_path / 'without'))
     assert 'Traceback' not in capfd.readouterr().err
