@@ -1,8 +1,26 @@
 """A disk that fills up at any moment ends a run with a message, and leaves what was saved as it was."""
 
 import errno
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import torch
+
+TRAIN = Path(__file__).parents[2] / 'tools' / 'train.py'
+# A disk of its own, in a namespace of its own, that something else fills as soon as there is a checkpoint.
+SMALL_DISK = """
+mount -t tmpfs -o size=64m none "$1" || exit 99
+(until [ -e "$1/run/epoch_1.pth" ]; do sleep 0.02; done; cat /dev/zero > "$1/filler" 2>&-) &
+"$2" "$3" "$4" --work-dir "$1/run"
+echo "ended with $?"
+wait
+ls -A "$1/run" | grep tmp && exit 98
+rm "$1/filler"
+"$2" "$3" "$4" --work-dir "$1/run" --resume && cp -r "$1/run" "$5"
+"""
 
 TAKE_ROOM = ('link', 'mkdir', 'fsync')  # beside writing
 
@@ -41,3 +59,21 @@ def test_a_disk_that_is_full(
         assert differences(undisturbed, folder / 'run') == [], f'operation {number}'
     with capfd.disabled():
         print(f'{len(points)} of {num_operations} operations on a full disk: all went on to the same bits')
+
+
+@pytest.mark.slow
+def test_a_small_disk_that_something_else_fills(write_config, tool, tmp_path):
+    if shutil.which('unshare') is None or subprocess.run(['unshare', '-rm', 'true'], check=False).returncode:
+        pytest.skip('no disk can be mounted here')
+    config = write_config(tmp_path, 'train_cfg = dict(max_epochs=6)\n')
+    assert tool('train', config, '--work-dir', tmp_path / 'whole') == 0
+    (tmp_path / 'disk').mkdir()
+    paths = [tmp_path / 'disk', sys.executable, TRAIN, config, tmp_path / 'run']
+    command = ['unshare', '-rm', 'sh', '-c', SMALL_DISK, 'sh', *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 99:
+        pytest.skip('no disk can be mounted here')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'ended with 5' in done.stdout and 'No space left' in done.stderr and 'Traceback' not in done.stderr
+    last = [torch.load(tmp_path / name / 'epoch_6.pth', weights_only=True)['state_dict'] for name in ('whole', 'run')]
+    assert all(torch.equal(last[0][key], last[1][key]) for key in last[0] | last[1])
