@@ -1,6 +1,7 @@
 """Runs that are killed: forked from this process, which has imported everything, so that a trial takes seconds."""
 
 import faulthandler
+import gc
 import importlib.util
 import json
 import os
@@ -60,6 +61,7 @@ def in_child():
 
     ``signals`` are sent one after another, each after its delay in seconds.
     """
+    importlib.import_module('matplotlib.figure')  # else mmengine's visualizer would, in each child
 
     def run(function, *signals):
         process = os.fork()
@@ -76,6 +78,7 @@ def in_child():
 def _be_child(function):
     code = 70
     try:
+        gc.freeze()  # what the tests before have left is not looked through for every dataset
         faulthandler.dump_traceback_later(LONGEST_CHILD_S, exit=True, file=2)
         # One thread: those of the parent are gone, and OpenMP would wait for them.
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
