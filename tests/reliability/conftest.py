@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import time
 import traceback
 from pathlib import Path
@@ -79,7 +80,8 @@ def _be_child(function):
     code = 70
     try:
         gc.freeze()  # what the tests before have left is not looked through for every dataset
-        faulthandler.dump_traceback_later(LONGEST_CHILD_S, exit=True, file=2)
+        faulthandler.register(signal.SIGALRM, file=2, chain=True)
+        signal.alarm(LONGEST_CHILD_S)
         # One thread: those of the parent are gone, and OpenMP would wait for them.
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         torch.set_num_threads(1)
