@@ -215,6 +215,24 @@ def canary(tmp_path):
 
 
 @pytest.fixture
+def harm(canary):
+    """Makes the canary where it is unpickled."""
+
+    class Harm:
+        def __reduce__(self):
+            return os.mkdir, (str(canary),)
+
+    return Harm()
+
+
+@pytest.fixture
+def evil(tmp_path, harm):
+    """A checkpoint that runs code where it is unpickled."""
+    torch.save({'state_dict': harm}, tmp_path / 'evil.pth')
+    return tmp_path / 'evil.pth'
+
+
+@pytest.fixture
 def copied_run(trained_run, tmp_path):
     """A run folder of a colleague, which may be written to."""
     return shutil.copytree(trained_run[1], tmp_path / 'run')
