@@ -56,22 +56,6 @@ def class_names(runner: Runner) -> list[str]:
     return list(dataset.metainfo['classes'])
 
 
-def check_resumable(checkpoint: dict, path: str) -> None:
-    """Raise a `CheckpointError` unless a run can go on from the content of a file."""
-    missing = [key for key in ('meta', 'optimizer', 'param_schedulers', 'message_hub') if key not in checkpoint]
-    if missing:
-        raise CheckpointError(
-            f'{path}: has no {", ".join(missing)}, so no run can be continued from it. Fix: resume from an '
-            'epoch_N.pth; to start a new run from these weights, set load_from.'
-        )
-    meta = checkpoint['meta']
-    if not isinstance(meta, dict) or not all(type(meta.get(key)) is int for key in ('epoch', 'iter')):
-        raise CheckpointError(
-            f'{path}: does not say after how many epochs and steps it was written, so no run can be continued from it. '
-            'Fix: resume from another epoch_N.pth.'
-        )
-
-
 def check_classes(checkpoint: dict, expected: list[str], path: str) -> None:
     """Raise a `CheckpointError` if the content of a file was trained for other classes than ``expected``."""
     found = class_names_of(checkpoint)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flowercls.engine.checkpoint import read_checkpoint, stands_at
-from flowercls.engine.loading import check_resumable
+from flowercls.engine.resumable import check_resumable
 from flowercls.errors import CheckpointError
 
 PATTERNS = ('epoch_*.pth', 'iter_*.pth', 'best_*_epoch_*.pth')

@@ -65,7 +65,7 @@ def checkpoint_to_resume(folder: Path) -> tuple[Path | None, list[str]]:
 def check_usable(checkpoint: Path) -> None:
     """Raise a `CheckpointError` unless a run can go on from ``checkpoint``."""
     from flowercls.engine.checkpoint import read_checkpoint
-    from flowercls.engine.loading import check_resumable
+    from flowercls.engine.resumable import check_resumable
 
     check_resumable(read_checkpoint(checkpoint), str(checkpoint))
 

@@ -21,12 +21,12 @@ from flowercls.engine.distributed import unwrapped
 from flowercls.engine.hooks.feature_cache_hook import FeatureCacheHook
 from flowercls.engine.loading import (
     check_classes,
-    check_resumable,
     checked_initialisation,
     class_names,
     load_strictly,
 )
 from flowercls.engine.optimizer import photos_a_step
+from flowercls.engine.resumable import check_fits, check_resumable
 from flowercls.engine.run_state import position_in, restore_gradients
 from flowercls.engine.train_loop import ResumableTrainLoop
 from flowercls.files import disk_errors, sha256_of
@@ -169,6 +169,8 @@ class ClassifierRunner(Runner):
         check_classes(checkpoint, class_names(self), filename)
         model = unwrapped(self.model)
         load_strictly(model, checkpoint['state_dict'], filename)
+        if self._resume:
+            check_fits(checkpoint, self, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         load_strictly(model, checkpoint['state_dict'], filename)  # again: an EMAHook exchanges weights, once they fit
         if self._resume:

@@ -1,0 +1,147 @@
+"""Whether a run can go on from what a checkpoint says of it: asked before anything of it is used.
+
+A digest tells damage. A file of somebody else may be whole and still hold anything, and torch's fused optimizers take
+the averages of a checkpoint as they come: of another shape, they read memory that is not theirs.
+"""
+
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from flowercls.engine.distributed import unwrapped
+from flowercls.errors import CheckpointError
+
+PARTS = ('meta', 'optimizer', 'param_schedulers', 'message_hub')
+# What must be there, and what may be, by its path in the checkpoint; int: a count, from 0.
+_NEEDED = {'meta': dict, 'meta.epoch': int, 'meta.iter': int, 'optimizer': dict, 'message_hub': dict}
+_NEEDED |= {'param_schedulers': list | dict}  # a dict where there are several optimizers
+_BEST = 'message_hub.runtime_info.best_'
+_KNOWN = {'meta.batch_in_epoch': int, 'meta.validation_pending': bool, 'meta.seed': int, 'gradients': dict}
+_KNOWN |= {'message_hub.runtime_info': dict, f'{_BEST}epoch': int, f'{_BEST}checkpoint': str, f'{_BEST}score': Number}
+# What optimizers keep for a weight and, as they do, of its shape.
+OF_ITS_WEIGHT = {'momentum_buffer', 'exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'sum'}
+
+
+def check_resumable(checkpoint: dict, path: str) -> None:
+    """Raise a `CheckpointError` unless a run can go on from the content of a file."""
+    if missing := [key for key in PARTS if key not in checkpoint]:
+        raise CheckpointError(
+            f'{path}: has no {", ".join(missing)}, so no run can be continued from it. Fix: resume from an '
+            'epoch_N.pth; to start a new run from these weights, set load_from.'
+        )
+    for key, kind in (_NEEDED | _KNOWN).items():
+        value = _at(checkpoint, key)
+        if not (_is(value, kind) or value is None and key in _KNOWN) or _leads_elsewhere(key, value):
+            raise CheckpointError(
+                f'{path}: its {key} is {_shown(value)}, which is not what a run is continued from. '
+                'Fix: resume from another epoch_N.pth.'
+            )
+
+
+def check_fits(checkpoint: dict, runner: Runner, path: str) -> None:
+    """Raise a `CheckpointError` unless optimizer, schedulers and gradients of a run are those of a checkpoint."""
+    problem = (
+        _misfit_of_optimizer(checkpoint['optimizer'], runner.optim_wrapper)
+        or _misfit_of_schedulers(checkpoint['param_schedulers'], runner.param_schedulers)
+        or _misfit_of_gradients(checkpoint.get('gradients') or {}, runner.model)
+    )
+    if problem:
+        raise CheckpointError(
+            f'{path}: its {problem}. Fix: resume with the config.py that lies beside it; to start a new run from its '
+            'weights, set load_from.'
+        )
+
+
+def _at(checkpoint: dict, key: str) -> Any:
+    value = checkpoint
+    for part in key.split('.'):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind is int:  # True is no count
+        return type(value) is int and value >= 0
+    return isinstance(value, kind)
+
+
+def _leads_elsewhere(key: str, value: Any) -> bool:
+    return key == f'{_BEST}checkpoint' and value is not None and Path(value).name != value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:60]}...'
+
+
+def _misfit_of_optimizer(found: dict, wrapper) -> str | None:
+    if not isinstance(wrapper, OptimWrapper):  # one of several, or of somebody else: it looks for itself
+        return None
+    groups, state, own = found.get('param_groups'), found.get('state'), wrapper.param_groups
+    if not isinstance(state, dict) or not isinstance(groups, list) or not all(map(_is_group, groups)):
+        return 'optimizer has no groups of weights'
+    sizes, needed = ([len(group['params']) for group in of] for of in (groups, own))
+    if sizes != needed:
+        return f'optimizer trains {_counted(sizes)}, that of the config {_counted(needed)}'
+    for group, own_group in zip(groups, own, strict=True):
+        for name in group.keys() & own_group.keys() - {'params'}:
+            if not _alike(group[name], own_group[name]):
+                return f'optimizer has {name}={_shown(group[name])}, that of the config {_shown(own_group[name])}'
+    numbers = [number for group in groups for number in group['params']]
+    weights = [weight for group in own for weight in group['params']]
+    return _misfit_of_state(state, dict(zip(numbers, weights, strict=True)))
+
+
+def _is_group(group: Any) -> bool:
+    numbers = group.get('params') if isinstance(group, dict) else None
+    return isinstance(numbers, list) and all(type(number) is int for number in numbers)
+
+
+def _counted(sizes: list[int]) -> str:
+    return f'{sum(sizes)} weights in {len(sizes)} group{"s" * (len(sizes) != 1)}'
+
+
+def _misfit_of_state(state: dict, weights: dict[int, torch.Tensor]) -> str | None:
+    for number, kept in state.items():
+        if number not in weights or not isinstance(kept, dict):
+            return f'optimizer keeps {_shown(kept)} for weight {_shown(number)}'
+        for name, value in kept.items():
+            if name in OF_ITS_WEIGHT and value is not None and _shape(value) != weights[number].shape:
+                return f'optimizer keeps a {name} of another shape than weight {number}'
+    return None
+
+
+def _shape(value: Any) -> torch.Size | None:
+    return value.shape if isinstance(value, torch.Tensor) else None
+
+
+def _misfit_of_schedulers(found: list | dict, own: list | dict | None) -> str | None:
+    if isinstance(found, dict) or not isinstance(own, list):
+        return None
+    for state, scheduler in zip(found, own, strict=False):  # another number of them is another schedule
+        if not isinstance(state, dict):
+            return f'param_schedulers hold {_shown(state)}'
+        for name, value in state.items():
+            if not _alike(value, getattr(scheduler, str(name), value)):
+                return f'param_schedulers have {name}={_shown(value)}'
+    return None
+
+
+def _misfit_of_gradients(found: dict, model: torch.nn.Module) -> str | None:
+    own = dict(unwrapped(model).named_parameters())
+    for name, value in found.items():
+        if name not in own or _shape(value) != own[name].shape:
+            return f'gradients have {_shown(name)}, which is no weight of this model'
+    return None
+
+
+def _alike(found: Any, own: Any) -> bool:
+    """Whether one may stand for the other: by kind, whatever the value."""
+    if own is None or isinstance(own, bool):
+        return not callable(found) and (own is None or found is None or isinstance(found, bool))
+    kinds = (Number | torch.Tensor, str, list | tuple, dict)
+    return any(isinstance(own, kind) and isinstance(found, kind) for kind in kinds)
