@@ -81,7 +81,7 @@ def _shown(value: Any) -> str:
 def _misfit_of_optimizer(found: dict, wrapper) -> str | None:
     if not isinstance(wrapper, OptimWrapper):  # one of several, or of somebody else: it looks for itself
         return None
-    groups, state, own = found.get('param_groups'), found.get('state'), wrapper.param_groups
+    groups, state, own = found.get('param_groups'), found.get('state'), wrapper.optimizer.param_groups
     if not isinstance(state, dict) or not isinstance(groups, list) or not all(map(_is_group, groups)):
         return 'optimizer has no groups of weights'
     sizes, needed = ([len(group['params']) for group in of] for of in (groups, own))
