@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from flowercls import interruption
 from flowercls.encoding import accept_all_letters
 
 EXAMPLES = """examples:
@@ -45,4 +46,4 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == '__main__':
     accept_all_letters()
-    sys.exit(main())
+    interruption.leave(main())

@@ -64,12 +64,14 @@ def main(argv: list[str] | None = None) -> int:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
     except interruption.Interrupted as signal:
-        saved = f'{signal.saved} is saved; ' if signal.saved else ''
-        print(f'interrupted by {signal}: {saved}add --resume to the same command to go on', file=sys.stderr)
+        how = 'nothing was saved yet; the same command starts again'
+        if signal.saved:
+            how = f'{signal.saved} is saved; add --resume to the same command to go on'
+        print(f'interrupted by {signal}: {how}', file=sys.stderr)
         return signal.exit_code
     return 0
 
 
 if __name__ == '__main__':
     accept_all_letters()
-    sys.exit(main())
+    interruption.leave(main())

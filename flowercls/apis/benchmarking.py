@@ -37,11 +37,14 @@ def benchmark(
         ConfigError: if the config is wrong, there is such a file already, or a number makes no sense.
     """
     from flowercls.config.load import parse_overrides
+    from flowercls.engine.run_folder import make_folder
 
     if repeats < 1 or seconds <= 0:
         raise ConfigError(f'--repeats {repeats} --seconds {seconds}: expected at least one round that takes time.')
     if out is not None and Path(out).exists():
         raise ConfigError(f'--out {out}: exists already. Fix: name another file, or remove this one.')
+    if out is not None:
+        make_folder(Path(out).absolute().parent)
     extra = dict(overrides) if isinstance(overrides, dict) else parse_overrides(overrides)
 
     from flowercls.benchmark.cases import CONTESTANTS, cases_named

@@ -52,13 +52,17 @@ def test(
 
     from flowercls.engine import describe, testing
     from flowercls.engine.distributed import decide_once
-    from flowercls.engine.run_folder import results_folder
+    from flowercls.engine.run_folder import remove_if_only_log, results_folder
 
     folder = decide_once(lambda: results_folder(Path(work_dir or checkpoint.parent), checkpoint))
     cfg.work_dir = str(folder)
     if trust_checkpoint:
         warn_of_trust(checkpoint)
-    found = testing.run_test(cfg, checkpoint, tta=tta, trusted=trust_checkpoint)
+    try:
+        found = testing.run_test(cfg, checkpoint, tta=tta, trusted=trust_checkpoint)
+    except BaseException:
+        decide_once(lambda: remove_if_only_log(folder))
+        raise
     if found is None:
         return ''
     write_output(out, found.predictions, found.metrics)

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowercls import interruption
 from flowercls.apis.shared import Overrides, draw_evaluation, starting_weights, warn_of_trust
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _train(
     cfg: 'Config', config: str | Path, work_dir: str | None, resume: str | None, allow_change: bool, trust: bool
 ) -> str:
     from flowercls.engine.distributed import decide_once
-    from flowercls.engine.run_folder import stem_of
+    from flowercls.engine.run_folder import last_checkpoint, stem_of
     from flowercls.engine.run_lock import occupied_run_folder
     from flowercls.engine.training import unshaken_log
 
@@ -82,7 +83,13 @@ def _train(
         plan = decide_once(lambda: stack.enter_context(occupied_run_folder(stem_of(config), work_dir, resume)))
         changed = _config_changes(plan, cfg, allow_change)
         weights = None if plan.checkpoint else decide_once(lambda: starting_weights(cfg))
-        return _train_in(plan, cfg, config, weights, changed, _trusted(weights, trust))
+        pointed_to = last_checkpoint(plan.folder)
+        try:
+            return _train_in(plan, cfg, config, weights, changed, _trusted(weights, trust))
+        except interruption.Interrupted as signal:
+            newest = last_checkpoint(plan.folder)
+            signal.saved = signal.saved or (newest if newest != pointed_to else plan.checkpoint)
+            raise
 
 
 def _config_changes(plan: 'RunPlan', cfg: 'Config', allow_change: bool) -> list[str]:

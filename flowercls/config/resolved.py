@@ -1,6 +1,7 @@
 """The resolved config as text that runs by itself and says nothing of one particular start; and key by key."""
 
 import ast
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,25 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, RecursionError, Memo
 
 def resolved_text(cfg: Config) -> str:
     """``cfg`` as a config file that makes a new run of the same kind."""
-    return Config({key: value for key, value in cfg.to_dict().items() if key not in OF_ONE_START}).pretty_text
+    kept = {key: _writable(value) for key, value in cfg.to_dict().items() if key not in OF_ONE_START}
+    return Config(kept).pretty_text
+
+
+class _Written(float):
+    """Infinity, or no number, as Python reads it; by itself it would be a name that nobody has defined."""
+
+    def __repr__(self) -> str:
+        return f"float('{float(self)}')"
+
+    __str__ = __repr__
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _writable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_writable(item) for item in value)
+    return _Written(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_resolved(path: str | os.PathLike) -> dict[str, Any]:
@@ -45,8 +64,11 @@ def _assigned(statement: ast.stmt) -> tuple[str, Any]:
 
 
 def _value(node: ast.expr) -> Any:
-    """As `ast.literal_eval`, which does not know ``dict(...)``."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+    """As `ast.literal_eval`, which knows neither ``dict(...)`` nor ``float('inf')``."""
+    called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
+    if called == 'float':
+        return float(*map(_value, node.args))
+    if called == 'dict':
         return dict(*map(_value, node.args), **{pair.arg: _value(pair.value) for pair in node.keywords})
     if isinstance(node, ast.Dict) and None not in node.keys:
         return {_value(key): _value(value) for key, value in zip(node.keys, node.values, strict=True)}

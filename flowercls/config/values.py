@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from flowercls.config.known_keys import LOADERS, PARTS, SECTIONS
@@ -37,6 +37,12 @@ def _is_not_negative(value: Any) -> bool:
 
 def _is_part(value: Any) -> bool:
     return _is_not_negative(value) and value <= 1
+
+
+def _is_folder(value: Any) -> bool:
+    if not isinstance(value, str) or value == '':
+        return False
+    return not any(path.is_file() for path in (Path(value), *Path(value).parents))
 
 
 def _is_seed(value: Any) -> bool:
@@ -123,7 +129,7 @@ EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     'drawn.image_size': (_at_least(16), 'a whole number of pixels, at least 16'),
     'drawn.seed': (_is_seed, 'a whole number from 0 to 4294967295'),
     'drawn.val_ratio': (_is_share, 'a share between 0 and 1'),
-    'cache_dir': (lambda value: isinstance(value, str) and value != '', 'a path as text'),
+    'cache_dir': (_is_folder, 'the path of a folder, as text; neither it nor one above it may be a file'),
     'photo_cache.budget': (
         is_size,
         "a size as '8GB' or '500MB', or a whole number of bytes (photo_cache=None reads photos from their files)",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 # Separate streams: a step and an epoch with equal numbers must not share their random numbers.
-ORDER, AUGMENTATION, STEP, INITIAL_WEIGHTS, PASS = 1, 2, 3, 4, 5
+ORDER, AUGMENTATION, STEP, INITIAL_WEIGHTS, PASS, NORM_STATISTICS = 1, 2, 3, 4, 5, 6
 
 
 def derive_seed(*counters: int) -> int:

@@ -24,6 +24,7 @@ except ImportError:  # Windows: nothing is locked there, and so nothing is clear
     fcntl = None
 
 MARKER = '.preparing'
+LONGEST_WITHOUT_MARKER_S = 10  # from making a folder to its marker, or from that to its name; it takes microseconds
 _FILES = r'(classes\.txt|train\.txt|val\.txt|test\.txt|manifest\.json|overview\.png)'
 _OURS = re.compile(rf'{_FILES}|\.{_FILES}\.\d+\.tmp|{TRAIN}|{VAL}|{TEST}|folds|{re.escape(MARKER)}')
 _APPEARED = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
@@ -99,16 +100,28 @@ def clear_leftovers(out: Path) -> tuple[str, ...]:
 
 def _clear(folder: Path) -> str:
     left_alone = f'{folder}: in use by another run, or not made by this tool; left alone'
+    removed = f'{folder}: left by a run that was killed; removed'
     try:
-        file = (folder / MARKER).open('rb+')
         entries = list(folder.iterdir())
+        if _has_lost_its_process(folder, entries):
+            shutil.rmtree(folder, ignore_errors=True)
+            return removed
+        file = (folder / MARKER).open('rb+')
     except OSError:
         return left_alone
     with file:
         if not all(_OURS.fullmatch(entry.name) for entry in entries) or not _lock(file):
             return left_alone
         shutil.rmtree(folder, ignore_errors=True)
-    return f'{folder}: left by a run that was killed; removed'
+    return removed
+
+
+def _has_lost_its_process(folder: Path, entries: list[Path]) -> bool:
+    """Whether its process was killed in its first or its last moment: a living one is without a marker no longer."""
+    names = {entry.name for entry in entries}
+    is_bare, is_finished = names <= {f'{MARKER}.new'}, 'manifest.json' in names and all(map(_OURS.fullmatch, names))
+    waits = time.time() - folder.stat().st_mtime > LONGEST_WITHOUT_MARKER_S
+    return waits and MARKER not in names and (is_bare or is_finished)
 
 
 def publish(staging: Path, out: Path, overwrite: bool) -> Path | None:

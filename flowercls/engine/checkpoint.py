@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pickle
+import pickletools
 import re
 import shutil
 import zipfile
@@ -84,6 +85,8 @@ def _set_aside(path: Path) -> None:
         aside = path.with_name(f'{path.name}.damaged{number if number > 1 else ""}')
         if not aside.exists():
             path.rename(aside)
+            if _sidecar(path).exists():  # else, until the new one is written, it would speak of the new file
+                _sidecar(path).rename(_sidecar(aside))
         number += 1
 
 
@@ -101,10 +104,23 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu', *, trusted: boo
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f'{path}: no such file. Fix: check the path; finished runs keep theirs in work_dirs/.')
-    _check_digest(path)
     try:
+        _check_digest(path)
         checkpoint = _load(path, map_location, trusted)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(
+            f'{path}: cannot be read ({error.strerror or error}). Fix: allow reading it, or use another file.'
+        ) from error
+    except ModuleNotFoundError as error:  # only of one that is trusted
+        raise CheckpointError(
+            f'{path}: holds objects of the package {error.name}, which is not installed. Fix: install it, or use a '
+            'file of weights only.'
+        ) from error
     except pickle.UnpicklingError as error:
+        if trusted or not _begins_as_pickle(path):
+            raise CheckpointError(f'{path}: is not a checkpoint. Fix: use a .pth file.') from error
         raise CheckpointError(
             f'{path}: holds more than plain tensors, numbers and texts ({_wanted(error)}), so opening it could run '
             'code. Fix: use a file of weights only; or, if you would run a program of whoever made it, add '
@@ -134,6 +150,17 @@ def _wanted(error: Exception) -> str:
     """What a file asked for that plain data does not need."""
     found = _WANTED.search(str(error))
     return f'it asks for {found[1]}' if found else 'it is a pickle of another kind than torch writes'
+
+
+def _begins_as_pickle(path: Path) -> bool:
+    with path.open('rb') as file:
+        if file.read(2) == b'PK':  # a zip archive, which holds a pickle
+            return True
+        file.seek(0)
+        try:
+            return next(pickletools.genops(file)) is not None
+        except (ValueError, StopIteration):
+            return False
 
 
 def link_checkpoint(source: str | Path, target: str | Path) -> None:

@@ -39,6 +39,7 @@ def join(cfg: Config) -> None:
 def _part() -> None:
     """End the communication's threads: one that outlives the interpreter now and then aborts the process (exit -6)."""
     if is_distributed():
+        gc.unfreeze()
         gc.collect()  # a model that nobody holds but a circle still holds the group
         torch.distributed.destroy_process_group()
 

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import mmcv
 import mmpretrain
 import numpy as np
+import PIL
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -21,6 +24,9 @@ VERSION = 1  # of what is kept and how: another one never reads what this one ha
 DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'fp32': torch.float32}
 IN_ORDER, CHANNELS_LAST = 'in_order', 'channels_last'
 HASH_DIGITS = 24
+LIBRARIES = (torch, torchvision, mmpretrain, mmcv, cv2, PIL)  # those that read and change photos, too
+# Of a module, what may differ between two that give the same features.
+CHANGING = {'training', 'frozen_stages', 'norm_eval', 'init_cfg', '_is_init', '_is_full_backward_hook'}
 
 
 class FeatureStore:
@@ -132,24 +138,37 @@ def _maker(model: StagedClassifier, dtype: str) -> dict[str, Any]:
         'channels_last': model.channels_last,
         'dtype': dtype,
         'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type,
-        'libraries': [torch.__version__, torchvision.__version__, mmpretrain.__version__],
+        'libraries': {library.__name__: library.__version__ for library in LIBRARIES},
     }
 
 
 def _settings(preprocess: nn.Module) -> dict[str, Any]:
     """How photos are normalised."""
-    plain = {name: value for name, value in vars(preprocess).items() if isinstance(value, bool | int | float | str)}
     buffers = {name: buffer.tolist() for name, buffer in preprocess.named_buffers()}
-    return {'type': type(preprocess).__name__, **plain, **buffers, 'training': None}
+    return {'type': type(preprocess).__name__, **_plain(preprocess), **buffers}
+
+
+def _plain(module: nn.Module) -> dict[str, Any]:
+    """The settings of a module that are no modules and no tensors, such as how a ViT fits its positions to a size."""
+    return {name: repr(value) for name, value in vars(module).items() if name not in CHANGING and _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _fingerprint(model: StagedClassifier) -> str:
     """Of structure, weights and buffers of what is frozen."""
     stages, digest = model.stages, hashlib.sha256()
     for part in frozen_parts(model.frozen_stages):
-        digest.update(repr((part, stages.parts[part], stages.modules_of(part))).encode())
+        modules = stages.modules_of(part)
+        digest.update(repr((part, stages.parts[part], modules)).encode())
+        digest.update(repr([_plain(inner) for module in modules.values() for inner in module.modules()]).encode())
         for name, tensor in stages.state_of(part).items():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    digest.update(repr((type(model.backbone), model.neck if model.keeps_pooled else None)).encode())
+    digest.update(repr((type(model.backbone), _plain(model.backbone))).encode())
+    digest.update(repr(model.neck if model.keeps_pooled else None).encode())
     return digest.hexdigest()

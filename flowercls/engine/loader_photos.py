@@ -21,6 +21,7 @@ class LoaderPhotos:
 
     def __init__(self, loader: DataLoader, pipeline: list[dict]) -> None:
         self.dataset, self.sampler, self.batch_size = loader.dataset, loader.sampler, loader.batch_size
+        self._drop_last = loader.drop_last
         self._pipeline = pipeline
         self._options = {
             'num_workers': loader.num_workers,
@@ -49,8 +50,8 @@ class LoaderPhotos:
 
     def loader_of(self, features: KeptFeatures) -> DataLoader:
         """The same order and batches, of features."""
-        pinned = self._options['pin_memory']
-        return DataLoader(features, self.batch_size, sampler=self.sampler, collate_fn=as_it_is, pin_memory=pinned)
+        options = {'drop_last': self._drop_last, 'pin_memory': self._options['pin_memory'], 'collate_fn': as_it_is}
+        return DataLoader(features, self.batch_size, sampler=self.sampler, **options)
 
     def _file(self, key: int) -> tuple:
         path = Path(self.dataset.get_data_info(int(key))['img_path'])

@@ -112,13 +112,13 @@ def _stored_photos(cfg: Any, pipelines: list, say: Callable[[str], None]) -> Pho
 def store_size(pipelines: list) -> int | None:
     """The short side that suits all ``pipelines``: the largest size one asks for, or `LEAST_SIZE`.
 
-    None where one of them would see something else in a smaller photo: where it cuts out so many pixels, or takes the
-    whole photo as it is.
+    None where one of them would see something else in a smaller photo: where it cuts out so many pixels, takes the
+    whole photo as it is, or a share of its size.
     """
     sizes = [LEAST_SIZE]
     for pipeline in pipelines:
         steps = [step for _, step in dicts_inside(pipeline, '') if re.search('Resize|Crop', str(step.get('type')))]
-        if not steps or not SCALING.search(_name(steps[0])):
+        if not steps or not SCALING.search(_name(steps[0])) or any('scale_factor' in step for step in steps):
             return None
         sizes += [number for step in steps for key in SIZES for number in _whole_numbers(step.get(key))]
     return max(sizes)

@@ -154,9 +154,7 @@ def make_folder(folder: Path) -> bool:
     except OSError as error:
         if folder.is_dir():
             return False
-        raise ConfigError(
-            f'run folder {folder}: cannot be made ({error.strerror}). Fix: another --work-dir.'
-        ) from error
+        raise ConfigError(f'folder {folder}: cannot be made ({error.strerror}). Fix: another place for it.') from error
 
 
 def results_folder(work_dir: Path, checkpoint: Path) -> Path:
@@ -171,6 +169,21 @@ def results_folder(work_dir: Path, checkpoint: Path) -> Path:
     folder = next(folder for folder in itertools.chain([first], numbered) if not (folder / 'metrics.json').exists())
     make_folder(folder)
     return folder
+
+
+def remove_if_only_log(folder: Path) -> None:
+    """Remove a folder for results that has none, and no more than the log of how that came."""
+    if all(path.suffix == '.log' for path in folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run as its pointer says, not looked into; None where there is none."""
+    try:
+        path = folder / Path((folder / 'last_checkpoint').read_text(encoding='utf-8')).name
+    except (OSError, ValueError):
+        return None
+    return path if path.is_file() else None
 
 
 def write_config(folder: Path, cfg: Config, source: str | Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flowercls.engine.checkpoint import remove_half_written
 from flowercls.engine.run_folder import RunPlan, holds_run, make_folder, plan_run
-from flowercls.errors import RunInUseError
+from flowercls.errors import DiskError, RunInUseError
 from flowercls.files import disk_errors
 
 try:
@@ -39,11 +39,16 @@ def occupied_run_folder(stem: str, work_dir: str | Path | None, resume: str | No
     """
     plan, was_made = _plan_and_make(stem, work_dir, resume)
     try:
-        with lock_folder(plan.folder):
-            yield plan
-    finally:
-        if was_made and not holds_run(plan.folder):
-            shutil.rmtree(plan.folder, ignore_errors=True)
+        with lock_folder(plan.folder):  # a folder that another process has locked meanwhile is not ours to remove
+            try:
+                yield plan
+            finally:
+                if was_made and not holds_run(plan.folder):
+                    shutil.rmtree(plan.folder, ignore_errors=True)
+    except DiskError:
+        with contextlib.suppress(OSError):
+            plan.folder.rmdir()  # where the lock itself could not be written
+        raise
 
 
 def _plan_and_make(stem: str, work_dir: str | Path | None, resume: str | None) -> tuple[RunPlan, bool]:

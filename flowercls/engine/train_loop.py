@@ -1,5 +1,6 @@
 """mmengine's training loop, which can be left and entered again in the middle of an epoch."""
 
+import bisect
 import itertools
 from collections.abc import Iterator
 
@@ -18,10 +19,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     Attributes:
         batches_done: Of the epoch that runs; after a resume, those that are not trained again.
         validation_pending: Whether the last complete epoch is still to be validated.
+        has_trained: Whether a step was taken in this start.
     """
 
     batches_done = 0
     validation_pending = False
+    has_trained = False
 
     @property
     def position(self) -> Position:
@@ -46,7 +49,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             while self._epoch < self._max_epochs and not self.stop_training:
                 interruption.check()
                 self.run_epoch()
-                self._decide_current_val_interval()
                 self.validation_pending = is_validated(self.runner, self._epoch)
                 if self.validation_pending:
                     self._validate()
@@ -60,16 +62,26 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         for number, batch in enumerate(self._batches_left(), self.batches_done):
             with explained(self.runner, batch):
                 self.run_iter(number, batch)
-                self._look_after_epoch(number)
-            self.batches_done = number + 1
-            interruption.check()
+                leave = interruption.is_pending()
+                if leave or number + 1 == len(self.dataloader):
+                    self._look()
+            self.batches_done, self.has_trained = number + 1, True
+            if leave:
+                interruption.check()
+        self._set_val_interval(self._epoch + 1)  # now: whether a checkpoint waits for the validation hangs on it
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
         self.batches_done = 0
 
-    def _look_after_epoch(self, number: int) -> None:
-        if number + 1 == len(self.dataloader) and hasattr(self.runner.optim_wrapper, 'look'):
+    def _look(self) -> None:
+        """Whether a step was bad that a GPU was not asked about yet: nothing of it may be saved."""
+        if hasattr(self.runner.optim_wrapper, 'look'):
             self.runner.optim_wrapper.look()
+
+    def _set_val_interval(self, complete_epochs: int) -> None:
+        """As mmengine's, which counts the epoch first."""
+        step = bisect.bisect(self.dynamic_milestones, complete_epochs + 1)
+        self.val_interval = self.dynamic_intervals[step - 1]
 
     def _batches_left(self) -> Iterator[dict]:
         """Batches of the epoch that are still to be trained; none of the others is loaded."""

@@ -15,7 +15,7 @@ import torch
 from flowercls.engine.distributed import decide_once, unwrapped
 from flowercls.engine.hooks.progress_hook import close_progress
 from flowercls.engine.hooks.results_hook import write_results
-from flowercls.engine.hooks.whole_checkpoint_hook import publish_best, save_position
+from flowercls.engine.hooks.whole_checkpoint_hook import checkpoint_hook, publish_best, save_position
 from flowercls.engine.loading import load_starting_weights
 from flowercls.engine.runner import ClassifierRunner
 from flowercls.engine.schedule_change import follow_new_schedule
@@ -101,9 +101,11 @@ def _resume(runner: ClassifierRunner, checkpoint: Path, *, new_schedule: bool) -
         follow_new_schedule(runner, runner.train_loop.position)
     runner.first_epoch = runner.epoch
     _check_epochs_left(runner, checkpoint)
-    info = runner.message_hub.runtime_info
-    if info.get('best_checkpoint') and not decide_once(lambda: _best_is_here(runner, checkpoint)):
-        # The run goes on in a folder of its own: what was best elsewhere is not here to be tested.
+    info, hook = runner.message_hub.runtime_info, checkpoint_hook(runner)
+    is_of_metric = hook is None or str(info.get('best_checkpoint')).startswith(hook.best_prefix)
+    if info.get('best_checkpoint') and not (is_of_metric and decide_once(lambda: _best_is_here(runner, checkpoint))):
+        # The run goes on in a folder of its own, and what was best elsewhere is not here to be tested; or it was best
+        # by another metric.
         for key in ('best_score', 'best_epoch', 'best_checkpoint'):
             info.pop(key, None)
 
@@ -132,6 +134,7 @@ def _mend_results(runner: ClassifierRunner) -> None:
     # The main process writes the results: once it answers here, it is done with them.
     if best is None or decide_once(lambda: _results_checkpoint(folder) == best):
         return
+    runner._resume = False  # else it would stand where that one does
     runner.load_checkpoint(str(folder / best))
     runner.call_hook('before_val_epoch')  # an EMAHook changes to the weights that it has evaluated
     model = unwrapped(runner.model).eval()

@@ -1,11 +1,13 @@
 """Where starting weights come from: a path, a name, an address or torchvision's zoo, checked before they are used.
 
-A path is that file. A bare name, or the name in an address, is looked for in the folder ``FLOWERCLS_WEIGHTS``, then in
-torch's download cache; only then is an address downloaded. A file whose name ends in ``-<hex digits>.pth``, as those
-of OpenMMLab and torchvision do, must have that SHA-256; of others the digest is noted beside them at the first
-download, and must stay the same.
+A path is that file. A bare name, or the name in an address, is looked for in the folder ``FLOWERCLS_WEIGHTS``, then
+in torch's download cache; only then is an address downloaded. Where a file of that name is known to come from another
+address, as there are many ``pytorch_model.bin``, the name gets a few digits of the address in front. A file whose
+name ends in ``-<hex digits>.pth``, as those of OpenMMLab and torchvision do, must have that SHA-256; of others the
+digest is noted beside them at the first download, and must stay the same.
 """
 
+import hashlib
 import os
 import re
 from datetime import datetime
@@ -39,12 +41,14 @@ def find_weights(spec: str) -> Path:
     if source.startswith('file://'):
         source = url2pathname(urlsplit(source).path)
     is_address = source.startswith(('http://', 'https://'))
-    name = unquote(Path(urlsplit(source).path).name) if is_address else Path(source).name
+    name = _name_in(source) if is_address else Path(source).name
     places = [folder / name for folder in _weight_folders()]
     if not is_address:
         given = Path(source).expanduser()
         # A path that leads nowhere is a mistake, not a wish for another file of the same name.
         places = [given] if given.parent.name else [given, *places]
+    if is_address:
+        places = [path if _may_be_of(source, path) else _own_place(source, path) for path in places]
     for path in places:
         if path.is_file():
             _check_digest(path)
@@ -53,6 +57,23 @@ def find_weights(spec: str) -> Path:
         fix = _where_to_put(name) if len(places) > 1 else f'Fix: correct the path, or give the name alone: {name}.'
         raise CheckpointError(f'starting weights {spec} not found. {fix} {_SCRATCH}')
     return _download_checked(source, places[0])
+
+
+def _name_in(address: str) -> str:
+    name = unquote(urlsplit(address).path).rsplit('/', 1)[-1]
+    if not name.strip('.') or '\\' in name or '\0' in name:
+        raise ConfigError(f'{address}: names no file. Fix: the full address of a file of weights.')
+    return name
+
+
+def _may_be_of(address: str, path: Path) -> bool:
+    """Whether a file by the name in ``address`` is that one, as far as anything is known of it."""
+    noted = _recorded_address(_sidecar(path))
+    return hash_in_name(path.name) is not None or noted is None or noted == address
+
+
+def _own_place(address: str, path: Path) -> Path:
+    return path.with_name(f'{hashlib.sha256(address.encode()).hexdigest()[:8]}_{path.name}')
 
 
 def hash_in_name(name: str) -> str | None:
@@ -83,7 +104,7 @@ def _download_checked(url: str, destination: Path) -> Path:
         raise CheckpointError(f'starting weights: {error} {_where_to_put(destination.name)} {_SCRATCH}') from error
     if promised is None:
         with write_whole(record) as file:
-            file.write(f'{digest}  {destination.name}\n')  # as sha256sum writes it
+            file.write(f'{digest}  {destination.name}\n# {url}\n')  # as sha256sum writes it, and reads it
     return destination
 
 
@@ -114,6 +135,11 @@ def _recorded_digest(record: Path) -> str | None:
     if not re.fullmatch('[0-9a-f]{64}', digest):
         raise CheckpointError(f'{record}: holds no SHA-256. Fix: delete it to accept the weights as they are now.')
     return digest
+
+
+def _recorded_address(record: Path) -> str | None:
+    lines = record.read_text(encoding='utf-8', errors='replace').splitlines() if record.is_file() else []
+    return next((line.removeprefix('# ') for line in lines if line.startswith('# ')), None)
 
 
 def _sidecar(path: Path) -> Path:

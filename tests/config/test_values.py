@@ -33,7 +33,9 @@ OURS = 'configs/resnet50_flower.py'
         ('photo_cache = True', 'photo_cache: expected dict(...), got True'),
         ("photo_cache = dict(buget='8GB')", "unknown key 'buget' in photo_cache (did you mean 'budget'?)"),
         ("photo_cach = dict(budget='8GB')", "unknown key 'photo_cach' (did you mean 'photo_cache'?)"),
-        ('cache_dir = None', 'cache_dir: expected a path as text'),
+        ('cache_dir = None', 'cache_dir: expected the path of a folder'),
+        (f'cache_dir = {__file__!r}', 'neither it nor one above it may be a file'),
+        (f'cache_dir = {__file__ + "/cache"!r}', 'neither it nor one above it may be a file'),
         ("optim_wrapper = dict(optimizer=dict(lr=float('inf')))", 'optim_wrapper.optimizer.lr: expected a number'),
         ("optim_wrapper = dict(optimizer=dict(eps=float('nan')))", 'optim_wrapper.optimizer.eps: expected a number'),
         (

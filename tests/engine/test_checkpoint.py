@@ -1,3 +1,4 @@
+import errno
 import json
 import pickle
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from flowercls.engine import checkpoint as checkpoint_module
 from flowercls.engine.checkpoint import (
     link_checkpoint,
     read_checkpoint,
@@ -61,6 +63,32 @@ def test_a_truncated_file_without_a_digest_is_an_error_not_a_traceback(written, 
 class Evil:
     def __reduce__(self):
         return print, ('code was run',)
+
+
+def test_a_disk_that_cannot_be_read_is_told_of_the_file(tmp_path, monkeypatch):
+    write_checkpoint(tmp_path / 'epoch_1.pth', {'meta': {'epoch': 1}})
+
+    def broken(path):
+        raise OSError(errno.EIO, 'Input/output error')
+
+    monkeypatch.setattr(checkpoint_module, 'sha256_of', broken)
+    with pytest.raises(CheckpointError, match='epoch_1.pth: cannot be read .Input/output error'):
+        read_checkpoint(tmp_path / 'epoch_1.pth')
+
+
+@pytest.mark.parametrize('trusted', [False, True])
+def test_a_text_is_no_checkpoint_and_not_to_be_trusted_either(tmp_path, trusted):
+    (tmp_path / 'notes.pth').write_text('# Notes\nnone\n')
+    with pytest.raises(CheckpointError, match='is not a checkpoint') as caught:
+        read_checkpoint(tmp_path / 'notes.pth', trusted=trusted)
+    assert '--trust-checkpoint' not in str(caught.value)
+
+
+def test_what_stands_in_the_way_goes_aside_with_what_is_said_of_it(tmp_path):
+    for epoch in (1, 2):
+        write_checkpoint(tmp_path / 'epoch_1.pth', {'meta': {'epoch': epoch, 'iter': epoch}})
+    assert read_checkpoint(tmp_path / 'epoch_1.pth')['meta']['epoch'] == 2
+    assert json.loads((tmp_path / 'epoch_1.pth.damaged.json').read_text())['epoch'] == 1
 
 
 def test_code_in_a_file_is_not_run(tmp_path, capsys):

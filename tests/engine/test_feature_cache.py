@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from flowercls.engine.feature_store import FeatureStore
+from flowercls.engine.feature_store import FeatureStore, _fingerprint
+from flowercls.models.classifier import StagedClassifier
 
 CACHED = """
 model = dict(frozen_stages={frozen!r}, precision='{precision}')
@@ -84,6 +85,25 @@ def test_balanced_classes_have_features_too(train, computed):
     cached, _ = train('cached', "dict(views='all')", extra=extra)
     assert same(plain, cached)
     train('views', 'dict(views=1)', extra=extra)
+
+
+def test_the_last_batch_is_left_out_of_kept_features_too(train):
+    drop = "train_dataloader['drop_last'] = True\n"
+    plain, _ = train('plain', 'dict(views=0)', extra=drop)
+    kept, _ = train('kept', "dict(views='all')", extra=drop)
+    assert same(plain, kept)
+
+
+def test_settings_that_are_no_weights_make_other_features(train, computed):
+    model = StagedClassifier(
+        dict(type='mmpretrain.VisionTransformer', arch='deit-t', img_size=32, patch_size=16),
+        head=dict(type='mmpretrain.VisionTransformerClsHead', num_classes=2, in_channels=192),
+        frozen_stages=1,
+    )
+    before = _fingerprint(model)
+    assert _fingerprint(model) == before
+    model.backbone.interpolate_mode = 'bilinear'
+    assert _fingerprint(model) != before
 
 
 def test_above_the_budget_nothing_is_kept(train, computed, capsys, tmp_path):

@@ -134,7 +134,8 @@ def test_norm_statistics_are_those_of_the_unmixed_photos_and_frozen_ones_stay():
     model = Normed().train()
     model.norm.running_mean.fill_(99)
     model.fixed.eval()
-    NormStatisticsHook().after_train_epoch(SimpleNamespace(model=model, train_dataloader=batches))
+    runner = SimpleNamespace(model=model, train_dataloader=batches, seed=0, epoch=0, rank=0)
+    NormStatisticsHook().after_train_epoch(runner)
     mean = sum(batch.mean((0, 2, 3)) for batch in batches) / 3
     variance = sum(batch.var((0, 2, 3)) for batch in batches) / 3
     torch.testing.assert_close(model.norm.running_mean, mean)

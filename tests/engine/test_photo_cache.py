@@ -155,6 +155,7 @@ def torchvision(*transforms):
         ([dict(type='Resize', size=64), dict(type='RandomCrop', size=300, pad_if_needed=True)], 300),
         ([dict(type='RandomCrop', size=300), dict(type='Resize', size=224)], None),
         ([dict(type='RandomHorizontalFlip')], None),
+        ([dict(type='Resize', scale_factor=0.5), dict(type='CenterCrop', size=112)], None),
         ([], None),
     ],
 )

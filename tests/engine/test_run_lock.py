@@ -78,6 +78,26 @@ def test_a_folder_made_for_a_run_that_never_began_goes_again():
     assert Path('mine').is_dir()
 
 
+def test_a_start_that_is_refused_leaves_the_folder_to_the_one_that_works_in_it(monkeypatch):
+    pytest.importorskip('fcntl')
+    folder, make_folder = Path('mine'), run_lock.make_folder
+    arguments = [sys.executable, '-c', HOLDER, folder / '.lock']
+    started = []
+
+    def and_another_is_faster(path):
+        made = make_folder(path)
+        started.append(subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert started[0].stdout.readline() == b'ready\n'
+        return made
+
+    monkeypatch.setattr(run_lock, 'make_folder', and_another_is_faster)
+    with pytest.raises(RunInUseError):
+        occupied_run_folder('net', 'mine', None).__enter__()
+    assert (folder / '.lock').is_file()
+    with started[0] as holder:
+        holder.kill()
+
+
 def test_a_folder_that_may_not_be_written_to_is_an_error_of_the_disk(monkeypatch):
     def refuse(path, *args, **kwargs):
         raise PermissionError(13, 'Permission denied', str(path))

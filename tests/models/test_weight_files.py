@@ -110,11 +110,36 @@ def test_of_a_download_with_another_digest_nothing_is_kept(weights_dir, server):
 def test_a_download_without_a_digest_in_its_name_must_stay_what_it_was(weights_dir, server):
     (server[1] / 'plain.pth').write_bytes(CONTENT)
     path = find_weights(f'{server[0]}/plain.pth')
-    assert (weights_dir / 'plain.pth.sha256').read_text() == f'{DIGEST}  plain.pth\n'
+    assert (weights_dir / 'plain.pth.sha256').read_text() == f'{DIGEST}  plain.pth\n# {server[0]}/plain.pth\n'
     assert find_weights('plain.pth') == path
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(CheckpointError, match=r'plain.pth.sha256 says'):
         find_weights('plain.pth')
+
+
+def test_files_of_one_name_at_two_addresses_are_two_files(weights_dir, server):
+    for folder in ('a', 'b'):
+        (server[1] / folder).mkdir()
+        (server[1] / folder / 'model.bin').write_text(folder)
+    for _ in range(2):  # downloaded, and found again
+        for folder in ('a', 'b'):
+            assert find_weights(f'{server[0]}/{folder}/model.bin').read_text() == folder
+    (weights_dir / 'put here.pth').write_text('by hand')
+    assert find_weights(f'{server[0]}/c/put here.pth').read_text() == 'by hand'
+
+
+def test_an_address_does_not_lead_out_of_the_folder(weights_dir, server, tmp_path):
+    (server[1] / 'outside.pth').write_bytes(CONTENT)
+    assert find_weights(f'{server[0]}/zoo/..%2F..%2Foutside.pth') == weights_dir / 'outside.pth'
+    assert not list(tmp_path.glob('*.pth'))
+
+
+@pytest.mark.parametrize('path', ['zoo/', 'zoo/..', 'zoo/%2E%2E', '..%5Coutside.pth'])
+def test_an_address_that_names_no_file_is_refused(weights_dir, server, path, tmp_path):
+    (server[1] / 'outside.pth').write_bytes(CONTENT)
+    with pytest.raises((ConfigError, CheckpointError)):
+        find_weights(f'{server[0]}/{path}')
+    assert not list(tmp_path.glob('*.pth')) and not list(weights_dir.iterdir())
 
 
 @pytest.mark.parametrize('spec', [f'http://127.0.0.1:9/zoo/{GOOD}', GOOD])

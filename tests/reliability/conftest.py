@@ -15,7 +15,7 @@ import pytest
 import torch
 
 # A child that hangs is a failure, not the end of the whole suite: it says where, and ends.
-LONGEST_CHILD_S = 600
+LONGEST_CHILD_S = 180
 
 TINY = """
 train_dataloader = dict(batch_size=16, num_workers=0)

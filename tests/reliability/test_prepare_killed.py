@@ -1,6 +1,7 @@
 """Preparing that is killed leaves a whole folder or none, never touches the source, and runs again."""
 
 import hashlib
+import os
 import random
 import shutil
 import signal
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from flowercls.datasets.prepare import prepare
+from flowercls.datasets.staging import clear_leftovers
 
 SEED = 0
 
@@ -51,6 +53,10 @@ def check(raw, whole):
             prepare(raw, out, workers=0, folds=3)
             assert digests(out) == expected
         assert digests(raw) == before
+        for folder in out.parent.glob('.flower.preparing-*'):  # killed where it had no marker; it may not be dead yet
+            assert not (folder / '.preparing').exists()
+            os.utime(folder, (0, 0))
+            assert [line for line in clear_leftovers(out) if line.endswith('removed')]
         assert [path.name for path in out.parent.iterdir()] == ['flower'], 'something is left beside it'
 
     return after_kill

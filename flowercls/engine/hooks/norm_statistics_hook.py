@@ -8,6 +8,8 @@ from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from flowercls import interruption
+from flowercls.datasets.randomness import NORM_STATISTICS, derive_seed, seed_generators
 from flowercls.engine.distributed import unwrapped
 
 
@@ -30,8 +32,10 @@ class NormStatisticsHook(Hook):
         layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.training]
         if not layers:
             return
+        seed_generators(derive_seed(runner.seed, NORM_STATISTICS, runner.epoch, runner.rank))  # for dropout
         with _averaging(layers):
             for batch in runner.train_dataloader:
+                interruption.check()
                 data = model.data_preprocessor(batch, training=False)  # normalised, but not mixed
                 model(data['inputs'], mode='tensor')
 

@@ -49,6 +49,7 @@ class WholeCheckpointHook(Hook):
         self.max_keep_ckpts = max_keep_ckpts
         self.save_best = save_best
         self.rule = rule
+        self._written: set[Path] = set()  # by this process: another file of the name may be a damaged one
 
     @master_only
     def before_train(self, runner) -> None:
@@ -95,16 +96,22 @@ class WholeCheckpointHook(Hook):
             return False
         hub.update_info('best_score', score)
         hub.update_info('best_epoch', runner.epoch)
-        hub.update_info('best_checkpoint', f'best_{self.save_best.replace("/", "_")}_epoch_{runner.epoch}.pth')
+        hub.update_info('best_checkpoint', f'{self.best_prefix}{runner.epoch}.pth')
         return True
+
+    @property
+    def best_prefix(self) -> str:
+        """What the name of a best checkpoint begins with."""
+        return f'best_{str(self.save_best).replace("/", "_")}_epoch_'
 
     @master_only
     def _save(self, runner, epoch: int, is_best: bool) -> None:
-        if not (is_best or epoch % self.interval == 0 or epoch == runner.max_epochs):
+        is_last = epoch == runner.max_epochs or runner.train_loop.stop_training
+        if not (is_best or is_last or epoch % self.interval == 0):
             return
         folder = Path(runner.work_dir)
         path = folder / f'epoch_{epoch}.pth'
-        _write(runner, path, Position(epoch, runner.iter))
+        self._write(runner, path, Position(epoch, runner.iter))
         if is_best:
             publish_best(path, runner.message_hub.get_info('best_checkpoint'))
         _point_to(path)
@@ -119,29 +126,43 @@ class WholeCheckpointHook(Hook):
         """
         position, folder = runner.train_loop.position, Path(runner.work_dir)
         complete = folder / f'epoch_{position.epoch}.pth'
-        if position.batch_in_epoch == 0 and complete.is_file():
+        if position.batch_in_epoch == 0 and complete in self._written:
             return complete
         path = folder / f'iter_{position.iter}.pth'
-        if position.iter > 0 and not path.is_file():
-            _write(runner, path, position)
+        if path not in self._written:
+            self._write(runner, path, position)
             _point_to(path)
-        return path if path.is_file() else None
+        return path
+
+    def _write(self, runner, path: Path, position: Position) -> None:
+        checkpoint = collect_checkpoint(runner, position)
+        _check_finite(checkpoint['state_dict'], position.epoch)
+        write_checkpoint(path, checkpoint)
+        self._written.add(path)
 
     def _remove_old(self, folder: Path, keep: Path) -> None:
         for _, path in _numbered(folder, 'iter_'):
             remove_checkpoint(path)  # of an interruption before this epoch was complete
         if self.max_keep_ckpts < 0:
             return
-        for path in epoch_checkpoints(folder)[max(self.max_keep_ckpts, LEAST_KEPT) :]:
-            if path != keep:
-                remove_checkpoint(path)
+        files = epoch_checkpoints(folder)
+        # Newer ones are damaged: this run went on from one before them.
+        for path in files[files.index(keep) :][max(self.max_keep_ckpts, LEAST_KEPT) :]:
+            remove_checkpoint(path)
+
+
+def checkpoint_hook(runner) -> WholeCheckpointHook | None:
+    """The one that a run has, if any."""
+    return next((hook for hook in runner.hooks if isinstance(hook, WholeCheckpointHook)), None)
 
 
 def save_position(runner) -> Path | None:
-    """Let the run's `WholeCheckpointHook` save where the run stands; None where it has none, or cannot go on there."""
-    hook = next((hook for hook in runner.hooks if isinstance(hook, WholeCheckpointHook)), None)
-    stands = hasattr(runner.train_loop, 'position')
-    return hook.save_position(runner) if hook is not None and stands and not runner.distributed else None
+    """Let the run's `WholeCheckpointHook` save where the run stands; None where it has none, or cannot go on there.
+
+    Before the first step there is nothing to save: what is being loaded may be there by halves.
+    """
+    hook, has_trained = checkpoint_hook(runner), getattr(runner.train_loop, 'has_trained', False)
+    return hook.save_position(runner) if hook is not None and has_trained and not runner.distributed else None
 
 
 def _expected_bytes(runner) -> int:
@@ -149,12 +170,6 @@ def _expected_bytes(runner) -> int:
     state = unwrapped(runner.model).state_dict().values()
     trained = (p for group in runner.optim_wrapper.param_groups for p in group['params'])
     return sum(value.nbytes for value in state) + 2 * sum(p.nbytes for p in trained)
-
-
-def _write(runner, path: Path, position: Position) -> None:
-    checkpoint = collect_checkpoint(runner, position)
-    _check_finite(checkpoint['state_dict'], position.epoch)
-    write_checkpoint(path, checkpoint)
 
 
 def _point_to(path: Path) -> None:

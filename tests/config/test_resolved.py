@@ -1,0 +1,16 @@
+"""A resolved config as text, and back."""
+
+from mmengine.config import Config
+
+from flowercls.config.resolved import read_resolved, resolved_text
+
+INF = float('inf')
+
+
+def test_what_is_written_is_read_again_as_a_program_and_as_data(tmp_path):
+    values = dict(clip=dict(norm_type=INF), least=-INF, sizes=[1, (2.5, INF)], name='inf', nothing=None)
+    (tmp_path / 'config.py').write_text(resolved_text(Config({**values, 'work_dir': 'here'})))
+    assert read_resolved(tmp_path / 'config.py') == values
+    assert Config.fromfile(tmp_path / 'config.py').to_dict() == values
+    (tmp_path / 'config.py').write_text(resolved_text(Config(dict(lr=float('nan')))))
+    assert str(read_resolved(tmp_path / 'config.py')['lr']) == 'nan'
