@@ -50,10 +50,21 @@ def train(
     if dry_run:
         with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') as folder:
             cfg = ready_config(config, overrides, Flags(**flags), drawn_folder=folder)
+            if resume:
+                _check_resumed(cfg, config, work_dir, resume, allow_config_change)
             cfg.work_dir = f'{folder}/run'
             return _dry_run(cfg, trust_checkpoint)
     cfg = ready_config(config, overrides, Flags(**flags))
     return _train(cfg, config, work_dir, resume, allow_config_change, trust_checkpoint)
+
+
+def _check_resumed(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str, allow_change: bool) -> None:
+    """Say what would be resumed, and refuse what would be refused."""
+    from flowercls.engine.run_folder import plan_run, stem_of
+
+    plan = plan_run(stem_of(config), work_dir or cfg.get('work_dir'), resume)
+    print(plan.announcement, flush=True)
+    _config_changes(plan, cfg, allow_change)
 
 
 def _refusal_to_trust(what: str) -> 'ConfigError':

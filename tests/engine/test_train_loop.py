@@ -31,6 +31,16 @@ def test_a_signal_while_a_checkpoint_is_read_saves_nothing_of_it(trained_run, to
     assert 'epoch_1.pth is saved' in capsys.readouterr().err
 
 
+def test_a_dry_run_looks_at_what_would_be_resumed(trained_run, tool, capsys):
+    config, folder = trained_run
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    options = ('train', config, '--work-dir', folder, '--dry-run', '--resume')
+    assert tool(*options) == 0 and 'resumed from epoch_2.pth' in capsys.readouterr().out
+    assert tool(*options, '--cfg-options', 'optim_wrapper.optimizer.lr=0.5') == 2
+    assert 'optim_wrapper.optimizer.lr: 0.05 -> 0.5' in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
 def test_a_signal_before_the_first_step_says_that_nothing_is_saved(write_config, tool, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ResumableTrainLoop, 'run_epoch', lambda loop: signal.raise_signal(signal.SIGINT))
     assert tool('train', write_config(tmp_path), '--work-dir', tmp_path / 'new') == 130
