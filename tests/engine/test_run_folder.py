@@ -95,7 +95,7 @@ def test_a_run_folders_own_config_takes_the_folders_name():
 
 def test_a_folder_that_cannot_be_made_is_a_mistake_of_the_command_line():
     Path('taken').touch()
-    with pytest.raises(ConfigError, match='run folder taken/run: cannot be made'):
+    with pytest.raises(ConfigError, match='folder taken/run: cannot be made'):
         run_folder.make_folder(Path('taken/run'))
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 
 import pytest
-import torch
 
 from flowercls.engine.hooks.whole_checkpoint_hook import WholeCheckpointHook
 from flowercls.engine.train_loop import ResumableTrainLoop
@@ -54,12 +53,12 @@ def config_text(optimizer, ema, accumulate, workers, mixup):
 
 @pytest.fixture
 def stop_at(monkeypatch):
-    """Send this process a signal at the n-th training step, validation step or save."""
+    """Send this process a signal at the n-th training step, validation or save."""
 
     def arrange(patch, place, number, signum=signal.SIGTERM):
         owner, name = {
             'train': (ResumableTrainLoop, 'run_iter'),
-            'val': (torch.nn.Module, 'eval'),
+            'val': (ResumableTrainLoop, '_validate'),
             'save': (WholeCheckpointHook, '_save'),
         }[place]
         original, calls = getattr(owner, name), itertools.count(1)
