@@ -4,7 +4,7 @@ import atexit
 import gc
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from mmengine.config import Config
@@ -31,9 +31,21 @@ def join(cfg: Config) -> None:
         )
     atexit.register(_part)
     if torch.cuda.is_available():
-        init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', {}))
+        place = _meeting_place() if cfg.launcher == 'pytorch' else {}
+        init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', {}), **place)
         return
-    torch.distributed.init_process_group('gloo')
+    torch.distributed.init_process_group('gloo', **_meeting_place())
+
+
+def _meeting_place() -> dict[str, Any]:
+    """A store of addresses for this start alone.
+
+    Processes that torchrun starts again after one has died get the store of those before, where they would find
+    addresses at which nobody listens any more: half of the restarts failed, or waited for half an hour.
+    """
+    store, rank, world_size = next(torch.distributed.rendezvous('env://'))
+    start = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    return {'store': torch.distributed.PrefixStore(f'start {start}', store), 'rank': rank, 'world_size': world_size}
 
 
 def _part() -> None:
