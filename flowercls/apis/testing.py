@@ -1,5 +1,6 @@
 """A checkpoint → its figures."""
 
+import contextlib
 from pathlib import Path
 
 from flowercls.apis.shared import Overrides, draw_evaluation, warn_of_trust
@@ -52,19 +53,17 @@ def test(
 
     from flowercls.engine import describe, testing
     from flowercls.engine.distributed import decide_once
-    from flowercls.engine.run_folder import remove_if_only_log, results_folder
+    from flowercls.engine.run_folder import results_folder
 
-    folder = decide_once(lambda: results_folder(Path(work_dir or checkpoint.parent), checkpoint))
-    cfg.work_dir = str(folder)
-    if trust_checkpoint:
-        warn_of_trust(checkpoint)
-    try:
+    with contextlib.ExitStack() as stack:  # the main process alone makes the folder, and clears it away
+        place = results_folder(Path(work_dir or checkpoint.parent), checkpoint)
+        folder = decide_once(lambda: stack.enter_context(place))
+        cfg.work_dir = str(folder)
+        if trust_checkpoint:
+            warn_of_trust(checkpoint)
         found = testing.run_test(cfg, checkpoint, tta=tta, trusted=trust_checkpoint)
-    except BaseException:
-        decide_once(lambda: remove_if_only_log(folder))
-        raise
-    if found is None:
-        return ''
-    write_output(out, found.predictions, found.metrics)
-    draw_evaluation(folder, found, show_dir)
-    return describe.describe_test(found.metrics, folder)
+        if found is None:
+            return ''
+        write_output(out, found.predictions, found.metrics)
+        draw_evaluation(folder, found, show_dir)
+        return describe.describe_test(found.metrics, folder)

@@ -50,12 +50,19 @@ def train(
     if dry_run:
         with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') as folder:
             cfg = ready_config(config, overrides, Flags(**flags), drawn_folder=folder)
-            if resume:
-                _check_resumed(cfg, config, work_dir, resume, allow_config_change)
+            if wanted := _wanted_resume(cfg, resume):
+                _check_resumed(cfg, config, work_dir, wanted, allow_config_change)
             cfg.work_dir = f'{folder}/run'
             return _dry_run(cfg, trust_checkpoint)
     cfg = ready_config(config, overrides, Flags(**flags))
     return _train(cfg, config, work_dir, resume, allow_config_change, trust_checkpoint)
+
+
+def _wanted_resume(cfg: 'Config', resume: str | None) -> str | None:
+    """What ``--resume`` or the config asks for: a wish of this start, which does not belong to the run's config."""
+    resume = resume or ('auto' if cfg.get('resume') else None)
+    cfg.resume = False
+    return resume
 
 
 def _check_resumed(cfg: 'Config', config: str | Path, work_dir: str | None, resume: str, allow_change: bool) -> None:
@@ -85,10 +92,9 @@ def _train(
     from flowercls.engine.training import unshaken_log
 
     work_dir = work_dir or cfg.get('work_dir')
-    resume = resume or ('auto' if cfg.get('resume') else None)
+    resume = _wanted_resume(cfg, resume)
     if trust and resume:
         raise _refusal_to_trust('resume=True in the config')
-    cfg.resume = False  # a wish of this start, as --resume: it does not belong to the run
     with contextlib.ExitStack() as stack:
         stack.enter_context(unshaken_log())
         plan = decide_once(lambda: stack.enter_context(occupied_run_folder(stem_of(config), work_dir, resume)))

@@ -1,8 +1,10 @@
 """Where a run lives: a folder of its own, never one that already holds a run."""
 
+import contextlib
 import itertools
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,8 +159,11 @@ def make_folder(folder: Path) -> bool:
         raise ConfigError(f'folder {folder}: cannot be made ({error.strerror}). Fix: another place for it.') from error
 
 
-def results_folder(work_dir: Path, checkpoint: Path) -> Path:
+@contextlib.contextmanager
+def results_folder(work_dir: Path, checkpoint: Path) -> Iterator[Path]:
     """Make the folder for the results of testing ``checkpoint``: the first by its name that holds none yet.
+
+    Made here, it goes again where the ``with`` block ends in an error and no more than a log was written.
 
     Raises:
         ConfigError: as `make_folder`.
@@ -167,14 +172,13 @@ def results_folder(work_dir: Path, checkpoint: Path) -> Path:
     first = work_dir / f'test_{checkpoint.stem}'
     numbered = (first.with_name(f'{first.name}-{number}') for number in itertools.count(2))
     folder = next(folder for folder in itertools.chain([first], numbered) if not (folder / 'metrics.json').exists())
-    make_folder(folder)
-    return folder
-
-
-def remove_if_only_log(folder: Path) -> None:
-    """Remove a folder for results that has none, and no more than the log of how that came."""
-    if all(path.suffix == '.log' for path in folder.iterdir()):
-        shutil.rmtree(folder, ignore_errors=True)
+    was_made = make_folder(folder)
+    try:
+        yield folder
+    except BaseException:
+        if was_made and all(path.suffix == '.log' for path in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -46,8 +46,9 @@ def occupied_run_folder(stem: str, work_dir: str | Path | None, resume: str | No
                 if was_made and not holds_run(plan.folder):
                     shutil.rmtree(plan.folder, ignore_errors=True)
     except DiskError:
-        with contextlib.suppress(OSError):
-            plan.folder.rmdir()  # where the lock itself could not be written
+        if was_made:
+            with contextlib.suppress(OSError):
+                plan.folder.rmdir()  # where the lock itself could not be written
         raise
 
 

@@ -43,12 +43,12 @@ def find_weights(spec: str) -> Path:
     is_address = source.startswith(('http://', 'https://'))
     name = _name_in(source) if is_address else Path(source).name
     places = [folder / name for folder in _weight_folders()]
-    if not is_address:
+    if is_address:
+        places = [path if _may_be_of(source, path) else _own_place(source, path) for path in places]
+    else:
         given = Path(source).expanduser()
         # A path that leads nowhere is a mistake, not a wish for another file of the same name.
         places = [given] if given.parent.name else [given, *places]
-    if is_address:
-        places = [path if _may_be_of(source, path) else _own_place(source, path) for path in places]
     for path in places:
         if path.is_file():
             _check_digest(path)

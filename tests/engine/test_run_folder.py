@@ -28,11 +28,22 @@ def make_run(name, *files, age=0):
 
 def test_results_of_a_test_are_not_written_over(tmp_path):
     checkpoint = tmp_path / 'epoch_3.pth'
-    assert run_folder.results_folder(tmp_path, checkpoint) == tmp_path / 'test_epoch_3'
-    assert run_folder.results_folder(tmp_path, checkpoint) == tmp_path / 'test_epoch_3'  # nothing in it yet
+    for _ in range(2):  # the second time there is nothing in it yet
+        with run_folder.results_folder(tmp_path, checkpoint) as folder:
+            assert folder == tmp_path / 'test_epoch_3' and folder.is_dir()
     (tmp_path / 'test_epoch_3' / 'metrics.json').touch()
-    assert run_folder.results_folder(tmp_path, checkpoint) == tmp_path / 'test_epoch_3-2'
-    assert (tmp_path / 'test_epoch_3-2').is_dir()
+    with run_folder.results_folder(tmp_path, checkpoint) as folder:
+        assert folder == tmp_path / 'test_epoch_3-2' and folder.is_dir()
+
+
+@pytest.mark.parametrize(('wrote', 'stays'), [('run.log', False), ('predictions.csv', True)])
+def test_a_test_that_fails_leaves_no_folder_with_nothing_but_its_log(tmp_path, wrote, stays):
+    (tmp_path / 'test_mine').mkdir()
+    for name, is_there in (('new', stays), ('mine', True)):  # one that was there before stays, whatever is in it
+        with pytest.raises(ValueError), run_folder.results_folder(tmp_path, tmp_path / f'{name}.pth') as folder:
+            (folder / wrote).touch()
+            raise ValueError
+        assert folder.is_dir() is is_there
 
 
 def test_a_new_run_never_goes_where_one_is():

@@ -106,6 +106,10 @@ def test_a_folder_that_may_not_be_written_to_is_an_error_of_the_disk(monkeypatch
     with pytest.raises(DiskError, match='work_dirs/net: may not be written'):
         occupied_run_folder('net', None, None).__enter__()
     assert not Path('work_dirs/net').exists()
+    Path('mine').mkdir()
+    with pytest.raises(DiskError):
+        occupied_run_folder('net', 'mine', None).__enter__()
+    assert Path('mine').is_dir()
 
 
 def test_an_error_inside_is_not_taken_for_one_of_the_folder():

@@ -53,10 +53,8 @@ def test_a_second_signal_ends_it_at_once_and_leaves_no_broken_file(
         return run_iter.original(*args)
 
     def slow(*args):
-        started = time.monotonic()
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
-        assert time.monotonic() - started < LONGEST_S
 
     def run():
         training.save_position = slow
