@@ -142,3 +142,35 @@ def test_norm_statistics_are_those_of_the_unmixed_photos_and_frozen_ones_stay():
     torch.testing.assert_close(model.norm.running_var, variance)
     assert model.norm.momentum == 0.1
     assert model.fixed.num_batches_tracked == 0 and not model.fixed.running_mean.any()
+
+
+def test_norm_statistics_do_not_hang_on_what_was_drawn_before():
+    def statistics(epoch, before):
+        torch.manual_seed(before)
+        model = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.BatchNorm1d(3)).train()
+        model.data_preprocessor = lambda batch, training: {'inputs': batch}
+        model.forward = lambda inputs, mode: torch.nn.Sequential.forward(model, inputs)
+        batches = [torch.ones(8, 3)] * 2
+        NormStatisticsHook().after_train_epoch(
+            SimpleNamespace(model=model, train_dataloader=batches, seed=0, epoch=epoch, rank=0)
+        )
+        return model[1].running_mean
+
+    assert torch.equal(statistics(epoch=0, before=1), statistics(epoch=0, before=2))
+    assert not torch.equal(statistics(epoch=0, before=1), statistics(epoch=1, before=1))
+
+
+def test_of_damaged_newer_checkpoints_none_counts_as_kept(tmp_path):
+    for epoch in (3, 5, 7, 10):
+        (tmp_path / f'epoch_{epoch}.pth').touch()
+    WholeCheckpointHook(max_keep_ckpts=2)._remove_old(tmp_path, keep=tmp_path / 'epoch_7.pth')
+    assert [path.name for path in epoch_checkpoints(tmp_path)] == ['epoch_10.pth', 'epoch_7.pth', 'epoch_5.pth']
+
+
+@pytest.mark.parametrize('stopped', [False, True])
+def test_the_last_epoch_is_saved_also_where_it_comes_early(tmp_path, monkeypatch, stopped):
+    hook = WholeCheckpointHook(interval=5)
+    monkeypatch.setattr(hook, '_write', lambda runner, path, position: path.touch())
+    loop = SimpleNamespace(stop_training=stopped)
+    hook._save(SimpleNamespace(work_dir=tmp_path, max_epochs=9, iter=3, train_loop=loop), epoch=3, is_best=False)
+    assert (tmp_path / 'epoch_3.pth').exists() is stopped
