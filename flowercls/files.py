@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -102,6 +102,7 @@ def download(
     sha256: str | None = None,
     timeout_s: float = 30,
     max_bytes: int = MAX_DOWNLOAD_BYTES,
+    before_publishing: Callable[[str], object] | None = None,
 ) -> str:
     """Fetch ``url`` into the file ``destination``, which appears only when it is complete and checked.
 
@@ -111,6 +112,7 @@ def download(
         sha256: Digest in hex that the bytes must have, or its first digits; None accepts any.
         timeout_s: Seconds without an answer after which to give up.
         max_bytes: More is refused, before the first byte where the server says how much it will send.
+        before_publishing: Is called with the SHA-256 when all is well, before the file appears.
 
     Returns:
         The full SHA-256 of what was written.
@@ -135,6 +137,8 @@ def download(
                 digest = _copy_body(url, answer, file, total, max_bytes)
                 if sha256 and not digest.startswith(sha256.lower()):
                     raise DownloadError(f'{url}: has SHA-256 {digest}, expected {sha256}. Nothing was kept.')
+                if before_publishing is not None:
+                    before_publishing(digest)
     except (
         urllib.error.URLError,
         http.client.HTTPException,

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM for a run: the first lets it finish its step and save, a second one leaves at once.
+"""SIGINT, SIGTERM and SIGHUP for a run: the first lets it finish its step and save, a second one leaves at once.
 
 A leaf like ``errors``: every room may use it, it uses none. It imports nothing heavy, so that a tool can have it
 before anything else is imported.
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
+HANGUP = getattr(signal, 'SIGHUP', None)  # the terminal was closed, or its connection lost; Windows has none
 LAUNCHED = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')  # set for each of several processes of one run
 
 
@@ -32,7 +33,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """As a shell reports a process that the signal has ended: 130 or 143."""
+        """As a shell reports a process that the signal has ended: 130, 143 or 129."""
         return 128 + self.number
 
 
@@ -42,9 +43,9 @@ _is_deferred = False
 
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
-    """Handle SIGINT and SIGTERM within the ``with`` block: they raise `Interrupted`.
+    """Handle SIGINT, SIGTERM and SIGHUP within the ``with`` block: they raise `Interrupted`.
 
-    Processes forked meanwhile leave both to this one, and end when it tells them to. One of several processes of a run
+    Processes forked meanwhile leave them to this one, and end when it tells them to. One of several processes of a run
     dies of them as ever: its partners wait for it inside a collective operation, where nothing can be saved.
     """
     if threading.current_thread() is not threading.main_thread() or any(name in os.environ for name in LAUNCHED):
@@ -52,7 +53,10 @@ def handled() -> Iterator[None]:
         return
     global _received
     _received = None
-    before = {number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if HANGUP and signal.getsignal(HANGUP) is not signal.SIG_IGN:  # which is how ``nohup`` asks to go on
+        numbers.append(HANGUP)
+    before = {number: signal.signal(number, _on_signal) for number in numbers}
     try:
         yield
     except Exception as error:
@@ -94,6 +98,8 @@ def leave(code: int) -> NoReturn:
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
     global _received
+    if _received is not None and number == HANGUP:
+        return  # the system and the shell each send one, and a service manager one after SIGTERM
     if _received is not None:
         _say('ended at once; what was saved before is intact')
         os._exit(128 + number)  # files appear whole or not at all, so there is nothing to tidy up
@@ -113,6 +119,8 @@ def _reset_in_child() -> None:
     if signal.getsignal(signal.SIGTERM) is not _on_signal:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if HANGUP:
+        signal.signal(HANGUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, 'sigwaitinfo'):  # only where it can be told who has sent it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'flowercls'
-LEAVES = {'encoding', 'errors', 'files', 'interruption'}
+LEAVES = {'console', 'errors', 'files', 'interruption'}
 BELOW = {
-    'encoding': set(),
+    'console': set(),
     'errors': set(),
     'interruption': set(),
     'files': {'errors'},

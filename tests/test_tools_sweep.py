@@ -141,6 +141,21 @@ def test_a_sweep_killed_at_random_moments_ends_as_one_left_alone(write_sweep, tm
     assert all('(resumed from epoch_' in (run / 'console.txt').read_text() for run in interrupted)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_sweep_asked_to_end_lets_its_trials_save(write_sweep, tmp_path, number):
+    folder, command = tmp_path / 'sweep', [sys.executable, str(REPOSITORY / 'tools' / 'sweep.py'), str(write_sweep())]
+    options = ['--work-dir', str(folder), '--cfg-options', 'train_cfg.max_epochs=500']
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
+        while not under_way(folder):
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        assert 'the same command goes on' in process.stderr.read()
+    console = next((folder / 'trials').iterdir()) / 'console.txt'
+    assert 'is saved; add --resume' in console.read_text()
+
+
 def under_way(folder):
     """Runs that have a checkpoint, and of which the ledger does not know the end: they have to go on from there."""
     ledger = Ledger(folder / 'ledger.jsonl')

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from flowercls import interruption
-from flowercls.encoding import accept_all_letters
+from flowercls.console import set_up_console
 
 WIDTH = 150  # of a table that no terminal limits
 EXAMPLES = """examples:
@@ -52,5 +52,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    accept_all_letters()
+    set_up_console()
     interruption.leave(main())

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from flowercls import interruption
-from flowercls.encoding import accept_all_letters
+from flowercls.console import set_up_console
 
 EXAMPLES = """examples:
   python tools/compare.py work_dirs/frozen_stages                               # a sweep; written into its folder
@@ -45,5 +45,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    accept_all_letters()
+    set_up_console()
     interruption.leave(main())

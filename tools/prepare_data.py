@@ -8,7 +8,8 @@ import argparse
 import signal
 import sys
 
-from flowercls.encoding import accept_all_letters
+from flowercls import interruption
+from flowercls.console import set_up_console
 
 EXAMPLES = """examples:
   python tools/prepare_data.py my_photos data/flower            my_photos/daisy/..., my_photos/rose/..., split 8:2
@@ -87,7 +88,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    accept_all_letters()
+    set_up_console()
     # A polite kill cleans up like Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if interruption.HANGUP and signal.getsignal(interruption.HANGUP) is not signal.SIG_IGN:
+        signal.signal(interruption.HANGUP, lambda *_: sys.exit(129))
     sys.exit(main())

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from flowercls import interruption
-from flowercls.encoding import accept_all_letters
+from flowercls.console import set_up_console
 
 EXAMPLES = """examples:
   python tools/sweep.py configs/sweeps/frozen_stages.py --dry-run       # list the trials, check their configs
@@ -37,17 +37,18 @@ def main(argv: list[str] | None = None) -> int:
     from flowercls.errors import FlowerclsError
 
     try:
-        report = apis.sweep(options.pop('sweep'), **options)
+        with interruption.handled():
+            report = apis.sweep(options.pop('sweep'), **options)
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print('interrupted: the same command goes on where this stopped', file=sys.stderr)
-        return 130
+    except interruption.Interrupted as signal:
+        print(f'interrupted by {signal}: the same command goes on where this stopped', file=sys.stderr)
+        return signal.exit_code
     print(report)
     return report.exit_code
 
 
 if __name__ == '__main__':
-    accept_all_letters()
+    set_up_console()
     interruption.leave(main())

@@ -5,7 +5,7 @@ import os
 import sys
 
 from flowercls import interruption
-from flowercls.encoding import accept_all_letters
+from flowercls.console import set_up_console
 
 EXAMPLES = """examples:
   python tools/test.py configs/demo_flower.py work_dirs/demo_flower/best_accuracy_top1_epoch_17.pth
@@ -62,5 +62,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    accept_all_letters()
+    set_up_console()
     interruption.leave(main())

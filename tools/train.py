@@ -5,7 +5,7 @@ import os
 import sys
 
 from flowercls import interruption
-from flowercls.encoding import accept_all_letters
+from flowercls.console import set_up_console
 
 EXAMPLES = """examples:
   python tools/train.py configs/demo_flower.py                    # drawn flowers, two minutes on a CPU
@@ -73,5 +73,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    accept_all_letters()
+    set_up_console()
     interruption.leave(main())

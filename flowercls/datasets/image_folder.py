@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
-from flowercls.datasets.photo_store import StoredPhotos
 from flowercls.datasets.randomness import AUGMENTATION, SampleKey, seeded
+from flowercls.datasets.stored_photos import StoredPhotos
 from flowercls.datasets.transforms import LoadImage, TorchvisionTransforms
 from flowercls.errors import ConfigError, DataError
 

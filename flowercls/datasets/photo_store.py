@@ -7,7 +7,6 @@ than the store's size are shrunk to it, by the very function that a ``Resize`` i
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import PIL
-import torch
 import torchvision
 from torchvision.transforms import v2
 
@@ -24,6 +22,7 @@ from flowercls.cache.array_store import ArrayStore, Building
 from flowercls.datasets.photo_file import read_content
 from flowercls.datasets.processes import usable_cpus, with_progress
 from flowercls.datasets.transforms import load_rgb, to_tensor
+from flowercls.errors import DataError
 from flowercls.files import sha256_of
 
 FORMAT = 2  # of the arrays below
@@ -66,6 +65,14 @@ class PhotoList:
     def num_bytes(self) -> int:
         """Size of all photos, decoded."""
         return int(self.offsets[-1])
+
+    def path(self, row: int) -> Path:
+        """The file of a photo."""
+        return self.data_root / self.names[row].decode()
+
+    def is_changed(self, row: int, content: bytes) -> bool:
+        """Whether a file is not as it was prepared: a JPEG with some bytes overwritten decodes, to other pixels."""
+        return self.digests[row] not in (None, hashlib.sha256(content).hexdigest())
 
 
 def list_photos(data_root: str | os.PathLike, size: int) -> PhotoList | None:
@@ -119,7 +126,32 @@ def build_photo_store(store: ArrayStore, photos: PhotoList, on_wait: Callable[[]
 
 def changed_photos(store: ArrayStore, photos: PhotoList) -> list[str]:
     """Photos of a complete store that were not the files that had been prepared: replaced by hand, or damaged."""
-    arrays = store.read(photos.key)
+    return _changed(store, photos, photos.key)
+
+
+def changed_files(store: ArrayStore, photos: PhotoList, on_wait: Callable[[], object] | None = None) -> list[str]:
+    """As `changed_photos`, where photos are read from their files: these are read once, and the outcome is kept.
+
+    Raises:
+        DiskError: if the outcome cannot be written.
+    """
+    key = f'checked-{photos.key}'
+    with store.building(key, {'data_root': str(photos.data_root.absolute())}, on_wait) as building:
+        if building is not None:
+            changed = building.array('changed', (len(photos.names),), np.bool_)
+
+            def check(row: int) -> None:
+                try:
+                    changed[row] = photos.is_changed(row, read_content(photos.path(row)))
+                except DataError:  # whoever needs its pixels says more
+                    changed[row] = True
+
+            _for_each(check, len(photos.names), 'checking photos')
+    return _changed(store, photos, key)
+
+
+def _changed(store: ArrayStore, photos: PhotoList, key: str) -> list[str]:
+    arrays = store.read(key)
     return [] if arrays is None else [name.decode() for name in photos.names[arrays['changed']]]
 
 
@@ -134,17 +166,20 @@ def _fill(building: Building, photos: PhotoList) -> None:
     pixels = building.array('pixels', (photos.num_bytes,), np.uint8)
 
     def put(row: int) -> None:
-        path = photos.data_root / photos.names[row].decode()
+        path = photos.path(row)
         rgb = load_rgb(path)
-        # A JPEG with some bytes overwritten decodes, to other pixels.
-        changed[row] = photos.digests[row] not in (None, hashlib.sha256(read_content(path)).hexdigest())
+        changed[row] = photos.is_changed(row, read_content(path))
         rgb = rgb if min(rgb.shape[:2]) <= photos.size else _shrunk(rgb, photos.size)
         # A photo replaced by one of another size has no room here: its shape stays 0, and it is read from its file.
         if rgb.shape[:2] == tuple(photos.shapes[row]):
             pixels[photos.offsets[row] : photos.offsets[row + 1]] = rgb.reshape(-1)
             shapes[row] = rgb.shape[:2]
 
-    for _ in with_progress(_in_threads(put, number), number, 'decoding photos'):
+    _for_each(put, number, 'decoding photos')
+
+
+def _for_each(function: Callable[[int], None], number: int, what: str) -> None:
+    for _ in with_progress(_in_threads(function, number), number, what):
         pass
 
 
@@ -181,48 +216,3 @@ def _stat(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns
-
-
-class StoredPhotos:
-    """The photos of one store, looked up by name.
-
-    The files are opened at the first look, in each process anew: what travels to a loader worker is only their place.
-
-    Args:
-        folder: Of the `ArrayStore`.
-        key: Of the store, see `PhotoList`.
-    """
-
-    def __init__(self, folder: str, key: str) -> None:
-        self.folder, self.key = folder, key
-        self._arrays: dict[str, np.ndarray] | None = None
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, '_arrays': None}
-
-    def find(self, name: str) -> dict | None:
-        """``img``, a read-only view in BGR order, and ``ori_shape``, the file's (H, W); None if it is not here."""
-        if self._arrays is None:
-            self._open()
-        row = self._row(name.replace(os.sep, '/').encode())
-        if row is None:
-            return None
-        start, end = self._arrays['offsets'][row : row + 2]
-        rgb = self._arrays['pixels'][start:end].reshape(*self._arrays['shapes'][row], 3)
-        return {'img': rgb[..., ::-1], 'ori_shape': tuple(self._arrays['file_shapes'][row].tolist())}
-
-    def _open(self) -> None:
-        arrays = ArrayStore(self.folder).read(self.key) or {}
-        self._arrays = {key: np.asarray(array) for key, array in arrays.items()}
-        with warnings.catch_warnings(action='ignore'):
-            # torch warns of arrays that are not to be written to, once: here, as nothing writes into these, see
-            # `TorchvisionTransforms`.
-            torch.from_numpy(np.broadcast_to(np.uint8(0), 1))
-
-    def _row(self, name: bytes) -> int | None:
-        names = self._arrays.get('names')
-        if names is None or len(name) > names.itemsize:
-            return None
-        row = int(np.searchsorted(names, np.array(name, names.dtype)))
-        found = row < len(names) and names[row] == name and self._arrays['shapes'][row].all()
-        return row if found else None

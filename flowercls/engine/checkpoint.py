@@ -6,12 +6,9 @@ allow-list, here and in mmpretrain's own tools. A file appears under its name wh
 """
 
 import hashlib
-import json
-import os
 import pickle
 import pickletools
 import re
-import shutil
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -19,15 +16,13 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from flowercls.engine.checkpoint_files import recorded, set_aside, sidecar_of
 from flowercls.errors import CheckpointError, DiskError
-from flowercls.files import disk_errors, sha256_of, sync_folder, write_json, write_whole
+from flowercls.files import sha256_of, write_json, write_whole
 
 STANDS = ('epoch', 'iter', 'batch_in_epoch', 'validation_pending')  # of a checkpoint's meta: where the run stood
 
 _WANTED = re.compile(r'GLOBAL (\S+)')  # how torch names the function or class that a pickle asks for
-
-# Names that write_whole and link_checkpoint use on the way, with the number of their process.
-_HALF_WRITTEN = re.compile(r'\.((best_.+_)?epoch|iter)_\d+\.pth(\.json)?\.\d+\.tmp')
 
 
 def write_checkpoint(path: str | Path, checkpoint: dict) -> None:
@@ -39,7 +34,7 @@ def write_checkpoint(path: str | Path, checkpoint: dict) -> None:
         DiskError: if the disk is full, may not be written to or does not keep its bytes; nothing is left behind then.
     """
     path, checkpoint = Path(path), to_plain(checkpoint)
-    _set_aside(path)
+    set_aside(path)
     with write_whole(path, 'wb') as file:
         hashed = _Hashed(file)
         hashed.save(checkpoint)
@@ -48,7 +43,7 @@ def write_checkpoint(path: str | Path, checkpoint: dict) -> None:
             raise DiskError(f'{path}: the disk gave back other bytes than were written. Fix: another disk.')
     meta = checkpoint.get('meta', {})
     stands = {key: meta[key] for key in STANDS if key in meta}
-    write_json(_sidecar(path), {'sha256': hashed.digest.hexdigest(), **stands})
+    write_json(sidecar_of(path), {'sha256': hashed.digest.hexdigest(), **stands})
 
 
 class _Hashed:
@@ -76,18 +71,6 @@ class _Hashed:
 
     def flush(self) -> None:
         self._file.flush()
-
-
-def _set_aside(path: Path) -> None:
-    """Rename what has the name already: a damaged file, as a run goes on from the newest that is none."""
-    number = 1
-    while path.exists():
-        aside = path.with_name(f'{path.name}.damaged{number if number > 1 else ""}')
-        if not aside.exists():
-            path.rename(aside)
-            if _sidecar(path).exists():  # else, until the new one is written, it would speak of the new file
-                _sidecar(path).rename(_sidecar(aside))
-        number += 1
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu', *, trusted: bool = False) -> dict:
@@ -163,46 +146,6 @@ def _begins_as_pickle(path: Path) -> bool:
             return False
 
 
-def link_checkpoint(source: str | Path, target: str | Path) -> None:
-    """Publish the complete file ``source`` under a second name, without a second copy where the disk allows links.
-
-    Raises:
-        DiskError: if the disk is full or may not be written to.
-    """
-    source, target = Path(source), Path(target)
-    with disk_errors(target):
-        _link(source, target)
-        if _sidecar(source).is_file():  # a crash can come between the two
-            _link(_sidecar(source), _sidecar(target))
-        sync_folder(target.parent)
-
-
-def _link(old: Path, new: Path) -> None:
-    temporary = new.with_name(f'.{new.name}.{os.getpid()}.tmp')
-    temporary.unlink(missing_ok=True)  # of a killed process with this one's number; copying would write into it
-    try:
-        try:
-            os.link(old, temporary)
-        except OSError:
-            shutil.copyfile(old, temporary)
-        temporary.replace(new)
-    finally:
-        temporary.unlink(missing_ok=True)  # also where both are one file already: replacing does nothing then
-
-
-def remove_checkpoint(path: str | Path) -> None:
-    """Remove a checkpoint and its digest; a missing one is fine."""
-    Path(path).unlink(missing_ok=True)
-    _sidecar(Path(path)).unlink(missing_ok=True)
-
-
-def remove_half_written(folder: str | Path) -> None:
-    """Remove what killed processes left of checkpoints; only for who knows that none is being written."""
-    for path in Path(folder).glob('.*.tmp'):
-        if _HALF_WRITTEN.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-
-
 def to_plain(value: Any) -> Any:
     """``value`` with every container a plain dict or list, numpy scalars as numbers and tensors on the CPU."""
     if isinstance(value, dict):
@@ -217,8 +160,8 @@ def to_plain(value: Any) -> Any:
 
 
 def _check_digest(path: Path) -> None:
-    sidecar = _sidecar(path)
-    expected = _recorded(path).get('sha256')
+    sidecar = sidecar_of(path)
+    expected = recorded(path).get('sha256')
     if expected is None:  # none, or somebody else's .json, which promises nothing about the checkpoint
         _check_crc(path)
         return
@@ -242,7 +185,7 @@ def _check_crc(path: Path) -> None:
 
 def stands_at(path: Path) -> tuple[float, int]:
     """Steps and complete epochs of a checkpoint's run, as recorded beside it or in it; inf and 0 where neither says."""
-    stands = _recorded(path)
+    stands = recorded(path)
     if not isinstance(stands.get('iter'), int):
         try:
             stands = dict(torch.load(path, map_location='meta', mmap=True, weights_only=True)['meta'])
@@ -250,18 +193,6 @@ def stands_at(path: Path) -> tuple[float, int]:
             return float('inf'), 0
     steps, epochs = stands.get('iter'), stands.get('epoch')
     return (steps, epochs) if isinstance(steps, int) and isinstance(epochs, int) else (float('inf'), 0)
-
-
-def _recorded(path: Path) -> dict:
-    try:
-        recorded = json.loads(_sidecar(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return {}
-    return recorded if isinstance(recorded, dict) else {}
-
-
-def _sidecar(path: Path) -> Path:
-    return path.with_name(f'{path.name}.json')
 
 
 def _first(error: Exception) -> str:

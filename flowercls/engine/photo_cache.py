@@ -11,7 +11,7 @@ from flowercls.cache.array_store import ArrayStore
 from flowercls.config.classes import dicts_inside
 from flowercls.config.loaders import OURS, datasets_in
 from flowercls.config.sizes import as_size, num_bytes
-from flowercls.datasets.photo_store import PhotoList, build_photo_store, changed_photos, list_photos
+from flowercls.datasets.photo_store import PhotoList, build_photo_store, changed_files, changed_photos, list_photos
 from flowercls.datasets.processes import usable_cpus
 from flowercls.errors import DiskError
 
@@ -26,25 +26,26 @@ def use_photo_store(runner: Runner) -> None:
 
     To be called before the first loader is built, by every process of the run: one makes the store, the others wait.
     Where the config asks for no store, or the folder has no manifest, or there is no room, photos are read from files.
+    Either way files that are not as they were prepared are told of.
 
     Raises:
         DataError: if a photo cannot be read or decoded.
     """
-    cfg = runner.cfg
-    datasets = list(_datasets(runner))
-    if not cfg.get('photo_cache') or not datasets:
-        return
+    cfg, datasets = runner.cfg, list(_datasets(runner))
 
     def say(text: str) -> None:
         if runner.rank == 0:
             print(f'photo store: {text}', flush=True)
 
+    size = store_size([dataset.get('pipeline') for dataset in datasets])
+    photos = list_photos(cfg.data_root, size or LEAST_SIZE) if datasets else None
+    if photos is None:
+        return
     try:
-        photos = _stored_photos(cfg, [dataset.get('pipeline') for dataset in datasets], say)
+        if not _is_stored(cfg, photos, size, say):
+            return
     except DiskError as error:
         say(f'none: {error} Until then photos are read from their files.')
-        return
-    if photos is None:
         return
     for dataset in datasets:
         dataset['photo_store'] = {'folder': cfg.cache_dir, 'key': photos.key}
@@ -78,35 +79,54 @@ def _loaders(runner: Runner) -> Iterator[dict]:
             yield loader
 
 
-def _stored_photos(cfg: Any, pipelines: list, say: Callable[[str], None]) -> PhotoList | None:
-    """The photos of a complete store; None where photos are to be read from their files."""
-    size = store_size(pipelines)
-    if size is None:
-        say('none, as a pipeline cuts photos before it resizes them, or never does; they are read from their files')
-        return None
-    photos = list_photos(cfg.data_root, size)
-    if photos is None:
-        return None
-    number, budget = f'{len(photos.names):,} photos', num_bytes(cfg.photo_cache.budget)
-    if photos.num_bytes > budget:
-        say(
-            f'none: {number} are {as_size(photos.num_bytes)}, above photo_cache.budget ({as_size(budget)}); they are '
-            'read from their files'
-        )
-        return None
+def _is_stored(cfg: Any, photos: PhotoList, size: int | None, say: Callable[[str], None]) -> bool:
+    """Whether there is a complete store of the photos now; if not, they are to be read from their files."""
     store = ArrayStore(cfg.cache_dir)
+
+    def wait() -> None:
+        say('another process is at it; waiting')
+
+    use_files = _why_files(cfg, photos, size)
+    if use_files is not None:
+        if use_files:
+            say(use_files)
+        _tell_changed(changed_files(store, photos, wait), photos, say)
+        return False
     was_there = store.read(photos.key) is not None
     if not was_there:
-        say(f'decoding {number} once, to {as_size(photos.num_bytes)}')
-        build_photo_store(store, photos, lambda: say('another process is at it; waiting'))
-    here = f'{number}, {as_size(store.size_of(photos.key))}, {store.folder_of(photos.key)}'
+        say(f'decoding {_number(photos)} once, to {as_size(photos.num_bytes)}')
+        build_photo_store(store, photos, wait)
+    here = f'{_number(photos)}, {as_size(store.size_of(photos.key))}, {store.folder_of(photos.key)}'
     say(f'{here}{", decoded before" if was_there else ""}')
-    if changed := changed_photos(store, photos):
+    _tell_changed(changed_photos(store, photos), photos, say)
+    return True
+
+
+def _why_files(cfg: Any, photos: PhotoList, size: int | None) -> str | None:
+    """Why photos are read from their files, empty where the config says so; None where they are not."""
+    if not cfg.get('photo_cache'):
+        return ''
+    if size is None:
+        return 'none, as a pipeline cuts photos before it resizes them, or never does; they are read from their files'
+    budget = num_bytes(cfg.photo_cache.budget)
+    if photos.num_bytes <= budget:
+        return None
+    return (
+        f'none: {_number(photos)} are {as_size(photos.num_bytes)}, above photo_cache.budget ({as_size(budget)}); they '
+        'are read from their files'
+    )
+
+
+def _tell_changed(changed: list[str], photos: PhotoList, say: Callable[[str], None]) -> None:
+    if changed:
         say(
-            f'{len(changed):,} of {number} {"are" if len(changed) > 1 else "is"} not as prepared, first {changed[0]}: '
-            'replaced, or damaged. Fix: prepare again, unless it was replaced on purpose.'
+            f'{len(changed):,} of {_number(photos)} {"are" if len(changed) > 1 else "is"} not as prepared, first '
+            f'{changed[0]}: replaced, or damaged. Fix: prepare again, unless it was replaced on purpose.'
         )
-    return photos
+
+
+def _number(photos: PhotoList) -> str:
+    return f'{len(photos.names):,} photos'
 
 
 def store_size(pipelines: list) -> int | None:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from flowercls.engine.checkpoint import remove_half_written
+from flowercls.engine.checkpoint_files import remove_half_written
 from flowercls.engine.run_folder import RunPlan, holds_run, make_folder, plan_run
 from flowercls.errors import DiskError, RunInUseError
 from flowercls.files import disk_errors

@@ -93,8 +93,13 @@ def _weight_folders() -> list[Path]:
 def _download_checked(url: str, destination: Path) -> Path:
     promised, record = hash_in_name(destination.name), _sidecar(destination)
     known = promised or _recorded_digest(record)
+
+    def note(digest: str) -> None:  # before the weights appear: they are never there without it
+        with write_whole(record) as file:
+            file.write(f'{digest}  {destination.name}\n# {url}\n')  # as sha256sum writes it, and reads it
+
     try:
-        digest = download(url, destination, sha256=known)
+        download(url, destination, sha256=known, before_publishing=None if promised else note)
     except DownloadError as error:
         if known and not promised and 'SHA-256' in str(error):
             raise CheckpointError(
@@ -102,9 +107,6 @@ def _download_checked(url: str, destination: Path) -> Path:
                 f'Fix: if the new one is known to be right, delete {record}.'
             ) from error
         raise CheckpointError(f'starting weights: {error} {_where_to_put(destination.name)} {_SCRATCH}') from error
-    if promised is None:
-        with write_whole(record) as file:
-            file.write(f'{digest}  {destination.name}\n# {url}\n')  # as sha256sum writes it, and reads it
     return destination
 
 

@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader
 
 from flowercls.cache.array_store import ArrayStore
 from flowercls.datasets.image_folder import ImageFolder
-from flowercls.datasets.photo_store import StoredPhotos, build_photo_store, list_photos
+from flowercls.datasets.photo_store import build_photo_store, list_photos
 from flowercls.datasets.randomness import SampleKey
 from flowercls.datasets.samplers import CounterSampler
+from flowercls.datasets.stored_photos import StoredPhotos
 from flowercls.errors import DataError
 
 SHAPES = [(40, 61), (61, 40), (33, 33), (32, 50), (97, 64), (100, 35), (31, 90), (64, 129)]  # height, width

@@ -7,13 +7,7 @@ import pytest
 import torch
 
 from flowercls.engine import checkpoint as checkpoint_module
-from flowercls.engine.checkpoint import (
-    link_checkpoint,
-    read_checkpoint,
-    remove_checkpoint,
-    to_plain,
-    write_checkpoint,
-)
+from flowercls.engine.checkpoint import read_checkpoint, to_plain, write_checkpoint
 from flowercls.engine.run_state import class_names_of
 from flowercls.errors import CheckpointError, DiskError
 from flowercls.files import sha256_of
@@ -117,21 +111,6 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(DiskError, match='disk is full'):
         write_checkpoint(tmp_path / 'epoch_1.pth', CONTENT)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_second_name_is_the_same_file_and_outlives_the_first(written):
-    best = written.parent / 'best.pth'
-    for _ in range(2):  # a resumed run does it again
-        link_checkpoint(written, best)
-    remove_checkpoint(written)
-    assert read_checkpoint(best)['meta']['epoch'] == 3
-    assert sorted(path.name for path in best.parent.iterdir()) == ['best.pth', 'best.pth.json']
-
-
-def test_a_checkpoint_without_a_digest_gets_its_second_name_too(written):
-    (written.parent / 'epoch_3.pth.json').unlink()  # the run was killed between the two
-    link_checkpoint(written, written.parent / 'best.pth')
-    assert sorted(path.name for path in written.parent.iterdir()) == ['best.pth', 'epoch_3.pth']
 
 
 def test_plain_values_stay_equal_and_tensors_leave_the_graph():

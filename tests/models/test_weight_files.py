@@ -117,6 +117,18 @@ def test_a_download_without_a_digest_in_its_name_must_stay_what_it_was(weights_d
         find_weights('plain.pth')
 
 
+def test_weights_do_not_appear_before_their_digest_is_noted(weights_dir, server, monkeypatch):
+    (server[1] / 'plain.pth').write_bytes(CONTENT)
+
+    def kill(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('flowercls.models.weight_files.write_whole', kill)
+    with pytest.raises(KeyboardInterrupt):
+        find_weights(f'{server[0]}/plain.pth')
+    assert list(weights_dir.iterdir()) == []
+
+
 def test_files_of_one_name_at_two_addresses_are_two_files(weights_dir, server):
     for folder in ('a', 'b'):
         (server[1] / folder).mkdir()

@@ -91,11 +91,14 @@ def overwrite_block(path):
         file.write(bytes(64))
 
 
-def test_damage_that_still_decodes_is_told_at_every_start(drawn_root, write_config, trained_run, tool, tmp_path, capfd):
+@pytest.mark.parametrize('setting', ['store', 'files'])
+def test_damage_that_still_decodes_is_told_at_every_start(
+    drawn_root, write_config, trained_run, tool, tmp_path, capfd, setting
+):
     root = shutil.copytree(drawn_root, tmp_path / 'flower')
     photo = sorted((root / 'val_set').rglob('*.jpg'))[0]
     overwrite_block(photo)
-    config = write_config(tmp_path, data_root=root)
+    config = write_config(tmp_path, SETTINGS[setting], data_root=root)
     told = f'1 of 60 photos is not as prepared, first {photo.relative_to(root).as_posix()}: replaced, or damaged. Fix: '
     for _ in range(2):
         assert tool('test', config, trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path / 'run') == 0

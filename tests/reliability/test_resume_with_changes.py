@@ -41,3 +41,15 @@ def test_a_changed_rate_holds_from_where_the_run_goes_on(write_config, tool, tmp
     found = rates(tmp_path / 'run')
     assert {found[number] for number in found if number <= 12} == {0.05}
     assert {found[number] for number in found if number > 12} == {0.002}
+
+
+def test_another_metric_to_judge_by_begins_without_a_best(write_config, tool, tmp_path):
+    config = write_config(tmp_path)
+    assert tool('train', config, '--work-dir', tmp_path / 'run') == 0
+    # The best accuracy so far, in percent, is above any such loss: compared with it, no epoch would be better.
+    judge = ('default_hooks.checkpoint.save_best=nll', 'default_hooks.checkpoint.rule=greater')
+    options = ('--cfg-options', 'train_cfg.max_epochs=3', *judge)
+    assert tool('train', config, '--work-dir', tmp_path / 'run', '--resume', '--allow-config-change', *options) == 0
+    found = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
+    assert (found['checkpoint'], found['epoch']) == ('best_nll_epoch_3.pth', 3)
+    assert (tmp_path / 'run' / 'best_nll_epoch_3.pth').is_file()

@@ -10,7 +10,8 @@ from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 
 from flowercls.config.sizes import as_size
-from flowercls.engine.checkpoint import link_checkpoint, remove_checkpoint, write_checkpoint
+from flowercls.engine.checkpoint import write_checkpoint
+from flowercls.engine.checkpoint_files import link_checkpoint, remove_checkpoint
 from flowercls.engine.distributed import unwrapped
 from flowercls.engine.run_state import Position, collect_checkpoint
 from flowercls.errors import ConfigError, DiskError, DivergedError

@@ -1,0 +1,54 @@
+"""The command line and what is printed: letters of every language, and a terminal that may be gone.
+
+A leaf like ``errors``, for the tools.
+"""
+
+import errno
+import io
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+_NOBODY_READS = {errno.EPIPE, errno.EIO}  # ``| head`` has read enough; the terminal was closed
+
+
+def set_up_console() -> None:
+    r"""Start this tool anew in Python's UTF-8 mode if need be, and let no print end it.
+
+    A locale such as ISO-8859-1, or PYTHONUTF8=0 in the C locale, would make other texts of the same file names: the
+    lists of a prepared folder would depend on it, and names that it has no letters for could not be written. What is
+    printed comes out as ``\u732b`` where the terminal has no such letter. Where nobody reads it any more, or a file
+    that it goes to has no room, it is lost, and the work goes on.
+    """
+    is_utf8 = sys.getfilesystemencoding().replace('-', '').lower() == 'utf8'
+    if not (is_utf8 or sys.flags.utf8_mode):
+        os.execv(sys.executable, [sys.executable, '-X', 'utf8', *sys.orig_argv[1:]])
+    sys.stdout, sys.stderr = map(_lasting, (sys.stdout, sys.stderr))
+
+
+def _lasting(stream: TextIO) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper):  # a notebook's, or none
+        return stream
+    stream.reconfigure(errors='backslashreplace')
+    if os.name != 'posix':
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(_LastingFile(stream.fileno(), 'wb', closefd=False)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering or stream.write_through,  # the latter with PYTHONUNBUFFERED
+    )
+
+
+class _LastingFile(io.FileIO):
+    """Takes everything, whatever becomes of it."""
+
+    def write(self, data: bytes) -> int | None:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno in _NOBODY_READS:
+                with Path(os.devnull).open('wb') as nowhere:
+                    os.dup2(nowhere.fileno(), self.fileno())  # for what libraries print, too
+            return len(data)
