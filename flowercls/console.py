@@ -6,10 +6,13 @@ A leaf like ``errors``, for the tools.
 import errno
 import io
 import os
+import select
 import sys
 from pathlib import Path
 from typing import TextIO
 
+LAST_STANDARD = 2  # number of the last standard stream
+LONGEST_WAIT_S = 5  # for a reader that is slow
 _NOBODY_READS = {errno.EPIPE, errno.EIO}  # ``| head`` has read enough; the terminal was closed
 
 
@@ -24,7 +27,15 @@ def set_up_console() -> None:
     is_utf8 = sys.getfilesystemencoding().replace('-', '').lower() == 'utf8'
     if not (is_utf8 or sys.flags.utf8_mode):
         os.execv(sys.executable, [sys.executable, '-X', 'utf8', *sys.orig_argv[1:]])
+    _open_all()
     sys.stdout, sys.stderr = map(_lasting, (sys.stdout, sys.stderr))
+
+
+def _open_all() -> None:
+    """Put something in the place of standard streams that are closed: a file of the run could get their number."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= LAST_STANDARD:
+        os.set_inheritable(handle, True)
+    os.close(handle)
 
 
 def _lasting(stream: TextIO) -> TextIO:
@@ -46,7 +57,10 @@ class _LastingFile(io.FileIO):
 
     def write(self, data: bytes) -> int | None:
         try:
-            return super().write(data)
+            if (written := super().write(data)) is not None:
+                return written
+            select.select([], [self], [], LONGEST_WAIT_S)  # one that does not wait by itself, and is full
+            return super().write(data) or len(data)
         except OSError as error:
             if error.errno in _NOBODY_READS:
                 with Path(os.devnull).open('wb') as nowhere:

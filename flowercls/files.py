@@ -19,6 +19,7 @@ CHUNK_BYTES = 1 << 20
 MAX_DOWNLOAD_BYTES = 20 << 30  # beyond any archive of photos or checkpoint; less than would fill most disks
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FAILS = {errno.EIO, getattr(errno, 'ESTALE', None), errno.ENXIO, errno.ENODEV}
 
 
 class DownloadError(FlowerclsError):
@@ -27,7 +28,7 @@ class DownloadError(FlowerclsError):
 
 @contextlib.contextmanager
 def disk_errors(path: str | os.PathLike) -> Iterator[None]:
-    """Turn "disk full" and "not allowed" into a `DiskError` that names ``path``; other errors pass through."""
+    """Turn what a disk cannot, may not or fails to do into a `DiskError` that names ``path``; others pass through."""
     try:
         yield
     except OSError as error:
@@ -38,6 +39,10 @@ def disk_errors(path: str | os.PathLike) -> Iterator[None]:
         if error.errno in _NOT_ALLOWED:
             raise DiskError(
                 f'{path}: may not be written ({error.strerror}). Fix: choose a folder that you may write to.'
+            ) from error
+        if error.errno in _FAILS:
+            raise DiskError(
+                f'{path}: the disk fails ({error.strerror}). Fix: look after the disk or its connection, and run again.'
             ) from error
         raise
 

@@ -15,7 +15,8 @@ from types import FrameType
 from typing import NoReturn
 
 HANGUP = getattr(signal, 'SIGHUP', None)  # the terminal was closed, or its connection lost; Windows has none
-LAUNCHED = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')  # set for each of several processes of one run
+# By launcher, where it says how many processes a run has.
+NUM_PROCESSES = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
 
 
 class Interrupted(BaseException):
@@ -38,34 +39,44 @@ class Interrupted(BaseException):
 
 
 _received: int | None = None
+_was_raised = False  # the signal, as an exception, out of whatever ran
 _is_deferred = False
+_before: dict[int, object] = {}  # what was to be done on signals before
 
 
 @contextlib.contextmanager
-def handled() -> Iterator[None]:
+def handled(launcher: str = 'none') -> Iterator[None]:
     """Handle SIGINT, SIGTERM and SIGHUP within the ``with`` block: they raise `Interrupted`.
 
     Processes forked meanwhile leave them to this one, and end when it tells them to. One of several processes of a run
     dies of them as ever: its partners wait for it inside a collective operation, where nothing can be saved.
+
+    Args:
+        launcher: As ``--launcher``.
     """
-    if threading.current_thread() is not threading.main_thread() or any(name in os.environ for name in LAUNCHED):
+    if threading.current_thread() is not threading.main_thread() or _is_one_of_several(launcher):
         yield
         return
-    global _received
-    _received = None
+    global _received, _was_raised, _before
+    _received, _was_raised = None, False
     numbers = [signal.SIGINT, signal.SIGTERM]
     if HANGUP and signal.getsignal(HANGUP) is not signal.SIG_IGN:  # which is how ``nohup`` asks to go on
         numbers.append(HANGUP)
-    before = {number: signal.signal(number, _on_signal) for number in numbers}
+    _before = {number: signal.signal(number, _on_signal) for number in numbers}
     try:
         yield
     except Exception as error:
-        if _received is None or hasattr(error, 'exit_code'):
+        if not _was_raised or hasattr(error, 'exit_code'):
             raise
         raise Interrupted(_received) from error  # a library on the way took it for a failure of its own, as yapf does
     finally:
-        for number, handler in before.items():
+        for number, handler in _before.items():
             signal.signal(number, handler)
+        _before = {}
+
+
+def _is_one_of_several(launcher: str) -> bool:
+    return launcher != 'none' and os.environ.get(NUM_PROCESSES[launcher]) != '1'
 
 
 @contextlib.contextmanager
@@ -97,14 +108,17 @@ def leave(code: int) -> NoReturn:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
-    global _received
-    if _received is not None and number == HANGUP:
-        return  # the system and the shell each send one, and a service manager one after SIGTERM
+    global _received, _was_raised
+    if _received is not None and HANGUP in (number, _received):
+        # The system and the shell each send one, and a session manager SIGTERM with it: all that is one wish.
+        _received = number if _received == HANGUP else _received
+        return
     if _received is not None:
         _say('ended at once; what was saved before is intact')
         os._exit(128 + number)  # files appear whole or not at all, so there is nothing to tidy up
     _received = number
     if not _is_deferred:
+        _was_raised = True
         raise Interrupted(number)
     _say('finishing the step, then saving; a second signal ends the run at once')
 
@@ -125,6 +139,14 @@ def _reset_in_child() -> None:
     if hasattr(signal, 'sigwaitinfo'):  # only where it can be told who has sent it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_when_told_by, args=(os.getppid(),), daemon=True).start()
+
+
+def forget_in_child() -> None:
+    """Let a forked process take signals as this one did before `handled`, for a program that is begun in it."""
+    for number, handler in _before.items():
+        signal.signal(number, handler)
+    if hasattr(signal, 'pthread_sigmask'):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _end_when_told_by(parent: int) -> None:

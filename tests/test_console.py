@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,21 @@ def test_a_run_that_ignores_the_hangup_goes_on(write_config, tmp_path):
     train = command('train', write_config(tmp_path), '--work-dir', tmp_path / 'run')
     assert train_in_a_terminal_that_is_closed(train, with_nohup=True) == 0
     assert (tmp_path / 'run' / 'metrics.json').exists()
+
+
+def test_a_reader_that_is_slow_loses_nothing(tmp_path):
+    script = tmp_path / 'script.py'
+    lines = 'import os; os.set_blocking(1, False)\nfor n in range(30_000): print(f"line {n}")\n'
+    script.write_text(f'from flowercls.console import set_up_console\nset_up_console()\n{lines}')
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(0.5)
+        assert process.stdout.read().splitlines() == [f'line {number}' for number in range(30_000)]
+    assert process.returncode == 0
+
+
+def test_no_file_of_a_run_takes_the_place_of_a_closed_stream(tmp_path):
+    script = tmp_path / 'script.py'
+    opened = f'file = open({str(tmp_path / "file.txt")!r}, "w"); file.write(str(file.fileno()))\n'
+    script.write_text(f'from flowercls.console import set_up_console\nset_up_console()\nprint("lost")\n{opened}')
+    done = subprocess.run(['sh', '-c', f'exec {sys.executable} {script} <&- >&- 2>&-'], timeout=60)
+    assert done.returncode == 0 and int((tmp_path / 'file.txt').read_text()) > 2

@@ -8,7 +8,7 @@ from flowercls import interruption
 from flowercls.console import set_up_console
 
 EXAMPLES = """examples:
-  python tools/test.py configs/demo_flower.py work_dirs/demo_flower/best_accuracy_top1_epoch_17.pth
+  python tools/test.py configs/demo_flower.py work_dirs/demo_flower/epoch_20.pth
   python tools/test.py work_dirs/demo_flower/config.py work_dirs/demo_flower/epoch_20.pth --out scores.csv
 """
 

@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     from flowercls.errors import FlowerclsError
 
     try:
-        with interruption.handled():
+        with interruption.handled(options['launcher']):
             print(apis.train(options.pop('config'), **options))
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from flowercls.errors import DiskError
 from flowercls.files import disk_errors, sync_folder, write_json
 
 try:
@@ -137,7 +138,7 @@ class ArrayStore:
         _check_name(key)
         with contextlib.ExitStack() as stack:
             with disk_errors(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
+                _make(self.folder)
                 is_alone = stack.enter_context(_locked(self.folder / f'{key}.lock', on_wait))
             if self.read(key) is not None:
                 yield None
@@ -171,6 +172,19 @@ class ArrayStore:
             if self.read(key) is None:
                 raise
         sync_folder(self.folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (
+        FileExistsError,
+        NotADirectoryError,
+        FileNotFoundError,
+    ) as error:  # such as a link to a disk that is not there
+        raise DiskError(
+            f'{folder}: cannot be made ({error.strerror}). Fix: set cache_dir to another folder.'
+        ) from error
 
 
 @contextlib.contextmanager

@@ -20,7 +20,10 @@ def class_names(data_root: str | os.PathLike) -> list[str]:
     missing = [name for name in ('classes.txt', 'train.txt', 'val.txt') if not (folder / name).is_file()]
     if missing:
         raise DataError(_not_prepared(folder, missing))
-    text = (folder / 'classes.txt').read_text(encoding='utf-8-sig')
+    try:
+        text = (folder / 'classes.txt').read_text(encoding='utf-8-sig')
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'{folder / "classes.txt"}: cannot be read ({error}). {_fix("RAW_DIR", folder)}') from error
     names = [line.strip() for line in text.splitlines() if line.strip()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:

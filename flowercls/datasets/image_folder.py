@@ -62,8 +62,10 @@ class ImageFolder(BaseDataset):
         """The sample ``idx`` through the pipeline, with its pixels if they are in the photo store."""
         info = self.get_data_info(idx)
         if self._stored is not None:
-            found = self._stored.find(info['img_path'].removeprefix(f'{Path(self.data_root)}{os.sep}')) or {}
-            if found and not self._only_reads():
+            found = self._stored.find(info['img_path'].removeprefix(f'{Path(self.data_root)}{os.sep}'))
+            if found is None:
+                found = self._stored.read(info['img_path'])
+            elif not self._only_reads():
                 found['img'] = found['img'].copy()
             info.update(found)
         return self.pipeline(info)
@@ -139,8 +141,8 @@ def _check_photos_exist(samples: list[dict], ann_file: str, data_root: str) -> N
     missing = [sample['img_path'] for sample in samples if not Path(sample['img_path']).is_file()]
     if missing:
         raise DataError(
-            f'{ann_file}: {len(missing)} of {len(samples)} photos are missing, first {missing[0]}. Paths start '
-            f'from `data_prefix`; if it is right: {_prepare_again(data_root)}'
+            f'{ann_file}: {len(missing)} of {len(samples)} photos are missing, first {missing[0]}. '
+            f'{_prepare_again(data_root)}; or correct `data_prefix`, the folder that the listed paths start from.'
         )
 
 

@@ -6,6 +6,7 @@ Everything here looks at headers only; a PNG's checksums are the one exception. 
 import io
 import os
 import re
+import stat
 import zlib
 from pathlib import Path
 
@@ -41,10 +42,12 @@ def read_content(path: str | os.PathLike) -> bytes:
     """Read the bytes of a photo; refuse, without reading it, a file that is too big to be one."""
     name = os.fspath(path)
     try:
+        status = Path(name).stat()  # before it is opened, for which a pipe would wait
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise unreadable(name, 'not a file', 'a pipe, a socket or a device')
         with Path(name).open('rb', buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_FILE_BYTES:
-                raise unreadable(name, 'too large', f'{size >> 20} MiB, at most {MAX_FILE_BYTES >> 20}')
+            if status.st_size > MAX_FILE_BYTES:
+                raise unreadable(name, 'too large', f'{status.st_size >> 20} MiB, at most {MAX_FILE_BYTES >> 20}')
             return file.read()
     except FileNotFoundError as error:
         raise unreadable(name, 'missing file', 'no such file') from error

@@ -7,6 +7,7 @@ than the store's size are shrunk to it, by the very function that a ``Resize`` i
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,12 +17,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import PIL
 import torchvision
-from torchvision.transforms import v2
 
 from flowercls.cache.array_store import ArrayStore, Building
 from flowercls.datasets.photo_file import read_content
 from flowercls.datasets.processes import usable_cpus, with_progress
-from flowercls.datasets.transforms import load_rgb, to_tensor
+from flowercls.datasets.transforms import load_rgb, shrunk
 from flowercls.errors import DataError
 from flowercls.files import sha256_of
 
@@ -85,6 +85,7 @@ def list_photos(data_root: str | os.PathLike, size: int) -> PhotoList | None:
         digests = {image['file']: image.get('sha256') for image in images}
         files = {name: stat for name in sizes if _is_inside(name) and (stat := _stat(data_root / name))}
         names = sorted((name.encode(), name) for name in files if min(sizes[name]) > 0)
+        file_shapes = np.array([sizes[name] for _, name in names], np.int64)
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):  # not what we write
         return None
     if not names:
@@ -96,7 +97,7 @@ def list_photos(data_root: str | os.PathLike, size: int) -> PhotoList | None:
         data_root=data_root,
         size=size,
         names=np.array([encoded for encoded, _ in names]),
-        file_shapes=np.array([sizes[name] for _, name in names], np.int64),
+        file_shapes=file_shapes,
         digests=tuple(digests[name] for _, name in names),
         key=f'photos-{size}px-{digest}',
     )
@@ -167,9 +168,8 @@ def _fill(building: Building, photos: PhotoList) -> None:
 
     def put(row: int) -> None:
         path = photos.path(row)
-        rgb = load_rgb(path)
+        rgb = shrunk(load_rgb(path), photos.size)
         changed[row] = photos.is_changed(row, read_content(path))
-        rgb = rgb if min(rgb.shape[:2]) <= photos.size else _shrunk(rgb, photos.size)
         # A photo replaced by one of another size has no room here: its shape stays 0, and it is read from its file.
         if rgb.shape[:2] == tuple(photos.shapes[row]):
             pixels[photos.offsets[row] : photos.offsets[row + 1]] = rgb.reshape(-1)
@@ -185,11 +185,13 @@ def _for_each(function: Callable[[int], None], number: int, what: str) -> None:
 
 def _in_threads(function: Callable[[int], None], number: int) -> Iterator[int]:
     """Yield 0 to ``number`` - 1 after a call with each; by threads, as Pillow decodes without Python's lock."""
+    is_over = threading.Event()
 
     def block(start: int) -> range:
         rows = range(start, min(start + BLOCK, number))
         for row in rows:
-            function(row)
+            if not is_over.is_set():
+                function(row)
         return rows
 
     with ThreadPoolExecutor(usable_cpus()) as threads:
@@ -197,12 +199,8 @@ def _in_threads(function: Callable[[int], None], number: int) -> Iterator[int]:
             for rows in threads.map(block, range(0, number, BLOCK)):
                 yield from rows
         finally:
+            is_over.set()  # a block can take seconds, and a signal should not
             threads.shutdown(cancel_futures=True)
-
-
-def _shrunk(rgb: np.ndarray, size: int) -> np.ndarray:
-    # The same function on a tensor of the same layout as a `Resize` in a pipeline gets, so the same bits.
-    return v2.functional.resize(to_tensor(rgb), [size]).permute(1, 2, 0).numpy()
 
 
 def _is_inside(name: str) -> bool:

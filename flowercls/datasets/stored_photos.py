@@ -7,20 +7,22 @@ import numpy as np
 import torch
 
 from flowercls.cache.array_store import ArrayStore
+from flowercls.datasets.transforms import load_rgb, shrunk
 
 
 class StoredPhotos:
-    """The photos of one store, looked up by name.
+    """The photos of one store, looked up by name; those that are not in it are made of their files, the same.
 
     The files are opened at the first look, in each process anew: what travels to a loader worker is only their place.
 
     Args:
         folder: Of the `ArrayStore`.
         key: Of the store, see `PhotoList`.
+        size: Its size, see `PhotoList`.
     """
 
-    def __init__(self, folder: str, key: str) -> None:
-        self.folder, self.key = folder, key
+    def __init__(self, folder: str, key: str, size: int) -> None:
+        self.folder, self.key, self.size = folder, key, size
         self._arrays: dict[str, np.ndarray] | None = None
 
     def __getstate__(self) -> dict:
@@ -36,6 +38,15 @@ class StoredPhotos:
         start, end = self._arrays['offsets'][row : row + 2]
         rgb = self._arrays['pixels'][start:end].reshape(*self._arrays['shapes'][row], 3)
         return {'img': rgb[..., ::-1], 'ori_shape': tuple(self._arrays['file_shapes'][row].tolist())}
+
+    def read(self, path: str) -> dict:
+        """What `find` would find of a photo's file, if it were there, but in memory that may be written to.
+
+        Raises:
+            DataError: if the file cannot be read or decoded.
+        """
+        rgb = load_rgb(path)
+        return {'img': shrunk(rgb, self.size)[..., ::-1], 'ori_shape': rgb.shape[:2]}
 
     def _open(self) -> None:
         arrays = ArrayStore(self.folder).read(self.key) or {}

@@ -36,6 +36,14 @@ def to_tensor(rgb: np.ndarray) -> tv_tensors.Image:
     return tv_tensors.Image(torch.from_numpy(rgb).permute(2, 0, 1))
 
 
+def shrunk(rgb: np.ndarray, size: int) -> np.ndarray:
+    """A photo as it is, or, if its short side is longer than ``size`` pixels, resized to that: (H, W, 3) uint8."""
+    if min(rgb.shape[:2]) <= size:
+        return rgb
+    # The same function on a tensor of the same layout as a `Resize` in a pipeline gets, so the same bits.
+    return v2.functional.resize(to_tensor(rgb), [size]).permute(1, 2, 0).numpy()
+
+
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
     """Decode ``img_path`` with the rule every room shares; a sample that already has an ``img`` passes through.

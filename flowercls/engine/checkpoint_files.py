@@ -11,8 +11,9 @@ from pathlib import Path
 
 from flowercls.files import disk_errors, sync_folder
 
-# Names that write_whole and link_checkpoint use on the way, with the number of their process.
-_HALF_WRITTEN = re.compile(r'\.((best_.+_)?epoch|iter)_\d+\.pth(\.json)?\.\d+\.tmp')
+# Names that write_whole and link_checkpoint use on the way to files of a run, with the number of their process.
+_RESULTS = r'config\.py|last_checkpoint|metrics\.json|(predictions_\w+|mistakes)\.csv|\w+\.png|report\.html'
+_HALF_WRITTEN = re.compile(rf'\.(((best_.+_)?epoch|iter)_\d+\.pth(\.json)?|{_RESULTS})\.\d+\.tmp')
 
 
 def recorded(path: Path) -> dict:
@@ -72,12 +73,13 @@ def _link(old: Path, new: Path) -> None:
 
 def remove_checkpoint(path: str | Path) -> None:
     """Remove a checkpoint and its digest; a missing one is fine."""
-    Path(path).unlink(missing_ok=True)
+    # In this order: what is recorded must never speak of a file that gets the name later.
     sidecar_of(Path(path)).unlink(missing_ok=True)
+    Path(path).unlink(missing_ok=True)
 
 
 def remove_half_written(folder: str | Path) -> None:
-    """Remove what killed processes left of checkpoints; only for who knows that none is being written."""
+    """Remove what killed processes left of files of a run; only for who knows that none is being written."""
     for path in Path(folder).glob('.*.tmp'):
         if _HALF_WRITTEN.fullmatch(path.name):
             path.unlink(missing_ok=True)

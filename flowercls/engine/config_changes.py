@@ -9,7 +9,7 @@ from flowercls.errors import ConfigError
 
 # What may differ between the config a run was started with and the one it is resumed with, by the end of the key.
 HARMLESS = ('num_workers', 'persistent_workers', 'pin_memory', 'logger.interval', 'progress.interval_s')
-HARMLESS += ('cache_dir', 'photo_cache.budget', 'feature_cache.budget')  # but in a photo cache photos may be shrunk
+HARMLESS += ('cache_dir', 'photo_cache.budget', 'feature_cache.budget')  # but whether there is a photo cache counts
 
 WHERE_DATA_LIE = ('data_root',)  # at the end of a key as well
 

@@ -41,15 +41,15 @@ def use_photo_store(runner: Runner) -> None:
     photos = list_photos(cfg.data_root, size or LEAST_SIZE) if datasets else None
     if photos is None:
         return
+    is_stored = False
     try:
-        if not _is_stored(cfg, photos, size, say):
-            return
+        is_stored = _is_stored(cfg, photos, size, say)
     except DiskError as error:
         say(f'none: {error} Until then photos are read from their files.')
-        return
-    for dataset in datasets:
-        dataset['photo_store'] = {'folder': cfg.cache_dir, 'key': photos.key}
-    if not torch.cuda.is_available():
+    if cfg.get('photo_cache') and size:  # what there is no room for is made of files each time, the same
+        for dataset in datasets:
+            dataset['photo_store'] = {'folder': cfg.cache_dir, 'key': photos.key, 'size': size}
+    if is_stored and not torch.cuda.is_available():
         _leave_cores_to_network(runner)
 
 

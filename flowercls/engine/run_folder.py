@@ -1,6 +1,7 @@
 """Where a run lives: a folder of its own, never one that already holds a run."""
 
 import contextlib
+import glob
 import itertools
 import os
 import shutil
@@ -48,7 +49,9 @@ def run_to_resume(stem: str, work_dir: str | Path | None = None) -> Path | None:
     """The run that ``--resume`` means: the one in ``work_dir``, else the newest of the stem; None if there is none."""
     if work_dir is not None:
         return Path(work_dir) if holds_run(Path(work_dir)) else None
-    runs = [folder for folder in [WORK_DIRS / stem, *WORK_DIRS.glob(f'{stem}-*')] if _is_run_of(folder, stem)]
+    runs = [
+        folder for folder in [WORK_DIRS / stem, *WORK_DIRS.glob(f'{glob.escape(stem)}-*')] if _is_run_of(folder, stem)
+    ]
     return max(runs, key=lambda folder: (folder / 'config.py').stat().st_mtime_ns, default=None)
 
 

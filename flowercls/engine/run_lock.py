@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from flowercls.engine.checkpoint_files import remove_half_written
@@ -40,6 +41,8 @@ def occupied_run_folder(stem: str, work_dir: str | Path | None, resume: str | No
     plan, was_made = _plan_and_make(stem, work_dir, resume)
     try:
         with lock_folder(plan.folder):  # a folder that another process has locked meanwhile is not ours to remove
+            if not was_made:
+                plan = _planned_again(plan, stem, resume)
             try:
                 yield plan
             finally:
@@ -58,6 +61,12 @@ def _plan_and_make(stem: str, work_dir: str | Path | None, resume: str | None) -
         was_made = make_folder(plan.folder)
         if was_made or not plan.numbered:  # else another start was faster: the next number
             return plan, was_made
+
+
+def _planned_again(plan: RunPlan, stem: str, resume: str | None) -> RunPlan:
+    """The plan, now that nobody else writes into its folder: meanwhile another process may have."""
+    again = plan_run(stem, plan.folder, resume)
+    return replace(again, numbered=plan.numbered)
 
 
 @contextlib.contextmanager

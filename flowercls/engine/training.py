@@ -122,7 +122,8 @@ def _check_epochs_left(runner: ClassifierRunner, checkpoint: Path) -> None:
 
 def _best_is_here(runner: ClassifierRunner, checkpoint: Path) -> bool:
     folder, info = Path(runner.work_dir), runner.message_hub.runtime_info
-    if info['best_epoch'] == runner.epoch and folder.samefile(checkpoint.parent):
+    is_of_epoch = runner.train_loop.position.batch_in_epoch == 0  # else of an interruption in the one after it
+    if info['best_epoch'] == runner.epoch and is_of_epoch and folder.samefile(checkpoint.parent):
         # The run may have been killed between this checkpoint and its second name.
         publish_best(checkpoint, info['best_checkpoint'])
     return (folder / info['best_checkpoint']).is_file()

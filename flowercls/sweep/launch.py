@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from flowercls import interruption
 from flowercls.config.sweep_file import as_options
 from flowercls.errors import ConfigError
 from flowercls.files import disk_errors
@@ -194,9 +195,9 @@ def _in_the_child(parent: int):
     prctl = ctypes.CDLL(None).prctl if sys.platform == 'linux' else None
 
     def prepare() -> None:
-        signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        )  # a shell that runs us with & has it ignored, and that is inherited
+        interruption.forget_in_child()
+        # A shell that runs us with & has it ignored, and that is inherited.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if prctl:
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # when we are killed: nobody would ever hear of its result
             if os.getppid() != parent:  # we were killed meanwhile

@@ -71,7 +71,7 @@ class Ledger:
         """The last entry of each trial by its key; what is finished stays so."""
         latest: dict[str, Entry] = {}
         for entry in self.entries():
-            if entry.key not in latest or latest[entry.key].state != FINISHED:
+            if entry.key not in latest or entry.state == FINISHED or latest[entry.key].state != FINISHED:
                 latest[entry.key] = entry
         return latest
 

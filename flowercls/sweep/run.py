@@ -38,10 +38,16 @@ def _progress(trial: Trial, folder: Path, entry: Entry | None, taken: set[str], 
         taken.add(run)
         return Progress(trial, folder / run)
     progress = Progress(trial, folder / entry.run, is_begun=True)
+    if entry.state == FINISHED and not _has_results(progress.folder, entry):
+        return progress  # deleted: it is trained again
     if entry.state == FINISHED or (entry.state == FAILED and not retry_failed):
         progress.state, progress.top1 = entry.state, entry.top1
         progress.time_s, progress.error, progress.epochs = entry.time_s, entry.error, entry.epochs
     return progress
+
+
+def _has_results(folder: Path, entry: Entry) -> bool:
+    return (folder / 'metrics.json').is_file() if entry.top1 is not None else folder.is_dir()
 
 
 def _free_name(trial: Trial, folder: Path, taken: set[str]) -> str:

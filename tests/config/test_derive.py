@@ -89,6 +89,12 @@ def test_bad_class_lists_are_refused(resolve, data_root, text, what):
         resolve()
 
 
+def test_class_names_in_another_encoding_are_refused(resolve, data_root):
+    (data_root / 'classes.txt').write_bytes('M\u00e4rzveilchen\n'.encode('latin-1'))
+    with pytest.raises(DataError, match='classes.txt: cannot be read .*Fix: '):
+        resolve()
+
+
 def test_a_second_data_root_is_refused_and_both_are_named(resolve, data_root):
     with pytest.raises(ConfigError) as caught:
         resolve(**{'val_dataloader.dataset.data_root': 'elsewhere'})

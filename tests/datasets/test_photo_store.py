@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from flowercls.cache.array_store import ArrayStore
+from flowercls.datasets import photo_store
 from flowercls.datasets.image_folder import ImageFolder
 from flowercls.datasets.photo_store import build_photo_store, list_photos
 from flowercls.datasets.randomness import SampleKey
@@ -69,7 +71,7 @@ def made(cache, root, size):
     """Make a store and return it as an argument of `ImageFolder`."""
     photos = list_photos(root, size)
     build_photo_store(cache, photos)
-    return dict(folder=str(cache.folder), key=photos.key)
+    return dict(folder=str(cache.folder), key=photos.key, size=size)
 
 
 def dataset(root, pipeline, ann_file='train.txt', data_prefix='training_set', **kwargs):
@@ -182,9 +184,35 @@ def test_a_manifest_leads_to_photos_in_its_folder_only(root, tmp_path):
     assert len(list_photos(root, 100).names) == len(SHAPES)
 
 
-def test_without_its_store_a_dataset_reads_files(root, cache):
-    gone = dict(folder=str(cache.folder), key='photos-100px-0')
-    assert_same_views(dataset(root, AUGMENTED), dataset(root, AUGMENTED, photo_store=gone))
+@pytest.mark.parametrize('size', [100, 40])
+def test_without_its_store_a_dataset_makes_the_same_pixels_of_files(root, cache, size):
+    store = made(cache, root, size)
+    gone = dict(store, folder=str(cache.folder / 'gone'))
+    assert_same_views(dataset(root, AUGMENTED, photo_store=store), dataset(root, AUGMENTED, photo_store=gone))
+    one, other = (dataset(root, [dict(type='LoadImage')], photo_store=place) for place in (store, gone))
+    assert [one[n]['ori_shape'] for n in range(6)] == [other[n]['ori_shape'] for n in range(6)] == SHAPES[:6]
+
+
+def test_a_size_that_no_photo_has_is_no_manifest_of_ours(root):
+    manifest = json.loads((root / 'manifest.json').read_text(encoding='utf-8'))
+    manifest['images'][0]['size'] = [10**30, 10**30]
+    (root / 'manifest.json').write_text(json.dumps(manifest), encoding='utf-8')
+    assert list_photos(root, 100) is None
+
+
+def test_a_signal_is_not_kept_waiting_by_photos_that_others_decode(monkeypatch):
+    begun, pause = [], threading.Event()
+
+    def slow(row):
+        begun.append(row)
+        if row >= photo_store.BLOCK:
+            pause.wait(0.2)
+
+    monkeypatch.setattr(photo_store, 'usable_cpus', lambda: 2)
+    rows = photo_store._in_threads(slow, 100 * photo_store.BLOCK)
+    next(rows)
+    rows.close()
+    assert len(begun) < 3 * photo_store.BLOCK
 
 
 def test_a_damaged_photo_ends_the_making_and_is_named(root, cache):

@@ -147,3 +147,12 @@ def test_resumed_runs_find_their_features(train, tool, tmp_path, computed):
     assert tool('train', tmp_path / 'through.py', '--work-dir', tmp_path / 'stopped', '--resume', resume) == 0
     assert computed == [15, 45, 45]
     assert same(through, torch.load(tmp_path / 'stopped' / 'epoch_2.pth')['state_dict'])
+
+
+def test_a_run_does_not_go_on_with_other_bits_for_want_of_room(train, tool, tmp_path, capsys):
+    train('lossy', "dict(views='all', dtype='bf16')")
+    options = ('--cfg-options', 'train_cfg.max_epochs=3', 'feature_cache.budget=1KB')
+    start = ('train', tmp_path / 'lossy.py', '--work-dir', tmp_path / 'lossy', '--resume', '--allow-config-change')
+    assert tool(*start, *options) == 2
+    assert 'begun with features kept as bf16' in capsys.readouterr().err
+    assert tool(*start, *options[:-1]) == 0

@@ -112,8 +112,11 @@ def test_photos_are_read_from_files_where_there_is_no_store(start, tmp_path, cap
     use_photo_store(runner)
     out = capsys.readouterr().out
     assert said in out if said else out == ''
-    assert stores(tmp_path) == [] and runner.train_dataloader.dataset._stored is None
-    runner.train_dataloader.dataset[0]
+    assert stores(tmp_path) == []
+    dataset = runner.train_dataloader.dataset
+    assert dataset[0]['inputs'].shape[0] == 3
+    # How much room there is changes no pixel: what the store would have is made of the file.
+    assert (dataset._stored.size if dataset._stored else None) == (256 if 'budget' in extra else None)
 
 
 def test_a_folder_by_hand_has_no_store_and_nothing_is_said(start, drawn_root, tmp_path, capsys):
@@ -129,7 +132,8 @@ def test_a_cache_that_cannot_be_written_ends_no_run(start, tmp_path, capsys, mon
     use_photo_store(runner)
     out = capsys.readouterr().out
     assert 'the disk is full' in out and 'photos are read from their files' in out
-    assert runner.train_dataloader.dataset._stored is None and stores(tmp_path) == []
+    assert stores(tmp_path) == []
+    runner.train_dataloader.dataset[0]
 
 
 def test_where_the_cache_lies_and_how_large_it_may_be_do_not_hinder_a_resume(start, tmp_path):

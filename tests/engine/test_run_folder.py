@@ -161,3 +161,9 @@ def test_photos_may_lie_elsewhere_if_they_are_the_same():
     run_folder.write_config(folder, config('data/flower', None), 'net.py')  # a folder without a manifest: who knows
     with pytest.raises(ConfigError, match='data_root'):
         config_changes.check_unchanged(folder, config('/moved/flower', None))
+
+
+def test_signs_that_stand_for_other_letters_elsewhere_are_letters_here():
+    for age, name in enumerate(('net1-3', 'net[1]-2', 'net[1]')):
+        make_run(name, age=age)
+    assert run_folder.run_to_resume('net[1]') == Path('work_dirs/net[1]-2')

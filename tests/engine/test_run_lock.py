@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowercls.engine import run_lock
+from flowercls.engine.checkpoint import write_checkpoint
 from flowercls.engine.run_lock import occupied_run_folder
 from flowercls.errors import DiskError, RunInUseError
 
@@ -17,6 +18,13 @@ with open(sys.argv[1], 'a+') as file:
     print('ready', flush=True)
     sys.stdin.read()
 """
+RESUMABLE = {
+    'meta': {'epoch': 2, 'iter': 12},
+    'state_dict': {},
+    'optimizer': {},
+    'param_schedulers': [],
+    'message_hub': {},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -125,9 +133,26 @@ def test_what_a_killed_process_left_of_a_checkpoint_goes():
         '.epoch_3.pth.json.71.tmp',
         '.best_accuracy_top1_epoch_3.pth.71.tmp',
         '.iter_7.pth.71.tmp',
+        '.last_checkpoint.71.tmp',
+        '.predictions_val.csv.71.tmp',
+        '.confusion.png.71.tmp',
     ]
     kept = ['notes.txt', '.notes.71.tmp', '.epoch_3.pth.tmp']
     for name in left + kept:
         (folder / name).touch()
     with occupied_run_folder('net', None, 'auto'):
         assert {path.name for path in folder.iterdir()} == {'config.py', '.lock', *kept}
+
+
+def test_what_another_process_saves_before_the_lock_is_held_is_seen(monkeypatch):
+    folder, plan_run, plans = make_run(Path('work_dirs/net')), run_lock.plan_run, []
+
+    def plan_and_lose_time(*args):
+        plans.append(plan_run(*args))
+        write_checkpoint(folder / 'epoch_2.pth', RESUMABLE)
+        return plans[-1]
+
+    monkeypatch.setattr(run_lock, 'plan_run', plan_and_lose_time)
+    with occupied_run_folder('net', None, 'auto') as plan:
+        assert plans[0].checkpoint is None
+        assert plan.checkpoint == folder / 'epoch_2.pth'

@@ -187,19 +187,22 @@ def leaves(value, path=''):
 
 
 def _same(one, other):
-    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    return one is other or bool(one == other)
 
 
 @pytest.fixture(scope='session')
 def differences():
-    """Where two run folders have other bits: the last checkpoint as a whole, and the results of the best one."""
+    """Where two run folders have other bits: the last checkpoint and the best one as wholes, and its results."""
 
     def compare(one, other):
-        states = [dict(leaves(torch.load(folder / 'epoch_2.pth', weights_only=True))) for folder in (one, other)]
-        found = list(states[0].keys() ^ states[1].keys())
-        both = states[0].keys() & states[1].keys() - {'.meta.cfg'}
-        found += [key for key in both if not _same(states[0][key], states[1][key])]
         metrics = [json.loads((folder / 'metrics.json').read_text()) for folder in (one, other)]
+        best, found = {figures['checkpoint'] for figures in metrics}, []
+        for name in ['epoch_2.pth', *(best if len(best) == 1 else ())]:
+            states = [dict(leaves(torch.load(folder / name, weights_only=True))) for folder in (one, other)]
+            keys = states[0].keys() | states[1].keys() - {'.meta.cfg'}
+            found += [f'{name}{key}' for key in keys if not _same(states[0].get(key), states[1].get(key))]
         tables = [(folder / 'predictions_val.csv').read_bytes() for folder in (one, other)]
         found += ['metrics.json'] * (metrics[0] != metrics[1])
         return found + ['predictions_val.csv'] * (tables[0] != tables[1])

@@ -84,6 +84,19 @@ def test_a_test_stops_at_a_damaged_photo_and_names_it(damaged, trained_run, tool
     assert not list(tmp_path.rglob('metrics.json'))
 
 
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='has no pipes in folders')
+@pytest.mark.parametrize('setting', ['store', 'files'])
+def test_what_is_no_file_is_not_waited_for(damaged, tool, tmp_path, capfd, setting):
+    config, photo = damaged('emptied', setting, 'training_set')
+    photo.unlink()
+    photo.symlink_to('/dev/zero')
+    assert tool('train', config, '--work-dir', tmp_path / 'run') == 3
+    photo.unlink()
+    os.mkfifo(photo)
+    assert tool('train', config, '--work-dir', tmp_path / 'run') == 3
+    assert 'Traceback' not in capfd.readouterr().err
+
+
 def overwrite_block(path):
     """64 bytes among the pixels of a JPEG, which still decodes."""
     with path.open('r+b') as file:

@@ -1,6 +1,7 @@
 """A run that is stopped by a signal, anywhere, and resumed ends with the bits of one that never was."""
 
 import itertools
+import json
 import os
 import signal
 
@@ -25,6 +26,7 @@ MIXUP = "dict(augments=dict(type='Mixup', alpha=0.8))"
 EMA = "[dict(type='EMAHook', momentum=0.3)]"
 PLACES = {
     'mid-epoch': ('train', 3),
+    'in the middle of the second': ('train', 9),
     'last step of an epoch': ('train', 6),
     'last step of all': ('train', 12),
     'validation': ('val', 1),
@@ -36,6 +38,7 @@ FEW = [
     ('sgd', False, 1, 0, False),
     ('sgd', True, 5, 2, True),
     ('adamw', True, 1, 2, False),
+    ('sgd', True, 2, 0, False),
     ('adamw', False, 1, 0, False),
     ('adamw', False, 2, 0, True),
 ]
@@ -93,6 +96,22 @@ def test_a_stopped_run_ends_with_the_same_bits(
     check(settings, *PLACES[place], write_config, tool, tmp_path, monkeypatch, stop_at, capsys, differences)
 
 
+@pytest.mark.parametrize('step', [7, 9])
+def test_the_best_epoch_stays_what_it_was_where_the_next_one_is_stopped(
+    step, write_config, tool, tmp_path, monkeypatch, stop_at, differences
+):
+    config = write_config(
+        tmp_path, 'optim_wrapper = dict(optimizer=dict(lr=1e-12))\n'
+    )  # its first epoch stays the best
+    assert tool('train', config, '--work-dir', tmp_path / 'through') == 0
+    with monkeypatch.context() as patch:
+        stop_at(patch, 'train', step)
+        assert tool('train', config, '--work-dir', tmp_path / 'stopped') == 143
+    assert tool('train', config, '--work-dir', tmp_path / 'stopped', '--resume') == 0
+    assert json.loads((tmp_path / 'stopped' / 'metrics.json').read_text())['epoch'] == 1
+    assert differences(tmp_path / 'through', tmp_path / 'stopped') == []
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize('place', PLACES)
 @pytest.mark.parametrize('settings', ALL, ids=str)
@@ -106,4 +125,4 @@ def test_the_comparison_sees_a_difference(trained_run, tmp_path, write_config, t
     _, folder = trained_run
     config = write_config(tmp_path, 'randomness = dict(seed=1)\n')
     assert tool('train', config, '--work-dir', tmp_path / 'other') == 0
-    assert any(key.startswith('.state_dict') for key in differences(folder, tmp_path / 'other'))
+    assert any(key.startswith('epoch_2.pth.state_dict') for key in differences(folder, tmp_path / 'other'))

@@ -53,3 +53,16 @@ def test_another_metric_to_judge_by_begins_without_a_best(write_config, tool, tm
     found = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
     assert (found['checkpoint'], found['epoch']) == ('best_nll_epoch_3.pth', 3)
     assert (tmp_path / 'run' / 'best_nll_epoch_3.pth').is_file()
+
+
+def test_more_patience_lets_a_run_go_on_that_has_stopped_early(write_config, tool, tmp_path):
+    hook = "custom_hooks = [dict(type='EarlyStoppingHook', monitor='accuracy/top1', rule='greater', patience={})]\n"
+    still = 'train_cfg = dict(max_epochs=5)\noptim_wrapper = dict(optimizer=dict(lr=1e-12))\n'
+    config = write_config(tmp_path, still + hook.format(1))
+    start = ('train', config, '--work-dir', tmp_path / 'run', '--resume')
+    for _ in range(2):  # the second has nothing to do
+        assert tool(*start) == 0
+        assert (tmp_path / 'run' / 'last_checkpoint').read_text() == 'epoch_2.pth'
+    write_config(tmp_path, still + hook.format(3))
+    assert tool(*start, '--allow-config-change') == 0
+    assert (tmp_path / 'run' / 'last_checkpoint').read_text() == 'epoch_4.pth'

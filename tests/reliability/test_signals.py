@@ -1,5 +1,6 @@
 """SIGTERM and SIGINT end a run at its next step, saved; a second one at once."""
 
+import errno
 import functools
 import os
 import random
@@ -66,6 +67,73 @@ def test_a_second_signal_ends_it_at_once_and_leaves_no_broken_file(
     assert differences(undisturbed, tmp_path / 'run') == []
 
 
+@pytest.mark.parametrize('numbers', [(signal.SIGHUP, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP, signal.SIGHUP)])
+def test_a_hangup_and_what_comes_with_it_are_one_wish(
+    in_child, quick_train, undisturbed, differences, tmp_path, numbers
+):
+    from flowercls.engine.train_loop import ResumableTrainLoop
+
+    original = ResumableTrainLoop.run_iter
+
+    def run_iter(*args):
+        for number in numbers if not (tmp_path / 'sent').exists() else ():
+            os.kill(os.getpid(), number)
+        (tmp_path / 'sent').touch()
+        return original(*args)
+
+    def run():
+        ResumableTrainLoop.run_iter = run_iter
+        return quick_train(tmp_path / 'run')
+
+    assert in_child(run) == 143
+    assert list((tmp_path / 'run').glob('iter_1.pth'))
+    assert in_child(lambda: quick_train(tmp_path / 'run', '--resume')) == 0
+    assert differences(undisturbed, tmp_path / 'run') == []
+
+
+@pytest.mark.parametrize('variables', [{'SLURM_PROCID': '0', 'SLURM_NTASKS': '1'}, {'RANK': '0', 'WORLD_SIZE': '1'}])
+def test_a_job_of_one_process_is_saved_as_well(in_child, quick_train, tmp_path, monkeypatch, variables, stop_in_step):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert in_child(lambda: stop_in_step(3) or quick_train(tmp_path / 'run')) == 143
+    assert (tmp_path / 'run' / 'iter_3.pth').is_file()
+
+
+def test_what_keeps_a_run_from_being_saved_is_told(in_child, quick_train, tmp_path, stop_in_step, capfd):
+    def run():
+        import flowercls.engine.checkpoint as checkpoint
+
+        class Broken(checkpoint._Hashed):
+            def save(self, content):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        checkpoint._Hashed = Broken
+        stop_in_step(3)
+        return quick_train(tmp_path / 'run')
+
+    assert in_child(run) == 5
+    assert 'iter_3.pth: the disk fails (Input/output error)' in capfd.readouterr().err
+
+
+@pytest.fixture
+def stop_in_step():
+    """Lets a run get a SIGTERM in its n-th step; only in a child process."""
+
+    def arrange(number):
+        from flowercls.engine.train_loop import ResumableTrainLoop
+
+        original = ResumableTrainLoop.run_iter
+
+        def run_iter(loop, *args):
+            if loop._iter + 1 == number:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(loop, *args)
+
+        ResumableTrainLoop.run_iter = run_iter
+
+    return arrange
+
+
 @pytest.mark.parametrize('send', [os.kill, os.killpg])  # killpg: as Ctrl-C and `timeout` do, to its workers, too
 @pytest.mark.skipif(not Path('/proc').is_dir(), reason='looks at processes')
 def test_loader_workers_end_with_the_run(write_config, tmp_path, send):
@@ -78,7 +146,7 @@ def test_loader_workers_end_with_the_run(write_config, tmp_path, send):
     for line in process.stdout:
         if line.startswith('epoch'):
             break
-    assert len(session(process.pid)) == 3
+    assert len(session(process.pid)) > 1  # no more workers than cores
     started = time.monotonic()
     send(process.pid, signal.SIGTERM)
     assert process.wait(20) == 143

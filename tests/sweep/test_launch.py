@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from flowercls import interruption
 from flowercls.sweep import launch
 from flowercls.sweep.launch import LocalLauncher, shares, train_command
 
@@ -170,3 +171,16 @@ def is_alive(pid):
             return file.read().rpartition(')')[2].split()[0] != 'Z'
     except FileNotFoundError:
         return False
+
+
+@on_linux
+def test_a_trial_takes_signals_as_any_program_while_the_sweep_handles_them(start, tmp_path):
+    code = 'print(open("/proc/self/status").read(), "up", flush=True)'
+    with interruption.handled():
+        start(code)
+        wait_for(tmp_path, 'up')
+    masks = dict(line.split(':\t') for line in console(tmp_path).splitlines() if line.startswith(('SigBlk', 'SigIgn')))
+    assert int(masks['SigBlk'], 16) == 0
+    assert not int(masks['SigIgn'], 16) & sum(
+        1 << number - 1 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    )

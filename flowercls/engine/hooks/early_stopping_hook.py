@@ -17,6 +17,7 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
             'wait_count': self.wait_count,
             'best_score': float(self.best_score),
             'stopped': stopped,
+            'by_patience': stopped and self.wait_count >= self.patience,
         }
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -24,4 +25,6 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
         state = checkpoint.get('early_stopping')
         if runner._resume and state is not None:
             self.wait_count, self.best_score = state['wait_count'], state['best_score']
-            runner.train_loop.stop_training = state['stopped']
+            # With more patience than before it goes on, unless its score was good enough, or no number.
+            is_over = state['wait_count'] >= self.patience if state.get('by_patience') else state['stopped']
+            runner.train_loop.stop_training = is_over

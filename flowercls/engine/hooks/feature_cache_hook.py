@@ -44,13 +44,23 @@ class FeatureCacheHook(Hook):
 
     def __init__(self, folder: str | Path, views: int | str, dtype: str, budget: int) -> None:
         self._folder, self._views, self._dtype, self._budget = Path(folder), views, dtype, budget
-        self._is_on = False
+        self._is_on, self._was_on = False, None
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Note whether features are kept, where training sees other bits of them then."""
+        if self._dtype != 'auto':
+            checkpoint['features_kept'] = self._is_on
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Look whether they were, in the run that is resumed."""
+        if runner._resume:
+            self._was_on = checkpoint.get('features_kept')
 
     def before_train(self, runner) -> None:
         """Exchange photos for features, if these fit into the budget.
 
         Raises:
-            ConfigError: if the views of photos cannot be kept track of.
+            ConfigError: if the views of photos cannot be kept track of, or if a run would go on with other bits.
             DiskError: if the disk is full.
         """
         model = unwrapped(runner.model)
@@ -62,6 +72,8 @@ class FeatureCacheHook(Hook):
         _check_sampler(self._train.sampler)
         obstacle = decide_once(self._obstacle)  # free room changes while it is looked at
         self._is_on = obstacle is None
+        if self._was_on not in (None, self._is_on):
+            raise ConfigError(_other_bits(self._dtype, obstacle))
         if obstacle:
             self._console.print(f'note: {obstacle}, so frozen stages are computed in every epoch.')
         else:
@@ -143,6 +155,18 @@ class FeatureCacheHook(Hook):
         self._store.build(chosen.key, {'what': chosen.name}, with_bar, len(chosen.keys))
         size, seconds = as_size(self._store.size_of(chosen.key)), as_duration(time.monotonic() - started)
         self._console.print(f'{chosen.name}: {len(chosen.keys):,} photos, {size}, {seconds}, {self._folder}')
+
+
+def _other_bits(dtype: str, obstacle: str | None) -> str:
+    if obstacle is None:
+        return (
+            f'feature_cache: the run was begun without kept features, for want of room; kept as {dtype} they have '
+            'other bits. Fix: feature_cache.views=0 with --allow-config-change to go on without.'
+        )
+    return (
+        f'feature_cache: the run was begun with features kept as {dtype}, and {obstacle}. Fix: more room; or '
+        'feature_cache.views=0 with --allow-config-change, to go on with what is computed in every epoch.'
+    )
 
 
 @dataclass(frozen=True)
