@@ -33,8 +33,8 @@ resume = False
 randomness = dict(seed=0, deterministic=False)  # the same seed: the same order, augmentation and result
 
 # Photos are decoded once for all runs on a prepared folder. Larger ones are shrunk to a short side of 256 px, or what the
-# pipelines ask for where that is more: about 0.26 MB a photo. Above the budget, and with photo_cache = None, they are
-# read from their files. What lies in cache_dir may be deleted whenever nothing runs.
+# pipelines ask for where that is more: about 0.26 MB a photo. Above the budget the same is made of their files in every
+# epoch; with photo_cache = None they are taken as they are. What lies in cache_dir may be deleted whenever nothing runs.
 photo_cache = dict(budget='8GB')
 # With frozen stages: their output is kept for so many augmented views of each photo, and epochs and runs that share it
 # no longer compute it. 'all': a view for each epoch, so nothing changes but the time. 0: nothing is kept.

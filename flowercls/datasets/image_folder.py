@@ -23,7 +23,7 @@ class ImageFolder(BaseDataset):
         views: How many augmented views of a photo there are; epoch e shows view e mod ``views``, so with 1 every epoch
             is trained on the same pixels. None: a new view each epoch.
         photo_store: Where decoded photos of the folder are, as arguments of `StoredPhotos`; a photo that is not among
-            them is read from its file. Given by the engine, which has them decoded; not for configs.
+            them is made of its file, the same. Given by the engine, which has them decoded; not for configs.
         **kwargs: ``pipeline``, ``metainfo`` and the rest, as mmpretrain's ``BaseDataset``.
 
     Raises:

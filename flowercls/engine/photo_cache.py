@@ -25,7 +25,8 @@ def use_photo_store(runner: Runner) -> None:
     """Let the loaders of a run draw from the folder's decoded photos; those are made now, if they are not there yet.
 
     To be called before the first loader is built, by every process of the run: one makes the store, the others wait.
-    Where the config asks for no store, or the folder has no manifest, or there is no room, photos are read from files.
+    Where the config asks for no store, or the folder has no manifest, photos are read from files as they are; where
+    there is no room, what the store would have is made of the files in every epoch.
     Either way files that are not as they were prepared are told of.
 
     Raises:
