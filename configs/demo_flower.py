@@ -8,7 +8,7 @@ Differs: 400 flowers are drawn and prepared first; 64 px; a ResNet-18 of quarter
 _base_ = ['_base_/schedules/sgd_warmup_cosine.py', '_base_/default_runtime.py']
 
 data_root = 'data/drawn_flower'
-drawn = dict(num_per_class=80, seed=0)  # drawn and prepared at the first run, when data_root does not exist yet
+drawn = dict(num_per_class=80, seed=0)  # drawn at the first run, in a folder named drawn... that does not exist
 
 model = dict(
     type='StagedClassifier',

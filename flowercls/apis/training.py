@@ -114,9 +114,9 @@ def _config_changes(plan: 'RunPlan', cfg: 'Config', allow_change: bool) -> list[
     from flowercls.engine.config_changes import as_lines, changes_since, check_unchanged
     from flowercls.engine.distributed import decide_once
 
-    if not plan.checkpoint:
+    folder = plan.checkpoint.parent if plan.checkpoint else plan.folder
+    if not (plan.checkpoint or (folder / 'config.py').is_file()):
         return []
-    folder = plan.checkpoint.parent
     if not allow_change:
         check_unchanged(folder, cfg)
     changes = decide_once(lambda: changes_since(folder, cfg))  # before config.py is written anew
@@ -143,7 +143,7 @@ def _train_in(
     changed: list[str],
     trusted: Path | None,
 ) -> str:
-    from flowercls.engine import describe, loading, photo_cache, run_folder, runner, schedule_change, testing, training
+    from flowercls.engine import describe, loading, photo_cache, runner, testing, training
     from flowercls.report.run_report import write_run_report
 
     cfg.work_dir = str(plan.folder)
@@ -156,10 +156,9 @@ def _train_in(
     photo_cache.use_photo_store(the_runner)
     if the_runner.rank == 0:
         print(describe.describe_run(the_runner, weights, plan.checkpoint), flush=True)
-        the_runner.begun = lambda: run_folder.write_config(plan.folder, cfg, config)
+        the_runner.begun = lambda: _begin(plan, cfg, config, changed)
     try:
-        new_schedule = any(key.startswith(schedule_change.KEYS) for key in changed)
-        result = training.run_training(the_runner, weights, plan.checkpoint, new_schedule=new_schedule)
+        result = training.run_training(the_runner, weights, plan.checkpoint, changed)
     except Exception:
         with contextlib.suppress(Exception):  # what ended the run is what has to be told
             _draw_curves(plan.folder, the_runner)
@@ -169,6 +168,14 @@ def _train_in(
         return ''
     draw_evaluation(plan.folder, testing.evaluation_of_best(the_runner, result))
     return describe.describe_result(result, write_run_report(result.folder, config))
+
+
+def _begin(plan: 'RunPlan', cfg: 'Config', config: str | Path, changed: list[str]) -> None:
+    from flowercls.engine import run_folder
+
+    if plan.checkpoint and changed:
+        run_folder.keep_earlier_config(plan.folder, plan.checkpoint)
+    run_folder.write_config(plan.folder, cfg, config)
 
 
 def _dry_run(cfg: 'Config', trust: bool) -> str:

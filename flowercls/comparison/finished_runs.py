@@ -5,12 +5,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowercls.config.resolved import read_resolved
+from flowercls.config.resolved import flat, read_resolved
 from flowercls.errors import ConfigError, DataError
 from flowercls.evaluation.predictions import Predictions
 from flowercls.sweep.ledger import FINISHED, STARTED, Entry, Ledger
 
 FOLD = re.compile(r'fold_(\d+)_(train|val)\.txt$')
+LAST = re.compile(r'epoch_(\d+)\.pth')
+# May be others in the course of a run: results stay those of the config, or the length is what was asked for.
+FREE = ('max_epochs', '.num_workers', '.persistent_workers', '.pin_memory', '.interval', '.interval_s', '.budget')
+FREE += ('data_root', 'cache_dir', '.end', '.T_max')
 RESULTS = ('config.py', 'metrics.json', 'predictions_val.csv')
 
 
@@ -85,6 +89,8 @@ def read_run(folder: Path) -> FinishedRun:
             f'was interrupted, finish it: python tools/train.py {folder / "config.py"} --resume --work-dir {folder}'
         )
     config = read_resolved(folder / 'config.py')
+    if why := _why_not_one_setting(folder, config):
+        raise DataError(f'{folder}: {why}')
     metrics = _read_json(folder / 'metrics.json')
     list_file = str(config.get('val_dataloader', {}).get('dataset', {}).get('ann_file', ''))
     fold = FOLD.search(list_file)
@@ -97,6 +103,35 @@ def read_run(folder: Path) -> FinishedRun:
         test=_test_predictions(folder, metrics),
         fold=int(fold[1]) if fold else None,
     )
+
+
+def _why_not_one_setting(folder: Path, config: dict) -> str:
+    """Why a run does not stand for its config; empty if it does."""
+    last, epochs = _last_checkpoint(folder), config.get('train_cfg', {}).get('max_epochs')
+    hooks = [str(hook.get('type')) for hook in config.get('custom_hooks') or []]
+    may_stop = any(hook.endswith('EarlyStoppingHook') for hook in hooks)
+    done = LAST.fullmatch(last)
+    if last.startswith('iter_') or (done and isinstance(epochs, int) and int(done[1]) < epochs and not may_stop):
+        return (
+            f'was interrupted ({last} of {epochs} epochs), so it cannot be compared. Fix: leave it out, or finish it: '
+            f'python tools/train.py {folder / "config.py"} --resume --work-dir {folder}'
+        )
+    for earlier in sorted(folder.glob('config_until_*.py'), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        before, now = flat(read_resolved(earlier)), flat(config)
+        keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not key.endswith(FREE)]
+        if keys:
+            return (
+                f'was trained with another config until {earlier.stem.removeprefix("config_until_")} '
+                f'({", ".join(keys[:3])}), so it stands for no setting. Fix: leave it out, or start a new run.'
+            )
+    return ''
+
+
+def _last_checkpoint(folder: Path) -> str:
+    try:
+        return Path((folder / 'last_checkpoint').read_text(encoding='utf-8').strip()).name
+    except (OSError, ValueError):
+        return ''
 
 
 def _finished_trials(sweep: Path) -> tuple[list[Path], list[str]]:

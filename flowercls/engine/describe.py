@@ -1,5 +1,6 @@
 """What is said before and after a run, as plain text."""
 
+import shlex
 from pathlib import Path
 
 import torch
@@ -94,7 +95,8 @@ def describe_result(result: TrainResult, report: Path | None = None) -> str:
         files['report'] = report
     lines += [f'{name:<11} {path}' for name, path in files.items()]
     if checkpoint:
-        lines.append(f'test it     python tools/test.py {result.folder / "config.py"} {checkpoint}')
+        test = shlex.join(['python', 'tools/test.py', str(result.folder / 'config.py'), str(checkpoint)])
+        lines.append(f'test it     {test}')
     return '\n'.join([*lines, f'run folder  {result.folder}'])
 
 

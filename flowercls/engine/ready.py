@@ -95,7 +95,10 @@ def _apply(flags: Flags, cfg: Config) -> None:
 
 
 def _data_folder(cfg: Config, drawn_folder: str | None) -> str | None:
-    """The config's ``data_root``; where it asks for drawn flowers and there are none, they are drawn and prepared."""
+    """The config's ``data_root``; where it asks for drawn flowers and there are none, they are drawn and prepared.
+
+    Only in a folder whose name begins with ``drawn``: nobody shall take them for photos of their own.
+    """
     data_root = cfg.get('data_root')
     if not cfg.get('drawn') or data_root is None:
         return data_root
@@ -103,6 +106,8 @@ def _data_folder(cfg: Config, drawn_folder: str | None) -> str | None:
     val_ratio = drawing.pop('val_ratio', 0.2)
     if Path(data_root).exists():
         _check_drawn_alike(Path(data_root), drawing, val_ratio)
+        return data_root
+    if not Path(data_root).name.startswith('drawn'):  # a misspelt folder of photos is no wish for drawn ones
         return data_root
     from flowercls.datasets.demo import prepare_drawn
 

@@ -23,6 +23,8 @@ _BEST = 'message_hub.runtime_info.best_'
 _KNOWN = {'meta.batch_in_epoch': int, 'meta.validation_pending': bool, 'meta.seed': int, 'gradients': dict}
 _KNOWN |= {'message_hub.runtime_info': dict, f'{_BEST}epoch': int, f'{_BEST}checkpoint': str, f'{_BEST}score': Number}
 # What optimizers keep for a weight and, as they do, of its shape.
+# What the groups of some optimizers have and those of others do not.
+OF_ONE_KIND = {'momentum', 'betas', 'alpha', 'rho', 'lr_decay', 'etas', 'lambd'}
 OF_ITS_WEIGHT = {'momentum_buffer', 'exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'sum'}
 
 
@@ -88,6 +90,8 @@ def _misfit_of_optimizer(found: dict, wrapper) -> str | None:
     if sizes != needed:
         return f'optimizer trains {_counted(sizes)}, that of the config {_counted(needed)}'
     for group, own_group in zip(groups, own, strict=True):
+        if missing := sorted(OF_ONE_KIND & own_group.keys() - group.keys()):
+            return f'optimizer is of another kind: it has no {missing[0]}, that of the config does'
         for name in group.keys() & own_group.keys() - {'params'}:
             if not _alike(group[name], own_group[name]):
                 return f'optimizer has {name}={_shown(group[name])}, that of the config {_shown(own_group[name])}'

@@ -112,7 +112,7 @@ def plan_run(stem: str, work_dir: str | Path | None, resume: str | None) -> RunP
 
     Raises:
         ConfigError: if ``work_dir`` holds a run and nothing is resumed, or a resumed run would be written over.
-        CheckpointError: if the checkpoint named does not exist.
+        CheckpointError: if the checkpoint named does not exist, or a run has results but no checkpoints.
     """
     if resume not in (None, 'auto'):
         check_checkpoint_exists(resume)
@@ -126,6 +126,11 @@ def plan_run(stem: str, work_dir: str | Path | None, resume: str | None) -> RunP
         announcement = f'run folder: {folder}' + (' (there was no run to resume)' if resume else '')
         return RunPlan(folder, None, announcement, numbered=work_dir is None)
     checkpoint, rejected = checkpoint_to_resume(found)
+    if checkpoint is None and (found / 'metrics.json').exists():
+        raise CheckpointError(
+            f'{found}: has results but no checkpoint to go on from, and they are never written over. Fix: put its '
+            'checkpoints back, or start a new run without --resume and with another --work-dir.'
+        )
     how = f'resumed from {checkpoint.name}' if checkpoint else 'nothing was saved: from the beginning'
     lines = [f'not used: {reason}' for reason in rejected]
     return RunPlan(found, checkpoint, '\n'.join([*lines, f'run folder: {found} ({how})']))
@@ -204,6 +209,14 @@ def write_config(folder: Path, cfg: Config, source: str | Path) -> None:
     if not copy.exists():
         with disk_errors(copy):
             shutil.copyfile(source, copy)
+
+
+def keep_earlier_config(folder: Path, checkpoint: Path) -> None:
+    """Keep the ``config.py`` that a run had until ``checkpoint``, as ``config_until_<checkpoint>.py``."""
+    before, kept = checkpoint.with_name('config.py'), folder / f'config_until_{checkpoint.stem}.py'
+    if before.is_file() and not kept.exists():  # of the same step, the first is what it was trained with
+        with write_whole(kept) as file:
+            file.write(before.read_text(encoding='utf-8'))
 
 
 def _check_nothing_is_written_over(folder: Path, checkpoint: Path) -> None:

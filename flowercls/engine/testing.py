@@ -1,5 +1,6 @@
 """Evaluating a checkpoint, and what a pass over a set leaves."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,7 @@ def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False, trusted: bool 
 
     def load(runner: ClassifierRunner) -> None:
         meta.update(runner.load_checkpoint(str(checkpoint), strict=True).get('meta', {}))
+        _tell_of_other_data(runner, checkpoint, meta.get('data_manifest'))
         if tta:
             runner.model = averaging_model(cfg, runner.model)
 
@@ -81,6 +83,18 @@ def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False, trusted: bool 
     split = Path(cfg.test_dataloader.dataset.get('ann_file', 'val.txt')).stem
     origin = provenance(runner, split, meta.get('epoch'), checkpoint.name)
     return _write_test(runner, {**origin, 'seed': meta.get('seed'), 'tta': tta})
+
+
+def _tell_of_other_data(runner: ClassifierRunner, checkpoint: Path, trained_on: str | None) -> None:
+    """A network that has seen a photo in training knows its class: then a test of it says nothing."""
+    if trained_on and trained_on != runner.cfg.get('data_manifest') and runner.rank == 0:
+        print(
+            f'warning: {checkpoint.name} was trained on photos that were prepared otherwise than those in '
+            f'{runner.cfg.data_root}. If they come from one collection, some of those tested were trained on, and the '
+            'figures are too high. Fix: test it on the folder it was trained on, or on photos that it never saw.',
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _write_test(runner: ClassifierRunner, origin: dict) -> Evaluation:

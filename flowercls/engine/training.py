@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,13 @@ from flowercls.engine.hooks.results_hook import write_results
 from flowercls.engine.hooks.whole_checkpoint_hook import checkpoint_hook, publish_best, save_position
 from flowercls.engine.loading import load_starting_weights
 from flowercls.engine.runner import ClassifierRunner
-from flowercls.engine.schedule_change import follow_new_schedule
+from flowercls.engine.schedule_change import KEYS, follow_new_schedule
 from flowercls.engine.step_errors import dead_workers_explained
 from flowercls.errors import ConfigError
 from flowercls.files import disk_errors
 from flowercls.interruption import Interrupted
+
+OF_VALIDATION = ('data_manifest', 'val_dataloader', 'val_evaluator')  # keys that make scores other ones, as they begin
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class TrainResult:
 
 
 def run_training(
-    runner: ClassifierRunner, weights: Path | None = None, resume_from: Path | None = None, new_schedule: bool = False
+    runner: ClassifierRunner, weights: Path | None = None, resume_from: Path | None = None, changed: Sequence[str] = ()
 ) -> TrainResult:
     """Train until the config's last epoch.
 
@@ -65,10 +67,10 @@ def run_training(
         runner: A fresh Runner.
         weights: Starting weights, or None to start from random ones.
         resume_from: A checkpoint to continue from; ``weights`` are not needed then.
-        new_schedule: Whether its rates are those of another schedule than the config's.
+        changed: Keys of the config that have other values than before.
     """
     if resume_from is not None:
-        runner.start = partial(_resume, checkpoint=resume_from, new_schedule=new_schedule)
+        runner.start = partial(_resume, checkpoint=resume_from, changed=changed)
     elif weights is not None:
         runner.start = partial(load_starting_weights, path=weights)
     started = time.monotonic()
@@ -94,18 +96,19 @@ def unshaken_log() -> Iterator[None]:
         logging.raiseExceptions = before
 
 
-def _resume(runner: ClassifierRunner, checkpoint: Path, *, new_schedule: bool) -> None:
+def _resume(runner: ClassifierRunner, checkpoint: Path, changed: Sequence[str]) -> None:
     runner._resume = True  # an EMAHook asks, here and again before it trains
     runner.resume(str(checkpoint))
-    if new_schedule:
+    if any(key.startswith(KEYS) for key in changed):
         follow_new_schedule(runner, runner.train_loop.position)
     runner.first_epoch = runner.epoch
     _check_epochs_left(runner, checkpoint)
     info, hook = runner.message_hub.runtime_info, checkpoint_hook(runner)
     is_of_metric = hook is None or str(info.get('best_checkpoint')).startswith(hook.best_prefix)
-    if info.get('best_checkpoint') and not (is_of_metric and decide_once(lambda: _best_is_here(runner, checkpoint))):
+    is_comparable = is_of_metric and not any(key.startswith(OF_VALIDATION) for key in changed)
+    if info.get('best_checkpoint') and not (is_comparable and decide_once(lambda: _best_is_here(runner, checkpoint))):
         # The run goes on in a folder of its own, and what was best elsewhere is not here to be tested; or it was best
-        # by another metric.
+        # by another metric, or on other photos.
         for key in ('best_score', 'best_epoch', 'best_checkpoint'):
             info.pop(key, None)
 

@@ -21,6 +21,7 @@ __all__ = ['WeightsReport', 'apply_weights', 'find_weights', 'unwrap_state_dict'
 _FOREIGN_HEADS = ('fc.', 'head.', 'heads.', 'classifier.')
 # Buffers that a model counts or computes itself.
 _COMPUTED = ('num_batches_tracked', 'relative_position_index', 'attn_mask')
+NESTS = ('state_dict', 'model', 'model_state_dict')
 _SHOWN = 5  # keys shown in a message
 
 
@@ -37,16 +38,18 @@ class WeightsReport:
 
 
 def unwrap_state_dict(content: Mapping[str, Any], *, source: str) -> dict[str, Tensor]:
-    """The tensors by name of a file's content: nested under ``state_dict`` or ``model``, or with a ``module.`` prefix.
+    """The tensors by name of a file's content, bare or nested under one of `NESTS`, also with a ``module.`` prefix.
 
     Raises:
         CheckpointError: if there are no tensors by name.
     """
-    for nest in ('state_dict', 'model'):
+    for nest in NESTS:
         if isinstance(content, Mapping) and isinstance(content.get(nest), Mapping):
             content = content[nest]
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f'{source}: holds no tensors by name. Fix: give a file with a state_dict.')
+        names = list(content)[:_SHOWN] if isinstance(content, Mapping) else []
+        found = f', but {", ".join(map(str, names))}' if names else ''
+        raise CheckpointError(f'{source}: holds no tensors by name{found}. Fix: give a file with a state_dict.')
     return {name.removeprefix('module.'): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
@@ -63,7 +66,8 @@ def apply_weights(
             The classification layer is kept unless this is False or its shape differs.
 
     Raises:
-        CheckpointError: if backbone or neck do not fit by name and shape; the model is unchanged then.
+        CheckpointError: if backbone or neck do not fit by name and shape, or hold values that are no numbers; the model
+            is unchanged then.
     """
     given = _named_as_model(unwrap_state_dict(state_dict, source=source), model)
     wanted = model.state_dict()
@@ -74,8 +78,19 @@ def apply_weights(
     if same_classes is False or left_out.intersection(layer):
         left_out.update(layer)
     # It is adapted again in here, so what is given is what the file holds.
-    model.load_state_dict({key: value for key, value in given.items() if key not in left_out}, strict=False)
+    used = {key: value for key, value in given.items() if key not in left_out}
+    _check_finite(used, source)
+    model.load_state_dict(used, strict=False)
     return WeightsReport(source, len(wanted.keys() - left_out), _describe_head(adapted, wanted, layer, left_out))
+
+
+def _check_finite(given: dict[str, Tensor], source: str) -> None:
+    for name, value in given.items():
+        if value.is_floating_point() and not value.is_meta and not value.isfinite().all():
+            raise CheckpointError(
+                f'{source}: {name} holds values that are no numbers (nan or inf), as a diverged run leaves them. '
+                'Fix: start from other weights.'
+            )
 
 
 def _named_as_model(given: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import torch
 
 from flowercls.engine.ready import Flags, ready_config
 from flowercls.engine.runner import use_all_cores
-from flowercls.errors import ConfigError
+from flowercls.errors import ConfigError, DataError
 
 
 def test_a_ready_config_is_settled_for_this_machine(write_config, tmp_path, drawn_root):
@@ -37,18 +37,25 @@ def test_scaling_the_rate_needs_to_know_for_which_batch_it_is(write_config, tmp_
 
 
 def test_the_demos_flowers_are_drawn_once(write_config, tmp_path, capsys):
-    config = write_config(tmp_path, 'drawn = dict(num_per_class=5, image_size=32)\n', data_root=tmp_path / 'new')
+    config = write_config(tmp_path, 'drawn = dict(num_per_class=5, image_size=32)\n', data_root=tmp_path / 'drawn_new')
     ready_config(config, (), Flags())
     assert 'drawing flowers' in capsys.readouterr().out
-    before = (tmp_path / 'new' / 'manifest.json').stat().st_mtime_ns
+    before = (tmp_path / 'drawn_new' / 'manifest.json').stat().st_mtime_ns
     ready_config(config, (), Flags())
     assert 'drawing flowers' not in capsys.readouterr().out
-    assert (tmp_path / 'new' / 'manifest.json').stat().st_mtime_ns == before
+    assert (tmp_path / 'drawn_new' / 'manifest.json').stat().st_mtime_ns == before
+
+
+def test_no_flowers_are_drawn_in_place_of_photos(write_config, tmp_path):
+    config = write_config(tmp_path, data_root=tmp_path / 'my_phtos')
+    with pytest.raises(DataError, match='my_phtos: no such folder'):
+        ready_config(config, (), Flags())
+    assert not (tmp_path / 'my_phtos').exists()
 
 
 @pytest.mark.parametrize('drawn', ['num_per_class=6', 'image_size=40', 'seed=1', 'val_ratio=0.4'])
 def test_flowers_drawn_with_other_values_are_not_taken(write_config, tmp_path, drawn):
-    new = tmp_path / 'new'
+    new = tmp_path / 'drawn_new'
     config = write_config(tmp_path, 'drawn = dict(num_per_class=5, image_size=32)\n', data_root=new)
     ready_config(config, (), Flags())
     # The same values, written out or left to their defaults, are the same flowers.

@@ -18,6 +18,15 @@ EARLY_STOP = dict(type='EarlyStoppingHook', monitor='accuracy/top1', rule='great
 MOMENTUM = 0.3
 
 
+def test_early_stopping_by_a_metric_that_does_not_exist_is_refused_and_costs_no_epoch(
+    write_config, tool, tmp_path, capsys
+):
+    config = write_config(tmp_path, "custom_hooks = [dict(type='EarlyStoppingHook', monitor='acc', rule='greater')]\n")
+    assert tool('train', config, '--work-dir', tmp_path / 'run') == 2
+    assert "EarlyStoppingHook.monitor is 'acc', which validation does not report" in capsys.readouterr().err
+    assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
+
+
 def test_early_stopping_ends_the_run_and_leaves_all_that_a_run_leaves(write_config, tool, tmp_path, capsys):
     config = write_config(tmp_path, f'train_cfg = dict(max_epochs=6)\ncustom_hooks = [{EARLY_STOP}]\n')
     assert tool('train', config, '--work-dir', tmp_path / 'run') == 0

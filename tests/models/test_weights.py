@@ -38,11 +38,12 @@ def test_a_file_of_the_same_model_is_loaded_whole(build, family, frozen):
     assert [p.requires_grad for p in model.parameters()] == trainable
 
 
-@pytest.mark.parametrize('nest', [lambda w: w, lambda w: dict(state_dict=w), lambda w: dict(model=w, epoch=3)])
+@pytest.mark.parametrize('nest', [None, 'state_dict', 'model', 'model_state_dict'])
 @pytest.mark.parametrize('prefix', ['', 'module.'])
 def test_all_ways_to_pack_a_file(build, nest, prefix):
     weights, model = weights_of(build()), build()
-    apply(model, nest({prefix + name: tensor for name, tensor in weights.items()}))
+    content = {prefix + name: tensor for name, tensor in weights.items()}
+    apply(model, {nest: content, 'epoch': 3} if nest else content)
     assert loaded(model, weights) == set(weights)
 
 
@@ -50,6 +51,15 @@ def test_all_ways_to_pack_a_file(build, nest, prefix):
 def test_a_file_without_tensors_is_refused(content):
     with pytest.raises(CheckpointError, match='holds no tensors by name'):
         unwrap_state_dict(content, source='a.pth')
+
+
+def test_values_that_are_no_numbers_are_refused(build):
+    weights, model = weights_of(build()), build()
+    before, name = {key: value.clone() for key, value in model.state_dict().items()}, next(iter(weights))
+    weights[name].view(-1)[0] = float('nan')
+    with pytest.raises(CheckpointError, match=f'{name} holds values that are no numbers'):
+        apply(model, weights)
+    assert loaded(model, before) == set(before)
 
 
 def test_a_head_of_another_size_starts_anew(build):

@@ -3,6 +3,9 @@
 import json
 
 import pytest
+import torch
+
+from flowercls.datasets.prepare import prepare
 
 SCHEDULES = {
     'constant': "[dict(type='ConstantLR', factor=1.0)]",
@@ -66,3 +69,87 @@ def test_more_patience_lets_a_run_go_on_that_has_stopped_early(write_config, too
     write_config(tmp_path, still + hook.format(3))
     assert tool(*start, '--allow-config-change') == 0
     assert (tmp_path / 'run' / 'last_checkpoint').read_text() == 'epoch_4.pth'
+
+
+def group_of(path):
+    return torch.load(path, weights_only=True)['optimizer']['param_groups'][0]
+
+
+def resume(tool, config, folder, *options):
+    changed = ('--resume', '--allow-config-change', '--cfg-options', *options)
+    return tool('train', config, '--work-dir', folder, *changed)
+
+
+def test_new_values_of_the_optimizer_hold_from_where_the_run_goes_on(copied_run, trained_run, tool):
+    options = [f'optim_wrapper.optimizer.{value}' for value in ('weight_decay=0.3', 'momentum=0.5', 'lr=0.02')]
+    assert resume(tool, trained_run[0], copied_run, 'train_cfg.max_epochs=3', *options) == 0
+    before, after = group_of(copied_run / 'epoch_2.pth'), group_of(copied_run / 'epoch_3.pth')
+    assert (after['weight_decay'], after['momentum'], after['initial_lr']) == (0.3, 0.5, 0.02)
+    assert before['weight_decay'] != 0.3 and before['momentum'] != 0.5
+
+
+@pytest.mark.parametrize(('kind', 'lacks'), [('AdamW', 'betas'), ('RMSprop', 'alpha')])
+def test_an_optimizer_of_another_kind_is_refused(copied_run, trained_run, tool, said, kind, lacks):
+    options = (f'optim_wrapper.optimizer.type={kind}', 'optim_wrapper.optimizer.lr=0.001', 'train_cfg.max_epochs=3')
+    assert resume(tool, trained_run[0], copied_run, *options) == 4
+    assert f'its optimizer is of another kind: it has no {lacks}' in said()
+    assert not (copied_run / 'epoch_3.pth').exists()
+
+
+def test_results_are_not_written_over_for_want_of_checkpoints(copied_run, trained_run, tool, said):
+    for path in copied_run.glob('*.pth'):
+        path.unlink()
+    before = {path: path.read_bytes() for path in copied_run.glob('*.*') if path.suffix != '.log'}
+    assert tool('train', trained_run[0], '--work-dir', copied_run, '--resume') == 4
+    assert 'has results but no checkpoint' in said()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_run_that_saved_nothing_begins_anew_with_its_own_config_only(copied_run, trained_run, tool, said):
+    for path in (*copied_run.glob('*.pth'), copied_run / 'metrics.json'):
+        path.unlink()
+    start = ('train', trained_run[0], '--work-dir', copied_run, '--resume')
+    assert tool(*start, '--cfg-options', 'randomness.seed=7') == 2
+    assert 'randomness.seed: 0 -> 7' in said()
+    assert tool(*start) == 0 and 'from the beginning' in said()
+
+
+def test_a_run_of_two_configs_keeps_both_and_is_not_compared(copied_run, trained_run, tool, said, tmp_path):
+    before = (copied_run / 'config.py').read_text()
+    longer = ('train_cfg.max_epochs=3',)
+    assert resume(tool, trained_run[0], copied_run, *longer) == 0
+    assert (copied_run / 'config_until_epoch_2.py').read_text() == before
+    assert tool('compare', copied_run, trained_run[1], '--out', tmp_path / 'longer') == 0
+    assert resume(tool, trained_run[0], copied_run, 'train_cfg.max_epochs=4', 'optim_wrapper.optimizer.lr=1e-5') == 0
+    said()
+    assert tool('compare', copied_run, trained_run[1], '--out', tmp_path / 'other') == 3
+    assert 'another config until epoch_3 (optim_wrapper.optimizer.lr)' in said()
+
+
+def test_what_was_best_on_other_photos_does_not_count(copied_run, trained_run, tool, drawn_root, tmp_path):
+    root = tmp_path / 'again'
+    prepare(drawn_root.parent / 'raw', root, val_ratio=0.25, workers=0, seed=1)
+    # The best so far cannot be surpassed.
+    for path in copied_run.glob('epoch_2.pth'):
+        content = torch.load(path, weights_only=True)
+        content['message_hub']['runtime_info']['best_score'] = 101.0
+        torch.save(content, path)
+        path.with_name('epoch_2.pth.json').unlink()
+    options = ('train_cfg.max_epochs=3', f'data_root={root}')
+    assert resume(tool, trained_run[0], copied_run, *options) == 0
+    assert json.loads((copied_run / 'metrics.json').read_text())['epoch'] == 3
+
+
+def test_an_interrupted_run_is_not_compared(copied_run, trained_run, tool, said, tmp_path):
+    (copied_run / 'last_checkpoint').write_text('epoch_1.pth')
+    assert tool('compare', copied_run, trained_run[1], '--out', tmp_path / 'c') == 3
+    assert 'was interrupted (epoch_1.pth of 2 epochs)' in said()
+
+
+def test_a_test_on_photos_that_were_prepared_again_is_warned_of(trained_run, tool, said, drawn_root, tmp_path):
+    root = tmp_path / 'again'
+    prepare(drawn_root.parent / 'raw', root, val_ratio=0.25, workers=0, seed=1)
+    start = ('test', trained_run[0], trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path)
+    assert tool(*start) == 0 and 'trained on photos that were prepared otherwise' not in said()
+    assert tool(*start, '--cfg-options', f'data_root={root}') == 0
+    assert 'trained on photos that were prepared otherwise' in said()

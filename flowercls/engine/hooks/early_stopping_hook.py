@@ -3,12 +3,35 @@
 from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
 from mmpretrain.registry import HOOKS
 
+from flowercls.errors import ConfigError
+
 
 @HOOKS.register_module()
 class EarlyStoppingHook(MMEngineEarlyStoppingHook):
     """As mmengine's, under its name; its count and its best score are in every checkpoint."""
 
     priority = 'LOW'  # before the checkpoint of the epoch is written
+
+    _reported = None  # instead of the metric that is asked for
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        """As mmengine's, which would only warn, in each epoch, of a metric that there is none of."""
+        if self.monitor in (metrics or {}):
+            super().after_val_epoch(runner, metrics)
+        else:
+            self._reported = ', '.join(metrics or {})
+
+    def before_train_epoch(self, runner) -> None:
+        """Say that there is no such metric, now that the epoch is saved.
+
+        Raises:
+            ConfigError: if validation has not reported the metric.
+        """
+        if self._reported is not None:
+            raise ConfigError(
+                f'EarlyStoppingHook.monitor is {self.monitor!r}, which validation does not report; it reports '
+                f'{self._reported}. Fix: choose one of these.'
+            )
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Put its state into a checkpoint."""
