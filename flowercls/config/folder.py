@@ -7,6 +7,7 @@ from flowercls.errors import DataError
 
 ANN_FILES = {'train': 'train.txt', 'val': 'val.txt', 'test': 'test.txt'}
 DATA_PREFIXES = {'train': 'training_set', 'val': 'val_set', 'test': 'test_set'}
+NEEDED = ('classes.txt', 'train.txt', 'val.txt')
 PHOTO_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.avif'}
 
 
@@ -17,7 +18,7 @@ def class_names(data_root: str | os.PathLike) -> list[str]:
         DataError: if ``data_root`` is not a prepared folder, or its `classes.txt` is empty or names a class twice.
     """
     folder = Path(data_root)
-    missing = [name for name in ('classes.txt', 'train.txt', 'val.txt') if not (folder / name).is_file()]
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise DataError(_not_prepared(folder, missing))
     try:
@@ -38,6 +39,8 @@ def has_test_set(data_root: str | os.PathLike) -> bool:
 
 
 def _not_prepared(folder: Path, missing: list[str]) -> str:
+    if _is_prepared(folder.parent):
+        return f'data_root {folder}: is a part of a prepared folder. Fix: data_root={folder.parent}'
     if not folder.is_dir():
         return f'data_root {folder}: no such folder. {_fix("RAW_DIR", folder)}'
     if len(missing) == 3 and _looks_raw(folder):
@@ -47,6 +50,10 @@ def _not_prepared(folder: Path, missing: list[str]) -> str:
             f'{_fix(str(folder), prepared)} and set data_root={prepared}'
         )
     return f'data_root {folder}: is not a prepared folder: {", ".join(missing)} missing. {_fix("RAW_DIR", folder)}'
+
+
+def _is_prepared(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in NEEDED)
 
 
 def _looks_raw(folder: Path) -> bool:

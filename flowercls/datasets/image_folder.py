@@ -110,7 +110,9 @@ def _read_lines(path: str | Path, data_root: str) -> list[str]:
         return Path(path).read_text(encoding='utf-8-sig').splitlines()
     except FileNotFoundError as error:
         folds = ' --folds 5' if Path(path).parent.name == 'folds' else ''
-        raise DataError(f'{path}: no such file. {_prepare_again(data_root)}{folds}') from error
+        there = sorted(file.name for file in Path(path).parent.glob('*.txt'))
+        beside = f' (beside it: {", ".join(there)})' if there else ''
+        raise DataError(f'{path}: no such file{beside}. {_prepare_again(data_root)}{folds}') from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f'{path}: cannot be read ({error}). {_prepare_again(data_root)}') from error
 

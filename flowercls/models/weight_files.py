@@ -54,9 +54,16 @@ def find_weights(spec: str) -> Path:
             _check_digest(path)
             return path
     if not is_address:
+        if given.is_dir():
+            raise CheckpointError(_is_folder(given))
         fix = _where_to_put(name) if len(places) > 1 else f'Fix: correct the path, or give the name alone: {name}.'
         raise CheckpointError(f'starting weights {spec} not found. {fix} {_SCRATCH}')
     return _download_checked(source, places[0])
+
+
+def _is_folder(given: Path) -> str:
+    there = ', '.join(sorted(path.name for path in given.glob('*.pth'))) or 'no .pth file'
+    return f'starting weights {given}: is a folder, with {there}. Fix: name a file as `load_from`. {_SCRATCH}'
 
 
 def _name_in(address: str) -> str:

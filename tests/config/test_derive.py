@@ -89,6 +89,13 @@ def test_bad_class_lists_are_refused(resolve, data_root, text, what):
         resolve()
 
 
+@pytest.mark.parametrize('part', ['training_set', 'train.txt'])
+def test_a_part_of_a_prepared_folder_is_led_to_the_whole(resolve, data_root, part):
+    (data_root / 'training_set').mkdir(exist_ok=True)
+    with pytest.raises(DataError, match=f'is a part of a prepared folder. Fix: data_root={data_root}$'):
+        resolve_config(CONFIGS / 'resnet50_flower.py', [f'data_root={data_root / part}'])
+
+
 def test_class_names_in_another_encoding_are_refused(resolve, data_root):
     (data_root / 'classes.txt').write_bytes('M\u00e4rzveilchen\n'.encode('latin-1'))
     with pytest.raises(DataError, match='classes.txt: cannot be read .*Fix: '):

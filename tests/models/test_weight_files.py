@@ -117,6 +117,13 @@ def test_a_download_without_a_digest_in_its_name_must_stay_what_it_was(weights_d
         find_weights('plain.pth')
 
 
+def test_a_folder_is_no_file_of_weights(tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'epoch_2.pth').touch()
+    with pytest.raises(CheckpointError, match='run: is a folder, with epoch_2.pth. Fix: '):
+        find_weights(str(tmp_path / 'run'))
+
+
 def test_weights_do_not_appear_before_their_digest_is_noted(weights_dir, server, monkeypatch):
     (server[1] / 'plain.pth').write_bytes(CONTENT)
 
