@@ -6,10 +6,12 @@ from flowercls.config import resolve_config
 from flowercls.config.resolved import OF_ONE_START, flat, read_resolved
 from flowercls.engine.config_changes import HARMLESS, WHERE_DATA_LIE
 from flowercls.errors import ConfigError
+from flowercls.files import sha256_of
 from flowercls.sweep.ledger import FINISHED, Entry, Ledger
 from flowercls.sweep.progress import WAITING, Progress
 
 MOST_KEYS = 3  # in the note
+AUTO = 'auto'
 
 
 def note_of_edits(all_progress: list[Progress], ledger: Ledger, folder: Path) -> str:
@@ -33,7 +35,7 @@ def note_of_edits(all_progress: list[Progress], ledger: Ledger, folder: Path) ->
     trials = 'a finished trial was' if number == 1 else f'{number} finished trials were'
     return (
         f'note: {trials} of the same settings and seeds, but {_what_differs(waiting[place], entry, folder)}. '
-        'They stay in the folder and in its comparison; the others run beside them.'
+        'They stay in the folder; these run beside them.'
     )
 
 
@@ -44,7 +46,10 @@ def _what_differs(progress: Progress, entry: Entry, folder: Path) -> str:
     except ConfigError:  # gone, or no longer what was written
         return 'of another config'
     cfg, _ = resolve_config(progress.trial.config, progress.trial.overrides)
-    now = flat(cfg.to_dict())
+    manifest = Path(cfg.data_root, 'manifest.json')
+    if before.get('data_manifest') and manifest.is_file() and before['data_manifest'] != sha256_of(manifest):
+        return 'of photos prepared otherwise, so they are not compared with these'
+    now = {key: value for key, value in flat(cfg.to_dict()).items() if value != AUTO}  # which a run has settled
     changed = [key for key in now if key in before and _plain(before[key]) != _plain(now[key]) and _matters(key)]
     if not changed:
         return 'of photos prepared otherwise, or of a config with other keys'

@@ -7,6 +7,7 @@ import pytest
 from flowercls.config import resolve_config
 from flowercls.config.resolved import resolved_text
 from flowercls.config.sweep_file import read_sweep_file
+from flowercls.files import sha256_of
 from flowercls.sweep.edited import note_of_edits
 from flowercls.sweep.grid import make_trials
 from flowercls.sweep.ledger import FAILED, FINISHED, Ledger
@@ -23,12 +24,12 @@ def note(write_sweep, tmp_path):
         trials, _ = make_trials(read_sweep_file(path), {key.replace('__', '.'): value for key, value in extra.items()})
         return plan_trials(trials, folder, ledger)
 
-    def say(state=FINISHED, **extra):
+    def say(settled=(), state=FINISHED, **extra):
         first = planned()[0]
         first.folder.mkdir(parents=True)
-        (first.folder / 'config.py').write_text(
-            resolved_text(resolve_config(first.trial.config, first.trial.overrides)[0]), encoding='utf-8'
-        )
+        cfg = resolve_config(first.trial.config, first.trial.overrides)[0]
+        cfg.merge_from_dict(dict(settled))  # by the run itself
+        (first.folder / 'config.py').write_text(resolved_text(cfg), encoding='utf-8')
         ledger.append(first.entry(state, folder))
         return note_of_edits(planned(**extra), ledger, folder)
 
@@ -48,9 +49,22 @@ def test_other_photos_are_named(note, drawn_root, tmp_path):
     assert 'of photos prepared otherwise' in note(data_root=str(tmp_path / 'other'))
 
 
+def test_what_a_run_settles_itself_is_no_edit(note):
+    said = note({'model.channels_last': True}, train_cfg__max_epochs=7)
+    assert 'train_cfg.max_epochs: 2 -> 7' in said and 'channels_last' not in said
+
+
+def test_photos_prepared_anew_are_named_and_nothing_else(note, drawn_root, tmp_path):
+    manifest = sha256_of(shutil.copytree(drawn_root, tmp_path / 'other') / 'manifest.json')
+    with (tmp_path / 'other' / 'manifest.json').open('a') as file:
+        file.write('\n')
+    said = note({'data_manifest': manifest, 'model.channels_last': True}, data_root=str(tmp_path / 'other'))
+    assert 'of photos prepared otherwise, so they are not compared' in said
+
+
 def test_nothing_is_said_where_nothing_is_trained_again(note):
     assert note() == ''
 
 
 def test_a_failed_trial_is_no_loss(note):
-    assert note(FAILED, train_cfg__max_epochs=7) == ''
+    assert note(state=FAILED, train_cfg__max_epochs=7) == ''
