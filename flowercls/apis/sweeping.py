@@ -72,7 +72,7 @@ def _run_sweep(
     sweep: 'SweepFile', extra: dict, trials: list['Trial'], folder: Path, jobs: int, retry_failed: bool
 ) -> 'SweepReport':
     from flowercls.sweep.display import Display
-    from flowercls.sweep.edited import note_of_edits
+    from flowercls.sweep.edited import notes_of_others
     from flowercls.sweep.launch import LocalLauncher
     from flowercls.sweep.ledger import Ledger
     from flowercls.sweep.run import SweepRun, plan_trials
@@ -83,7 +83,7 @@ def _run_sweep(
         record_command(folder, sweep.path, extra)
         ledger = Ledger(folder / LEDGER_FILE)
         all_progress = plan_trials(trials, folder, ledger, retry_failed=retry_failed)
-        if note := note_of_edits(all_progress, ledger, folder):
+        for note in notes_of_others(all_progress, ledger, folder):
             print(note, flush=True)
         with Display(jobs) as display:
             SweepRun(folder, ledger, LocalLauncher(jobs), read_epochs, display.show).run(all_progress)

@@ -1,4 +1,4 @@
-"""Finished trials that a sweep would have counted as its own, had its config or its photos stayed as they were."""
+"""Finished trials that a sweep does not count as its own: of an edited config, of other photos, of a lost ledger."""
 
 from pathlib import Path
 
@@ -14,14 +14,30 @@ MOST_KEYS = 3  # in the note
 AUTO = 'auto'
 
 
-def note_of_edits(all_progress: list[Progress], ledger: Ledger, folder: Path) -> str:
-    """Why trials that look finished are trained again; empty where none is.
+def notes_of_others(all_progress: list[Progress], ledger: Ledger, folder: Path) -> list[str]:
+    """Why trials that look finished are trained again, in sentences; none where none is.
 
     Args:
         all_progress: Of all trials.
         ledger: Of the sweep.
         folder: Of the sweep.
     """
+    return [note for note in (_of_edits(all_progress, ledger, folder), _of_a_lost_ledger(ledger, folder)) if note]
+
+
+def _of_a_lost_ledger(ledger: Ledger, folder: Path) -> str:
+    known = {entry.run for entry in ledger.entries()}
+    runs = sorted(path.parent.relative_to(folder).as_posix() for path in folder.glob('trials/*/metrics.json'))
+    unknown = [run for run in runs if run not in known]
+    if not unknown:
+        return ''
+    return (
+        f'note: {ledger.path} does not know {len(unknown)} of the runs in {folder / "trials"}, first {unknown[0]}; '
+        'they stay, and their settings are trained again beside them. If it was lost or damaged, stop and put it back.'
+    )
+
+
+def _of_edits(all_progress: list[Progress], ledger: Ledger, folder: Path) -> str:
     waiting = {(p.trial.setting, p.trial.seed): p for p in all_progress if p.state == WAITING}
     current = {progress.trial.key for progress in all_progress}
     old = {

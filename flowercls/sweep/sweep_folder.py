@@ -14,7 +14,7 @@ from flowercls.errors import ConfigError, FlowerclsError
 from flowercls.files import write_whole
 from flowercls.sweep.display import results_table
 from flowercls.sweep.doubtful_labels import DoubtfulLabels
-from flowercls.sweep.edited import note_of_edits
+from flowercls.sweep.edited import notes_of_others
 from flowercls.sweep.grid import Trial
 from flowercls.sweep.ledger import FAILED, Ledger
 from flowercls.sweep.out_of_fold import OutOfFold
@@ -92,7 +92,7 @@ def list_trials(trials: list[Trial], folder: Path, *, retry_failed: bool = False
     width = max(len(progress.folder.name) for progress in all_progress)
     lines = [f'{progress.folder.name.ljust(width)}  {_plan_of(progress)}' for progress in all_progress]
     ending = f'dry run: {len(trials)} trials, their configs checked, nothing written'
-    return '\n'.join(filter(None, [note_of_edits(all_progress, ledger, folder), *lines, ending]))
+    return '\n'.join(filter(None, [*notes_of_others(all_progress, ledger, folder), *lines, ending]))
 
 
 def _plan_of(progress: Progress) -> str:

@@ -8,7 +8,7 @@ from flowercls.config import resolve_config
 from flowercls.config.resolved import resolved_text
 from flowercls.config.sweep_file import read_sweep_file
 from flowercls.files import sha256_of
-from flowercls.sweep.edited import note_of_edits
+from flowercls.sweep.edited import notes_of_others
 from flowercls.sweep.grid import make_trials
 from flowercls.sweep.ledger import FAILED, FINISHED, Ledger
 from flowercls.sweep.run import plan_trials
@@ -31,7 +31,7 @@ def note(write_sweep, tmp_path):
         cfg.merge_from_dict(dict(settled))  # by the run itself
         (first.folder / 'config.py').write_text(resolved_text(cfg), encoding='utf-8')
         ledger.append(first.entry(state, folder))
-        return note_of_edits(planned(**extra), ledger, folder)
+        return '\n'.join(notes_of_others(planned(**extra), ledger, folder))
 
     return say
 
@@ -68,3 +68,12 @@ def test_nothing_is_said_where_nothing_is_trained_again(note):
 
 def test_a_failed_trial_is_no_loss(note):
     assert note(state=FAILED, train_cfg__max_epochs=7) == ''
+
+
+def test_runs_that_a_lost_ledger_does_not_know_are_told_of(write_sweep, tmp_path):
+    folder = tmp_path / 'sweep'
+    for name in ('a_seed0', 'b_seed0'):
+        (folder / 'trials' / name).mkdir(parents=True)
+        (folder / 'trials' / name / 'metrics.json').touch()
+    (note,) = notes_of_others([], Ledger(folder / 'ledger.jsonl'), folder)
+    assert 'does not know 2 of the runs' in note and 'first trials/a_seed0' in note

@@ -103,9 +103,9 @@ def test_long_names_stay_apart_and_short(write_sweep, tmp_path):
 
 
 def test_flowers_for_a_dry_run_are_drawn_once_and_aside(write_sweep, tmp_path, monkeypatch):
-    extra = {'data_root': str(tmp_path / 'nowhere'), 'drawn.num_per_class': 6, 'drawn.image_size': 32}
+    extra = {'data_root': str(tmp_path / 'drawn_nowhere'), 'drawn.num_per_class': 6, 'drawn.image_size': 32}
     trials = trials_of(write_sweep(tmp_path), extra=extra, drawn_folder=str(tmp_path / 'aside'))
-    assert len(trials) == 2 and not (tmp_path / 'nowhere').exists() and (tmp_path / 'aside').exists()
+    assert len(trials) == 2 and not (tmp_path / 'drawn_nowhere').exists() and (tmp_path / 'aside').exists()
 
 
 def test_settings_on_differently_prepared_photos_are_refused(write_sweep, drawn_root, tmp_path):
