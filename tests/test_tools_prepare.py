@@ -164,11 +164,12 @@ def test_an_interrupt_after_a_download_says_what_is_kept(main, archive_url, tmp_
 @pytest.mark.skipif(os.name != 'posix', reason='signals as on POSIX')
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_real_signal_in_the_middle_leaves_nothing_behind(raw, tmp_path, number, code):
-    pipe = raw / 'rose/slow.jpg'  # holds the run in the middle: the signal always arrives while photos are being read
-    os.mkfifo(pipe)
+    (raw / 'rose/slow.jpg').touch()  # holds the run in the middle: the signal always arrives while photos are read
     blocker = (
-        'import runpy, sys, pathlib, flowercls.datasets.scan as scan\n'
-        f'scan._kind = lambda entry, real=scan._kind: "file" if entry.name == {pipe.name!r} else real(entry)\n'
+        'import runpy, sys, time, flowercls.datasets.scan as scan\n'
+        'def read(path, real=scan.read_content):\n'
+        '    return time.sleep(60) if str(path).endswith("slow.jpg") else real(path)\n'
+        'scan.read_content = read\n'
         f'sys.argv[1:] = [{str(raw)!r}, {str(tmp_path / "out")!r}, "--workers", "0"]\n'
         f'runpy.run_path({str(TOOL)!r}, run_name="__main__")\n'
     )
