@@ -34,7 +34,8 @@ def _set_values(runner: Runner, but: tuple[str, ...]) -> None:
     for group, new in zip(runner.optim_wrapper.param_groups, fresh.param_groups, strict=True):
         group.update({key: value for key, value in new.items() if key not in ('params', *but)})
         if not but:
-            group.pop('initial_lr', None)  # schedulers note it when they are built
+            for key in [key for key in group if key.startswith('initial_')]:
+                group.pop(key)  # schedulers note it when they are built
 
 
 def _step(runner: Runner, number: int) -> None:
