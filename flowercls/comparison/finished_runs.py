@@ -108,10 +108,7 @@ def read_run(folder: Path) -> FinishedRun:
 def _why_not_one_setting(folder: Path, config: dict) -> str:
     """Why a run does not stand for its config; empty if it does."""
     last, epochs = _last_checkpoint(folder), config.get('train_cfg', {}).get('max_epochs')
-    hooks = [str(hook.get('type')) for hook in config.get('custom_hooks') or []]
-    may_stop = any(hook.endswith('EarlyStoppingHook') for hook in hooks)
-    done = LAST.fullmatch(last)
-    if last.startswith('iter_') or (done and isinstance(epochs, int) and int(done[1]) < epochs and not may_stop):
+    if not (folder / f'epoch_{epochs}.pth').is_file() and _is_early(last, epochs, config):
         return (
             f'was interrupted ({last} of {epochs} epochs), so it cannot be compared. Fix: leave it out, or finish it: '
             f'python tools/train.py {folder / "config.py"} --resume --work-dir {folder}'
@@ -125,6 +122,14 @@ def _why_not_one_setting(folder: Path, config: dict) -> str:
                 f'({", ".join(keys[:3])}), so it stands for no setting. Fix: leave it out, or start a new run.'
             )
     return ''
+
+
+def _is_early(last: str, epochs: object, config: dict) -> bool:
+    """Whether a run whose newest checkpoint is ``last`` was to go on."""
+    hooks = [str(hook.get('type')) for hook in config.get('custom_hooks') or []]
+    may_stop = any(hook.endswith('EarlyStoppingHook') for hook in hooks)
+    done = LAST.fullmatch(last)
+    return last.startswith('iter_') or bool(done and isinstance(epochs, int) and int(done[1]) < epochs and not may_stop)
 
 
 def _last_checkpoint(folder: Path) -> str:

@@ -15,8 +15,9 @@ import torch
 from flowercls.engine.distributed import decide_once, unwrapped
 from flowercls.engine.hooks.progress_hook import close_progress
 from flowercls.engine.hooks.results_hook import write_results
-from flowercls.engine.hooks.whole_checkpoint_hook import checkpoint_hook, publish_best, save_position
+from flowercls.engine.hooks.whole_checkpoint_hook import checkpoint_hook, point_to, publish_best, save_position
 from flowercls.engine.loading import load_starting_weights
+from flowercls.engine.run_folder import last_checkpoint
 from flowercls.engine.runner import ClassifierRunner
 from flowercls.engine.schedule_change import KEYS, follow_new_schedule
 from flowercls.engine.step_errors import dead_workers_explained
@@ -78,6 +79,7 @@ def run_training(
         with disk_errors(runner.work_dir), dead_workers_explained():
             runner.train()
             _mend_results(runner)
+            decide_once(lambda: _mend_pointer(runner))
     except Interrupted as signal:  # between two steps
         signal.saved = save_position(runner)
         raise
@@ -147,6 +149,13 @@ def _mend_results(runner: ClassifierRunner) -> None:
             runner.val_evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
     runner.val_evaluator.evaluate(len(runner.val_dataloader.dataset))
     write_results(runner)
+
+
+def _mend_pointer(runner: ClassifierRunner) -> None:
+    """Name the last checkpoint if an interruption came between it and its naming."""
+    last = Path(runner.work_dir, f'epoch_{runner.epoch}.pth')
+    if last.is_file() and last_checkpoint(last.parent) != last:
+        point_to(last)
 
 
 def _results_checkpoint(folder: Path) -> str | None:

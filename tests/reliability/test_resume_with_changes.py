@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from flowercls.comparison.finished_runs import read_run
 from flowercls.datasets.prepare import prepare
 
 SCHEDULES = {
@@ -141,9 +142,17 @@ def test_what_was_best_on_other_photos_does_not_count(copied_run, trained_run, t
 
 
 def test_an_interrupted_run_is_not_compared(copied_run, trained_run, tool, said, tmp_path):
+    (copied_run / 'epoch_2.pth').unlink()
     (copied_run / 'last_checkpoint').write_text('epoch_1.pth')
     assert tool('compare', copied_run, trained_run[1], '--out', tmp_path / 'c') == 3
     assert 'was interrupted (epoch_1.pth of 2 epochs)' in said()
+
+
+def test_a_kill_before_the_last_checkpoint_was_named_is_made_good(copied_run, trained_run, tool):
+    (copied_run / 'last_checkpoint').write_text('epoch_1.pth')
+    assert read_run(copied_run).metrics == read_run(trained_run[1]).metrics  # it is taken for finished
+    assert tool('train', trained_run[0], '--work-dir', copied_run, '--resume') == 0
+    assert (copied_run / 'last_checkpoint').read_text() == 'epoch_2.pth'
 
 
 def test_a_test_on_photos_that_were_prepared_again_is_warned_of(trained_run, tool, said, drawn_root, tmp_path):

@@ -115,7 +115,7 @@ class WholeCheckpointHook(Hook):
         self._write(runner, path, Position(epoch, runner.iter))
         if is_best:
             publish_best(path, runner.message_hub.get_info('best_checkpoint'))
-        _point_to(path)
+        point_to(path)
         self._remove_old(folder, keep=path)
 
     @master_only
@@ -132,7 +132,7 @@ class WholeCheckpointHook(Hook):
         path = folder / f'iter_{position.iter}.pth'
         if path not in self._written:
             self._write(runner, path, position)
-            _point_to(path)
+            point_to(path)
         return path
 
     def _write(self, runner, path: Path, position: Position) -> None:
@@ -173,7 +173,8 @@ def _expected_bytes(runner) -> int:
     return sum(value.nbytes for value in state) + 2 * sum(p.nbytes for p in trained)
 
 
-def _point_to(path: Path) -> None:
+def point_to(path: Path) -> None:
+    """Name ``path`` as the newest checkpoint of its run."""
     with write_whole(path.with_name('last_checkpoint')) as file:
         file.write(path.name)
 
