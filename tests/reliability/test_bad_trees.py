@@ -302,8 +302,10 @@ def damaged(draw):
     return draw.choice([b'', b'text', whole[: draw.randrange(len(whole))], bytes(broken), *draw.sample(links, 2)])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('block', range(10))
+@pytest.mark.parametrize(
+    'block',
+    [pytest.param(block, marks=pytest.mark.slow if block >= 5 else pytest.mark.exhaustive) for block in range(10)],
+)
 def test_random_trees_lose_nothing_and_leak_nothing(tmp_path, block):
     outcomes = [try_random_tree(tmp_path / str(seed), seed) for seed in range(block, NUM_RANDOM, 10)]
     assert len(outcomes) == NUM_RANDOM // 10

@@ -77,7 +77,7 @@ pytestmark = pytest.mark.skipif(not Path('/proc').is_dir(), reason='looks at pro
 
 
 @pytest.mark.parametrize(
-    'kills', [pytest.param(2, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.exhaustive)]
+    'kills', [pytest.param(1, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.exhaustive)]
 )
 def test_a_killed_process_is_started_again(config, whole, differences, tmp_path, kills):
     undisturbed, length = whole
@@ -95,8 +95,9 @@ def test_a_killed_process_is_started_again(config, whole, differences, tmp_path,
     print(f'{kills} killed processes of two: all runs ended with the same bits')
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('launcher', [False, True])
+@pytest.mark.parametrize(
+    'launcher', [pytest.param(True, marks=pytest.mark.slow), pytest.param(False, marks=pytest.mark.exhaustive)]
+)
 def test_without_a_restart_what_was_saved_stays(config, whole, differences, tmp_path, launcher):
     folder = tmp_path / 'run'
     run = launch(config, folder, 0)

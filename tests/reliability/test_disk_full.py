@@ -33,7 +33,7 @@ def fill_up(file, data):
 
 
 @pytest.mark.parametrize(
-    'stride', [pytest.param(8, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
+    'stride', [pytest.param(14, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
 )
 def test_a_disk_that_is_full(
     in_child, quick_train, faults, undisturbed, differences, count_operations, tmp_path, capfd, stride

@@ -8,7 +8,7 @@ import pytest
 @pytest.mark.skipif(not Path('/proc/self/fd').is_dir(), reason='looks up the folders of descriptors')
 @pytest.mark.parametrize('keeps_names', [True, False])
 @pytest.mark.parametrize(
-    'stride', [pytest.param(12, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
+    'stride', [pytest.param(24, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
 )
 def test_a_power_cut_at_an_operation_on_files(
     in_child, quick_train, power_loss, undisturbed, differences, count_operations, tmp_path, keeps_names, stride
