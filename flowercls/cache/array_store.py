@@ -177,14 +177,9 @@ class ArrayStore:
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (
-        FileExistsError,
-        NotADirectoryError,
-        FileNotFoundError,
-    ) as error:  # such as a link to a disk that is not there
-        raise DiskError(
-            f'{folder}: cannot be made ({error.strerror}). Fix: set cache_dir to another folder.'
-        ) from error
+    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        # Such as a link to a disk that is not there.
+        raise DiskError(f'{folder}: cannot be made ({error.strerror}). Fix: another folder as cache_dir.') from error
 
 
 @contextlib.contextmanager

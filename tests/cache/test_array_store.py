@@ -133,6 +133,13 @@ def test_a_set_of_another_format_counts_as_absent(tmp_path):
     assert store.read(KEY) is None
 
 
+@pytest.mark.parametrize('below', ['', 'cache'])
+def test_a_folder_on_a_disk_that_is_not_there_is_told(tmp_path, below):
+    (tmp_path / 'scratch').symlink_to(tmp_path / 'not mounted')
+    with pytest.raises(DiskError, match='cannot be made .*cache_dir'):
+        make(ArrayStore(tmp_path / 'scratch' / below))
+
+
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path):
     store = ArrayStore(tmp_path)
     with pytest.raises(DiskError, match=r'numbers\.npy: the disk is full'), store.building(KEY, {}) as building:

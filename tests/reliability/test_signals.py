@@ -5,6 +5,7 @@ import functools
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -97,6 +98,25 @@ def test_a_job_of_one_process_is_saved_as_well(in_child, quick_train, tmp_path, 
         monkeypatch.setenv(name, value)
     assert in_child(lambda: stop_in_step(3) or quick_train(tmp_path / 'run')) == 143
     assert (tmp_path / 'run' / 'iter_3.pth').is_file()
+
+
+def test_a_launched_run_of_one_process_is_saved_as_well(write_config, tmp_path):
+    """As ``torchrun --nproc-per-node 1`` starts it."""
+    config = write_config(tmp_path, 'train_cfg = dict(max_epochs=500)\n')
+    command = [sys.executable, REPOSITORY / 'tools' / 'train.py', config, '--work-dir', tmp_path / 'run']
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        place = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free.getsockname()[1])}
+    variables = {**os.environ, **place, 'RANK': '0', 'LOCAL_RANK': '0', 'WORLD_SIZE': '1'}
+    process = subprocess.Popen([*command, '--launcher', 'pytorch'], stderr=subprocess.PIPE, text=True, env=variables)
+    while not (tmp_path / 'run' / 'metrics.json').exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.3)  # into the second epoch
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143 and 'is saved; add --resume' in said
+    assert (tmp_path / 'run' / 'last_checkpoint').read_text() != 'epoch_1.pth'
 
 
 def test_what_keeps_a_run_from_being_saved_is_told(in_child, quick_train, tmp_path, stop_in_step, capfd):

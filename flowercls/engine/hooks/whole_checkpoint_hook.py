@@ -163,7 +163,7 @@ def save_position(runner) -> Path | None:
     Before the first step there is nothing to save: what is being loaded may be there by halves.
     """
     hook, has_trained = checkpoint_hook(runner), getattr(runner.train_loop, 'has_trained', False)
-    return hook.save_position(runner) if hook is not None and has_trained and not runner.distributed else None
+    return hook.save_position(runner) if hook is not None and has_trained and runner.world_size == 1 else None
 
 
 def _expected_bytes(runner) -> int:
