@@ -38,8 +38,8 @@ def tool():
 @pytest.fixture(scope='session')
 def drawn_root(tmp_path_factory):
     """A prepared folder of 60 drawn flowers: 45 to train with, 15 to validate."""
-    from flowercls.datasets.drawn import draw_flowers
-    from flowercls.datasets.prepare import prepare
+    from flowercls.data.drawn import draw_flowers
+    from flowercls.data.prepare.preparation import prepare
 
     folder = tmp_path_factory.mktemp('drawn')
     draw_flowers(folder / 'raw', num_per_class=12, image_size=48, seed=0)

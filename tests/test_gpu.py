@@ -18,8 +18,8 @@ def test_a_run_computes_in_bf16_and_leaves_a_checkpoint_for_any_machine(write_co
 
 
 def test_no_step_waits_for_the_gpu(write_config, tmp_path):
-    from flowercls.engine.ready import Flags, ready_config
-    from flowercls.engine.runner import build_runner
+    from flowercls.train.run_config import Flags, ready_config
+    from flowercls.train.runner import build_runner
 
     config = write_config(
         tmp_path, 'train_dataloader.update(num_workers=1)\ndefault_hooks = dict(logger=dict(interval=99))\n'

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from flowercls import apis
+from flowercls.commands import train
 from flowercls.config import load_config, parse_overrides, resolve_config
-from flowercls.config.classes import dicts_inside
-from flowercls.config.spelling import at_path
+from flowercls.config.data_keys import dicts_inside
+from flowercls.config.schema import at_path
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 README = (CONFIGS / 'README.md').read_text(encoding='utf-8')
@@ -73,7 +73,7 @@ def two_steps(drawn_root, tmp_path, capsys):
     def run(path, options=()):
         overrides = {**parse_overrides(options), 'data_root': str(drawn_root)}
         overrides |= shrunk(path, overrides)
-        apis.train(path, overrides=overrides, work_dir=str(tmp_path / 'run'))
+        train(path, overrides=overrides, work_dir=str(tmp_path / 'run'))
         assert (tmp_path / 'run' / 'curves.png').is_file()
         return capsys.readouterr().out
 

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from flowercls import interruption
-from flowercls.console import set_up_console
+from flowercls.core import signals
+from flowercls.core.terminal import set_up_console
 
 WIDTH = 150  # of a table that no terminal limits
 EXAMPLES = """examples:
@@ -36,11 +36,11 @@ def main(argv: list[str] | None = None) -> int:
 
     from rich.console import Console
 
-    from flowercls import apis
-    from flowercls.errors import FlowerclsError
+    from flowercls import commands
+    from flowercls.core.errors import FlowerclsError
 
     try:
-        table = apis.benchmark(options.pop('config'), **options)
+        table = commands.benchmark(options.pop('config'), **options)
         Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
@@ -53,4 +53,4 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == '__main__':
     set_up_console()
-    interruption.leave(main())
+    signals.leave(main())

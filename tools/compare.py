@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from flowercls import interruption
-from flowercls.console import set_up_console
+from flowercls.core import signals
+from flowercls.core.terminal import set_up_console
 
 EXAMPLES = """examples:
   python tools/compare.py work_dirs/frozen_stages                               # a sweep; written into its folder
@@ -30,11 +30,11 @@ def main(argv: list[str] | None = None) -> int:
     """Compare, print the tables and the verdict, return the exit code."""
     options = parse_args(argv)
 
-    from flowercls import apis
-    from flowercls.errors import FlowerclsError
+    from flowercls import commands
+    from flowercls.core.errors import FlowerclsError
 
     try:
-        print(apis.compare(options.paths, out=options.out))
+        print(commands.compare(options.paths, out=options.out))
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
@@ -46,4 +46,4 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == '__main__':
     set_up_console()
-    interruption.leave(main())
+    signals.leave(main())

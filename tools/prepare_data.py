@@ -8,8 +8,8 @@ import argparse
 import signal
 import sys
 
-from flowercls import interruption
-from flowercls.console import set_up_console
+from flowercls.core import signals
+from flowercls.core.terminal import set_up_console
 
 EXAMPLES = """examples:
   python tools/prepare_data.py my_photos data/flower            my_photos/daisy/..., my_photos/rose/..., split 8:2
@@ -70,11 +70,11 @@ def main(argv: list[str] | None = None) -> int:
     raw, out = args.pop('raw'), args.pop('out')
     del args['folders']
 
-    from flowercls import apis  # only now, so that --help and a misspelt flag are answered at once
-    from flowercls.errors import FlowerclsError
+    from flowercls import commands  # only now, so that --help and a misspelt flag are answered at once
+    from flowercls.core.errors import FlowerclsError
 
     try:
-        report = apis.prepare(raw, out, **args)
+        report = commands.prepare(raw, out, **args)
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
@@ -91,6 +91,6 @@ if __name__ == '__main__':
     set_up_console()
     # A polite kill cleans up like Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if interruption.HANGUP and signal.getsignal(interruption.HANGUP) is not signal.SIG_IGN:
-        signal.signal(interruption.HANGUP, lambda *_: sys.exit(129))
+    if signals.HANGUP and signal.getsignal(signals.HANGUP) is not signal.SIG_IGN:
+        signal.signal(signals.HANGUP, lambda *_: sys.exit(129))
     sys.exit(main())

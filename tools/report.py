@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from flowercls import interruption
-from flowercls.console import set_up_console
+from flowercls.core import signals
+from flowercls.core.terminal import set_up_console
 
 EXAMPLES = """examples:
   python tools/report.py work_dirs/resnet50_flower                   # after tools/test.py: its figures are in it then
@@ -26,11 +26,11 @@ def main(argv: list[str] | None = None) -> int:
     """Write the reports, say where they are, return the exit code."""
     options = parse_args(argv)
 
-    from flowercls import apis
-    from flowercls.errors import FlowerclsError
+    from flowercls import commands
+    from flowercls.core.errors import FlowerclsError
 
     try:
-        print(apis.report(options.paths))
+        print(commands.report(options.paths))
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
@@ -42,4 +42,4 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == '__main__':
     set_up_console()
-    interruption.leave(main())
+    signals.leave(main())

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from flowercls import interruption
-from flowercls.console import set_up_console
+from flowercls.core import signals
+from flowercls.core.terminal import set_up_console
 
 EXAMPLES = """examples:
   python tools/sweep.py configs/sweeps/frozen_stages.py --dry-run       # list the trials, check their configs
@@ -33,16 +33,16 @@ def main(argv: list[str] | None = None) -> int:
     options = vars(parse_args(argv))
     options['overrides'] = options.pop('cfg_options')
 
-    from flowercls import apis
-    from flowercls.errors import FlowerclsError
+    from flowercls import commands
+    from flowercls.core.errors import FlowerclsError
 
     try:
-        with interruption.handled():
-            report = apis.sweep(options.pop('sweep'), **options)
+        with signals.handled():
+            report = commands.sweep(options.pop('sweep'), **options)
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
-    except interruption.Interrupted as signal:
+    except signals.Interrupted as signal:
         print(f'interrupted by {signal}: the same command goes on where this stopped', file=sys.stderr)
         return signal.exit_code
     print(report)
@@ -51,4 +51,4 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == '__main__':
     set_up_console()
-    interruption.leave(main())
+    signals.leave(main())

@@ -4,8 +4,8 @@ import argparse
 import os
 import sys
 
-from flowercls import interruption
-from flowercls.console import set_up_console
+from flowercls.core import signals
+from flowercls.core.terminal import set_up_console
 
 EXAMPLES = """examples:
   python tools/test.py configs/demo_flower.py work_dirs/demo_flower/epoch_20.pth
@@ -47,11 +47,11 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
     options['overrides'] = options.pop('cfg_options')
 
-    from flowercls import apis
-    from flowercls.errors import FlowerclsError
+    from flowercls import commands
+    from flowercls.core.errors import FlowerclsError
 
     try:
-        print(apis.test(options.pop('config'), options.pop('checkpoint'), **options))
+        print(commands.test(options.pop('config'), options.pop('checkpoint'), **options))
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
@@ -63,4 +63,4 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == '__main__':
     set_up_console()
-    interruption.leave(main())
+    signals.leave(main())

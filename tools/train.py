@@ -4,8 +4,8 @@ import argparse
 import os
 import sys
 
-from flowercls import interruption
-from flowercls.console import set_up_console
+from flowercls.core import signals
+from flowercls.core.terminal import set_up_console
 
 EXAMPLES = """examples:
   python tools/train.py configs/demo_flower.py                    # drawn flowers, two minutes on a CPU
@@ -54,16 +54,16 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault('LOCAL_RANK', str(options.pop('local_rank')))
     options['overrides'] = options.pop('cfg_options')
 
-    from flowercls import apis
-    from flowercls.errors import FlowerclsError
+    from flowercls import commands
+    from flowercls.core.errors import FlowerclsError
 
     try:
-        with interruption.handled(options['launcher']):
-            print(apis.train(options.pop('config'), **options))
+        with signals.handled(options['launcher']):
+            print(commands.train(options.pop('config'), **options))
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
-    except interruption.Interrupted as signal:
+    except signals.Interrupted as signal:
         how = 'nothing was saved yet; the same command starts again'
         if signal.saved:
             how = f'{signal.saved} is saved; add --resume to the same command to go on'
@@ -74,4 +74,4 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == '__main__':
     set_up_console()
-    interruption.leave(main())
+    signals.leave(main())

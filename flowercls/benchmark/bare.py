@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from flowercls.benchmark.cases import Case
 from flowercls.benchmark.pace import Pace
-from flowercls.engine.optimizer import one_kernel
-from flowercls.engine.runner import use_all_cores
 from flowercls.models.freezing import num_frozen_stages
+from flowercls.train.optimizer import one_kernel
+from flowercls.train.runner import use_all_cores
 
 
 def run_bare(cfg: Config, case: Case, pace: Pace) -> None:

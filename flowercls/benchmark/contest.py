@@ -13,7 +13,7 @@ from typing import Any
 
 from flowercls.benchmark.cases import BARE, OURS, STOCK, Case
 from flowercls.benchmark.pace import Round
-from flowercls.errors import FlowerclsError
+from flowercls.core.errors import FlowerclsError
 
 Say = Callable[[str], object]
 NOTHING_BUT_STEPS = {'train_cfg.max_epochs': 100_000, 'default_hooks.checkpoint': None}
@@ -102,11 +102,11 @@ def _answer_of(name: str, pipe: Connection) -> dict:
 def _compete(pipe: Connection, created: float, name: str, config: str, overrides: dict, case: Case, cache: str) -> None:
     """What runs in the process of a contestant."""
     if name == STOCK:
-        os.environ['THP_MEM_ALLOC_ENABLE'] = '0'  # torch's own choice; `flowercls.engine` makes another one
+        os.environ['THP_MEM_ALLOC_ENABLE'] = '0'  # torch's own choice; `flowercls.train` makes another one
     warnings.simplefilter('ignore')
 
     from flowercls.benchmark.pace import Pace
-    from flowercls.engine.ready import Flags, ready_config
+    from flowercls.train.run_config import Flags, ready_config
 
     overrides = {**overrides, 'model.frozen_stages': case.frozen}
     overrides['feature_cache.views'] = int(name == OURS and case.cached)
@@ -131,9 +131,9 @@ def _run_stock(cfg, case: Case, pace, folder: str) -> None:
 
 def _run_ours(cfg, case: Case, pace, folder: str) -> None:
     from flowercls.benchmark.pace import PaceHook
-    from flowercls.engine.photo_cache import use_photo_store
-    from flowercls.engine.runner import build_runner
-    from flowercls.engine.training import run_training
+    from flowercls.train.decoded_photos import use_photo_store
+    from flowercls.train.runner import build_runner
+    from flowercls.train.training import run_training
 
     cfg.work_dir = folder
     runner = build_runner(cfg)

@@ -57,7 +57,7 @@ def hardware() -> dict[str, Any]:
     import mmpretrain
     import torchvision
 
-    from flowercls.datasets.processes import usable_cpus
+    from flowercls.core.workers import usable_cpus
 
     modules = {'torch': torch, 'torchvision': torchvision, 'mmengine': mmengine, 'mmpretrain': mmpretrain}
     return {

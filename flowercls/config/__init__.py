@@ -4,7 +4,7 @@
 """
 
 from flowercls.config.components import check_components
-from flowercls.config.derive import derive_config, resolve_config
-from flowercls.config.load import load_config, parse_overrides
+from flowercls.config.loader import load_config, parse_overrides
+from flowercls.config.resolve import derive_config, resolve_config
 
 __all__ = ['check_components', 'derive_config', 'load_config', 'parse_overrides', 'resolve_config']

@@ -8,7 +8,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 from flowercls.models.freezing import (
     check_frozen_stages,
     check_native_freezing_off,
@@ -16,8 +16,8 @@ from flowercls.models.freezing import (
     frozen_parameters,
     num_frozen_stages,
 )
-from flowercls.models.photo_preprocessor import PhotoPreprocessor
 from flowercls.models.precision import resolve_channels_last, resolve_precision
+from flowercls.models.preprocess import PhotoPreprocessor
 from flowercls.models.stages import StagedBackbone, cut
 
 STOCK_PREPROCESSOR = 'ClsDataPreprocessor'

@@ -12,7 +12,7 @@ import torch
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 
 Operation = Callable[..., Any]
 OPERATIONS: dict[str, Operation] = {

@@ -26,7 +26,7 @@ from mmpretrain.models import backbones as mm
 from torch import nn
 from torchvision import models as tv
 
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 from flowercls.models.cut_operations import quarters
 
 # The first layer after the stem, stage 1, 2 and 3, the same in mmpretrain and torchvision.

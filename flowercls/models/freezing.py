@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 from flowercls.models.stages import PARTS, StagedBackbone
 
 FROZEN_STAGES = (0, 1, 2, 3, 4, 'all')

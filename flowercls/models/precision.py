@@ -2,7 +2,7 @@
 
 import torch
 
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 
 PRECISIONS = ('auto', 'bf16', 'fp32')
 

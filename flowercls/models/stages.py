@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 from flowercls.models.cut_operations import OPERATIONS
 from flowercls.models.cut_points import CutPoints, find_cut_points, supported_backbones
 

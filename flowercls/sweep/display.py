@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from flowercls.engine.hooks.progress_hook import as_duration
+from flowercls.core.terminal import as_duration
 from flowercls.sweep.ledger import FAILED, FINISHED
-from flowercls.sweep.progress import RUNNING, WAITING, Progress
+from flowercls.sweep.scheduler import RUNNING, WAITING, Progress
 
 REFRESH_S, LINE_S = 1.0, 60.0
 ORDER = (RUNNING, FAILED, WAITING, FINISHED)  # of the live table, which shows as much as fits

@@ -5,7 +5,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePath
 
-from flowercls.files import disk_errors, sync_folder
+from flowercls.core.files import disk_errors, sync_folder
 
 STARTED, FINISHED, FAILED = 'started', 'finished', 'failed'
 

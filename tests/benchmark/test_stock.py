@@ -3,8 +3,8 @@
 import pytest
 
 from flowercls.benchmark.stock import stock_runner
-from flowercls.engine.ready import Flags, ready_config
-from flowercls.engine.runner import build_runner
+from flowercls.train.run_config import Flags, ready_config
+from flowercls.train.runner import build_runner
 
 
 @pytest.mark.parametrize('frozen', [0, 2, 'all'])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 
 CONFIGS = Path(__file__).parent.parent.parent / 'configs'
 CLASSES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']

@@ -10,8 +10,8 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from flowercls.config import derive_config, load_config, resolve_config
-from flowercls.config.class_weights import TAKES_CLASS_WEIGHT, balanced_weights
-from flowercls.errors import ConfigError, DataError
+from flowercls.config.data_keys import TAKES_CLASS_WEIGHT, balanced_weights
+from flowercls.core.errors import ConfigError, DataError
 
 CONFIG = Path(__file__).parent.parent.parent / 'configs' / 'resnet50_flower.py'
 CLASSES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from flowercls.config import check_components, resolve_config
-from flowercls.config.argument_types import expected_type, fits
-from flowercls.config.signatures import arguments_of
-from flowercls.errors import ConfigError
+from flowercls.config.components import arguments_of, expected_type, fits
+from flowercls.core.errors import ConfigError
 
 CONFIGS = Path(__file__).parent.parent.parent / 'configs'
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from flowercls.config import derive_config, load_config, resolve_config
-from flowercls.config.runtime import DEFAULT_HOOKS, DEFAULTS, REGISTRATION
-from flowercls.errors import ConfigError, DataError
+from flowercls.config.schema import DEFAULT_HOOKS, DEFAULTS, REGISTRATION
+from flowercls.core.errors import ConfigError, DataError
 
 CONFIGS = Path(__file__).parent.parent.parent / 'configs'
 CLASSES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flowercls.config import resolve_config
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 
 CONFIGS = Path(__file__).parent.parent.parent / 'configs'
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowercls.config import load_config, parse_overrides
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 
 CONFIGS = Path(__file__).parent.parent.parent / 'configs'
 

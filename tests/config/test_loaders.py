@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from flowercls.config import load_config, resolve_config
-from flowercls.errors import ConfigError, DataError
+from flowercls.core.errors import ConfigError, DataError
 
 OURS = Path(__file__).parent.parent.parent / 'configs' / 'resnet50_flower.py'
 PHOTO_DATASET = "type='StanfordCars', data_root='data/cars', split='train', pipeline=[dict(type='LoadImageFromFile')]"

@@ -2,7 +2,7 @@
 
 from mmengine.config import Config
 
-from flowercls.config.resolved import read_resolved, resolved_text
+from flowercls.config.dump import read_resolved, resolved_text
 
 INF = float('inf')
 

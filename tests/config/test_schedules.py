@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import PARAM_SCHEDULERS
 
 from flowercls.config import load_config, resolve_config
-from flowercls.config.schedules import derive_schedules
+from flowercls.config.schedule import derive_schedules
 
 CONFIGS = Path(__file__).parent.parent.parent / 'configs'
 STEPS = 4  # of an epoch

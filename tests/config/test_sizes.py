@@ -1,6 +1,6 @@
 import pytest
 
-from flowercls.config.sizes import as_size, is_size, num_bytes
+from flowercls.core.terminal import as_size, is_size, num_bytes
 
 
 @pytest.mark.parametrize(

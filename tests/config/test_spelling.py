@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from flowercls.config import load_config
-from flowercls.config.known_keys import SECTIONS, TOP
-from flowercls.config.load import load_with_notes
-from flowercls.config.nearest import nearest_name
+from flowercls.config.loader import load_with_notes
+from flowercls.config.schema import SECTIONS, TOP
+from flowercls.config.suggest import nearest_name
 
 RESNET = Path(__file__).parent.parent.parent / 'configs' / 'resnet50_flower.py'
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flowercls.config import derive_config, load_config, resolve_config
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 MINE = """

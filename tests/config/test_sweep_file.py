@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flowercls.config.sweep_file import as_options, read_sweep_file
-from flowercls.errors import ConfigError
+from flowercls.config.overrides import as_options
+from flowercls.core.errors import ConfigError
+from flowercls.sweep.spec import read_sweep_file
 
 SHIPPED = sorted((Path(__file__).parents[2] / 'configs' / 'sweeps').glob('*.py'))
 GOOD = "base = 'a.py'\ngrid = {'model.frozen_stages': [0, 'all']}\nseeds = [0, 1]\n"

@@ -7,9 +7,9 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-import flowercls.models.torchvision_backbone  # noqa: F401  registers TorchvisionBackbone
-from flowercls.config.classes import SCORES_IN_BACKBONE
-from flowercls.errors import ConfigError
+import flowercls.models.backbones.torchvision_backbone  # noqa: F401  registers TorchvisionBackbone
+from flowercls.config.data_keys import SCORES_IN_BACKBONE
+from flowercls.core.errors import ConfigError
 from flowercls.models.stages import PARTS, cut
 
 FILES = sorted((Path(__file__).parents[2] / 'configs' / '_base_' / 'models').glob('*.py'))

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmpretrain import ImageClassificationInferencer
 from mmpretrain.registry import MODELS
 
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 
 VARIANTS = [('fp32', False), ('fp32', True), ('bf16', False), ('bf16', True)]
 

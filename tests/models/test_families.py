@@ -9,7 +9,7 @@ from torchvision import models as tv
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import MBConvConfig
 
-from flowercls.models.torchvision_backbone import torchvision_backbone
+from flowercls.models.backbones.torchvision_backbone import torchvision_backbone
 
 SIZE = 64  # pixels
 # Options of mmpretrain's backbones and the number of channels they end with; drop-path is on where there is any.

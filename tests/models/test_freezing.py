@@ -5,7 +5,7 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 
 FAMILIES = ['ResNet', 'DenseNet', 'MobileNetV2']
 FROZEN = [1, 2, 3, 4, 'all']
@@ -18,10 +18,10 @@ def snapshot(tensors):
 
 def test_the_config_room_knows_the_same_values():
     """It may not import models, and answers before torch is loaded."""
-    from flowercls.config import values
+    from flowercls.config import schema
     from flowercls.models import freezing
 
-    assert values.FROZEN_STAGES == freezing.FROZEN_STAGES
+    assert schema.FROZEN_STAGES == freezing.FROZEN_STAGES
 
 
 def train_steps(model, batch, num_steps=3):

@@ -5,7 +5,7 @@ import torch
 from mmpretrain.registry import MODELS
 
 import flowercls.models.classifier  # noqa: F401  registers StagedClassifier
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 
 
 def classifier(frozen, precision='fp32', **more):

@@ -15,14 +15,14 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from torchvision import models
 
-import flowercls.models.torchvision_backbone  # noqa: F401  registers TorchvisionBackbone
-from flowercls.config.classes import SCORES_IN_BACKBONE
-from flowercls.config.starting_weights import derive_load_from
-from flowercls.engine.checkpoint import read_checkpoint
-from flowercls.errors import CheckpointError
+import flowercls.models.backbones.torchvision_backbone  # noqa: F401  registers TorchvisionBackbone
+from flowercls.config.data_keys import SCORES_IN_BACKBONE
+from flowercls.config.model_keys import derive_load_from
+from flowercls.core.download import hash_in_name
+from flowercls.core.errors import CheckpointError
 from flowercls.models.freezing import classification_layer
-from flowercls.models.weight_files import hash_in_name
 from flowercls.models.weights import apply_weights, find_weights
+from flowercls.train.checkpoint import read_checkpoint
 
 FILES = {path.stem: path for path in sorted((Path(__file__).parents[2] / 'configs' / '_base_' / 'models').glob('*.py'))}
 NAMES = list(FILES)

@@ -7,8 +7,8 @@ import torch
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.structures import DataSample
 
-from flowercls.datasets.randomness import seed_generators
-from flowercls.models.photo_preprocessor import PhotoPreprocessor
+from flowercls.data.randomness import seed_generators
+from flowercls.models.preprocess import PhotoPreprocessor
 
 IMAGENET = {'mean': [123.675, 116.28, 103.53], 'std': [58.395, 57.12, 57.375], 'to_rgb': True}
 MIXED = {'augments': [{'type': 'Mixup', 'alpha': 0.8}]}

@@ -9,7 +9,7 @@ from mmpretrain.models.backbones import DenseNet
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
 from flowercls.models import cut_operations, cut_points
 from flowercls.models.cut_points import CutPoints
 from flowercls.models.stages import PARTS, cut

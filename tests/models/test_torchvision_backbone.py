@@ -5,9 +5,9 @@ import torch
 from mmpretrain.registry import MODELS
 from torchvision import models
 
-from flowercls.errors import ConfigError
+from flowercls.core.errors import ConfigError
+from flowercls.models.backbones.torchvision_backbone import torchvision_backbone
 from flowercls.models.stages import PARTS, cut
-from flowercls.models.torchvision_backbone import torchvision_backbone
 
 SIZE = 64  # pixels
 # Height of what the stem and stages 1-3 give for such an image; of what stage 4 gives there is no map any more.

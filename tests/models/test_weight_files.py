@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from flowercls.errors import CheckpointError, ConfigError
-from flowercls.models import weight_files
-from flowercls.models.weight_files import find_weights, hash_in_name
+from flowercls.core import download
+from flowercls.core.download import find_weights, hash_in_name
+from flowercls.core.errors import CheckpointError, ConfigError
 
 CONTENT = b'weights of a network'
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -130,7 +130,7 @@ def test_weights_do_not_appear_before_their_digest_is_noted(weights_dir, server,
     def kill(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('flowercls.models.weight_files.write_whole', kill)
+    monkeypatch.setattr('flowercls.core.download.write_whole', kill)
     with pytest.raises(KeyboardInterrupt):
         find_weights(f'{server[0]}/plain.pth')
     assert list(weights_dir.iterdir()) == []
@@ -174,7 +174,7 @@ def test_torchvisions_weights_by_name(weights_dir, monkeypatch):
     (weights_dir / 'resnet50-11ad3fa6.pth').write_bytes(CONTENT)
     with pytest.raises(CheckpointError, match='resnet50-0676ba61.pth: is damaged'):
         find_weights('torchvision://resnet50')
-    monkeypatch.setattr(weight_files, 'sha256_of', lambda path: path.stem.partition('-')[2].ljust(64, '0'))
+    monkeypatch.setattr(download, 'sha256_of', lambda path: path.stem.partition('-')[2].ljust(64, '0'))
     assert find_weights('torchvision://resnet50').name == 'resnet50-0676ba61.pth'
     assert find_weights('torchvision://resnet50.imagenet1k_v2').name == 'resnet50-11ad3fa6.pth'
     assert find_weights('torchvision://resnet50.default').name == 'resnet50-11ad3fa6.pth'  # torchvision's newest

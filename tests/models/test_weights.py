@@ -5,7 +5,7 @@ import torch
 import torchvision
 from mmpretrain.registry import MODELS
 
-from flowercls.errors import CheckpointError
+from flowercls.core.errors import CheckpointError
 from flowercls.models.weights import apply_weights, unwrap_state_dict
 
 STACKED = dict(type='StackedLinearClsHead', mid_channels=[16])

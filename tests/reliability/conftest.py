@@ -100,9 +100,9 @@ def quick_train(tool, write_config, tmp_path_factory):
 
     Only in a child process: it changes the modules. With a ``journal`` each step adds a line to that file.
     """
-    import flowercls.apis.training as apis_training
-    from flowercls.engine import describe
-    from flowercls.report import run_report
+    import flowercls.commands.train as apis_training
+    from flowercls.report import run_page
+    from flowercls.train import run_summary
 
     config = write_config(tmp_path_factory.mktemp('quick'), TINY)
 
@@ -110,15 +110,15 @@ def quick_train(tool, write_config, tmp_path_factory):
         if journal is not None:
             _keep_journal(journal)
         apis_training._draw_curves = apis_training.draw_evaluation = lambda *_: None
-        run_report.write_run_report = lambda *_: None
-        describe.describe_run = lambda *_: ''
+        run_page.write_run_report = lambda *_: None
+        run_summary.describe_run = lambda *_: ''
         return tool('train', config, '--work-dir', folder, *arguments)
 
     return train
 
 
 def _keep_journal(path):
-    from flowercls.engine.train_loop import ResumableTrainLoop
+    from flowercls.train.loop import ResumableTrainLoop
 
     run_iter = ResumableTrainLoop.run_iter
 

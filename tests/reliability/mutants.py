@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from flowercls.errors import FlowerclsError
+from flowercls.core.errors import FlowerclsError
 
 KINDS = ('dropped', 'renamed', 'retyped', 'out of range')
 HUGE = 10**12

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowercls.datasets import prepare as prepare_module
-from flowercls.datasets import scan as scan_module
-from flowercls.datasets.decode import decode_rgb, glance, read_photo
-from flowercls.datasets.prepare import prepare
-from flowercls.datasets.unreadable import FIXES, UnreadablePhoto
+from flowercls.data.decode import decode_rgb, glance, read_photo
+from flowercls.data.image_formats import FIXES, UnreadablePhoto
+from flowercls.data.prepare import preparation as prepare_module
+from flowercls.data.prepare import scan as scan_module
+from flowercls.data.prepare.preparation import prepare
 
 NUM_MUTANTS = 200
 REASONS = {*FIXES, 'too small', 'decoder crashed', 'label conflict'}

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowercls.datasets.copying import MAX_NAME_BYTES
-from flowercls.datasets.image_folder import ImageFolder
-from flowercls.datasets.prepare import prepare
-from flowercls.errors import ConfigError, DataError, FlowerclsError
+from flowercls.core.errors import ConfigError, DataError, FlowerclsError
+from flowercls.data.image_folder import ImageFolder
+from flowercls.data.prepare.copying import MAX_NAME_BYTES
+from flowercls.data.prepare.preparation import prepare
 
 NUM_RANDOM = 300
 LISTS = {'training_set': 'train.txt', 'val_set': 'val.txt', 'test_set': 'test.txt'}

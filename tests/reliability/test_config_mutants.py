@@ -15,9 +15,9 @@ from pathlib import Path
 import mmengine.config.config
 import pytest
 
-from flowercls import apis
+from flowercls import commands
 from flowercls.config import load_config
-from flowercls.config.known_keys import HELPERS
+from flowercls.config.schema import HELPERS
 
 SMALL_RESNET = {f'model.backbone.{key}': value for key, value in (('depth', 18), ('stem_channels', 16))}
 SMALL_RESNET |= {'model.backbone.base_channels': 16, 'model.head.in_channels': 128}
@@ -73,7 +73,7 @@ def outcome(tmp_path, one_core):
         path.write_text(re.sub(r'\bnan\b', "float('nan')", text))
         with contextlib.redirect_stdout(io.StringIO()):
             try:
-                return apis.train(path, dry_run=True) and None
+                return commands.train(path, dry_run=True) and None
             except Exception as error:
                 return error
 

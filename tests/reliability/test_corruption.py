@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from flowercls.engine.checkpoint import read_checkpoint
-from flowercls.engine.resuming import newest_usable
-from flowercls.errors import CheckpointError
+from flowercls.core.errors import CheckpointError
+from flowercls.train.checkpoint import read_checkpoint
+from flowercls.train.resume import newest_usable
 
 SEED = 0
 

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from flowercls.datasets.decode import decode_rgb
-from flowercls.datasets.prepare import prepare
-from flowercls.engine.photo_cache import LEAST_SIZE, use_photo_store
-from flowercls.engine.ready import Flags, ready_config
-from flowercls.engine.runner import build_runner
-from flowercls.engine.tta import use_tta_pipeline
+from flowercls.data.decode import decode_rgb
+from flowercls.data.prepare.preparation import prepare
+from flowercls.train.decoded_photos import LEAST_SIZE, use_photo_store
+from flowercls.train.run_config import Flags, ready_config
+from flowercls.train.runner import build_runner
+from flowercls.train.tester import use_tta_pipeline
 
 # Both lists name all photos, and training does to them what a test does: what is left to differ is how they are read.
 SAME_PHOTOS = """

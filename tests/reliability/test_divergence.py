@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
-from flowercls.engine.finite import LOOK_EVERY, FiniteOptimWrapper, NotFiniteError
-from flowercls.engine.train_loop import ResumableTrainLoop
 from flowercls.models.classifier import StagedClassifier
+from flowercls.train.loop import ResumableTrainLoop
+from flowercls.train.optimizer import LOOK_EVERY, FiniteOptimWrapper, NotFiniteError
 
 KINDS = ('loss', 'gradient', 'input', 'target')
 STEPS = (1, 5, 12)  # of 12

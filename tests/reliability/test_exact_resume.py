@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from flowercls.engine.hooks.whole_checkpoint_hook import WholeCheckpointHook
-from flowercls.engine.train_loop import ResumableTrainLoop
+from flowercls.train.checkpoint import WholeCheckpointHook
+from flowercls.train.loop import ResumableTrainLoop
 
 OPTIMIZERS = {
     'sgd': "dict(_delete_=True, type='SGD', lr=0.05, momentum=0.9)",

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from flowercls.cache.array_store import ArrayStore
-from flowercls.datasets.photo_store import list_photos
+from flowercls.data.array_store import ArrayStore
+from flowercls.data.photo_cache import list_photos
 
 # --- downloads ------------------------------------------------------------------------------------------------------
 

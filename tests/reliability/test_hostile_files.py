@@ -15,11 +15,9 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from flowercls.engine.checkpoint import read_checkpoint, stands_at
-from flowercls.engine.resumable import check_resumable
-from flowercls.engine.resuming import newest_usable
-from flowercls.engine.run_state import class_names_of
-from flowercls.errors import CheckpointError
+from flowercls.core.errors import CheckpointError
+from flowercls.train.checkpoint import class_names_of, read_checkpoint, stands_at
+from flowercls.train.resume import check_resumable, newest_usable
 
 
 class Calls:

@@ -11,10 +11,10 @@ from html.parser import HTMLParser
 import pytest
 from mmengine.config import Config
 
-from flowercls.config.resolved import read_resolved
-from flowercls.errors import ConfigError
-from flowercls.report.config_changes import config_changes
-from flowercls.report.reading import read_config
+from flowercls.config.dump import read_resolved
+from flowercls.core.errors import ConfigError
+from flowercls.report.page import read_config
+from flowercls.report.rerun import config_changes
 from flowercls.sweep.ledger import Ledger
 
 MARKUP = '"><script>alert(1)</script><img src=x onerror=alert(1)>'

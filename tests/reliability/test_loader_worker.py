@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from flowercls.datasets.image_folder import ImageFolder
+from flowercls.data.image_folder import ImageFolder
 
 
 @pytest.mark.parametrize('signum', [signal.SIGKILL, signal.SIGSEGV])

@@ -15,7 +15,7 @@ def held(quick_train, tmp_path):
     folder, reached = tmp_path / 'run', tmp_path / 'reached'
     process = os.fork()
     if process == 0:
-        from flowercls.engine.train_loop import ResumableTrainLoop
+        from flowercls.train.loop import ResumableTrainLoop
 
         def wait(*_):
             reached.touch()

@@ -10,8 +10,8 @@ import time
 import pytest
 from PIL import Image
 
-from flowercls.datasets.prepare import prepare
-from flowercls.datasets.staging import clear_leftovers
+from flowercls.data.prepare.preparation import prepare
+from flowercls.data.prepare.staging import clear_leftovers
 
 SEED = 0
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from flowercls.comparison.finished_runs import read_run
-from flowercls.datasets.prepare import prepare
+from flowercls.compare.runs import read_run
+from flowercls.data.prepare.preparation import prepare
 
 SCHEDULES = {
     'constant': "[dict(type='ConstantLR', factor=1.0)]",

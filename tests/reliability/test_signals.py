@@ -47,8 +47,8 @@ def test_random_signals(in_child, quick_train, undisturbed, differences, disagre
 def test_a_second_signal_ends_it_at_once_and_leaves_no_broken_file(
     in_child, quick_train, undisturbed, differences, tmp_path
 ):
-    import flowercls.engine.training as training
-    from flowercls.engine.train_loop import ResumableTrainLoop
+    import flowercls.train.training as training
+    from flowercls.train.loop import ResumableTrainLoop
 
     def run_iter(*args):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -72,7 +72,7 @@ def test_a_second_signal_ends_it_at_once_and_leaves_no_broken_file(
 def test_a_hangup_and_what_comes_with_it_are_one_wish(
     in_child, quick_train, undisturbed, differences, tmp_path, numbers
 ):
-    from flowercls.engine.train_loop import ResumableTrainLoop
+    from flowercls.train.loop import ResumableTrainLoop
 
     original = ResumableTrainLoop.run_iter
 
@@ -121,7 +121,7 @@ def test_a_launched_run_of_one_process_is_saved_as_well(write_config, tmp_path):
 
 def test_what_keeps_a_run_from_being_saved_is_told(in_child, quick_train, tmp_path, stop_in_step, capfd):
     def run():
-        import flowercls.engine.checkpoint as checkpoint
+        import flowercls.train.checkpoint as checkpoint
 
         class Broken(checkpoint._Hashed):
             def save(self, content):
@@ -140,7 +140,7 @@ def stop_in_step():
     """Lets a run get a SIGTERM in its n-th step; only in a child process."""
 
     def arrange(number):
-        from flowercls.engine.train_loop import ResumableTrainLoop
+        from flowercls.train.loop import ResumableTrainLoop
 
         original = ResumableTrainLoop.run_iter
 

@@ -3,9 +3,9 @@ from dataclasses import asdict
 import pytest
 
 from flowercls.config import resolve_config
-from flowercls.config.resolved import resolved_text
-from flowercls.report.config_changes import config_changes
-from flowercls.report.reading import read_config
+from flowercls.config.dump import resolved_text
+from flowercls.report.page import read_config
+from flowercls.report.rerun import config_changes
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import json
 import pytest
 from PIL import Image
 
-from flowercls.files import sha256_of
-from flowercls.report.run_report import write_run_report
+from flowercls.core.files import sha256_of
+from flowercls.report.run_page import write_run_report
 
 SECTIONS = [
     'data', 'config', 'curves', 'metrics', 'confusion', 'mistakes', 'comparison', 'environment', 'commands',

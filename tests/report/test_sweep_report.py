@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from flowercls.report.sweep_report import write_sweep_report
+from flowercls.report.sweep_page import write_sweep_report
 
 COMPARISON = {
     'verdict': ['lr=0.1 has the highest top-1.', 'A <b> second sentence.'],

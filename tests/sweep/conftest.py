@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flowercls.sweep.grid import Trial
+from flowercls.sweep.trials import Trial
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from flowercls.sweep.display import Display, live_table, results_table, seconds_left, status_line
 from flowercls.sweep.ledger import FAILED, FINISHED
-from flowercls.sweep.progress import RUNNING, WAITING, Progress
+from flowercls.sweep.scheduler import RUNNING, WAITING, Progress
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flowercls.evaluation.predictions import Predictions
+from flowercls.evaluate.predictions import Predictions
 from flowercls.sweep.doubtful_labels import find_doubtful_labels
+from flowercls.sweep.folds import OutOfFold
 from flowercls.sweep.ledger import FINISHED
-from flowercls.sweep.out_of_fold import OutOfFold
-from flowercls.sweep.progress import Progress
-from flowercls.sweep.sweep_folder import describe_sweep
+from flowercls.sweep.scheduler import Progress
+from flowercls.sweep.sweep_dir import describe_sweep
 
 # Thresholds 0.6, 0.5, 0.5: the third photo may be a rose (margin -0.6), the last but one as well (-0.8).
 SCORES = [

@@ -5,13 +5,13 @@ import shutil
 import pytest
 
 from flowercls.config import resolve_config
-from flowercls.config.resolved import resolved_text
-from flowercls.config.sweep_file import read_sweep_file
-from flowercls.files import sha256_of
-from flowercls.sweep.edited import notes_of_others
-from flowercls.sweep.grid import make_trials
+from flowercls.config.dump import resolved_text
+from flowercls.core.files import sha256_of
 from flowercls.sweep.ledger import FAILED, FINISHED, Ledger
-from flowercls.sweep.run import plan_trials
+from flowercls.sweep.scheduler import plan_trials
+from flowercls.sweep.spec import read_sweep_file
+from flowercls.sweep.stale import notes_of_others
+from flowercls.sweep.trials import make_trials
 
 
 @pytest.fixture

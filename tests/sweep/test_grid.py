@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from flowercls.config.sweep_file import read_sweep_file
-from flowercls.errors import ConfigError, DataError
-from flowercls.sweep.grid import make_trials
+from flowercls.core.errors import ConfigError, DataError
+from flowercls.sweep.spec import read_sweep_file
+from flowercls.sweep.trials import make_trials
 
 TWO_FACTORS = "{'model.frozen_stages': [0, 'all'], 'optim_wrapper.optimizer.lr': [0.01, 0.1]}"
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from flowercls import interruption
-from flowercls.sweep import launch
-from flowercls.sweep.launch import LocalLauncher, shares, train_command
+from flowercls.core import signals
+from flowercls.sweep import launcher
+from flowercls.sweep.launcher import LocalLauncher, shares, train_command
 
 on_linux = pytest.mark.skipif(sys.platform != 'linux', reason='other systems know no such thing')
 
@@ -23,7 +23,7 @@ def start(monkeypatch, tmp_path, make_trial):
         tool = tmp_path / 'package' / 'tools' / 'train.py'
         tool.parent.mkdir(parents=True, exist_ok=True)
         tool.write_text(code)
-        monkeypatch.setattr(launch, 'TRAIN_TOOL', tool)
+        monkeypatch.setattr(launcher, 'TRAIN_TOOL', tool)
         return LocalLauncher(jobs).start(make_trial('a'), tmp_path / 'run')
 
     return start_code
@@ -44,10 +44,10 @@ def test_the_command_is_one_that_can_be_typed(make_trial, tmp_path):
 
     trial = replace(make_trial('a'), overrides={'model.frozen_stages': 'all', 'randomness.seed': 3})
     assert train_command(trial, tmp_path)[1:] == [
-        str(launch.TRAIN_TOOL), 'a.py', '--work-dir', str(tmp_path), '--resume',
+        str(launcher.TRAIN_TOOL), 'a.py', '--work-dir', str(tmp_path), '--resume',
         '--cfg-options', 'model.frozen_stages=all', 'randomness.seed=3',
     ]  # fmt: skip
-    assert launch.TRAIN_TOOL.is_file()
+    assert launcher.TRAIN_TOOL.is_file()
 
 
 def test_cores_and_gpus_are_divided():
@@ -66,7 +66,7 @@ def test_a_trial_computes_on_its_share_of_the_cores(start, tmp_path):
 
 
 def test_a_gpu_is_given_by_its_name_and_our_code_is_found(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(launch, '_gpus', lambda: ['GPU-abc'])
+    monkeypatch.setattr(launcher, '_gpus', lambda: ['GPU-abc'])
     code = 'import os; print(os.environ["CUDA_VISIBLE_DEVICES"], os.environ["PYTHONPATH"].split(os.pathsep)[0])'
     assert ended(start(code)) == 0
     assert console(tmp_path).split() == ['GPU-abc', str(tmp_path / 'package')]
@@ -117,7 +117,7 @@ def test_a_trial_is_stopped_as_by_ctrl_c(start, tmp_path, ours):
 
 
 def test_a_trial_that_does_not_stop_is_made_to(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(launch, 'GRACE_S', 0.1)
+    monkeypatch.setattr(launcher, 'GRACE_S', 0.1)
     code = 'import signal, time; signal.signal(2, signal.SIG_IGN); print("up", flush=True); time.sleep(60)'
     handle = start(code)
     wait_for(tmp_path, 'up')
@@ -147,7 +147,7 @@ def test_a_trial_ends_when_the_sweep_is_killed(tmp_path):
     """By the way: it would otherwise work on in a folder that the next start wants."""
     code = f"""
 import os, pathlib, time
-from flowercls.sweep.launch import LocalHandle, Share
+from flowercls.sweep.launcher import LocalHandle, Share
 child = 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'
 folder = pathlib.Path({str(tmp_path / 'run')!r})
 LocalHandle([{sys.executable!r}, '-c', child], folder, Share(None, None))
@@ -178,7 +178,7 @@ def test_a_trial_takes_signals_as_any_program_while_the_sweep_handles_them(start
     code = 'print(open("/proc/self/status").read(), "up", flush=True)'
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started with nohup
     try:
-        with interruption.handled():
+        with signals.handled():
             start(code)
             wait_for(tmp_path, 'up')
     finally:

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flowercls.apis.sweeping import _joined_folds
-from flowercls.config.sweep_file import Choice, SweepFile
-from flowercls.errors import DataError
-from flowercls.evaluation.predictions import Predictions
+from flowercls.commands.sweep import _joined_folds
+from flowercls.core.errors import DataError
+from flowercls.evaluate.predictions import Predictions
+from flowercls.sweep.folds import FOLD_KEY, collect_out_of_fold, mean_over_seeds
 from flowercls.sweep.ledger import FAILED, FINISHED
-from flowercls.sweep.out_of_fold import FOLD_KEY, collect_out_of_fold, mean_over_seeds
-from flowercls.sweep.progress import Progress
+from flowercls.sweep.scheduler import Progress
+from flowercls.sweep.spec import Choice, SweepFile
 
 
 def predictions(images, labels, hit):

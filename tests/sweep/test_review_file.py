@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from flowercls.sweep.review_file import OURS, write_review
+from flowercls.sweep.doubtful_labels import OURS, write_review
 
 HEADER = [*OURS, 'review']
 

@@ -6,17 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from flowercls.errors import DiskError
-from flowercls.sweep import progress as progress_module
-from flowercls.sweep import run
+from flowercls.core.errors import DiskError
+from flowercls.sweep import scheduler
+from flowercls.sweep import scheduler as progress_module
 from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Ledger
-from flowercls.sweep.progress import RUNNING, WAITING, Progress
-from flowercls.sweep.run import SweepRun, plan_trials
+from flowercls.sweep.scheduler import RUNNING, WAITING, Progress, SweepRun, plan_trials
 
 
 @pytest.fixture
 def ledger(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, 'POLL_S', 0)
+    monkeypatch.setattr(scheduler, 'POLL_S', 0)
     monkeypatch.setattr(progress_module, 'RETRY_S', 0.001)
     return Ledger(tmp_path / 'ledger.jsonl')
 

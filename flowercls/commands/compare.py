@@ -1,0 +1,49 @@
+"""Finished runs → which setting is better."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowercls.compare.comparison import Comparison
+
+
+def compare(paths: Sequence[str | Path], *, out: str | Path | None = None) -> str:
+    """Compare runs on the photos they share: which settings are best, which cannot be told apart.
+
+    Args:
+        paths: Run folders and sweep folders.
+        out: Folder for ``comparison.md``, ``.csv``, ``.json`` and ``.png``, and ``comparison_effects.csv`` where there
+            are factors; the default is that of the sweep, if one sweep is all that is named, else ``comparison``.
+
+    Returns:
+        What is in comparison.md, and where the files are.
+
+    Raises:
+        ConfigError: if a path is neither a run nor a sweep folder.
+        DataError: if results are missing or unreadable, or the runs do not share photos and labels.
+    """
+    from flowercls.compare.comparison import compare_runs
+    from flowercls.compare.comparison_files import SUFFIXES, as_markdown, comparison_stem, write_comparison
+
+    folders = [Path(path) for path in paths]
+    comparison = compare_runs(folders)
+    stem = comparison_stem(folders, out)
+    write_comparison(comparison, stem)
+    _draw(comparison, stem.with_name(f'{stem.name}.png'))
+    written = [suffix for suffix in SUFFIXES if stem.with_name(stem.name + suffix).exists()]
+    return f'{as_markdown(comparison)}\nwritten     {stem}{", ".join(written)}'
+
+
+def _draw(comparison: 'Comparison', picture: Path) -> None:
+    from flowercls.compare.comparison_files import effect_rows
+    from flowercls.report.comparison_plot import plot_comparison
+    from flowercls.report.curves import read_epochs
+
+    scalars = {
+        setting.name: [run.folder / 'scalars.json' for runs in setting.runs.values() for run in runs]
+        for setting in comparison.settings
+    }
+    curves = {name: [read_epochs(path) for path in found if path.is_file()] for name, found in scalars.items()}
+    effects = effect_rows(comparison)
+    plot_comparison(picture, comparison.scores, comparison.differences, effects, comparison.num_photos, curves)

@@ -1,0 +1,53 @@
+"""Finished runs and sweeps → a page each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def report(paths: Sequence[str | Path]) -> str:
+    """Write ``report.html`` into the folders of runs and sweeps, or renew it; a sweep's trials are compared first.
+
+    Args:
+        paths: Run folders and sweep folders.
+
+    Returns:
+        A line for each page.
+
+    Raises:
+        ConfigError: if a path is neither a run nor a sweep folder; nothing is written then.
+        DiskError: if a page cannot be written.
+    """
+    from flowercls.report.run_page import write_run_report
+
+    folders = [Path(path) for path in paths]
+    _check_folders(folders)
+    pages = [_report_sweep(folder) if _is_sweep(folder) else write_run_report(folder) for folder in folders]
+    return '\n'.join(f'report      {page}' for page in pages)
+
+
+def _is_sweep(folder: Path) -> bool:
+    return (folder / 'trials').is_dir()
+
+
+def _check_folders(folders: list[Path]) -> None:
+    from flowercls.core.errors import ConfigError
+
+    wrong = [str(folder) for folder in folders if not _is_sweep(folder) and not (folder / 'config.py').is_file()]
+    if wrong:
+        raise ConfigError(
+            f'{", ".join(wrong)}: neither a run folder (config.py) nor a sweep folder (trials/). Fix: name folders '
+            'that tools/train.py or tools/sweep.py has written.'
+        )
+
+
+def _report_sweep(folder: Path) -> Path:
+    from flowercls.commands.compare import compare
+    from flowercls.core.errors import ConfigError, DataError
+    from flowercls.report.sweep_page import write_sweep_report
+
+    problem = ''
+    try:
+        compare([folder])
+    except (ConfigError, DataError) as error:
+        problem = str(error)
+    return write_sweep_report(folder, problem=problem)

@@ -1,0 +1,1 @@
+"""Finished runs, grouped into settings and compared."""

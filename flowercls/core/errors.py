@@ -1,0 +1,80 @@
+"""The errors a user can meet, one small tree, each with its exit code.
+
+FlowerclsError
+├── ConfigError       2  a config file, a flag or a --cfg-options value; every mistake found, not only the first
+├── DataError         3  a raw folder, a prepared folder, or one photo in it
+├── CheckpointError   4  a checkpoint or starting weights: missing, damaged, of another model or of other classes
+├── DiskError         5  the disk is full or may not be written to
+├── DivergedError     6  training ran into values that are no numbers
+├── OutOfMemoryError  7  a step needs more memory than there is
+├── RunInUseError     8  another living process works in the run folder
+└── WorkerError       9  a process that loads photos has died
+
+Every message says what (with the value), where, what was expected and how to mend it. Anything that is not in this
+tree is our own bug and keeps its traceback (exit code 1).
+"""
+
+
+class FlowerclsError(Exception):
+    """Base of all errors that are answered with a message instead of a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_without_worker_traceback(message))
+
+
+class ConfigError(FlowerclsError):
+    """A mistake in a config file, a flag or an override."""
+
+    exit_code = 2
+
+
+class DataError(FlowerclsError):
+    """A raw or prepared folder that cannot be used, or a photo in it."""
+
+    exit_code = 3
+
+
+class CheckpointError(FlowerclsError):
+    """A checkpoint or starting weights that cannot be used."""
+
+    exit_code = 4
+
+
+class DiskError(FlowerclsError):
+    """Writing failed: disk full, read-only, or no permission."""
+
+    exit_code = 5
+
+
+class DivergedError(FlowerclsError):
+    """The loss or the weights are no numbers any more."""
+
+    exit_code = 6
+
+
+class OutOfMemoryError(FlowerclsError):
+    """A step needs more memory than there is."""
+
+    exit_code = 7
+
+
+class RunInUseError(FlowerclsError):
+    """A run folder in which another living process works."""
+
+    exit_code = 8
+
+
+class WorkerError(FlowerclsError):
+    """A process that loads photos has died."""
+
+    exit_code = 9
+
+
+def _without_worker_traceback(message: str) -> str:
+    # A DataLoader re-raises a worker's error with the worker's traceback as its text; the user needs the last part.
+    if 'Original Traceback (most recent call last)' not in message:
+        return message
+    _, marker, said = message.rpartition('flowercls.core.errors.')
+    return said.partition(': ')[2].strip() if marker else message

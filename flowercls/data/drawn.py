@@ -1,0 +1,209 @@
+"""Drawn flowers: a raw folder of five species that needs no download, for the demo and for tests.
+
+All species share their colours, backgrounds and light, so a colour histogram tells little; what differs is the shape.
+Photos are drawn three times too large and then reduced, which smooths the edges.
+
+Drawn flowers all the way to a prepared folder, through the same preparation as real photos.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from PIL import Image, ImageDraw, ImageFilter
+
+from flowercls.core.files import disk_errors
+from flowercls.data.drawn_species import SPECIES, Brush, Colour, flat, shade
+from flowercls.data.prepare.preparation import prepare
+from flowercls.data.prepare.prepare_summary import PreparedReport
+
+OVERSIZE = 3  # drawn this many times too large
+WHITE, YELLOW, ORANGE = (246, 244, 238), (248, 206, 44), (243, 142, 40)
+RED, PINK, VIOLET = (206, 36, 48), (238, 132, 168), (158, 96, 192)
+PETALS = [WHITE, YELLOW, ORANGE, RED, PINK, VIOLET]
+HEARTS = [(238, 184, 40), (196, 120, 40), (128, 76, 36), (84, 52, 40), (150, 150, 60)]
+USUAL_SHARE = 0.4  # of a species' flowers have its usual colours, as in nature; the others may have any
+USUAL = {  # of petals, of hearts
+    'daisy': ([WHITE], HEARTS[:1]),
+    'dandelion': ([YELLOW], HEARTS[2:]),
+    'rose': ([RED, PINK], HEARTS),
+    'sunflower': ([YELLOW, ORANGE], HEARTS[2:4]),
+    'tulip': ([RED, VIOLET], HEARTS),
+}
+GREENS = [(70, 120, 48), (92, 140, 60), (56, 98, 58), (120, 150, 72)]
+GROUNDS = {
+    'grass': [(88, 134, 60), (62, 108, 50), (118, 148, 76)],
+    'sky': [(120, 172, 226), (168, 202, 236), (196, 206, 220)],
+    'soil': [(112, 84, 62), (84, 62, 48), (146, 118, 92)],
+    'wall': [(206, 196, 180), (172, 110, 92), (150, 156, 164), (228, 224, 216)],
+    'leaves': [(40, 74, 40), (26, 50, 34), (64, 96, 52)],
+    'bokeh': [(52, 70, 50), (90, 110, 90), (60, 52, 66), (150, 170, 140)],
+}
+
+
+def draw_flowers(raw_dir: str | os.PathLike, num_per_class: int = 80, image_size: int = 96, seed: int = 0) -> None:
+    """Draw a raw folder: one folder of photos per species, sizes and proportions mixed.
+
+    Drawing again with the same arguments writes the same bytes, so a run that was cut short is simply run again.
+
+    Args:
+        raw_dir: Folder to write ``<species>/<species>_0000.jpg`` and so on into; made if missing.
+        num_per_class: Photos of each species. The first ones do not depend on how many follow.
+        image_size: Typical short side in pixels.
+        seed: Another seed, other photos.
+
+    Raises:
+        DiskError: if the disk is full or may not be written to.
+    """
+    for number, species in enumerate(SPECIES):
+        folder = Path(raw_dir, species)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for index in range(num_per_class):
+                rng = np.random.default_rng([seed, number, index])
+                photo = draw_flower(species, rng, *_photo_size(rng, image_size))
+                photo.save(folder / f'{species}_{index:04d}.jpg', quality=92)
+
+
+def draw_flower(species: str, rng: Generator, width: int, height: int) -> Image.Image:
+    """Draw one photo of one to three flowers of a species.
+
+    Args:
+        species: A key of `SPECIES`.
+        rng: Where every choice comes from.
+        width: Of the photo, in pixels.
+        height: Of the photo, in pixels.
+    """
+    petals, hearts = USUAL[species] if rng.random() < USUAL_SHARE else (PETALS, HEARTS)
+    petal, heart = _varied(rng, petals), _varied(rng, hearts)
+    canvas = _background(rng, width, height, petal)
+    draw = ImageDraw.Draw(canvas, 'RGBA')
+    for centre, radius in _places(rng, width, height):
+        _draw_plant(draw, rng, species, centre * OVERSIZE, radius * OVERSIZE, (petal, heart))
+    return _photographed(canvas.reduce(OVERSIZE), rng)
+
+
+def _photo_size(rng: Generator, image_size: int) -> tuple[int, int]:
+    short = round(image_size * rng.uniform(0.9, 1.15))
+    long = round(short * rng.uniform(1.0, 1.5))
+    return (short, long) if rng.random() < 0.5 else (long, short)
+
+
+def _varied(rng: Generator, colours: list[Colour], spread: float = 14) -> Colour:
+    """One of ``colours``, a little off."""
+    chosen = np.array(colours[rng.integers(len(colours))]) + rng.normal(0, spread, 3)
+    return tuple(int(part) for part in chosen.clip(8, 252))
+
+
+def _places(rng: Generator, width: int, height: int) -> list[tuple[complex, float]]:
+    """Centres and radii of one to three flowers, the largest last, that is in front and near the middle."""
+    short = min(width, height)
+    middle = complex(width, height) / 2
+    radius = short * rng.uniform(0.36, 0.46)
+    places = [(middle + short * complex(*rng.uniform(-0.06, 0.06, 2)), radius)]
+    for _ in range(rng.choice(3, p=[0.7, 0.2, 0.1])):
+        away = np.exp(1j * rng.uniform(0, 2 * np.pi)) * radius * rng.uniform(1.3, 1.7)
+        places.insert(0, (places[-1][0] + away, radius * rng.uniform(0.45, 0.65)))
+    return places
+
+
+def _draw_plant(
+    draw: ImageDraw.ImageDraw, rng: Generator, species: str, centre: complex, radius: float, colours: tuple
+) -> None:
+    upright = species == 'tulip'
+    lean = rng.normal(0, 0.25)
+    squash = 1.0 if upright else rng.uniform(0.65, 1.0)
+    turn = 0.0 if upright else rng.uniform(0, 2 * np.pi)
+    if upright or rng.random() < 0.75:
+        _draw_stem(draw, rng, centre, radius, lean)
+    petal, heart = (shade(colour, rng.uniform(0.9, 1.06))[:3] for colour in colours)
+    SPECIES[species](Brush(draw, centre, radius, turn, squash, lean), rng, petal, heart)
+
+
+def _draw_stem(draw: ImageDraw.ImageDraw, rng: Generator, centre: complex, radius: float, lean: float) -> None:
+    green = _varied(rng, GREENS)
+    along = np.linspace(0, 1, 12)
+    down = 1j * np.exp(1j * lean) * radius * 4
+    path = centre + down * along + radius * rng.normal(0, 0.8) * along**2
+    width = radius * rng.uniform(0.08, 0.14)
+    draw.line(flat(path), fill=shade(green, 0.7), width=round(width * 1.4), joint='curve')
+    draw.line(flat(path), fill=green, width=round(width), joint='curve')
+    for side in (-1, 1)[: rng.integers(0, 3)]:
+        _draw_leaf(draw, rng, path[rng.integers(4, 7)], radius, lean, side, green)
+
+
+def _draw_leaf(
+    draw: ImageDraw.ImageDraw, rng: Generator, start: complex, radius: float, lean: float, side: int, green: Colour
+) -> None:
+    along = np.linspace(0, 1, 10)
+    length, width = radius * rng.uniform(0.9, 1.8), radius * rng.uniform(0.12, 0.3)
+    direction = -1j * np.exp(1j * (lean + side * rng.uniform(0.4, 1.2)))
+    middle = along + 0.25j * side * along**2
+    half = 1j * width / length * np.sin(np.pi * along**0.8)
+    outline = start + length * direction * np.concatenate((middle + half, (middle - half)[::-1]))
+    draw.polygon(flat(outline), fill=shade(green, rng.uniform(0.75, 1.1)), outline=shade(green, 0.6))
+
+
+def _background(rng: Generator, width: int, height: int, petal: Colour) -> Image.Image:
+    """A canvas of `OVERSIZE` with something out of focus on it; drawn small, because it is blurred anyway."""
+    kind = list(GROUNDS)[rng.integers(len(GROUNDS))]
+    top, bottom = (np.array(_set_off(_varied(rng, GROUNDS[kind]), petal)) for _ in range(2))
+    fall = np.linspace(0, 1, height)[:, None, None]
+    small = Image.fromarray(np.broadcast_to(top + (bottom - top) * fall, (height, width, 3)).astype(np.uint8))
+    draw = ImageDraw.Draw(small, 'RGBA')
+    colours = GROUNDS[kind] + (PETALS if kind == 'bokeh' else [])
+    for _ in range(rng.integers(6, 40)):
+        fill = (*_set_off(_varied(rng, colours), petal), int(rng.integers(40, 140)))
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        if kind == 'grass':
+            draw.line((x, y, x + rng.normal(0, 12), y - rng.uniform(10, 50)), fill=fill, width=int(rng.integers(1, 5)))
+        else:
+            wide, high = rng.uniform(2, width / 6, 2) * ((1.8, 0.6) if kind == 'sky' else (1, 1))
+            draw.ellipse((x - wide, y - high, x + wide, y + high), fill=fill)
+    small = small.filter(ImageFilter.GaussianBlur(rng.uniform(1.5, 5.0)))
+    return small.resize((width * OVERSIZE, height * OVERSIZE), Image.Resampling.BILINEAR)
+
+
+def _set_off(ground: Colour, petal: Colour, gap: float = 60) -> Colour:
+    """``ground`` made darker where the flower would hardly stand out from it."""
+    light, wanted = np.mean(ground), np.mean(petal) - gap
+    if abs(light - np.mean(petal)) >= gap:
+        return ground
+    return shade(ground, max(wanted / light, 0.35))[:3] if wanted > 40 else shade(ground, 1.4)[:3]
+
+
+def _photographed(image: Image.Image, rng: Generator) -> Image.Image:
+    """What camera and light add: focus, brightness, colour cast, darker corners, noise."""
+    if rng.random() < 0.4:
+        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.9)))
+    pixels = np.asarray(image, np.float32) / 255
+    height, width = pixels.shape[:2]
+    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    corners = 1 - rng.uniform(0, 0.3) * (x**2 + y**2)[..., None] / 2
+    light = rng.uniform(0.85, 1.15) * rng.uniform(0.92, 1.06, 3)
+    pixels = (pixels * corners * light) ** rng.uniform(0.8, 1.25)
+    pixels += rng.normal(0, rng.uniform(0.003, 0.02), pixels.shape)
+    return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
+
+
+pass
+
+
+def prepare_drawn(out_dir: str | os.PathLike, drawing: dict | None = None, **options) -> PreparedReport:
+    """Draw flowers into a temporary raw folder and prepare that.
+
+    Args:
+        out_dir: Folder to make.
+        drawing: Arguments of `draw_flowers`; recorded in manifest.json.
+        **options: As `prepare`.
+    """
+    drawing = dict(drawing or {})
+    with tempfile.TemporaryDirectory(prefix='flowercls-drawn-') as folder:
+
+        def draw() -> Path:
+            draw_flowers(folder, **drawing)
+            return Path(folder)
+
+        return prepare(folder, out_dir, bring=draw, drawn=drawing, **options)

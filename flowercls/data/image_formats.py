@@ -1,0 +1,177 @@
+"""The error for a file that does not become pixels: why, and what to do about it.
+
+A photo's file → an opened image: what it really is, whether it is too large, what will have to be done to it.
+
+Everything here looks at headers only; a PNG's checksums are the one exception. See `decode` for the pixels.
+"""
+
+import contextlib
+import io
+import os
+import re
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import (
+    AvifImagePlugin,  # noqa: F401  importing a plugin is what makes its format known
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    Jpeg2KImagePlugin,  # noqa: F401
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    PpmImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    WebPImagePlugin,  # noqa: F401
+)
+
+from flowercls.core.errors import DataError
+
+MAX_PIXELS = 50_000_000
+# Reason for a refusal -> what the user can do about it. The keys are all the reasons there are.
+FIXES = {
+    'missing file': 'check the path',
+    'not a file': 'give the path of one photo',
+    'unreadable file': 'allow reading it (chmod +r)',
+    'empty file': 'copy or download it again',
+    'not an image': 'remove it, or put the photo itself in its place',
+    'unsupported format': 'save it as JPEG or PNG',
+    'too large': f'save it with at most {MAX_PIXELS // 1_000_000} megapixels',
+    'truncated': 'copy or download it again, the end of the file is missing',
+    'damaged': 'copy or download it again, or open and save it in an image editor',
+}
+
+
+class UnreadablePhoto(DataError):  # noqa: N818  reads as what it is
+    """A file that does not become pixels; ``reason`` is one of the keys of `FIXES`, ``detail`` says more."""
+
+    def __init__(self, message: str, reason: str = 'damaged', detail: str = '') -> None:
+        # A DataLoader builds the error anew from its worker's traceback; only the message itself is for the user.
+        super().__init__(message.rpartition('UnreadablePhoto: ')[2].strip())
+        self.reason = reason
+        self.detail = detail
+
+
+def unreadable(name: str, reason: str, detail: object) -> UnreadablePhoto:
+    """The error for the file ``name``; ``reason`` is one of the keys of `FIXES`."""
+    return UnreadablePhoto(f'{name}: {reason} ({detail}). Fix: {FIXES[reason]}.', reason, str(detail))
+
+
+@contextlib.contextmanager
+def pillow_errors(name: str) -> Iterator[None]:
+    """Turn whatever Pillow raises about the file ``name`` into an `UnreadablePhoto`."""
+    # Hostile bytes make Pillow's plugins raise nearly anything: OSError, SyntaxError, ValueError, struct.error, ...
+    try:
+        yield
+    except (UnreadablePhoto, MemoryError):
+        raise
+    except Exception as error:
+        cut = isinstance(error, EOFError | struct.error) or 'truncat' in str(error).lower()
+        raise unreadable(name, 'truncated' if cut else 'damaged', error) from error
+
+
+pass
+
+MAX_FILE_BYTES = 512 << 20
+FORMATS = ('JPEG', 'PNG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'AVIF', 'JPEG2000', 'PPM')
+# How files begin that people take for photos: start, what it is, reason.
+_FOREIGN = (
+    (rb'.{4}ftyp(hei|hev|mif1|msf1)', 'a HEIC photo', 'unsupported format'),
+    (rb'%PDF', 'a PDF', 'unsupported format'),
+    (rb'8BPS', 'a Photoshop file', 'unsupported format'),
+    (rb'\x00\x00\x01\x00', 'an icon', 'unsupported format'),
+    (rb'\s*(<\?xml.*)?<svg', 'an SVG drawing', 'unsupported format'),
+    (rb'\s*<(!doctype html|html)', 'a web page', 'not an image'),
+)
+
+
+def read_content(path: str | os.PathLike) -> bytes:
+    """Read the bytes of a photo; refuse, without reading it, a file that is too big to be one."""
+    name = os.fspath(path)
+    try:
+        status = Path(name).stat()  # before it is opened, for which a pipe would wait
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise unreadable(name, 'not a file', 'a pipe, a socket or a device')
+        with Path(name).open('rb', buffering=0) as file:
+            if status.st_size > MAX_FILE_BYTES:
+                raise unreadable(name, 'too large', f'{status.st_size >> 20} MiB, at most {MAX_FILE_BYTES >> 20}')
+            return file.read()
+    except FileNotFoundError as error:
+        raise unreadable(name, 'missing file', 'no such file') from error
+    except IsADirectoryError as error:
+        raise unreadable(name, 'not a file', 'a folder') from error
+    except OSError as error:
+        raise unreadable(name, 'unreadable file', error.strerror or error) from error
+
+
+def open_checked(content: bytes, name: str) -> tuple[Image.Image, str, tuple[str, ...]]:
+    """(photo whose pixels are not decoded yet, what the file really is, what will be done to it)."""
+    if not content:
+        raise unreadable(name, 'empty file', '0 bytes')
+    image = _open(content, name)
+    _check_size(image, name)
+    _check_png_pixels(image, content)
+    return image, _true_format(content, image), _conversions(image)
+
+
+def _open(content: bytes, name: str) -> Image.Image:
+    # What Image.open does, without its warning on large photos (the filter for it is global to the process), without
+    # formats that start other programs (EPS), and with the plugin's own error instead of "cannot identify".
+    head = content[:16]
+    for known in FORMATS:
+        factory, accepts = Image.OPEN[known]
+        accepted = accepts(head)
+        if isinstance(accepted, str):  # the plugin says that its library is missing
+            raise unreadable(name, 'unsupported format', accepted)
+        if accepted:
+            return factory(io.BytesIO(content), name)
+    for start, what, reason in _FOREIGN:
+        if re.match(start, content[:1024], re.IGNORECASE | re.DOTALL):
+            raise unreadable(name, reason, what)
+    raise unreadable(name, 'not an image', f'starts with {content[:12]!r}')
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise unreadable(name, 'too large', f'{width}x{height} pixels')
+
+
+def _check_png_pixels(image: Image.Image, content: bytes) -> None:
+    # Pillow skips the checksums of pixel data, so a flipped bit would become a photo with wrong colours.
+    if image.format != 'PNG':
+        return
+    start = 8
+    while start + 12 <= len(content):
+        size = int.from_bytes(content[start : start + 4])
+        checked = zlib.crc32(memoryview(content)[start + 4 : start + 8 + size])
+        stored = content[start + 8 + size : start + 12 + size]
+        if content[start + 4 : start + 8] == b'IDAT' and len(stored) == 4 and checked != int.from_bytes(stored):
+            raise ValueError(f'wrong checksum at byte {start}')
+        start += 12 + size
+
+
+def _true_format(content: bytes, image: Image.Image) -> str:
+    # Phones store JPEGs with an extra picture behind the first one ("MPO"); for every reader it is a JPEG.
+    return 'JPEG' if content.startswith(b'\xff\xd8') else image.format
+
+
+def _conversions(image: Image.Image) -> tuple[str, ...]:
+    # Before load, which forgets how the pixels were stored.
+    frames = 1 if image.format in ('JPEG', 'MPO') else getattr(image, 'n_frames', 1)
+    said = {
+        f'first of {frames} frames': frames > 1,
+        'CMYK to RGB': image.mode == 'CMYK',
+        '16-bit scaled': _has_16_bits(image),
+        'palette to RGB': image.mode in ('P', 'PA'),
+        'alpha on white': image.has_transparency_data,
+    }
+    return tuple(what for what, happened in said.items() if happened)
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    # Pillow reads 16-bit colour as the mode RGB and scales it itself; only the layout of the raw data tells.
+    return image.mode.startswith('I') or any(';16' in str(tile[3]) for tile in image.tile)

@@ -1,0 +1,1 @@
+"""A raw folder of photos → a prepared folder."""

@@ -1,0 +1,1 @@
+"""The outputs of frozen stages, computed once and cached."""

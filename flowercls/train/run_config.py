@@ -1,0 +1,146 @@
+"""A config file and a command line → a config that is complete, checked, and settled for this machine."""
+
+import inspect
+import json
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from flowercls.config import check_components, derive_config
+from flowercls.config.loader import load_with_notes
+from flowercls.core.errors import ConfigError
+
+FALSE_ALARMS = (
+    'Fail to import ``MultiScaleDeformableAttention``',  # mmcv-lite lacks one operator; none of our models needs it
+    'In MMCV v1.4.4, we modified the default value of args',  # MobileNetV3: means users of older versions
+    'Detected call of `scheduler.step\\(\\)`',  # with accumulated batches, before the first of them is complete
+)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the command line asks of any config.
+
+    Attributes:
+        amp: Compute in bfloat16, also where the hardware does not gain from it.
+        no_validate: Skip validation; then there is no best checkpoint either.
+        auto_scale_lr: Scale the learning rate with the batch size.
+        deterministic: Use only deterministic operations on a GPU.
+        launcher: ``'none'``, or mmengine's name of what started several processes.
+    """
+
+    amp: bool = False
+    no_validate: bool = False
+    auto_scale_lr: bool = False
+    deterministic: bool = False
+    launcher: str = 'none'
+
+
+def ready_config(path: str | Path, overrides, flags: Flags, drawn_folder: str | None = None) -> Config:
+    """Load, complete and check a config.
+
+    Args:
+        path: The config file.
+        overrides: As ``--cfg-options``.
+        flags: The other options that change a config.
+        drawn_folder: Where to draw the demo's flowers if they are needed; None is the config's ``data_root``.
+
+    Raises:
+        ConfigError: naming every mistake, the cheap ones before anything heavy is imported.
+        DataError: if the prepared folder is missing or is none.
+    """
+    cfg, notes = load_with_notes(path, overrides)
+    cfg.launcher = flags.launcher
+    if flags.launcher != 'none':
+        from flowercls.core.distributed import decide_once, join
+
+        join(cfg)
+        cfg.data_root = decide_once(lambda: _data_folder(cfg, drawn_folder))
+    else:
+        cfg.data_root = _data_folder(cfg, drawn_folder)
+    schedulers = cfg.get('param_scheduler')
+    notes += derive_config(cfg)
+    _apply(flags, cfg)
+    for message in FALSE_ALARMS:
+        warnings.filterwarnings('ignore', message=message)
+    check_components(Config({**cfg, 'param_scheduler': schedulers}, filename=cfg.filename))  # also those left out
+    if int(os.environ.get('RANK', 0)) == 0:
+        print(*(f'note: {note}\n' for note in notes), sep='', end='', flush=True)
+
+    from flowercls.train.runner import fit_to_machine
+
+    fit_to_machine(cfg)
+    return cfg
+
+
+def _apply(flags: Flags, cfg: Config) -> None:
+    if flags.amp:
+        cfg.model.precision = 'bf16'
+    if flags.deterministic:
+        cfg.randomness.deterministic = True
+    if flags.auto_scale_lr:
+        if not cfg.get('auto_scale_lr'):
+            raise ConfigError(
+                '--auto-scale-lr: the config does not say which batch size its learning rate is meant for. '
+                'Fix: auto_scale_lr = dict(base_batch_size=32)'
+            )
+        cfg.auto_scale_lr.enable = True
+    if flags.no_validate:
+        cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
+        if cfg.default_hooks.get('checkpoint'):
+            cfg.default_hooks.checkpoint.save_best = None
+
+
+def _data_folder(cfg: Config, drawn_folder: str | None) -> str | None:
+    """The config's ``data_root``; where it asks for drawn flowers and there are none, they are drawn and prepared.
+
+    Only in a folder whose name begins with ``drawn``: nobody shall take them for photos of their own.
+    """
+    data_root = cfg.get('data_root')
+    if not cfg.get('drawn') or data_root is None:
+        return data_root
+    drawing = dict(cfg.drawn)
+    val_ratio = drawing.pop('val_ratio', 0.2)
+    if Path(data_root).exists():
+        _check_drawn_alike(Path(data_root), drawing, val_ratio)
+        return data_root
+    if not Path(data_root).name.startswith('drawn'):  # a misspelt folder of photos is no wish for drawn ones
+        return data_root
+    from flowercls.data.drawn import prepare_drawn
+
+    folder = data_root if drawn_folder is None else f'{drawn_folder}/drawn_flower'
+    print(f'{data_root} does not exist yet: drawing flowers and preparing them{_for_now(drawn_folder)}', flush=True)
+    prepare_drawn(folder, drawing, val_ratio=val_ratio)
+    return folder
+
+
+def _for_now(drawn_folder: str | None) -> str:
+    return '' if drawn_folder is None else ' (for this check only, elsewhere)'
+
+
+def _check_drawn_alike(folder: Path, drawing: dict, val_ratio: float) -> None:
+    """Refuse flowers that were drawn with other values than the config asks for; real photos pass."""
+    from flowercls.data.drawn import draw_flowers
+
+    try:
+        manifest = json.loads((folder / 'manifest.json').read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return  # whether this is a prepared folder is judged where it is read
+    if manifest.get('drawn') is None:
+        return
+    parameters = inspect.signature(draw_flowers).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items() if name != 'raw_dir'}
+    wanted = {**defaults, **drawing, 'val_ratio': val_ratio}
+    found = {**defaults, **manifest['drawn'], 'val_ratio': manifest['val_ratio']}
+    other = [key for key in wanted if wanted[key] != found[key]]
+    if other:
+        raise ConfigError(
+            f'data_root {folder}: its flowers were drawn with '
+            + ', '.join(f'{key}={found[key]}' for key in other)
+            + '; the config asks for '
+            + ', '.join(f'drawn.{key}={wanted[key]}' for key in other)
+            + '. Fix: set those values in the config, or name another data_root, which is then drawn so.'
+        )

@@ -1,0 +1,132 @@
+"""What is said before and after a run, as plain text."""
+
+import shlex
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from flowercls.core.distributed import unwrapped
+from flowercls.core.errors import ConfigError
+from flowercls.core.terminal import as_duration
+from flowercls.models.stage_table import StageRow, render_stage_table, stage_table
+from flowercls.train.config_errors import building, shown
+from flowercls.train.optimizer import check_parts
+from flowercls.train.preflight import preflight
+from flowercls.train.runner import ClassifierRunner
+from flowercls.train.training import TrainResult
+
+PARTS = ('backbone', 'neck', 'head')
+
+
+def describe_run(runner: ClassifierRunner, weights: Path | None, resumed_from: Path | None = None) -> str:
+    """Data, device, starting weights, stage table and warnings of a run that is about to start or to go on."""
+    model = unwrapped(runner.model)
+    train = runner.train_dataloader
+    # The parts have to fit each other, and some networks take one size only.
+    size = _photo_size(train, 'train_dataloader')
+    rows = _checked_stages(runner, size)
+    if runner.val_loop is not None and (other := _photo_size(runner.val_dataloader, 'val_dataloader')) != size:
+        _checked_stages(runner, other)
+    names = train.dataset.metainfo['classes']
+    batches = f'{len(train)} batches of {train.batch_size}'
+    lines = [
+        f'data: {runner.cfg.data_root}, {len(train.dataset)} training photos, {batches}, {len(names)} classes '
+        f'({", ".join(names)})',
+        f'device: {device_name(model)}, {model.precision}, '
+        f'{"channels last" if model.channels_last else "channels first"}',
+        f'weights: as in {resumed_from}' if resumed_from else f'starting weights: {weights or "none, random numbers"}',
+    ]
+    lr_mult = (runner.cfg.optim_wrapper.get('paramwise_cfg') or {}).get('stage_lr_mult') or {}
+    if lr_mult:
+        check_parts(model, lr_mult)
+    lines.append(render_stage_table(rows, lr_mult))
+    lines += [f'warning: {warning}' for warning in preflight(runner)]
+    return '\n'.join(lines)
+
+
+def _photo_size(loader: DataLoader, name: str) -> tuple[int, int]:
+    """(height, width) of what the model is given; a transform may refuse its arguments when it is used."""
+    with building(f'{name}.dataset', RuntimeError):
+        sample = loader.dataset[0]
+    if 'inputs' not in sample:
+        raise ConfigError(
+            f'{name}.dataset.pipeline: gives {", ".join(map(str, sample))}, and no inputs for the model. Fix: end it '
+            "with dict(type='PackInputs'), as configs/_base_/datasets/flower_224.py does."
+        )
+    return tuple(sample['inputs'].shape[-2:])
+
+
+def _checked_stages(runner: ClassifierRunner, size: tuple[int, int]) -> list[StageRow]:
+    model = runner.cfg.model
+    parts = '; '.join(f'{name} {shown(model[name])}' for name in PARTS if isinstance(model.get(name), dict))
+    fix = f'values of model.* that fit each other, or photos of another size than {"x".join(map(str, size))}'
+    with building('model', RuntimeError, fix=f'{fix} (size=... in the pipelines)', about=parts):
+        return stage_table(unwrapped(runner.model), size)
+
+
+def device_name(model: torch.nn.Module) -> str:
+    """The hardware a model computes on."""
+    device = next(model.parameters()).device
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    return f'{device.type.upper()}, {torch.get_num_threads()} threads'
+
+
+def describe_result(result: TrainResult, report: Path | None = None) -> str:
+    """The last block of a training: result, time, and where things are; ``report`` is the page, if there is one."""
+    epochs = f'{result.epochs_now} {"epoch" if result.epochs_now == 1 else "epochs"}'
+    lines = [f'time        {as_duration(result.seconds)} for {epochs}']
+    if result.best_checkpoint:
+        metrics = result.metrics()
+        lines.insert(0, f'best        {accuracy_text(metrics)} at epoch {result.best_epoch} of {result.epochs}')
+        if result.last_top1 is not None:
+            lines.insert(1, f'last epoch  top-1 {result.last_top1:.2f} %')
+    if result.epochs < result.max_epochs:
+        lines.append(f'stopped     early, after epoch {result.epochs} of {result.max_epochs}')
+    checkpoint = result.best_checkpoint or result.last_checkpoint
+    files = {'checkpoint': checkpoint or 'none: default_hooks.checkpoint is switched off'}
+    files['curves'] = result.folder / 'curves.png'
+    if result.best_checkpoint:
+        files['metrics'] = result.folder / 'metrics.json'
+        files['scores'] = result.folder / 'predictions_val.csv'
+        files['mistakes'] = f'{result.folder / "mistakes.csv"}, mistakes.png, confusion.png, reliability.png'
+    if report:
+        files['report'] = report
+    lines += [f'{name:<11} {path}' for name, path in files.items()]
+    if checkpoint:
+        test = shlex.join(['python', 'tools/test.py', str(result.folder / 'config.py'), str(checkpoint)])
+        lines.append(f'test it     {test}')
+    return '\n'.join([*lines, f'run folder  {result.folder}'])
+
+
+def describe_test(metrics: dict, folder: Path) -> str:
+    """The table of a test: precision, recall and F1 of each class in percent, their averages, accuracy, mistakes."""
+    rows = [*metrics['per_class'].items(), ('macro average', {**metrics['macro'], 'support': metrics['n']})]
+    width = max(len(name) for name, _ in rows)
+    lines = [f'{"class":<{width}}  precision  recall     f1  photos']
+    for name, row in rows:
+        lines.append(
+            f'{name:<{width}}  {row["precision"]:9.2f}  {row["recall"]:6.2f}  {row["f1"]:5.2f}  {row["support"]:6d}'
+        )
+    augmented = ', with test-time augmentation' if metrics['tta'] else ''
+    lines += [
+        f'{accuracy_text(metrics)} on the {"validation" if metrics["split"] == "val" else metrics["split"]} set'
+        f'{augmented}',
+        f'negative log-likelihood {metrics["nll"]:.4f}, calibration error {metrics["ece"]:.2f} %',
+        f'most confused: {_most_confused_text(metrics)}',
+        f'results     {folder}',
+    ]
+    return '\n'.join(lines)
+
+
+def _most_confused_text(metrics: dict, most: int = 3) -> str:
+    pairs = [f'{pair["true"]} as {pair["pred"]} ({pair["photos"]})' for pair in metrics['most_confused'][:most]]
+    return ', '.join(pairs) or 'none'
+
+
+def accuracy_text(metrics: dict) -> str:
+    """Top-1 with what it rests on: ``top-1 96.32 % (549 of 570, 95 % interval 94.4-97.6)``."""
+    hits = sum(row[i] for i, row in enumerate(metrics['confusion']))
+    low, high = metrics['top1_interval']
+    return f'top-1 {metrics["top1"]:.2f} % ({hits} of {metrics["n"]}, 95 % interval {low:.1f}-{high:.1f})'

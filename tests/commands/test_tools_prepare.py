@@ -1,0 +1,186 @@
+"""tools/prepare_data.py: its command line, its exit codes, what it prints where."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowercls import commands
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'prepare_data.py'
+
+
+@pytest.fixture(scope='module')
+def main():
+    spec = importlib.util.spec_from_file_location('prepare_data', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture
+def raw(tmp_path):
+    for number in range(10):
+        blocks = np.random.default_rng(number).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        path = tmp_path / 'raw' / ('rose' if number < 5 else 'tulip') / f'{number}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(blocks).resize((32, 24)).save(path)
+    return tmp_path / 'raw'
+
+
+def test_a_good_run_prints_the_counts_and_returns_0(main, raw, tmp_path, capsys):
+    assert main([str(raw), str(tmp_path / 'out'), '--workers', '0', '--folds', '2', '--seed', '3']) == 0
+    printed = capsys.readouterr().out
+    assert '10 photos of 2 classes, seed 3, 2 folds' in printed
+    assert '10 files scanned = 10 copied' in printed
+    assert (tmp_path / 'out/folds/fold_1_val.txt').is_file()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'code', 'message'),
+    [
+        (['{tmp}/nowhere', '{tmp}/out'], 3, 'DataError: {tmp}/nowhere: the raw folder does not exist'),
+        (['{tmp}/raw', '{tmp}/raw/out'], 2, 'ConfigError: {tmp}/raw/out'),
+        (['{tmp}/raw', '{tmp}/out', '--val-ratio', '1.5'], 2, 'ConfigError: --val-ratio 1.5'),
+        (['{tmp}/raw/rose', '{tmp}/out'], 3, 'DataError: {tmp}/raw/rose: the raw folder holds no class folder'),
+    ],
+)
+def test_a_mistake_is_one_message_without_traceback(main, raw, tmp_path, capsys, arguments, code, message):
+    assert main([argument.format(tmp=tmp_path) for argument in arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.err.startswith(message.format(tmp=tmp_path))
+    assert 'Traceback' not in captured.err and captured.out == ''
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], 'required'),
+        (['raw'], 'expected RAW and OUT, got raw'),
+        (['raw', 'out', 'third'], 'expected RAW and OUT, got raw out third'),
+        (['raw', 'out', '--demo'], 'with --demo only OUT'),
+        (['raw', 'out', '--download', 'file:///x.zip'], 'with --download only OUT'),
+        (['out', '--demo', '--download', 'file:///x.zip'], 'exclude each other'),
+        (['raw', 'out', '--sha256', '00'], 'belongs to --download'),
+        (['raw', 'out', '--vall-ratio', '0.1'], 'unrecognized arguments'),
+    ],
+)
+def test_a_wrong_command_line_exits_with_2(main, capsys, arguments, message):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_every_flag_reaches_the_verb(main, monkeypatch, capsys):
+    given = []
+
+    class Report:
+        def summary(self):
+            return 'the summary'
+
+    monkeypatch.setattr(commands, 'prepare', lambda raw, out, **options: given.append((raw, out, options)) or Report())
+    flags = '--val-ratio 0.3 --test-ratio 0.1 --seed 4 --folds 5 --workers 6 --overwrite --allow-tiny-classes --dry-run'
+    assert main(['raw', 'out', *flags.split()]) == 0
+    assert main(['out', '--demo']) == 0
+    assert main(['out', '--download', 'file:///x.zip', '--sha256', 'ab']) == 0
+    plain = {
+        **{'val_ratio': 0.2, 'test_ratio': 0.0, 'seed': 0, 'folds': None, 'workers': None, 'overwrite': False},
+        **{'allow_tiny_classes': False, 'dry_run': False, 'demo': False, 'download': None, 'sha256': None},
+    }
+    chosen = {
+        **{'val_ratio': 0.3, 'test_ratio': 0.1, 'seed': 4, 'folds': 5, 'workers': 6, 'overwrite': True},
+        **{'allow_tiny_classes': True, 'dry_run': True},
+    }
+    assert given == [
+        ('raw', 'out', {**plain, **chosen}),
+        (None, 'out', {**plain, 'demo': True}),
+        (None, 'out', {**plain, 'download': 'file:///x.zip', 'sha256': 'ab'}),
+    ]
+    assert capsys.readouterr().out == 'the summary\n' * 3
+
+
+def test_ctrl_c_is_one_line_and_130(main, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, 'prepare', interrupt)
+    assert main(['raw', 'out']) == 130
+    assert capsys.readouterr().err == 'interrupted: nothing half-written is left\n'
+
+
+def test_help_shows_examples(main, capsys):
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    printed = capsys.readouterr().out
+    assert 'examples:' in printed and '--allow-tiny-classes' in printed
+
+
+@pytest.fixture
+def archive_url(raw, tmp_path):
+    """Address of an archive of the photos; the folder itself is gone."""
+    (tmp_path / 'served').mkdir()
+    url = Path(shutil.make_archive(tmp_path / 'served/photos', 'tar', tmp_path, 'raw')).as_uri()
+    shutil.rmtree(raw)
+    return url
+
+
+def test_a_dry_run_of_a_download_keeps_nothing(main, archive_url, tmp_path, capsys):
+    assert main([str(tmp_path / 'out'), '--download', archive_url, '--dry-run', '--workers', '0']) == 0
+    printed = capsys.readouterr().out
+    assert '10 photos of 2 classes' in printed and 'not recorded in a dry run' in printed
+    assert [path.name for path in tmp_path.iterdir()] == ['served']
+
+
+@pytest.mark.parametrize('arguments', [['--val-ratio', '2'], ['--seed', '-1'], []])
+def test_nothing_is_fetched_for_a_command_that_cannot_succeed(main, tmp_path, monkeypatch, arguments):
+    (tmp_path / 'out').mkdir()
+    if not arguments:
+        (tmp_path / 'out/thesis.txt').write_text('my only copy')
+    monkeypatch.setattr('flowercls.core.download.fetch_archive', lambda *_, **__: pytest.fail('it was fetched'))
+    assert main([str(tmp_path / 'out'), '--download', 'http://127.0.0.1:1/x.zip', *arguments]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ['out']
+
+
+def test_an_interrupt_after_a_download_says_what_is_kept(main, archive_url, tmp_path, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('flowercls.data.prepare.preparation.scan_folder', interrupt)
+    out = str(tmp_path / 'out')
+    assert main([out, '--download', archive_url]) == 130
+    assert capsys.readouterr().err.endswith(f'what was fetched whole stays in {out}-raw and {out}-raw.download\n')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['out-raw', 'out-raw.download', 'served']
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='signals as on POSIX')
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_real_signal_in_the_middle_leaves_nothing_behind(raw, tmp_path, number, code):
+    (raw / 'rose/slow.jpg').touch()  # holds the run in the middle: the signal always arrives while photos are read
+    blocker = (
+        'import runpy, sys, time, flowercls.data.prepare.scan as scan\n'
+        'def read(path, real=scan.read_content):\n'
+        '    return time.sleep(60) if str(path).endswith("slow.jpg") else real(path)\n'
+        'scan.read_content = read\n'
+        f'sys.argv[1:] = [{str(raw)!r}, {str(tmp_path / "out")!r}, "--workers", "0"]\n'
+        f'runpy.run_path({str(TOOL)!r}, run_name="__main__")\n'
+    )
+    # Whoever starts the tests may ignore SIGINT, as shells do for background work; children would inherit that.
+    default = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731
+    running = subprocess.Popen([sys.executable, '-c', blocker], stderr=subprocess.PIPE, text=True, preexec_fn=default)
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob('.out.preparing-*')) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    running.send_signal(number)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == code and 'Traceback' not in said
+    assert [path.name for path in tmp_path.iterdir()] == ['raw']

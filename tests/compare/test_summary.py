@@ -1,0 +1,216 @@
+"""Comparisons of run folders: what is read, what is refused, what is said and written."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from flowercls import commands
+from flowercls.compare.comparison import compare_runs
+from flowercls.compare.comparison_files import as_markdown, comparison_stem, write_comparison
+from flowercls.compare.wording import verdict_lines
+from flowercls.core.errors import ConfigError, DataError
+
+
+def words(*folders):
+    return '\n'.join(verdict_lines(compare_runs(list(folders))))
+
+
+def test_report_as_frozen_2_and_3_cannot_be_told_apart_in_words(tmp_path, write_run):
+    """548 and 551 of 568."""
+    two = write_run(tmp_path / 'two', range(20), frozen=2)
+    three = write_run(tmp_path / 'three', [*range(10), *range(100, 107)], frozen=3)
+    said = words(two, three)
+    assert 'frozen_stages=3 has the highest top-1, 97.01 %' in said
+    assert 'Cannot be told apart from it, so tied for best: frozen_stages=2 (-0.53 points' in said
+    assert 'To tell frozen_stages=2 from frozen_stages=3, if they differ by 0.53 points: about 8,400 photos' in said
+    assert 'one seed a setting' in said and 'optimistic' in said and 'Nothing confirms them yet' in said
+
+
+def test_seeds_are_counted_and_the_worse_is_named_with_how_much(tmp_path, write_run):
+    folders = [write_run(tmp_path / f'a{s}', range(s, 20 + s), frozen=2, seed=s) for s in range(3)]
+    folders += [write_run(tmp_path / f'b{s}', range(s, 100 + s), frozen=4, seed=s) for s in range(3)]
+    comparison = compare_runs(folders)
+    assert [score.num_seeds for score in comparison.scores] == [3, 3]
+    (difference,) = comparison.differences
+    said = words(*folders)
+    assert f'frozen_stages=4 is worse than frozen_stages=2: -14.08 points, at least {difference.at_least:.2f}' in said
+    assert 'is better than every other setting' in said and 'one seed a setting' not in said
+
+
+def test_a_full_grid_has_the_effect_of_each_factor(tmp_path, write_run):
+    folders = [
+        write_run(
+            tmp_path / f'{frozen}_{lr}_{s}', range(s, s + (100 if lr == 0.1 else 20)), frozen=frozen, lr=lr, seed=s
+        )
+        for frozen in (0, 2)
+        for lr in (0.1, 0.01)
+        for s in (0, 1)
+    ]
+    effects = {(e.factor, e.level): e for e in compare_runs(folders).effects}
+    assert effects['lr', '0.1'].points == pytest.approx(-100 * 80 / 568) and not effects['lr', '0.1'].tied
+    assert effects['frozen_stages', '2'].tied
+    assert '## Each factor by itself' in as_markdown(compare_runs(folders))
+    assert 'at most 5 have any wrong verdict on a setting, and at most 5 any on a factor' in words(*folders)
+
+
+def test_the_test_set_confirms_the_best(tmp_path, write_run, write_test):
+    one, other = write_run(tmp_path / 'a', range(30), frozen=1), write_run(tmp_path / 'b', range(20), frozen=2)
+    write_test(other, range(10))
+    write_test(other, range(50), checkpoint='epoch_1.pth', name='test_epoch_1')  # another checkpoint
+    write_test(one, range(3), split='val')  # the same photos again
+    confirmed = 'Confirmed on the test set, which had no say: frozen_stages=2 has top-1 95.00 % (200'
+    assert confirmed in words(one, other) and 'runs tested' not in words(one, other)
+    another = write_run(tmp_path / 'c', range(20), frozen=2, seed=1)
+    assert confirmed in words(one, other, another) and '1 of its 2 runs tested' in words(one, other, another)
+
+
+@pytest.mark.parametrize('odd', [{'data_manifest': 'other'}, {'tta': True}])
+def test_a_test_on_other_data_or_of_an_augmented_network_confirms_nothing(tmp_path, write_run, write_test, odd):
+    folder = write_run(tmp_path / 'a', range(30))
+    write_test(folder, range(10), **odd)
+    assert 'Nothing confirms them yet' in words(folder)
+
+
+def test_one_setting_alone_has_a_figure_and_no_verdict(tmp_path, write_run):
+    said = words(write_run(tmp_path / 'a', range(30)))
+    assert 'one setting only' in said and 'picked by these same photos' in said
+    assert 'Of 100 such' not in said and 'Three seeds' not in said
+
+
+def test_folds_of_a_seed_are_put_together(tmp_path, write_run):
+    photos = [f'training_set/{i}.jpg' for i in range(100)]
+    folders = [
+        write_run(
+            tmp_path / f'{frozen}_{k}',
+            range(misses),
+            images=photos[50 * k : 50 * k + 50],
+            frozen=frozen,
+            train=f'folds/fold_{k}_train.txt',
+            val=f'folds/fold_{k}_val.txt',
+        )
+        for frozen, misses in ((1, 5), (2, 10))
+        for k in (0, 1)
+    ]
+    comparison = compare_runs(folders)
+    assert (comparison.num_photos, comparison.num_folds) == (100, 2)
+    assert [score.top1 for score in comparison.scores] == pytest.approx([90, 80])
+    assert 'every photo counts once' in words(*folders)
+    left = compare_runs(folders[:3])
+    assert [score.name for score in left.scores] == ['frozen_stages=1']
+    assert left.left_out == ['frozen_stages=2, seed 0: fold 1 missing']
+    with pytest.raises(DataError, match='no setting has run all its folds'):
+        compare_runs(folders[1:3])
+
+
+# ---------------------------------------------------------------- refused
+
+
+def test_other_photos_other_labels_and_other_data_are_refused(tmp_path, write_run):
+    first = write_run(tmp_path / 'a', [1], num_photos=20)
+    fewer = write_run(tmp_path / 'b', [1], num_photos=18, frozen=1)
+    with pytest.raises(
+        DataError, match=r'2 only in the first \(flower/018.jpg, flower/019.jpg\), 0 only in the second'
+    ):
+        compare_runs([first, fewer])
+    turned = [f'flower/{i:03d}.jpg' for i in [1, 0, *range(2, 20)]]
+    swapped = write_run(tmp_path / 'c', [1], images=turned, frozen=1)
+    with pytest.raises(DataError, match='2 photos have different labels .* flower/000.jpg is daisy in the first'):
+        compare_runs([first, swapped])
+    with pytest.raises(DataError, match='differently prepared folders .*abc and xyz'):
+        compare_runs([first, write_run(tmp_path / 'd', [1], num_photos=20, frozen=1, manifest='xyz')])
+
+
+def test_what_is_no_run_or_has_no_results_is_refused(tmp_path, write_run):
+    with pytest.raises(ConfigError, match='neither a run folder'):
+        compare_runs([tmp_path])
+    folder = write_run(tmp_path / 'a', [1], num_photos=20)
+    (folder / 'predictions_val.csv').unlink()
+    with pytest.raises(DataError, match='predictions_val.csv missing'):
+        compare_runs([folder])
+    write_run(tmp_path / 'b', [1], num_photos=20)
+    (tmp_path / 'b' / 'metrics.json').write_text('{"top1"')
+    with pytest.raises(DataError, match='metrics.json: cannot be read'):
+        compare_runs([tmp_path / 'b'])
+
+
+# ---------------------------------------------------------------- sweeps and files
+
+
+@pytest.fixture
+def sweep(tmp_path, write_run):
+    for frozen in (0, 1):
+        for seed in (0, 1):
+            name = f'frozen{frozen}_seed{seed}'
+            write_run(tmp_path / 'sweep' / 'trials' / name, range(seed, 20 + seed), frozen=frozen, seed=seed)
+    return tmp_path / 'sweep'
+
+
+def test_a_trial_under_way_is_left_out_and_said_so(sweep):
+    states = {trial.name: 'finished' for trial in (sweep / 'trials').iterdir()} | {'frozen1_seed1': 'started'}
+    lines = [json.dumps({'key': name, 'run': f'trials/{name}', 'state': state}) for name, state in states.items()]
+    (sweep / 'ledger.jsonl').write_bytes('\n'.join([*lines, '{"run": "é']).encode()[:-1])  # torn inside a letter
+    comparison = compare_runs([sweep])
+    assert [score.num_seeds for score in comparison.scores] == [2, 1]
+    assert comparison.left_out == ['frozen1_seed1: not finished']
+    assert 'frozen1_seed1: not finished' in as_markdown(comparison)
+
+
+def test_why_a_trial_failed_is_said_and_a_run_counts_once(sweep):
+    entries = [
+        {'key': trial.name, 'run': f'trials/{trial.name}', 'state': 'finished'}
+        for trial in (sweep / 'trials').iterdir()
+    ]
+    entries[0] |= {'state': 'failed', 'error': 'exit code 6: diverged'}
+    (sweep / 'ledger.jsonl').write_text('\n'.join(map(json.dumps, entries)) + '\n')
+    ours, twice = (Path(entry['run']).name for entry in entries[:2])
+    comparison = compare_runs([sweep, sweep / 'trials' / twice])
+    assert comparison.left_out[0] == f'{ours}: failed: exit code 6: diverged'
+    assert comparison.left_out[1].endswith(f'{twice}: named twice, counted once')
+
+
+def test_one_setting_is_no_best(tmp_path, write_run):
+    said = commands.compare([write_run(tmp_path / 'a', [1])], out=tmp_path / 'out')
+    assert '| a | 99.82 | 1 | 99.0-100.0 | - | - | - | - |' in said and 'best**' not in said
+    (row,) = json.loads((tmp_path / 'out' / 'comparison.json').read_text())['settings']
+    assert row['verdict'] is None
+
+
+def test_of_equal_settings_both_are_highest(tmp_path, write_run):
+    said = words(write_run(tmp_path / 'a', [1], frozen=1), write_run(tmp_path / 'b', [2], frozen=2))
+    assert 'frozen_stages=1 has the highest top-1, 99.82 %, and so has frozen_stages=2. ' in said
+
+
+def test_of_photos_prepared_anew_only_the_newest_trials_are_compared(sweep, write_run):
+    for seed in (0, 1):
+        write_run(sweep / 'trials' / f'frozen0_seed{seed}-2', [seed], seed=seed, manifest='new')
+    comparison = compare_runs([sweep])
+    assert [(score.name, score.num_seeds) for score in comparison.scores] == [('sweep', 2)]
+    assert (
+        len(comparison.left_out) == 4 and 'prepared otherwise than those of frozen0_seed1-2' in comparison.left_out[0]
+    )
+
+
+def test_files_of_a_sweep_are_renewed_in_its_folder_and_nowhere_else(sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    comparison, run = compare_runs([sweep]), next((sweep / 'trials').iterdir())
+    for out, stems in ((None, ['comparison'] * 2), (tmp_path / 'out', ['comparison', 'comparison-2'])):
+        for expected in stems:
+            stem = comparison_stem([sweep], out)
+            assert stem == (out or sweep) / expected
+            write_comparison(comparison, stem)
+    assert comparison_stem([run], None) == Path('comparison/comparison')
+
+
+def test_csv_and_json_say_the_same(sweep):
+    said = commands.compare([sweep])
+    assert said.startswith((sweep / 'comparison.md').read_text().partition('\n![')[0])
+    assert (sweep / 'comparison.png').read_bytes().startswith(b'\x89PNG')
+    with (sweep / 'comparison.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    settings = json.loads((sweep / 'comparison.json').read_text())['settings']
+    assert [row['setting'] for row in rows] == ['frozen_stages=0', 'frozen_stages=1']
+    assert [float(row['top1']) for row in rows] == pytest.approx([s['top1'] for s in settings])
+    assert [row['verdict'] for row in rows] == ['best', 'tied'] and rows[0]['difference'] == ''
+    assert all(len(setting['runs']) == 2 for setting in settings)

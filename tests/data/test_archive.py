@@ -1,0 +1,313 @@
+"""Archives from strangers: fetched whole, checked, unpacked inside the target or not at all."""
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import stat
+import tarfile
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from flowercls.core import download as unpacking
+from flowercls.core.download import fetch_archive
+from flowercls.core.errors import ConfigError, DataError
+
+PHOTOS = {
+    'flower_photos/LICENSE.txt': b'CC-BY',
+    'flower_photos/daisy/1.jpg': b'white' * 99,
+    'flower_photos/rose/2.jpg': b'red' * 999,
+}
+
+
+def tar_of(files, extra=()):
+    """Bytes of a plain tar with ``files`` (name: content) and ``extra`` TarInfos without content."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode='w') as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        for info in extra:
+            archive.addfile(info)
+    return buffer.getvalue()
+
+
+def zip_of(files, kinds=()):
+    """Bytes of a zip; ``kinds`` gives names the file type of their Unix mode."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = dict(kinds).get(name, stat.S_IFREG) << 16
+            archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+def tar_entry(name, kind, link=''):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+@pytest.fixture
+def server():
+    """A server on the loopback; ``server.files`` maps paths to bytes, ``server.asked`` lists the requests."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            self.server.asked.append(self.path)
+            content = self.server.files.get(self.path)
+            self.send_response(404 if content is None else 200)
+            self.send_header('Content-Length', str(len(content or b'') + self.server.promised_too_much))
+            self.end_headers()
+            self.wfile.write(content or b'')
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as running:
+        running.files, running.asked, running.promised_too_much = {}, [], 0
+        running.url = f'http://127.0.0.1:{running.server_address[1]}'
+        threading.Thread(target=running.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def target(tmp_path):
+    """Where to unpack, two folders deep, so that something written outside is seen."""
+    (tmp_path / 'work').mkdir()
+    return tmp_path / 'work' / 'raw'
+
+
+def files_below(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def serve(server, content, name='/photos.tgz'):
+    server.files[name] = content
+    return server.url + name
+
+
+def refused(url, target, expected, sha256=None, error=DataError):
+    """The fetch must fail with ``expected`` in the message and a fix, and leave nothing anywhere."""
+    before = files_below(target.parent.parent)
+    with pytest.raises(error, match=expected) as caught:
+        fetch_archive(url, target, sha256)
+    assert str(caught.value).count('Fix:') == 1
+    assert files_below(target.parent.parent) == before
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        gzip.compress(tar_of(PHOTOS)),
+        tar_of(PHOTOS),
+        bz2.compress(tar_of(PHOTOS)),
+        lzma.compress(tar_of(PHOTOS)),
+        zip_of(PHOTOS),
+    ],
+    ids=['tgz', 'tar', 'bz2', 'xz', 'zip'],
+)
+def test_every_format_gives_the_folder_of_class_folders(server, target, content):
+    fetched = fetch_archive(serve(server, content), target)
+    assert fetched.path == target / 'flower_photos'
+    assert files_below(target) == PHOTOS
+    assert fetched.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_class_folders_at_the_top_are_found_and_what_macos_adds_is_left_out(server, target):
+    files = {'daisy/1.jpg': b'1', 'rose/2.jpg': b'2', '__MACOSX/daisy/._1.jpg': b'3'}
+    for number, content in enumerate((zip_of(files), tar_of(files))):
+        place = target.with_name(f'raw{number}')
+        assert fetch_archive(serve(server, content, f'/{number}'), place).path == place
+        assert set(files_below(place)) == {'daisy/1.jpg', 'rose/2.jpg'}
+
+
+def test_a_file_address_works(target, tmp_path):
+    (tmp_path / 'photos.zip').write_bytes(zip_of(PHOTOS))
+    assert files_below(fetch_archive((tmp_path / 'photos.zip').as_uri(), target).path.parent) == PHOTOS
+
+
+def test_a_right_digest_is_accepted_in_either_case(server, target):
+    content = zip_of(PHOTOS)
+    fetched = fetch_archive(serve(server, content), target, hashlib.sha256(content).hexdigest().upper())
+    assert not fetched.recorded
+    assert files_below(target) == PHOTOS
+
+
+def test_a_wrong_digest_keeps_nothing(server, target):
+    refused(serve(server, zip_of(PHOTOS)), target, 'expected 0000', sha256='0' * 64)
+
+
+@pytest.mark.parametrize('digest', ['abc', 'g' * 64, '0' * 65])
+def test_a_digest_that_is_none_is_refused_before_anything_is_fetched(server, target, digest):
+    refused(serve(server, zip_of(PHOTOS)), target, '64 hex digits', sha256=digest, error=ConfigError)
+    assert not server.asked
+
+
+def test_the_first_digest_is_recorded_and_checked_ever_after(server, target):
+    url = serve(server, zip_of(PHOTOS))
+    first = fetch_archive(url, target)
+    assert first.recorded
+    [record] = target.parent.glob('raw.download/*photos.tgz.sha256')
+    assert record.read_text() == f'{first.sha256}  {record.stem}\n'
+
+    again = fetch_archive(url, target)
+    assert (again.recorded, again.sha256, again.path) == (False, first.sha256, first.path)
+    assert len(server.asked) == 1, 'what is here and right is not fetched again'
+
+    record.with_suffix('').unlink()
+    serve(server, zip_of({'daisy/1.jpg': b'something else'}))
+    with pytest.raises(DataError, match=f'expected {first.sha256}.* delete .*photos.tgz.sha256'):
+        fetch_archive(url, target)
+    assert files_below(target) == PHOTOS
+
+
+def test_a_damaged_copy_in_the_cache_is_fetched_again(server, target):
+    url = serve(server, zip_of(PHOTOS))
+    fetch_archive(url, target)
+    [copy] = target.parent.glob('raw.download/*photos.tgz')
+    copy.write_bytes(b'damaged')
+    fetch_archive(url, target)
+    assert copy.read_bytes() == server.files['/photos.tgz']
+
+
+def test_another_address_with_the_same_file_name_is_not_taken_for_the_first(server, target):
+    fetch_archive(serve(server, zip_of(PHOTOS), '/a/photos.zip'), target)
+    with pytest.raises(DataError, match='from another archive'):
+        fetch_archive(serve(server, zip_of({'tulip/1.jpg': b'1'}), '/b/photos.zip'), target)
+    assert files_below(target) == PHOTOS
+
+
+def test_a_folder_with_other_files_is_left_alone_and_nothing_is_fetched(server, target):
+    target.mkdir()
+    (target / 'mine.jpg').write_bytes(b'mine')
+    with pytest.raises(DataError, match='holds other files'):
+        fetch_archive(serve(server, zip_of(PHOTOS)), target)
+    assert files_below(target.parent) == {'raw/mine.jpg': b'mine'}
+    assert not server.asked
+
+
+@pytest.mark.parametrize('name', ['../x', 'daisy/../../x', '/tmp/x', 'C:\\x', 'C:/x', '..\\x', '\\\\host\\x'])
+@pytest.mark.parametrize('pack', [tar_of, zip_of])
+def test_names_that_lead_outside_are_refused(server, target, pack, name):
+    refused(serve(server, pack({'daisy/1.jpg': b'1', name: b'evil'})), target, 'outside the target')
+
+
+@pytest.mark.parametrize('kind', [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_a_tar_are_refused(server, target, kind):
+    content = tar_of(PHOTOS, extra=[tar_entry('daisy/way_out', kind, link='../../../etc')])
+    refused(serve(server, content), target, 'link or a device')
+
+
+def test_a_link_in_a_zip_is_refused(server, target):
+    content = zip_of({**PHOTOS, 'daisy/way_out': b'/etc'}, kinds={'daisy/way_out': stat.S_IFLNK})
+    refused(serve(server, content), target, 'link or a device')
+
+
+@pytest.mark.parametrize('pack', [lambda files: gzip.compress(tar_of(files)), zip_of], ids=['tgz', 'zip'])
+def test_a_bomb_is_refused_before_it_is_unpacked(server, target, monkeypatch, pack):
+    monkeypatch.setattr(unpacking, 'RATIO_COUNTS_FROM', 1 << 20)
+    written = []
+    monkeypatch.setattr(unpacking, '_write_member', lambda archive, member, folder: written.append(member.size))
+    refused(serve(server, pack({'daisy/1.jpg': bytes(4 << 20)})), target, 'more than 200 times')
+    assert not written
+
+
+def test_a_bomb_of_many_small_members_is_refused(server, target, monkeypatch):
+    monkeypatch.setattr(unpacking, 'RATIO_COUNTS_FROM', 1 << 20)
+    content = gzip.compress(tar_of({f'daisy/{i}.jpg': bytes(1 << 16) for i in range(64)}))
+    refused(serve(server, content), target, 'more than 200 times')
+
+
+@pytest.mark.parametrize('limit, value', [('MAX_MEMBERS', 2), ('MAX_BYTES', 1000)])
+@pytest.mark.parametrize('pack', [tar_of, zip_of])
+def test_too_many_files_or_bytes_are_refused(server, target, monkeypatch, pack, limit, value):
+    monkeypatch.setattr(unpacking, limit, value)
+    refused(serve(server, pack(PHOTOS)), target, 'holds more than')
+
+
+def test_a_tar_header_that_would_fill_the_memory_is_refused(server, target, monkeypatch):
+    monkeypatch.setattr(unpacking, 'HEADER_BYTES', 1 << 16)
+    refused(serve(server, gzip.compress(tar_of({'daisy/' + 'x' * (1 << 18): b'1'}))), target, 'header of more than')
+
+
+@pytest.mark.parametrize('part', [0.3, 0.7])
+@pytest.mark.parametrize(
+    'pack', [tar_of, lambda files: gzip.compress(tar_of(files)), zip_of], ids=['tar', 'tgz', 'zip']
+)
+def test_an_archive_that_was_cut_short_is_refused(server, target, pack, part):
+    content = pack({'daisy/1.jpg': os.urandom(30_000), 'rose/2.jpg': os.urandom(30_000)})
+    refused(serve(server, content[: int(len(content) * part)]), target, 'damaged|cut short')
+
+
+def test_a_tar_that_was_cut_between_two_files_is_refused(server, target):
+    content = tar_of(PHOTOS)
+    refused(serve(server, content[: content.index(b'flower_photos/rose')]), target, 'is damaged .after 2,048 bytes')
+
+
+def test_a_damaged_header_is_not_taken_for_the_end(server, target):
+    content = bytearray(tar_of(PHOTOS))
+    second = content.index(b'flower_photos/rose')
+    content[second] = ord('F')  # its check sum is now wrong
+    refused(serve(server, bytes(content)), target, 'is damaged .after 2,048 bytes')
+
+
+def test_a_photo_whose_bytes_changed_is_refused(server, target):
+    content = bytearray(gzip.compress(tar_of({'daisy/1.jpg': os.urandom(30_000)}), mtime=0))
+    content[15_000] ^= 255
+    refused(serve(server, bytes(content)), target, 'damaged')
+
+
+@pytest.mark.parametrize('content', [b'', b'<html>please log in</html>', b'\x1f\x8bnot really', bytes(10240)])
+def test_what_is_no_archive_is_refused(server, target, content):
+    refused(serve(server, content), target, 'neither a tar nor a zip|damaged')
+
+
+def test_an_archive_without_folders_is_refused(server, target):
+    refused(serve(server, zip_of({'1.jpg': b'1'})), target, 'one folder of photos per class')
+
+
+@pytest.mark.parametrize('pack', [tar_of, zip_of])
+def test_a_file_that_is_also_a_folder_is_refused(server, target, pack):
+    refused(serve(server, pack({'daisy/1': b'1', 'daisy/1/2.jpg': b'2'})), target, 'name is there twice')
+
+
+def test_a_locked_zip_is_refused(server, target):
+    content = bytearray(zip_of({'daisy/1.jpg': b'1'}))
+    content[content.index(b'PK\x01\x02') + 8] |= 1  # the flag for a password, in the table at the end
+    refused(serve(server, bytes(content)), target, 'password')
+
+
+def test_an_address_without_a_file_behind_it_is_refused(server, target):
+    refused(f'{server.url}/none.zip', target, '404')
+
+
+def test_a_server_that_does_not_answer_is_refused(server, target):
+    server.shutdown()
+    server.server_close()
+    refused(f'{server.url}/photos.zip', target, 'cannot be downloaded')
+
+
+def test_a_download_that_breaks_off_is_refused(server, target):
+    server.promised_too_much = 10
+    refused(serve(server, zip_of(PHOTOS)), target, 'broke off')
+
+
+@pytest.mark.parametrize('url', ['photos.zip', 'ftp://127.0.0.1/x.zip', 'data:,x', 'http://[::1'])
+def test_what_is_no_address_is_refused(target, url):
+    refused(url, target, 'no address', error=ConfigError)
+
+
+@pytest.mark.parametrize('url', ['http://', 'file:///nowhere/x.zip'])
+def test_what_leads_nowhere_is_refused(target, url):
+    refused(url, target, 'cannot be downloaded')

@@ -1,0 +1,279 @@
+"""One decoder: what it does with odd photos, and what it refuses."""
+
+import io
+import pickle
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowercls.data import image_formats
+from flowercls.data.decode import decode_rgb, glance, read_photo
+from flowercls.data.image_formats import UnreadablePhoto
+
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def half_red_half_blue():
+    """8 wide, 4 high: left half red, right half blue."""
+    image = Image.new('RGB', (8, 4), RED)
+    image.paste((0, 0, 255), (4, 0, 8, 4))
+    return image
+
+
+def textured(size=(64, 48)):
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
+
+
+def reason_of(source):
+    with pytest.raises(UnreadablePhoto) as caught:
+        decode_rgb(source)
+    assert 'Fix: ' in str(caught.value)
+    return caught.value.reason
+
+
+def test_an_ordinary_png_becomes_its_own_pixels(tmp_path):
+    path = tmp_path / 'a.png'
+    half_red_half_blue().save(path)
+    for source in (path, str(path), path.read_bytes()):
+        rgb = decode_rgb(source)
+        assert rgb.shape == (4, 8, 3) and rgb.dtype == np.uint8
+        assert rgb.flags.c_contiguous and rgb.flags.writeable
+        assert rgb[0, 0].tolist() == [255, 0, 0] and rgb[0, 7].tolist() == [0, 0, 255]
+    assert read_photo(path).conversions == () and read_photo(path).format == 'PNG'
+
+
+def test_a_jpeg_gives_the_same_pixels_as_pillow_itself(tmp_path):
+    path = tmp_path / 'a.jpg'
+    textured().save(path, quality=80)
+    assert np.array_equal(decode_rgb(path), np.asarray(Image.open(path).convert('RGB')))
+
+
+@pytest.mark.parametrize(
+    ('orientation', 'shape', 'red_at'),
+    [
+        (1, (4, 8), (0, 0)),
+        (2, (4, 8), (0, 7)),
+        (3, (4, 8), (3, 7)),
+        (4, (4, 8), (3, 0)),
+        (5, (8, 4), (0, 0)),
+        (6, (8, 4), (0, 3)),
+        (7, (8, 4), (7, 3)),
+        (8, (8, 4), (7, 0)),
+    ],
+)
+@pytest.mark.parametrize('kind', ['PNG', 'TIFF'])
+def test_each_exif_orientation_is_turned_upright(kind, orientation, shape, red_at):
+    # One red pixel in the stored upper left corner; where it must go is the definition of the EXIF tag.
+    image = Image.new('RGB', (8, 4), 'black')
+    image.putpixel((0, 0), RED)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo = read_photo(encoded(image, kind, exif=exif))
+    assert photo.rgb.shape[:2] == shape and photo.format == kind
+    assert np.argwhere(photo.rgb[:, :, 0] == 255).tolist() == [list(red_at)]
+    assert photo.conversions == (() if orientation == 1 else ('orientation applied',))
+
+
+def test_broken_exif_does_not_spoil_a_good_photo():
+    content = encoded(half_red_half_blue(), 'JPEG', exif=b'Exif\x00\x00not a tiff header')
+    assert decode_rgb(content).shape == (4, 8, 3)
+
+
+@pytest.mark.parametrize('mode', ['RGBA', 'LA'])
+def test_alpha_is_laid_on_white(mode):
+    image = Image.new(mode, (2, 1), 0)  # black below, fully transparent
+    photo = read_photo(encoded(image, 'PNG'))
+    assert (photo.rgb == 255).all()
+    assert photo.conversions == ('alpha on white',)
+
+
+def test_half_transparent_black_is_middle_grey():
+    assert decode_rgb(encoded(Image.new('RGBA', (1, 1), (0, 0, 0, 128)), 'PNG')).tolist() == [[[127, 127, 127]]]
+
+
+@pytest.mark.parametrize(('mode', 'clear'), [('L', 7), ('RGB', (7, 7, 7)), ('P', 0)])
+def test_a_transparent_colour_is_laid_on_white(mode, clear):
+    photo = read_photo(encoded(Image.new(mode, (2, 2), clear), 'PNG', transparency=clear))
+    assert (photo.rgb == 255).all()
+    assert 'alpha on white' in photo.conversions
+
+
+def test_16_bit_grey_is_scaled_and_not_saturated():
+    values = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
+    photo = read_photo(encoded(Image.fromarray(values), 'PNG'))
+    assert photo.rgb[0, :, 0].tolist() == [0, 0, 1, 128, 255]
+    assert photo.conversions == ('16-bit scaled',)
+
+
+def test_16_bit_colour_is_scaled_by_the_same_rule():
+    rows = b'\x00' + struct.pack('>3H', 255, 256, 65535)  # filter byte, one pixel
+    chunks = [
+        (b'IHDR', struct.pack('>2I5B', 1, 1, 16, 2, 0, 0, 0)),
+        (b'IDAT', zlib.compress(rows)),
+        (b'IEND', b''),
+    ]
+    content = b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    photo = read_photo(content)
+    assert photo.rgb.tolist() == [[[0, 1, 255]]]
+    assert photo.conversions == ('16-bit scaled',)
+
+
+def test_palette_cmyk_and_grey_become_rgb():
+    assert read_photo(encoded(half_red_half_blue().quantize(4), 'PNG')).conversions == ('palette to RGB',)
+    cmyk = read_photo(encoded(Image.new('CMYK', (8, 8), (0, 0, 0, 0)), 'JPEG'))
+    assert cmyk.conversions == ('CMYK to RGB',) and (cmyk.rgb == 255).all()
+    grey = read_photo(encoded(Image.new('L', (8, 8), 9), 'PNG'))
+    assert grey.conversions == () and (grey.rgb == 9).all()
+    assert decode_rgb(encoded(Image.new('1', (8, 8), 1), 'PNG')).tolist() == np.full((8, 8, 3), 255).tolist()
+
+
+@pytest.mark.parametrize('kind', ['GIF', 'PNG', 'WEBP'])
+def test_an_animation_gives_its_first_frame(kind):
+    frames = [Image.new('RGB', (8, 8), colour) for colour in ('red', 'green', 'blue')]
+    options = {'lossless': True} if kind == 'WEBP' else {}
+    photo = read_photo(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
+    assert photo.rgb[4, 4].tolist() == [255, 0, 0]
+    assert 'first of 3 frames' in photo.conversions
+
+
+def test_a_phone_jpeg_with_an_extra_picture_is_an_ordinary_jpeg():
+    content = encoded(half_red_half_blue(), 'MPO', save_all=True, append_images=[Image.new('RGB', (8, 4))])
+    photo = read_photo(content)
+    assert photo.format == 'JPEG' and photo.conversions == () and photo.rgb[0, 0, 0] > 200
+
+
+@pytest.mark.parametrize('kind', ['BMP', 'TIFF', 'PPM', 'WEBP', 'AVIF', 'JPEG2000'])
+def test_other_common_formats_are_read(kind):
+    assert read_photo(encoded(textured(), kind)).format == kind
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP', 'GIF', 'TIFF', 'BMP'])
+@pytest.mark.parametrize('share', [0.02, 0.5, 0.95])
+def test_a_cut_file_is_refused_at_every_length(kind, share):
+    content = encoded(textured(), kind)
+    assert reason_of(content[: int(len(content) * share)]) in ('truncated', 'damaged')
+
+
+def test_a_jpeg_without_its_last_two_bytes_is_truncated():
+    assert reason_of(encoded(textured(), 'JPEG')[:-2]) == 'truncated'
+
+
+def test_a_png_with_a_wrong_checksum_is_damaged():
+    content = bytearray(encoded(textured(), 'PNG'))
+    content[content.index(b'IDAT') + 20] ^= 0xFF
+    assert reason_of(bytes(content)) == 'damaged'
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (b'', 'empty file'),
+        (b'hello, I am a text', 'not an image'),
+        (b'<!DOCTYPE html><html>404</html>', 'not an image'),
+        (b'<?xml version="1.0"?>\n<svg xmlns="x"/>', 'unsupported format'),
+        (b'\x00\x00\x00\x18ftypheic\x00\x00\x00\x00', 'unsupported format'),
+        (b'%PDF-1.7', 'unsupported format'),
+        (b'\x00\x00\x01\x00\x01\x00', 'unsupported format'),
+    ],
+)
+def test_what_is_no_photo_is_refused_with_its_reason(content, reason):
+    assert reason_of(content) == reason
+
+
+def test_float_pixels_are_unsupported():
+    assert reason_of(encoded(Image.new('F', (4, 4), 0.5), 'TIFF')) == 'unsupported format'
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    assert reason_of(tmp_path / 'nowhere.jpg') == 'missing file'
+    assert reason_of(tmp_path) == 'not a file'
+    with pytest.raises(UnreadablePhoto, match='nowhere.jpg: missing file'):
+        decode_rgb(tmp_path / 'nowhere.jpg')
+
+
+@pytest.mark.parametrize('side', [8000, 10_000, 60_000])
+def test_the_size_is_checked_in_the_header_before_decoding(side, recwarn):
+    header = struct.pack('>2I5B', side, side, 8, 2, 0, 0, 0)
+    content = b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + b'IHDR' + header
+    content += struct.pack('>I', zlib.crc32(b'IHDR' + header)) + struct.pack('>I', 0) + b'IDAT'
+    assert reason_of(content) == 'too large'
+    assert not recwarn.list
+
+
+def test_a_huge_file_is_not_even_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_formats, 'MAX_FILE_BYTES', 10)
+    (tmp_path / 'video.jpg').write_bytes(bytes(11))
+    assert reason_of(tmp_path / 'video.jpg') == 'too large'
+
+
+def test_the_error_survives_a_loader_worker():
+    # torch re-raises as type(error)(text with the worker's traceback); processes pickle it.
+    text = 'Caught UnreadablePhoto in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File'
+    again = UnreadablePhoto(f'{text}\nflowercls.data.image_formats.UnreadablePhoto: a.jpg: damaged (x). Fix: y.\n')
+    assert str(again) == 'a.jpg: damaged (x). Fix: y.'
+    copy = pickle.loads(pickle.dumps(UnreadablePhoto('a.jpg: empty file', 'empty file')))
+    assert (str(copy), copy.reason) == ('a.jpg: empty file', 'empty file')
+
+
+def smooth(size=(400, 300)):
+    blocks = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(blocks).resize(size, Image.Resampling.BICUBIC)
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+SORTS = {
+    'JPEG': encoded(smooth(), 'JPEG'),
+    'progressive JPEG': encoded(smooth(), 'JPEG', progressive=True),
+    'grey JPEG': encoded(smooth().convert('L'), 'JPEG'),
+    'CMYK JPEG': encoded(smooth().convert('CMYK'), 'JPEG'),
+    'lying JPEG': encoded(smooth(), 'JPEG', exif=turned(6)),
+    'JPEG upside down': encoded(smooth(), 'JPEG', exif=turned(3)),
+    'lying TIFF': encoded(smooth(), 'TIFF', exif=turned(8)),
+    'PNG': encoded(smooth(), 'PNG'),
+    'palette PNG': encoded(smooth().convert('P'), 'PNG'),
+    'large JPEG': encoded(smooth((1999, 1501)), 'JPEG'),
+    'small JPEG': encoded(smooth((40, 30)), 'JPEG'),
+}
+
+
+@pytest.mark.parametrize('sort', SORTS)
+def test_a_glance_shows_what_the_decoder_decodes(sort):
+    whole, seen = read_photo(SORTS[sort]), glance(SORTS[sort], (72, 64))
+    height, width, _ = whole.rgb.shape
+    assert (seen.size, seen.format, seen.conversions) == ((width, height), whole.format, whole.conversions)
+    if sort != 'small JPEG':
+        assert 72 <= seen.grey.width < width and 64 <= seen.grey.height < height
+    grey = Image.fromarray(whole.rgb).convert('L').resize(seen.grey.size, Image.Resampling.BOX)
+    assert np.abs(np.asarray(grey, int) - np.asarray(seen.grey, int)).mean() < 1.5  # of 255
+
+
+@pytest.mark.parametrize('sort', SORTS)
+def test_a_glance_refuses_what_the_decoder_refuses(sort):
+    whole = SORTS[sort]
+    for end in (0, 1, 100, len(whole) // 3, len(whole) // 2, len(whole) - 200, len(whole) - 9, len(whole) - 3):
+        found = []
+        for look in (read_photo, lambda content: glance(content, (72, 64))):
+            try:
+                look(whole[:end])
+                found.append(None)
+            except UnreadablePhoto as error:
+                found.append((error.reason, error.detail))
+        assert found[0] == found[1], end
+    assert reason_of(whole[: len(whole) // 2]) == 'truncated'

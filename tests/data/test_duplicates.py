@@ -1,0 +1,122 @@
+"""Copies are found: exact ones by content, near ones by looks, without comparing every pair."""
+
+import io
+from itertools import combinations
+
+import imagehash
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from flowercls.data.prepare import duplicates
+from flowercls.data.prepare.duplicates import group_near_copies, set_copies_aside
+from flowercls.data.prepare.scan import RawPhoto
+
+
+def photo(path, content):
+    return RawPhoto(path, path.split('/')[0], content, 1, (8, 8), 'JPEG', (), (0, 0))
+
+
+def test_of_equal_photos_in_one_class_the_first_path_is_kept():
+    copies = set_copies_aside([photo('rose/a', 'x'), photo('rose/b', 'y'), photo('rose/c', 'x'), photo('rose/d', 'x')])
+    assert [kept.path for kept in copies.kept] == ['rose/a', 'rose/b']
+    assert [(out.path, kept.path) for out, kept in copies.duplicates] == [('rose/c', 'rose/a'), ('rose/d', 'rose/a')]
+    assert copies.conflicts == ()
+
+
+def test_one_photo_in_two_classes_leaves_all_its_copies_out():
+    copies = set_copies_aside([photo('daisy/a', 'x'), photo('rose/a', 'x'), photo('rose/b', 'x'), photo('rose/c', 'y')])
+    assert [kept.path for kept in copies.kept] == ['rose/c']
+    assert copies.duplicates == ()
+    assert [(skip.path, skip.reason, skip.detail) for skip in copies.conflicts] == [
+        ('daisy/a', 'label conflict', 'the same photo as rose/a, rose/b'),
+        ('rose/a', 'label conflict', 'the same photo as daisy/a, rose/b'),
+        ('rose/b', 'label conflict', 'the same photo as daisy/a, rose/a'),
+    ]
+
+
+def flip_bits(value, bits):
+    for bit in bits:
+        value ^= 1 << int(bit)
+    return value
+
+
+def near_by_brute_force(hashes):
+    group = list(range(len(hashes)))
+    for a, b in combinations(range(len(hashes)), 2):
+        along, across = ((hashes[a][way] ^ hashes[b][way]).bit_count() for way in (0, 1))
+        if along <= 4 and across <= 10:
+            low, high = sorted((group[a], group[b]))
+            group = [low if number == high else number for number in group]
+    return group
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_groups_are_those_that_comparing_every_pair_finds(seed):
+    rng = np.random.default_rng(seed)
+    hashes = [tuple(int(word) for word in rng.integers(2**60, 2**63, 2)) for _ in range(60)]
+    for parent in rng.integers(0, 60, 120):  # children that are 0 to 6 bits away along, 0 to 13 across
+        along, across = hashes[parent]
+        along = flip_bits(along, rng.choice(64, rng.integers(0, 7), replace=False))
+        hashes.append((along, flip_bits(across, rng.choice(64, rng.integers(0, 14), replace=False))))
+    expected = near_by_brute_force(hashes)
+    assert 60 < len(set(expected)) < 180  # there is something to find, and something not to
+    assert group_near_copies(hashes) == expected
+
+
+def test_exactly_four_bits_in_four_bands_are_near_and_five_are_not():
+    along = 0x0F0F_0F0F_0F0F_0F0F
+    assert group_near_copies([(along, 0), (flip_bits(along, [0, 20, 40, 63]), 0)]) == [0, 0]
+    assert group_near_copies([(along, 0), (flip_bits(along, [0, 14, 27, 40, 63]), 0)]) == [0, 1]
+    assert group_near_copies([(along, 0), (along, (1 << 10) - 1)]) == [0, 0]
+    assert group_near_copies([(along, 0), (along, (1 << 11) - 1)]) == [0, 1]
+
+
+def test_a_chain_of_near_photos_is_one_group():
+    along = 0x0F0F_0F0F_0F0F_0F0F
+    chain = [(flip_bits(along, range(length)), 0) for length in (8, 0, 4)]
+    assert group_near_copies(chain) == [0, 0, 0]
+
+
+def test_plain_pictures_are_not_taken_for_copies_of_each_other():
+    # The hashes of plain colours are all zero, those of plain gradients all ones.
+    assert group_near_copies([(0, 0), (0, 0), (2**64 - 1, 5), (2**64 - 1, 5)]) == [0, 1, 2, 3]
+    assert group_near_copies([]) == []
+
+
+def test_the_search_does_not_compare_every_pair(monkeypatch):
+    compared = []
+    real = np.bitwise_count
+    monkeypatch.setattr(duplicates.np, 'bitwise_count', lambda array: compared.append(array.size) or real(array))
+    rng = np.random.default_rng(0)
+    group_near_copies([tuple(pair) for pair in rng.integers(0, 2**63, (4000, 2))])
+    every_pair = 4000 * 3999 // 2
+    assert sum(compared) < every_pair / 100
+
+
+def saved_again(image, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, 'JPEG', **options)
+    return Image.open(buffer)
+
+
+def hash_pair(image):
+    grey = image.convert('L')
+    return tuple(int(str(look(grey)), 16) for look in (imagehash.dhash, imagehash.dhash_vertical))
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda image: saved_again(image, quality=40),
+        lambda image: image.resize((200, 150)),
+        lambda image: image.resize((100, 133)),
+        lambda image: ImageEnhance.Brightness(image).enhance(1.15),
+    ],
+    ids=['quality 40', 'smaller', 'squeezed', 'brighter'],
+)
+def test_a_photo_saved_again_is_a_near_copy(change):
+    blocks = np.random.default_rng(1).integers(30, 200, (8, 8, 3), dtype=np.uint8)
+    image = Image.fromarray(blocks).resize((320, 240), Image.Resampling.BICUBIC)
+    other = Image.fromarray(blocks[::-1]).resize((320, 240), Image.Resampling.BICUBIC)
+    assert group_near_copies([hash_pair(image), hash_pair(change(image)), hash_pair(other)]) == [0, 0, 2]

@@ -1,0 +1,530 @@
+"""Raw folder to prepared folder: complete or absent, repeatable, every file accounted for, the source untouched."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from torchvision.datasets import ImageFolder
+
+from flowercls.core.errors import ConfigError, DataError, DiskError
+from flowercls.data.decode import decode_rgb
+from flowercls.data.prepare import preparation as prepare_module
+from flowercls.data.prepare.copying import name_in_class
+from flowercls.data.prepare.preparation import prepare
+from flowercls.data.prepare.scan import RawPhoto
+
+
+def picture(seed, size=(32, 24)):
+    blocks = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(blocks).resize(size, Image.Resampling.BILINEAR)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """10 daisies, 5 roses, all different, in ordinary files."""
+    for number in range(15):
+        name = f'daisy/{number}.jpg' if number < 10 else f'rose/{number}.png'
+        (tmp_path / 'raw' / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(number).save(tmp_path / 'raw' / name)
+    return tmp_path / 'raw'
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / 'out'
+
+
+def run(raw, out, **options):
+    return prepare(raw, out, **{'workers': 0, **options})
+
+
+def tree(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def manifest_of(out):
+    return json.loads((out / 'manifest.json').read_text(encoding='utf-8'))
+
+
+def entry(out, raw_path):
+    (found,) = (image for image in manifest_of(out)['images'] if image['raw'] == raw_path)
+    return found
+
+
+# --- what is made ---------------------------------------------------------------------------------------------------
+
+
+def test_the_prepared_folder_has_the_promised_layout(raw, out):
+    report = run(raw, out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        *('classes.txt', 'manifest.json', 'overview.png', 'train.txt', 'training_set', 'val.txt', 'val_set'),
+    ]
+    assert (out / 'classes.txt').read_bytes() == b'daisy\nrose\n'
+    assert report.counts == {'training_set': {'daisy': 8, 'rose': 4}, 'val_set': {'daisy': 2, 'rose': 1}}
+    for list_name, folder in (('train.txt', 'training_set'), ('val.txt', 'val_set')):
+        rows = [line.rsplit(' ', 1) for line in (out / list_name).read_text(encoding='utf-8').splitlines()]
+        assert rows == sorted(rows)
+        assert {name for name, _ in rows} == set(tree(out / folder))
+        assert all(label == str(['daisy', 'rose'].index(name.split('/')[0])) for name, label in rows)
+
+
+def test_torchvision_reads_both_sets_with_the_classes_of_classes_txt(raw, out):
+    run(raw, out)
+    for folder, size in (('training_set', 12), ('val_set', 3)):
+        data = ImageFolder(out / folder)
+        assert data.classes == ['daisy', 'rose'] and len(data) == size
+
+
+def test_ordinary_photos_are_copied_byte_for_byte_and_the_source_is_untouched(raw, out):
+    before = tree(raw)
+    report = run(raw, out)
+    assert tree(raw) == before
+    assert report.copied == 15 and report.converted == ()
+    for image in manifest_of(out)['images']:
+        assert (out / image['file']).read_bytes() == before[image['raw']]
+        assert image['sha256'] == image['raw_sha256']
+
+
+def test_the_same_command_twice_gives_the_same_files(raw, out, tmp_path):
+    Image.new('RGBA', (20, 20), (0, 0, 0, 0)).save(raw / 'rose/clear.png')
+    run(raw, out, folds=2)
+    run(shutil.copytree(raw, tmp_path / 'elsewhere/other'), tmp_path / 'again', folds=2, workers=2)
+    assert tree(out) == tree(tmp_path / 'again')
+    run(raw, tmp_path / 'seed', seed=1, folds=2)
+    assert tree(out)['val.txt'] != tree(tmp_path / 'seed')['val.txt']
+
+
+def test_the_manifest_has_a_line_for_each_photo(raw, out):
+    (raw / 'rose/notes.txt').write_text('water on Mondays')
+    run(raw, out)
+    lines = (out / 'manifest.json').read_text(encoding='utf-8').splitlines()
+    assert [json.loads(line.rstrip(',')) for line in lines if line.startswith('    {"file"')] == manifest_of(out)[
+        'images'
+    ]
+    assert '  "duplicates": []' in lines and len(manifest_of(out)['images']) == 15
+    (skipped,) = manifest_of(out)['skipped']
+    assert skipped['raw'] == 'rose/notes.txt' and skipped['reason'] == 'not an image'
+
+
+def test_a_test_set_is_made_when_asked_for(raw, out):
+    report = run(raw, out, test_ratio=0.2)
+    assert report.counts['test_set'] == {'daisy': 2, 'rose': 1}
+    assert len((out / 'test.txt').read_text().splitlines()) == len(tree(out / 'test_set')) == 3
+    assert 'test' in report.summary()
+
+
+def test_folds_cover_training_and_validation_and_leave_the_test_set_out(raw, out):
+    run(raw, out, test_ratio=0.2, folds=2)
+    assert sorted(path.name for path in (out / 'folds').iterdir()) == [
+        *('fold_0_train.txt', 'fold_0_val.txt', 'fold_1_train.txt', 'fold_1_val.txt'),
+    ]
+    everything = {f'training_set/{line}' for line in (out / 'train.txt').read_text().splitlines()}
+    everything |= {f'val_set/{line}' for line in (out / 'val.txt').read_text().splitlines()}
+    lists = {path.name: set(path.read_text().splitlines()) for path in (out / 'folds').iterdir()}
+    for fold in (0, 1):
+        train, val = lists[f'fold_{fold}_train.txt'], lists[f'fold_{fold}_val.txt']
+        assert train | val == everything and not train & val
+        assert all((out / line.rsplit(' ', 1)[0]).is_file() for line in train)
+    assert lists['fold_0_val.txt'] | lists['fold_1_val.txt'] == everything
+
+
+# --- odd photos -----------------------------------------------------------------------------------------------------
+
+
+def test_odd_photos_are_converted_to_what_the_decoder_sees(raw, out):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(30).save(raw / 'rose/turned.jpg', exif=exif, quality=95)
+    picture(31).convert('RGBA').save(raw / 'rose/clear.png')
+    picture(32).save(raw / 'rose/moving.gif', save_all=True, append_images=[picture(33)])
+    picture(34).save(raw / 'rose/scan.tif')
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 160).save(raw / 'rose/deep.png')
+    report = run(raw, out)
+    assert dict(report.converted) == {
+        'rose/clear.png': ('alpha on white',),
+        'rose/deep.png': ('16-bit scaled',),
+        'rose/moving.gif': ('first of 2 frames', 'palette to RGB', 'GIF to PNG'),
+        'rose/scan.tif': ('TIFF to PNG',),
+        'rose/turned.jpg': ('orientation applied',),
+    }
+    for path, _ in report.converted:
+        prepared = out / entry(out, path)['file']
+        plain = Image.open(prepared)
+        assert plain.mode == 'RGB' and ImageOps.exif_transpose(plain).size == plain.size
+        difference = np.abs(decode_rgb(raw / path).astype(int) - np.asarray(plain).astype(int))
+        assert difference.max() <= (12 if prepared.suffix == '.jpg' else 0)
+    assert entry(out, 'rose/turned.jpg')['size'] == [24, 32]
+    assert entry(out, 'rose/turned.jpg')['sha256'] != entry(out, 'rose/turned.jpg')['raw_sha256']
+
+
+def test_names_get_their_true_extension(raw, out):
+    picture(40).save(raw / 'rose/a.JPEG')
+    picture(41).save(raw / 'rose/really_png.jpg', 'PNG')
+    picture(42).save(raw / 'rose/v1.5', 'JPEG')
+    picture(43).save(raw / 'rose/b.bmp')
+    run(raw, out)
+    names = {
+        path: Path(entry(out, f'rose/{path}')['file']).name for path in ('a.JPEG', 'really_png.jpg', 'v1.5', 'b.bmp')
+    }
+    assert names == {'a.JPEG': 'a.jpg', 'really_png.jpg': 'really_png.png', 'v1.5': 'v1.5.jpg', 'b.bmp': 'b.png'}
+
+
+def raw_photo(path, sha256='ab' * 32):
+    return RawPhoto(path, 'rose', sha256, 1, (8, 8), 'JPEG', (), (0, 0))
+
+
+def test_names_are_kept_where_possible_and_mended_where_not():
+    def name(path):
+        return name_in_class(raw_photo(f'rose/{path}'), set())
+
+    assert name('two  spaces and 猫 🌻.jpg') == 'two  spaces and 猫 🌻.jpg'
+    assert name('line\nbreak\r.jpg') == 'line_break_.jpg'
+    assert name('back\\slash\u2028.jpg') == 'back_slash_.jpg'
+    assert name('latin-\udce9.jpg') == 'latin-_.jpg'
+    assert name('cafe\u0301.jpg') == 'caf\u00e9.jpg'
+    assert name('deep/er/x.jpg') == 'x.jpg'
+    long = name('猫' * 84 + '.jpg')
+    assert len(long.encode()) <= 200 and long.endswith('-abababab.jpg') and long.startswith('猫猫')
+
+
+def test_equal_names_within_a_class_become_different():
+    taken = set()
+    names = [
+        name_in_class(raw_photo(path, sha256), taken)
+        for path, sha256 in [('rose/a.jpg', '11' * 32), ('rose/A.JPG', '22' * 32), ('rose/x/a.jpg', '22' * 32)]
+    ]
+    assert names == ['a.jpg', 'A-22222222.jpg', 'a-2222222222222222.jpg']
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='names as on Linux')
+def test_odd_names_arrive_and_stay_readable_in_every_list(raw, out):
+    names = ['two  spaces .jpg', '猫 🌻.jpg', 'line\nbreak.jpg', os.fsdecode(b'latin-\xe9.jpg'), '猫' * 83 + '.jpg']
+    raw.joinpath('rose').rename(raw / '猫 rose')
+    for number, name in enumerate(names):
+        picture(50 + number).save(raw / '猫 rose' / name)
+    report = run(raw, out)
+    lines = [
+        line for name in ('train.txt', 'val.txt') for line in (out / name).read_text(encoding='utf-8').split('\n')[:-1]
+    ]
+    assert len(lines) == 20 and {line.rsplit(' ', 1)[1] for line in lines} == {'0', '1'}
+    assert entry(out, '猫 rose/line\nbreak.jpg')['file'].endswith('/line_break.jpg')
+    assert entry(out, '猫 rose/latin-\\udce9.jpg')['file'].endswith('/latin-_.jpg')
+    report.summary().encode()
+
+
+# --- copies, tiny classes, and the sum ------------------------------------------------------------------------------
+
+
+def test_every_file_is_accounted_for(raw, out):
+    (raw / 'rose/again.png').write_bytes((raw / 'rose/10.png').read_bytes())
+    (raw / 'rose/wrong.jpg').write_bytes((raw / 'daisy/0.jpg').read_bytes())
+    (raw / 'rose/cut.jpg').write_bytes((raw / 'daisy/1.jpg').read_bytes()[:300])
+    (raw / 'rose/.DS_Store').write_bytes(b'x')
+    (raw / 'readme.txt').write_text('x')
+    picture(60).save(raw / 'rose/w.webp')
+    report = run(raw, out)
+    assert manifest_of(out)['counts'] | {'sets': None} == {
+        **{'scanned': 21, 'copied': 14, 'converted': 1, 'skipped': 5, 'duplicates': 1, 'sets': None},
+    }
+    assert report.scanned == report.copied + len(report.converted) + len(report.skipped) + len(report.duplicates)
+    assert report.duplicates == (('rose/again.png', 'rose/10.png'),)
+    assert [skip.path for skip in report.conflicts] == ['daisy/0.jpg', 'rose/wrong.jpg']
+    assert sorted((skip['raw'], skip['reason']) for skip in manifest_of(out)['skipped']) == [
+        ('daisy/0.jpg', 'label conflict'),
+        ('readme.txt', 'not in a class folder'),
+        ('rose/.DS_Store', 'system file'),
+        ('rose/cut.jpg', 'truncated'),
+        ('rose/wrong.jpg', 'label conflict'),
+    ]
+    summary = report.summary()
+    assert '21 files scanned = 14 copied + 1 converted + 5 skipped + 1 duplicates' in summary
+    for path in ('daisy/0.jpg', 'readme.txt', 'rose/.DS_Store', 'rose/cut.jpg', 'rose/wrong.jpg', 'rose/again.png'):
+        assert f'    {path}' in summary
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_near_copies_are_kept_together_also_across_classes(raw, out, seed):
+    picture(0, (64, 48)).save(raw / 'daisy/0 larger.jpg')
+    picture(0, (48, 40)).save(raw / 'rose/0 as a rose.jpg')
+    report = run(raw, out, seed=seed)
+    assert report.near_duplicates == (('daisy/0 larger.jpg', 'daisy/0.jpg', 'rose/0 as a rose.jpg'),)
+    near = [entry(out, path) for path in report.near_duplicates[0]]
+    assert len({image['set'] for image in near}) == 1 and [image['duplicate_group'] for image in near] == [1, 1, 1]
+    assert entry(out, 'daisy/1.jpg')['duplicate_group'] is None
+    assert 'different classes: check them' in report.summary()
+
+
+def test_a_class_with_one_usable_photo_is_refused_unless_allowed(raw, out):
+    (raw / 'tulip').mkdir()
+    picture(70).save(raw / 'tulip/a.jpg')
+    (raw / 'tulip/b.jpg').write_bytes(b'')
+    with pytest.raises(DataError, match=r'tulip: 1 usable photo \(left out: 1 empty file\)[\s\S]*--allow-tiny-classes'):
+        run(raw, out)
+    assert not out.exists()
+    assert run(raw, out, allow_tiny_classes=True).counts['training_set']['tulip'] == 1
+    assert (out / 'classes.txt').read_text() == 'daisy\nrose\ntulip\n'
+    assert (out / 'val_set/tulip').is_dir() and not any((out / 'val_set/tulip').iterdir())
+
+
+def test_a_class_of_near_copies_only_cannot_be_validated(raw, out):
+    (raw / 'tulip').mkdir()
+    picture(70).save(raw / 'tulip/a.jpg')
+    picture(70, (64, 48)).save(raw / 'tulip/b.jpg')
+    with pytest.raises(DataError, match='tulip: 2 photos, but all are near-duplicates'):
+        run(raw, out)
+
+
+@pytest.mark.parametrize('allow_tiny_classes', [True, False])
+def test_a_class_without_a_usable_photo_is_always_refused(raw, out, allow_tiny_classes):
+    (raw / 'tulip').mkdir()
+    with pytest.raises(DataError, match=r'tulip: 0 usable photos\nFix: add photos or remove the class folder\.$'):
+        run(raw, out, allow_tiny_classes=allow_tiny_classes)
+
+
+def test_tiny_classes_only_leave_nothing_to_validate(raw, out):
+    for path in [*raw.glob('*/1*'), *raw.glob('*/[2-9]*')]:
+        path.unlink() if path.name != '10.png' else None
+    with pytest.raises(DataError, match='none is left to validate'):
+        run(raw, out, allow_tiny_classes=True)
+
+
+# --- whole or absent ------------------------------------------------------------------------------------------------
+
+
+def nothing_left(folder):
+    return sorted(path.name for path in folder.iterdir()) == ['raw']
+
+
+def test_a_used_folder_is_refused_before_anything_is_read(raw, out, monkeypatch):
+    out.mkdir()
+    (out / 'thesis.txt').write_text('my only copy')
+    monkeypatch.setattr(prepare_module, 'scan_folder', lambda *_: pytest.fail('photos were read'))
+    with pytest.raises(ConfigError, match='--overwrite'):
+        run(raw, out)
+    assert tree(out) == {'thesis.txt': b'my only copy'}
+
+
+def test_overwrite_moves_the_old_folder_aside_and_says_so(raw, out):
+    run(raw, out)
+    before = tree(out)
+    report = run(raw, out, seed=1, overwrite=True)
+    assert report.backup.parent == out.parent and report.backup.name.startswith('out.bak-2')
+    assert tree(report.backup) == before and tree(out) != before
+    assert str(report.backup) in report.summary()
+    assert run(raw, out, overwrite=True).backup != report.backup
+
+
+def test_an_empty_folder_is_no_obstacle(raw, out):
+    out.mkdir()
+    run(raw, out)
+    assert (out / 'classes.txt').is_file()
+
+
+def test_missing_parents_are_made_and_removed_again_on_failure(raw, tmp_path):
+    (raw / 'tulip').mkdir()
+    with pytest.raises(DataError):
+        run(raw, tmp_path / 'some/where/out')
+    assert nothing_left(tmp_path)
+    (raw / 'tulip').rmdir()
+    run(raw, tmp_path / 'some/where/out')
+    assert (tmp_path / 'some/where/out/train.txt').is_file()
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit, MemoryError])
+@pytest.mark.parametrize(
+    'step', ['scan_folder', 'copy_photo', '_write_lists', 'draw_overview', '_check_layout', 'publish']
+)
+def test_whatever_interrupts_leaves_nothing_behind(raw, out, tmp_path, monkeypatch, step, error):
+    def fail(*_, **__):
+        raise error
+
+    before = tree(raw)
+    monkeypatch.setattr(prepare_module, step, fail)
+    with pytest.raises(error):
+        run(raw, out)
+    assert nothing_left(tmp_path) and tree(raw) == before
+
+
+def test_a_failed_overwrite_leaves_the_old_folder_in_place(raw, out, monkeypatch):
+    run(raw, out)
+    before, real = tree(out), Path.rename
+
+    def fail(self, target):
+        if '.preparing-' in self.name:
+            raise PermissionError(13, 'Permission denied')
+        return real(self, target)
+
+    monkeypatch.setattr(Path, 'rename', fail)
+    with pytest.raises(DiskError):
+        run(raw, out, overwrite=True, seed=1)
+    assert tree(out) == before and sorted(path.name for path in out.parent.iterdir()) == ['out', 'raw']
+
+
+def test_a_file_that_changes_between_reading_and_copying_is_an_error(raw, out, tmp_path, monkeypatch):
+    real = prepare_module.make_plan
+
+    def change_one(*args, **options):
+        picture(99).save(raw / 'daisy/3.jpg')
+        return real(*args, **options)
+
+    monkeypatch.setattr(prepare_module, 'make_plan', change_one)
+    with pytest.raises(DataError, match='3.jpg: changed between reading and copying'):
+        run(raw, out)
+    assert nothing_left(tmp_path)
+
+
+def test_too_little_space_is_noticed_before_copying(raw, out, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(prepare_module.shutil, 'disk_usage', lambda _: usage._replace(free=1000))
+    with pytest.raises(DiskError, match='0 MiB are free'):
+        run(raw, out)
+    assert nothing_left(tmp_path)
+
+
+def test_a_place_that_may_not_be_written_is_noticed_before_reading(raw, out, tmp_path, monkeypatch):
+    def refuse(self, *_, **__):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr(Path, 'mkdir', refuse)
+    monkeypatch.setattr(prepare_module, 'scan_folder', lambda *_: pytest.fail('photos were read'))
+    with pytest.raises(DiskError, match='may not be written'):
+        run(raw, out)
+
+
+def test_a_place_inside_a_file_is_refused(raw, tmp_path):
+    (tmp_path / 'file').write_text('x')
+    with pytest.raises(DiskError, match='cannot be made'):
+        run(raw, tmp_path / 'file' / 'out')
+    (tmp_path / 'file').unlink()
+    assert nothing_left(tmp_path)
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='locks as on POSIX')
+def test_what_became_of_a_killed_run_is_in_the_summary(raw, out, tmp_path):
+    left = tmp_path / '.out.preparing-1'
+    left.mkdir()
+    (left / '.preparing').touch()
+    assert run(raw, out, dry_run=True).leftovers == () and left.is_dir()
+    assert f'{left}: left by a run that was killed; removed' in run(raw, out).summary()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['out', 'raw']
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(raw, out, tmp_path):
+    report = run(raw, tmp_path / 'deep/out', dry_run=True)
+    assert nothing_left(tmp_path)
+    assert 'dry run: nothing was written' in report.summary()
+    assert report.counts == run(raw, out).counts
+
+
+# --- options and places ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'val_ratio': 0}, '--val-ratio 0'),
+        ({'val_ratio': 20}, '--val-ratio 20'),
+        ({'val_ratio': float('nan')}, '--val-ratio nan'),
+        ({'test_ratio': -0.1}, '--test-ratio -0.1'),
+        ({'val_ratio': 0.6, 'test_ratio': 0.4}, 'nothing to train on'),
+        ({'folds': 1}, '--folds 1'),
+        ({'folds': 6}, 'folds=6.*rose has 5'),
+        ({'workers': -1}, '--workers -1'),
+        ({'seed': -1, 'folds': 2}, '--seed -1'),
+        ({'seed': 2**32}, '--seed 4294967296'),
+    ],
+)
+def test_impossible_options_are_refused(raw, out, tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        run(raw, out, **options)
+    assert nothing_left(tmp_path)
+
+
+def test_all_impossible_options_are_named_at_once(raw, out):
+    with pytest.raises(ConfigError, match='--val-ratio 2.*--folds 0.*--workers -3'):
+        run(raw, out, val_ratio=2, folds=0, workers=-3)
+
+
+def test_photos_are_brought_only_when_nothing_is_wrong_with_the_options(raw, out, tmp_path):
+    out.mkdir()
+    (out / 'thesis.txt').write_text('my only copy')
+    for options, place in (({}, out), ({'val_ratio': 2}, tmp_path / 'new'), ({}, raw / 'inside')):
+        with pytest.raises(ConfigError):
+            run(raw, place, bring=lambda: pytest.fail('photos were brought'), **options)
+    assert run(tmp_path / 'later', tmp_path / 'new', bring=lambda: raw).scanned == 15
+
+
+@pytest.mark.parametrize('place', ['.', 'rose', 'rose/new', '..', 'link/new'])
+def test_source_and_result_may_not_lie_within_each_other(raw, tmp_path, place):
+    (tmp_path / 'link').symlink_to(raw, target_is_directory=True)
+    before = tree(raw)
+    with pytest.raises(ConfigError, match='within each other'):
+        run(raw, (tmp_path if place.startswith('link') else raw) / place)
+    assert tree(raw) == before
+
+
+def test_too_long_a_name_is_refused(raw, tmp_path):
+    for name in ('x' * 300, 'x' * 5000):
+        with pytest.raises(ConfigError, match='too long a name'):
+            run(raw, tmp_path / name)
+
+
+def test_places_that_cannot_be_reached_are_named(raw, out, tmp_path):
+    (tmp_path / 'loop').symlink_to(tmp_path / 'loop')
+    for place in (tmp_path / 'loop', tmp_path / ('d/' * 3000)):
+        with pytest.raises(DiskError, match='cannot be (reached|made).*Fix'):
+            run(raw, place)
+        with pytest.raises(DataError, match='cannot be reached|does not exist'):
+            run(place, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['loop', 'raw']
+
+
+def test_the_current_folder_is_refused(raw, out, monkeypatch):
+    out.mkdir()
+    monkeypatch.chdir(out)
+    for place in ('.', '', out):
+        with pytest.raises(ConfigError, match='is the current folder'):
+            run(raw, place)
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='devices as on POSIX')
+def test_what_is_no_folder_is_refused(raw, tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(ConfigError, match='is a file'):
+        run(raw, tmp_path / 'pipe')
+
+
+def test_through_a_link_the_backup_is_named_where_it_is(raw, out, tmp_path):
+    (tmp_path / 'disk').mkdir()
+    out.symlink_to(tmp_path / 'disk/flower', target_is_directory=True)
+    run(raw, out)
+    backup = run(raw, out, overwrite=True).backup
+    assert backup.parent == tmp_path / 'disk' and (backup / 'train.txt').is_file() and (out / 'train.txt').is_file()
+
+
+def test_a_missing_source_leaves_no_trace(tmp_path, out):
+    with pytest.raises(DataError, match='does not exist'):
+        run(tmp_path / 'nowhere', out)
+    assert not any(tmp_path.iterdir())
+
+
+def test_basedt_is_asked_quietly_and_its_refusal_is_ours(raw, out, tmp_path, monkeypatch, capsys):
+    import BaseDT.dataset
+
+    run(raw, out)
+    assert capsys.readouterr().out == ''
+    assert 'open' not in vars(BaseDT.dataset)
+
+    def forget_list(plan, staging, folds, real=prepare_module._write_lists):
+        real(plan, staging, folds)
+        (staging / 'val.txt').unlink()
+
+    monkeypatch.setattr(prepare_module, '_write_lists', forget_list)
+    with pytest.raises(DataError, match='BaseDT does not accept'):
+        run(raw, tmp_path / 'second')
+    assert not (tmp_path / 'second').exists()

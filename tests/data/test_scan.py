@@ -1,0 +1,272 @@
+"""Everything in a raw folder is found, decoded in processes, and either a photo or skipped with a reason."""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+
+import imagehash
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowercls.core.errors import DataError
+from flowercls.core.workers import map_in_processes
+from flowercls.data.prepare import scan as scan_module
+from flowercls.data.prepare.scan import scan_folder
+
+
+def draw(path, seed=0, size=(32, 24)):
+    """A small photo of random blocks; another seed is another photo."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(blocks).resize(size, Image.Resampling.BILINEAR).save(path)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    for number, name in enumerate(['daisy/a.jpg', 'daisy/b.png', 'rose/a.jpg', 'rose/b.jpg']):
+        draw(tmp_path / 'raw' / name, seed=number)
+    return tmp_path / 'raw'
+
+
+def skipped(raw):
+    return {skip.path: skip.reason for skip in scan_folder(raw, workers=0).skipped}
+
+
+def test_each_folder_is_a_class_and_each_photo_a_record(raw):
+    scan = scan_folder(raw, workers=0)
+    assert scan.classes == ('daisy', 'rose')
+    assert [photo.path for photo in scan.photos] == ['daisy/a.jpg', 'daisy/b.png', 'rose/a.jpg', 'rose/b.jpg']
+    assert scan.skipped == ()
+    first = scan.photos[0]
+    content = (raw / 'daisy/a.jpg').read_bytes()
+    assert first.sha256 == hashlib.sha256(content).hexdigest() and first.num_bytes == len(content)
+    assert (first.class_name, first.size, first.format, first.conversions) == ('daisy', (32, 24), 'JPEG', ())
+
+
+def test_photos_are_hashed_as_imagehash_does(raw):
+    found = {photo.path: photo.dhash for photo in scan_folder(raw, workers=0).photos}['daisy/b.png']
+    grey = Image.open(raw / 'daisy/b.png').convert('L')
+    assert [f'{number:016x}' for number in found] == [str(imagehash.dhash(grey)), str(imagehash.dhash_vertical(grey))]
+
+
+def test_a_large_photo_has_the_hashes_of_a_small_one(raw):
+    # What is hashed is made smaller in other ways, by the JPEG decoder or after it.
+    draw(raw / 'daisy/large.jpg', seed=1, size=(1600, 1200))
+    draw(raw / 'daisy/large.png', seed=1, size=(1600, 1200))
+    found = {photo.path: photo.dhash for photo in scan_folder(raw, workers=0).photos}
+    for name in ('daisy/large.jpg', 'daisy/large.png'):
+        far = [(one ^ other).bit_count() for one, other in zip(found['daisy/b.png'], found[name], strict=True)]
+        assert max(far) <= 3
+
+
+def test_worker_processes_give_the_same_as_this_process(raw):
+    assert scan_folder(raw, workers=2) == scan_folder(raw, workers=0)
+
+
+def test_the_order_of_the_file_system_does_not_matter(raw, monkeypatch):
+    expected = scan_folder(raw, workers=0)
+    real = os.scandir
+
+    class Backwards:
+        def __init__(self, path):
+            self.entries = list(real(path))[::-1]
+
+        def __enter__(self):
+            return iter(self.entries)
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(scan_module.os, 'scandir', Backwards)
+    assert scan_folder(raw, workers=0) == expected
+
+
+def test_photos_in_deeper_folders_are_taken(raw):
+    draw(raw / 'rose/from phone/2024/x.jpg', seed=9)
+    assert scan_folder(raw, workers=0).photos[-1].path == 'rose/from phone/2024/x.jpg'
+    assert scan_folder(raw, workers=0).photos[-1].class_name == 'rose'
+
+
+def test_system_files_are_reported_and_never_a_class(raw):
+    for name in ('.DS_Store', '__MACOSX/x.jpg', '.git/HEAD', 'rose/Thumbs.db', 'rose/._a.jpg', 'rose/@eaDir/t.jpg'):
+        draw(raw / f'{name}.jpg')
+        (raw / f'{name}.jpg').rename(raw / name)
+    assert skipped(raw) == dict.fromkeys(
+        ['.DS_Store', '.git', '__MACOSX', 'rose/._a.jpg', 'rose/@eaDir', 'rose/Thumbs.db'], 'system file'
+    )
+    assert scan_folder(raw, workers=0).classes == ('daisy', 'rose')
+
+
+def test_files_that_are_no_photos_are_skipped_with_their_reason(raw):
+    whole = (raw / 'rose/a.jpg').read_bytes()
+    (raw / 'rose/cut.jpg').write_bytes(whole[: len(whole) // 2])
+    (raw / 'rose/empty.jpg').write_bytes(b'')
+    (raw / 'rose/notes.txt').write_text('water on Mondays')
+    (raw / 'rose/page.jpg').write_text('<html>not found</html>')
+    draw(raw / 'rose/dot.png', size=(1, 1))
+    draw(raw / 'rose/line.png', size=(200, 7))
+    draw(raw / 'rose/narrow but enough.png', size=(200, 8))
+    (raw / 'loose.jpg').write_bytes(whole)
+    assert skipped(raw) == {
+        'loose.jpg': 'not in a class folder',
+        'rose/cut.jpg': 'truncated',
+        'rose/dot.png': 'too small',
+        'rose/empty.jpg': 'empty file',
+        'rose/line.png': 'too small',
+        'rose/notes.txt': 'not an image',
+        'rose/page.jpg': 'not an image',
+    }
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='links and pipes as on POSIX')
+def test_links_and_pipes_do_not_lead_astray(raw, tmp_path):
+    draw(tmp_path / 'elsewhere/c.jpg', seed=5)
+    (raw / 'rose/loop').symlink_to(raw / 'rose', target_is_directory=True)
+    (raw / 'tulip').symlink_to(tmp_path / 'elsewhere', target_is_directory=True)
+    (raw / 'rose/gone.jpg').symlink_to(raw / 'nowhere.jpg')
+    (raw / 'rose/self.jpg').symlink_to(raw / 'rose/self.jpg')
+    (raw / 'rose/linked.jpg').symlink_to(tmp_path / 'elsewhere/c.jpg')
+    os.mkfifo(raw / 'rose/pipe.jpg')
+    assert skipped(raw) == {
+        'rose/gone.jpg': 'dangling link',
+        'rose/loop': 'link to a folder',
+        'rose/pipe.jpg': 'not a regular file',
+        'rose/self.jpg': 'dangling link',
+        'tulip': 'link to a folder',
+    }
+    assert 'rose/linked.jpg' in [photo.path for photo in scan_folder(raw, workers=0).photos]
+
+
+def test_an_unreadable_folder_is_reported(raw, monkeypatch):
+    (raw / 'rose/locked').mkdir()
+    real = os.scandir
+
+    def refuse(path):
+        if str(path).endswith('locked'):
+            raise PermissionError(13, 'Permission denied')
+        return real(path)
+
+    monkeypatch.setattr(scan_module.os, 'scandir', refuse)
+    assert skipped(raw) == {'rose/locked': 'unreadable folder'}
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='names as on Linux')
+def test_odd_file_names_are_no_problem(raw):
+    names = ['tab\tname.jpg', 'line\nbreak.jpg', '猫 🌻.jpg', 'two  spaces .jpg', os.fsdecode(b'latin-\xe9.jpg')]
+    for number, name in enumerate(names):
+        draw(raw / 'rose/x.jpg', seed=20 + number)
+        (raw / 'rose/x.jpg').rename(raw / 'rose' / name)
+    found = {photo.path.split('/', 1)[1] for photo in scan_folder(raw, workers=0).photos}
+    assert set(names) <= found
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda raw: None, 'does not exist'),
+        (lambda raw: raw.write_text('x'), 'is not a folder'),
+        (lambda raw: raw.mkdir(), 'holds no class folder'),
+        (lambda raw: draw(raw / 'a.jpg'), 'holds no class folder'),
+        (lambda raw: draw(raw / 'rose/a.jpg'), "holds 1 class folder, 'rose'"),
+        (lambda raw: (draw(raw / 'train/rose/a.jpg'), draw(raw / 'val/rose/b.jpg')), 'is split already'),
+    ],
+)
+def test_a_folder_without_classes_is_refused_with_the_expected_tree(tmp_path, make, message):
+    make(tmp_path / 'raw')
+    with pytest.raises(DataError, match=message) as caught:
+        scan_folder(tmp_path / 'raw', workers=0)
+    assert f'{tmp_path / "raw"}/\n    daisy/' in str(caught.value)
+
+
+def test_photos_of_one_class_in_place_of_all_are_pointed_out(raw):
+    with pytest.raises(DataError, match=f'Files lie directly in it. Fix: if rose is one class of several, give {raw}'):
+        scan_folder(raw / 'rose', workers=0)
+
+
+def test_an_archive_folder_too_much_is_pointed_out(tmp_path):
+    for name in ('daisy', 'rose'):
+        draw(tmp_path / 'flower_photos' / name / 'a.jpg')
+    with pytest.raises(DataError, match='Did you mean .*flower_photos'):
+        scan_folder(tmp_path, workers=0)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='names as on Linux')
+@pytest.mark.parametrize(
+    ('name', 'problem'),
+    [
+        (' tulip', 'begins or ends with a space'),
+        ('tulip ', 'begins or ends with a space'),
+        ('tu\nlip', 'line break'),
+        ('tu\\lip', 'backslash'),
+        ('Rose', 'one name on macOS and Windows'),
+        (os.fsdecode(b'tulip\xe9'), 'not UTF-8'),
+    ],
+)
+def test_class_names_that_cannot_be_kept_are_refused(raw, name, problem):
+    draw(raw / 'other' / 'a.jpg')
+    (raw / 'other').rename(raw / name)
+    with pytest.raises(DataError, match=problem):
+        scan_folder(raw, workers=0)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='macOS itself makes these two one name')
+def test_two_spellings_of_one_accent_are_refused(raw):
+    for name in ('caf\u00e9', 'cafe\u0301'):
+        (raw / name).mkdir()
+    with pytest.raises(DataError, match='one name on macOS'):
+        scan_folder(raw, workers=0)
+
+
+def test_a_crashing_decoder_costs_one_file(raw, tmp_path, monkeypatch):
+    # A module of its own, as a worker process can only import what lies in a file.
+    (tmp_path / 'crashing_reader.py').write_text(
+        'import signal\n'
+        'from flowercls.data.prepare.scan import read_record as really\n'
+        'def read_record(raw_dir, path):\n'
+        '    if path.endswith("evil.jpg"):\n'
+        '        signal.raise_signal(signal.SIGTERM)\n'
+        '    return really(raw_dir, path)\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import crashing_reader
+
+    draw(raw / 'daisy/evil.jpg')
+    monkeypatch.setattr(scan_module, 'read_record', crashing_reader.read_record)
+    scan = scan_folder(raw, workers=1)
+    assert [(skip.path, skip.reason) for skip in scan.skipped] == [('daisy/evil.jpg', 'decoder crashed')]
+    assert len(scan.photos) == 4
+
+
+def test_every_item_is_answered_once_although_processes_crash():
+    # raise_signal(0) is harmless, raise_signal(SIGTERM) ends its process.
+    items = [0] * 40
+    items[3] = items[25] = items[26] = int(signal.SIGTERM)
+    results = list(map_in_processes(signal.raise_signal, items, 2, on_crash=lambda item: f'crash {item}'))
+    assert sorted(map(str, results)) == ['None'] * 37 + ['crash 15'] * 3
+
+
+def test_a_script_without_a_main_guard_still_gets_its_results(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text(
+        'from flowercls.core.workers import map_in_processes\n'
+        'print(sorted(map_in_processes(abs, range(-20, 0), 2, on_crash=str)))\n'
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f'{list(range(1, 21))}\n'
+
+
+def test_no_process_is_left_when_the_caller_stops_early():
+    results = map_in_processes(abs, range(100), 2, on_crash=str)
+    next(results)
+    assert len(multiprocessing.active_children()) == 2
+    results.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_an_error_in_a_worker_reaches_the_caller():
+    with pytest.raises(ValueError, match='invalid literal'):
+        list(map_in_processes(int, ['1', 'x'], 1, on_crash=str))

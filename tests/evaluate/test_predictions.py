@@ -1,0 +1,69 @@
+import json
+
+import numpy as np
+import pytest
+
+from flowercls.core.errors import DataError
+from flowercls.evaluate.predictions import Predictions
+
+SCORES = np.array([[0.7, 0.2, 0.1], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.1, 0.8]], np.float32)
+
+
+@pytest.fixture
+def predictions():
+    return Predictions(['a/1.jpg', 'b/x, y.jpg', 'ä/3.png'], np.array([0, 1, 2]), SCORES, ['a', 'b', 'ä'])
+
+
+def test_csv_has_the_agreed_header_and_one_row_a_photo(predictions, tmp_path):
+    predictions.write_csv(tmp_path / 'p.csv')
+    lines = (tmp_path / 'p.csv').read_text(encoding='utf-8').splitlines()
+    assert lines[0] == 'image,label,pred,score_a,score_b,score_ä'
+    assert lines[1] == 'a/1.jpg,a,a,0.699999988,0.200000003,0.100000001'
+    assert lines[2].startswith('"b/x, y.jpg",b,a,')
+    assert len(lines) == 4
+
+
+def test_csv_brings_back_every_score_exactly(predictions, tmp_path):
+    predictions.write_csv(tmp_path / 'p.csv')
+    back = Predictions.read_csv(tmp_path / 'p.csv')
+    assert back.images == predictions.images and back.class_names == predictions.class_names
+    assert np.array_equal(back.labels, predictions.labels)
+    assert np.array_equal(back.scores, predictions.scores)
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['', 'image,label\nx\n', 'image,label,pred,score_a\n']
+    + [f'image,label,pred,score_a\n{row}\n' for row in ('x,b,a,1', 'x,a,a,?')],
+)
+def test_what_is_not_a_predictions_file_is_refused(tmp_path, text):
+    (tmp_path / 'p.csv').write_text(text)
+    with pytest.raises(DataError, match='not a predictions file'):
+        Predictions.read_csv(tmp_path / 'p.csv')
+
+
+def test_metrics_are_plain_json_with_the_agreed_keys(predictions):
+    metrics = json.loads(json.dumps(predictions.metrics(), allow_nan=False))
+    assert set(metrics) == {
+        'top1', 'top1_interval', 'n', 'nll', 'ece', 'per_class', 'macro', 'confusion', 'most_confused', 'reliability'
+    }  # fmt: skip
+    assert metrics['top1'] == pytest.approx(200 / 3)
+    assert metrics['n'] == 3
+    assert metrics['confusion'] == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
+    assert metrics['per_class']['ä'] == {'precision': 100.0, 'recall': 100.0, 'f1': 100.0, 'support': 1}
+    assert metrics['macro'] == pytest.approx({'precision': 50.0, 'recall': 200 / 3, 'f1': 500 / 9})
+    assert metrics['most_confused'] == [{'true': 'b', 'pred': 'a', 'photos': 1}]
+    assert [row['photos'] for row in metrics['reliability']] == [1, 1, 1]
+    # 1/3 is above 33.33... in float32, so it lies in the bin from 5/15 to 6/15.
+    assert metrics['reliability'][0] == pytest.approx(
+        {'low': 100 / 3, 'high': 40.0, 'photos': 1, 'confidence': 100 / 3, 'accuracy': 0.0}
+    )
+
+
+def test_mistakes_are_listed_with_the_most_confident_first(tmp_path):
+    scores = np.array([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2], [0.3, 0.7]], np.float32)
+    found = Predictions(['a/1', 'b/2', 'b/3', 'a/4'], np.array([0, 1, 1, 0]), scores, ['a', 'b'])
+    assert found.mistakes() == [1, 2, 3]
+    found.write_mistakes_csv(tmp_path / 'm.csv')
+    rows = (tmp_path / 'm.csv').read_text().splitlines()
+    assert rows == ['image,label,pred,score', 'b/2,b,a,0.899999976', 'b/3,b,a,0.800000012', 'a/4,a,b,0.699999988']

@@ -1,0 +1,181 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from flowercls.core.errors import ConfigError
+from flowercls.core.terminal import as_duration
+from flowercls.train.checkpoint import epoch_checkpoints, is_validated, publish_best
+from flowercls.train.hooks import (
+    CounterRandomnessHook,
+    NormStatisticsHook,
+    WholeCheckpointHook,
+    epoch_line,
+)
+
+SUMMARY = {'epoch': 3, 'train_loss': 0.51234, 'train_top1': 84.5, 'lr': 0.019}
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'text'),
+    [(0.4, '0 s'), (59.4, '59 s'), (60, '1 min 00 s'), (125, '2 min 05 s'), (3600, '1 h 00 min'), (7384, '2 h 03 min')],
+)
+def test_durations_read_as_people_say_them(seconds, text):
+    assert as_duration(seconds) == text
+
+
+def test_an_epochs_line_tells_losses_accuracies_rate_and_time():
+    metrics = {'accuracy/top1': 91.05, 'nll': 0.3122}
+    line = epoch_line(SUMMARY, 10, 95, metrics, is_best=True)
+    assert (
+        line == 'epoch  3/10  train loss 0.5123 top-1  84.50  val loss 0.3122 top-1  91.05  lr 0.019  1 min 35 s  best'
+    )
+    assert epoch_line(SUMMARY, 10, 95, {}, is_best=False).endswith('lr 0.019  1 min 35 s')
+    assert epoch_line({'epoch': 3}, 10, 95, metrics, False) == 'epoch  3/10  val loss 0.3122 top-1  91.05  1 min 35 s'
+
+
+def test_checkpoints_are_ordered_by_epoch_not_by_name(tmp_path):
+    for name in (
+        'epoch_2.pth',
+        'epoch_10.pth',
+        'epoch_9.pth',
+        'epoch_x.pth',
+        'best_epoch_11.pth',
+        '.epoch_12.pth.1.tmp',
+    ):
+        (tmp_path / name).touch()
+    assert [path.name for path in epoch_checkpoints(tmp_path)] == ['epoch_10.pth', 'epoch_9.pth', 'epoch_2.pth']
+
+
+def test_a_new_best_supersedes_the_earlier_ones_of_its_metric_only(tmp_path):
+    names = ('best_nll_epoch_1.pth', 'best_nll_epoch_9.pth', 'best_nll_epoch_x.pth', 'best_accuracy_top1_epoch_1.pth')
+    for name in ('epoch_3.pth', *names):
+        (tmp_path / name).touch()
+    publish_best(tmp_path / 'epoch_3.pth', 'best_nll_epoch_3.pth')
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {'epoch_3.pth', 'best_nll_epoch_3.pth', *names[1:]}
+
+
+@pytest.mark.parametrize(
+    ('finished', 'interval', 'begin', 'follows'), [(1, 2, 1, False), (2, 2, 1, True), (5, 2, 1, True), (2, 1, 3, False)]
+)
+def test_an_epoch_is_validated_as_the_training_loop_decides(finished, interval, begin, follows):
+    runner = SimpleNamespace(max_epochs=5, val_interval=interval, val_begin=begin, val_loop=object())
+    assert is_validated(runner, finished) is follows
+    runner.val_loop = None
+    assert is_validated(runner, finished) is False
+
+
+class Hub(SimpleNamespace):
+    def update_info(self, key, value):
+        self.runtime_info[key] = value
+
+
+def best_epochs(scores, rule):
+    hook, hub = WholeCheckpointHook(rule=rule), Hub(runtime_info={})
+    noted = []
+    for epoch, score in enumerate(scores, start=1):
+        runner = SimpleNamespace(epoch=epoch, message_hub=hub)
+        if hook._note_if_best(runner, {'accuracy/top1': score}):
+            noted.append(epoch)
+    return noted, hub.runtime_info['best_checkpoint']
+
+
+def test_the_best_is_the_highest_or_the_lowest_and_of_equals_the_first():
+    assert best_epochs([50, 70, 70, 60], 'greater') == ([1, 2], 'best_accuracy_top1_epoch_2.pth')
+    assert best_epochs([5, 7, 4, 4], 'less') == ([1, 3], 'best_accuracy_top1_epoch_3.pth')
+
+
+def test_a_score_that_is_no_number_is_never_the_best():
+    assert best_epochs([float('nan'), 50, float('nan'), 60], 'greater')[0] == [2, 4]
+
+
+def test_a_metric_that_is_not_reported_is_named_with_those_that_are():
+    runner = SimpleNamespace(epoch=1, message_hub=Hub(runtime_info={}))
+    with pytest.raises(ConfigError, match="'accuracy/top5'.*reports accuracy/top1, nll"):
+        WholeCheckpointHook(save_best='accuracy/top5')._note_if_best(runner, {'accuracy/top1': 1, 'nll': 2})
+    with pytest.raises(ConfigError, match="rule is 'max'"):
+        WholeCheckpointHook(rule='max')
+
+
+def test_what_a_step_draws_depends_on_its_number_and_on_nothing_before():
+    hook = CounterRandomnessHook()
+
+    def draw(step, seed=0, rank=0):
+        hook.before_train_iter(SimpleNamespace(seed=seed, iter=step, rank=rank), batch_idx=0)
+        return torch.rand(3).tolist()
+
+    straight = [draw(step) for step in range(3)]
+    assert draw(2) == straight[2]
+    assert len({tuple(draws) for draws in [*straight, draw(2, seed=1), draw(2, rank=1)]}) == 5
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    hook = CounterRandomnessHook()
+    draws = []
+    for _ in range(2):
+        torch.rand(7)  # whatever happened before
+        hook.before_run(SimpleNamespace(seed=3))
+        draws.append(torch.rand(3).tolist())
+    assert draws[0] == draws[1]
+
+
+class Normed(torch.nn.Module):
+    """Two norm layers on photos that a data preprocessor doubles in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.fixed, self.norm = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2, momentum=0.1)
+
+    def data_preprocessor(self, batch, training):
+        return dict(inputs=batch * 2 if training else batch)
+
+    def forward(self, inputs, mode):
+        return self.norm(inputs) + self.fixed(inputs)
+
+
+def test_norm_statistics_are_those_of_the_unmixed_photos_and_frozen_ones_stay():
+    batches = [torch.randn(4, 2, 3, 3, generator=torch.Generator().manual_seed(i)) + i for i in range(3)]
+    model = Normed().train()
+    model.norm.running_mean.fill_(99)
+    model.fixed.eval()
+    runner = SimpleNamespace(model=model, train_dataloader=batches, seed=0, epoch=0, rank=0)
+    NormStatisticsHook().after_train_epoch(runner)
+    mean = sum(batch.mean((0, 2, 3)) for batch in batches) / 3
+    variance = sum(batch.var((0, 2, 3)) for batch in batches) / 3
+    torch.testing.assert_close(model.norm.running_mean, mean)
+    torch.testing.assert_close(model.norm.running_var, variance)
+    assert model.norm.momentum == 0.1
+    assert model.fixed.num_batches_tracked == 0 and not model.fixed.running_mean.any()
+
+
+def test_norm_statistics_do_not_hang_on_what_was_drawn_before():
+    def statistics(epoch, before):
+        torch.manual_seed(before)
+        model = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.BatchNorm1d(3)).train()
+        model.data_preprocessor = lambda batch, training: {'inputs': batch}
+        model.forward = lambda inputs, mode: torch.nn.Sequential.forward(model, inputs)
+        batches = [torch.ones(8, 3)] * 2
+        NormStatisticsHook().after_train_epoch(
+            SimpleNamespace(model=model, train_dataloader=batches, seed=0, epoch=epoch, rank=0)
+        )
+        return model[1].running_mean
+
+    assert torch.equal(statistics(epoch=0, before=1), statistics(epoch=0, before=2))
+    assert not torch.equal(statistics(epoch=0, before=1), statistics(epoch=1, before=1))
+
+
+def test_of_damaged_newer_checkpoints_none_counts_as_kept(tmp_path):
+    for epoch in (3, 5, 7, 10):
+        (tmp_path / f'epoch_{epoch}.pth').touch()
+    WholeCheckpointHook(max_keep_ckpts=2)._remove_old(tmp_path, keep=tmp_path / 'epoch_7.pth')
+    assert [path.name for path in epoch_checkpoints(tmp_path)] == ['epoch_10.pth', 'epoch_7.pth', 'epoch_5.pth']
+
+
+@pytest.mark.parametrize('stopped', [False, True])
+def test_the_last_epoch_is_saved_also_where_it_comes_early(tmp_path, monkeypatch, stopped):
+    hook = WholeCheckpointHook(interval=5)
+    monkeypatch.setattr(hook, '_write', lambda runner, path, position: path.touch())
+    loop = SimpleNamespace(stop_training=stopped)
+    hook._save(SimpleNamespace(work_dir=tmp_path, max_epochs=9, iter=3, train_loop=loop), epoch=3, is_best=False)
+    assert (tmp_path / 'epoch_3.pth').exists() is stopped

@@ -1,0 +1,99 @@
+"""What is saved of a run, and when: also where it is left early, validated now and then, or told of late."""
+
+import shutil
+import signal
+
+import pytest
+import torch
+
+from flowercls.core import signals
+from flowercls.train import runner as runner_module
+from flowercls.train.loop import ResumableTrainLoop
+from flowercls.train.optimizer import FiniteOptimWrapper
+
+
+@pytest.mark.parametrize('intervals', ['val_interval=3, dynamic_intervals=[(3, 1)]', 'dynamic_intervals=[(3, 3)]'])
+def test_each_epoch_is_saved_once_whatever_is_validated(tool, write_config, tmp_path, intervals):
+    text = f'train_cfg = dict(max_epochs=4, {intervals})\ndefault_hooks = dict(checkpoint=dict(max_keep_ckpts=-1))\n'
+    assert tool('train', write_config(tmp_path, text), '--work-dir', tmp_path / 'run') == 0
+    epochs = sorted(path.name for path in (tmp_path / 'run').glob('epoch_*.pth*') if path.suffix != '.json')
+    assert epochs == [f'epoch_{number}.pth' for number in (1, 2, 3, 4)]
+
+
+def test_a_signal_while_a_checkpoint_is_read_saves_nothing_of_it(trained_run, tool, tmp_path, monkeypatch, capsys):
+    def and_a_signal_comes(*args):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(runner_module, 'restore_gradients', and_a_signal_comes)
+    first = trained_run[1] / 'epoch_1.pth'
+    assert tool('train', trained_run[0], '--work-dir', tmp_path / 'new', '--resume', first) == 143
+    assert not (tmp_path / 'new').exists()
+    assert 'epoch_1.pth is saved' in capsys.readouterr().err
+
+
+def test_a_dry_run_looks_at_what_would_be_resumed(trained_run, tool, capsys):
+    config, folder = trained_run
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    options = ('train', config, '--work-dir', folder, '--dry-run', '--resume')
+    assert tool(*options) == 0 and 'resumed from epoch_2.pth' in capsys.readouterr().out
+    assert tool(*options, '--cfg-options', 'optim_wrapper.optimizer.lr=0.5') == 2
+    assert 'optim_wrapper.optimizer.lr: 0.05 -> 0.5' in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_signal_before_the_first_step_says_that_nothing_is_saved(write_config, tool, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ResumableTrainLoop, 'run_epoch', lambda loop: signal.raise_signal(signal.SIGINT))
+    assert tool('train', write_config(tmp_path), '--work-dir', tmp_path / 'new') == 130
+    assert 'nothing was saved yet; the same command starts again' in capsys.readouterr().err
+    assert not (tmp_path / 'new').exists()
+
+
+def test_what_a_device_has_not_told_yet_is_asked_before_a_run_is_left(write_config, tool, tmp_path, monkeypatch):
+    run_iter, step = ResumableTrainLoop.run_iter, FiniteOptimWrapper.step
+
+    def and_a_signal_comes(loop, number, batch):
+        run_iter(loop, number, batch)
+        if loop._iter == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    def with_a_bad_gradient(wrapper, **kwargs):
+        wrapper.optimizer.param_groups[0]['params'][0].grad.fill_(torch.nan)
+        step(wrapper, **kwargs)
+
+    monkeypatch.setattr(ResumableTrainLoop, 'run_iter', and_a_signal_comes)
+    monkeypatch.setattr(FiniteOptimWrapper, 'step', with_a_bad_gradient)
+    monkeypatch.setattr(FiniteOptimWrapper, '_asks_at_once', False)
+    config = write_config(tmp_path, 'optim_wrapper = dict(optimizer=dict(fused=True))\n')
+    assert tool('train', config, '--work-dir', tmp_path / 'run') == 6
+    assert not list((tmp_path / 'run').glob('*.pth')) and signals.is_pending()
+
+
+def test_a_damaged_file_in_the_place_of_an_epoch_is_not_taken_for_it(trained_run, tool, tmp_path, monkeypatch, capsys):
+    config, folder = trained_run[0], shutil.copytree(trained_run[1], tmp_path / 'run')
+    (folder / 'epoch_2.pth').write_bytes(b'damaged')
+    for path in folder.glob('best_*_epoch_2.pth*'):
+        path.unlink()
+    validate = ResumableTrainLoop._validate
+
+    def and_a_signal_comes(loop):
+        signal.raise_signal(signal.SIGTERM)
+        validate(loop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResumableTrainLoop, '_validate', and_a_signal_comes)
+        assert tool('train', config, '--work-dir', folder, '--resume') == 143
+    assert 'iter_' in capsys.readouterr().err.splitlines()[-1]
+    assert tool('train', config, '--work-dir', folder, '--resume') == 0
+
+
+def test_results_that_are_made_again_do_not_move_the_run(tool, write_config, tmp_path, capsys):
+    text = "train_cfg = dict(max_epochs=3)\ndefault_hooks = dict(checkpoint=dict(rule='less'))\n"
+    config = write_config(tmp_path, text)
+    assert tool('train', config, '--work-dir', tmp_path / 'run') == 0
+    (tmp_path / 'run' / 'metrics.json').unlink()
+    best = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('best '))
+    assert best.endswith('of 3') and not best.endswith('at epoch 3 of 3')
+    assert tool('train', config, '--work-dir', tmp_path / 'run', '--resume') == 0
+    told = capsys.readouterr().out
+    assert best in told and 'for 0 epochs' in told and 'stopped' not in told
+    assert (tmp_path / 'run' / 'metrics.json').is_file()
