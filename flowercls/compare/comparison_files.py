@@ -9,7 +9,7 @@ from pathlib import Path
 from flowercls.compare.comparison import Comparison
 from flowercls.compare.wording import p_text, verdict_lines
 from flowercls.core.errors import ConfigError
-from flowercls.core.files import disk_errors, write_json, write_whole
+from flowercls.core.files import atomic_write, disk_errors, write_json
 from flowercls.evaluate.factors import Effect
 from flowercls.evaluate.significance import Difference, SettingScore
 
@@ -43,7 +43,7 @@ def comparison_stem(paths: list[Path], out: str | Path | None) -> Path:
 
 def write_comparison(comparison: Comparison, stem: Path) -> None:
     """Write all but the picture; each file is whole or as it was before, and effects that are no more are removed."""
-    with write_whole(_file(stem, '.md')) as file:
+    with atomic_write(_file(stem, '.md')) as file:
         file.write(as_markdown(comparison, f'{stem.name}.png'))
     _write_csv(_file(stem, '.csv'), setting_rows(comparison))
     if comparison.effects:
@@ -58,7 +58,7 @@ def _file(stem: Path, suffix: str) -> Path:
 
 
 def _write_csv(path: Path, rows: list[dict]) -> None:
-    with write_whole(path) as file:
+    with atomic_write(path) as file:
         writer = csv.DictWriter(file, rows[0], lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)

@@ -40,7 +40,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from flowercls.core.errors import CheckpointError, ConfigError, DataError
-from flowercls.core.files import DownloadError, disk_errors, download, sha256_of, write_whole
+from flowercls.core.files import DownloadError, atomic_write, disk_errors, download, sha256_of
 
 MAX_MEMBERS = 200_000
 MAX_BYTES = 20 << 30
@@ -263,7 +263,7 @@ def fetch_archive(url: str, target_dir: str | os.PathLike, sha256: str | None = 
     try:
         digest = _bring(url, archive, known, f'check the digest given, {sha256}' if sha256 else f'delete {record}')
         folder = _unpack_once(archive, target_dir, digest)
-        with write_whole(record) as file:
+        with atomic_write(record) as file:
             file.write(f'{digest}  {archive.name}\n')
     finally:
         if archive.parent.is_dir() and not any(archive.parent.iterdir()):
@@ -351,7 +351,7 @@ def _unpack_whole(archive: Path, target_dir: Path, digest: str) -> Path:
         with disk_errors(target_dir):
             unpack(archive, staging)
             inside = find_class_root(staging).relative_to(staging)
-            with write_whole(_marker(target_dir)) as file:  # first: a folder without it would be refused
+            with atomic_write(_marker(target_dir)) as file:  # first: a folder without it would be refused
                 file.write(f'{digest}\n')
             if target_dir.is_dir():
                 target_dir.rmdir()
@@ -462,7 +462,7 @@ def _download_checked(url: str, destination: Path) -> Path:
     known = promised or _recorded_digest_weight_files(record)
 
     def note(digest: str) -> None:  # before the weights appear: they are never there without it
-        with write_whole(record) as file:
+        with atomic_write(record) as file:
             file.write(f'{digest}  {destination.name}\n# {url}\n')  # as sha256sum writes it, and reads it
 
     try:

@@ -49,7 +49,7 @@ def disk_errors(path: str | os.PathLike) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def write_whole(path: str | os.PathLike, mode: str = 'w') -> Iterator[IO[Any]]:
+def atomic_write(path: str | os.PathLike, mode: str = 'w') -> Iterator[IO[Any]]:
     """Open a file that appears under its name only when it is complete and on the disk.
 
     Written beside the target under a temporary name, flushed, synced, renamed, and the folder synced. If the body
@@ -91,7 +91,7 @@ def sync_folder(folder: str | os.PathLike) -> None:
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write ``content`` as readable JSON (UTF-8, two spaces), whole or not at all."""
-    with write_whole(path) as file:
+    with atomic_write(path) as file:
         json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write('\n')
 
@@ -139,7 +139,7 @@ def download(
         with urllib.request.urlopen(url, timeout=timeout_s) as answer:
             total = int(answer.headers.get('Content-Length') or 0)
             _check_room(url, destination, total, max_bytes)
-            with write_whole(destination, 'wb') as file:
+            with atomic_write(destination, 'wb') as file:
                 digest = _copy_body(url, answer, file, total, max_bytes)
                 if sha256 and not digest.startswith(sha256.lower()):
                     raise DownloadError(f'{url}: has SHA-256 {digest}, expected {sha256}. Nothing was kept.')

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from flowercls.core.errors import DataError
-from flowercls.core.files import write_whole
+from flowercls.core.files import atomic_write
 from flowercls.evaluate import metrics
 from flowercls.evaluate.intervals import wilson_interval
 
@@ -61,7 +61,7 @@ class Predictions:
     def write_mistakes_csv(self, path: str | Path) -> None:
         """Write the `mistakes`, one row each: ``image,label,pred,score``, the score being the predicted class's."""
         names = self.class_names
-        with write_whole(path) as file:
+        with atomic_write(path) as file:
             writer = csv.writer(file, lineterminator='\n')
             writer.writerow(['image', 'label', 'pred', 'score'])
             for i in self.mistakes():
@@ -72,7 +72,7 @@ class Predictions:
     def write_csv(self, path: str | Path) -> None:
         """Write one row per photo: ``image,label,pred,score_<class>...``, whole or not at all."""
         names = self.class_names
-        with write_whole(path) as file:
+        with atomic_write(path) as file:
             writer = csv.writer(file, lineterminator='\n')
             writer.writerow(['image', 'label', 'pred', *(f'score_{name}' for name in names)])
             for image, label, scores in zip(self.images, self.labels, self.scores, strict=True):

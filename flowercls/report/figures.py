@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from flowercls.core.files import write_whole
+from flowercls.core.files import atomic_write
 
 matplotlib.use('Agg')  # files only, also where there is no display
 
@@ -55,7 +55,7 @@ def save_png(figure: Figure, path: str | Path, dpi: int = 120) -> None:
     Raises:
         DiskError: if the disk is full or may not be written to.
     """
-    with write_whole(path, 'wb') as file:
+    with atomic_write(path, 'wb') as file:
         figure.savefig(file, dpi=dpi, format='png')
 
 

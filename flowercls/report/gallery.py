@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from flowercls.core.errors import DataError
-from flowercls.core.files import disk_errors, write_whole
+from flowercls.core.files import atomic_write, disk_errors
 from flowercls.evaluate.label_errors import LabelCheck
 from flowercls.evaluate.predictions import Predictions
 from flowercls.report.figures import font_file, new_figure, origin_text, save_png, shortened
@@ -158,7 +158,7 @@ def draw_photos(predictions: Predictions, load_photo: LoadPhoto, folder: str | P
         said = 'wrong' if place < len(mistakes) else 'right'
         name = f'{place + 1:05d}_{said}_{_stem(predictions.images[number])}.jpg'
         picture = _draw_photos(load_photo(number), caption(predictions, number))
-        with write_whole(Path(folder, name), 'wb') as file:
+        with atomic_write(Path(folder, name), 'wb') as file:
             picture.save(file, 'JPEG', quality=JPEG_QUALITY)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from flowercls import __version__
 from flowercls.config.dump import read_resolved
 from flowercls.core.errors import ConfigError
-from flowercls.core.files import delimiter_of, write_whole
+from flowercls.core.files import atomic_write, delimiter_of
 
 REPORT_FILE = 'report.html'
 LARGE_BYTES, JPEG_QUALITY = 400_000, 85  # photos kept as PNG would make a page of many megabytes
@@ -31,7 +31,7 @@ def write_page(path: Path, template: str, **content) -> Path:
         DiskError: if the disk is full or may not be written to.
     """
     text = _environment().get_template(template).render(version=__version__, **content)
-    with write_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode('utf-8', 'backslashreplace').decode())  # a broken byte in an old file name
     return path
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from flowercls.config import resolve_config
-from flowercls.core.files import delimiter_of, write_whole
+from flowercls.core.files import atomic_write, delimiter_of
 from flowercls.core.prepared_folder import DATA_PREFIXES
 from flowercls.evaluate.label_errors import LabelCheck, check_labels, count_pairs
 from flowercls.evaluate.predictions import Predictions
@@ -130,7 +130,7 @@ def _write(path: Path, review: _Review, rows: list[list[str]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=review.delimiter, lineterminator='\n')
     writer.writerows([[*OURS, *review.own_columns], *rows])
-    with write_whole(path) as file:
+    with atomic_write(path) as file:
         # Spreadsheets take a file for one of their own old encodings unless it begins with this mark.
         file.write(text.getvalue() if text.getvalue().isascii() else f'\ufeff{text.getvalue()}')
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from flowercls.config.overrides import as_options
 from flowercls.core.errors import ConfigError, FlowerclsError
-from flowercls.core.files import write_whole
+from flowercls.core.files import atomic_write
 from flowercls.sweep.display import results_table
 from flowercls.sweep.doubtful_labels import DoubtfulLabels
 from flowercls.sweep.folds import OutOfFold
@@ -73,7 +73,7 @@ def record_command(folder: Path, sweep_file: str | Path, overrides: Mapping[str,
     words = ['python', 'tools/sweep.py', str(sweep_file)]
     words += ['--work-dir', str(folder)] * (folder != run_folder_of(sweep_file))
     words += ['--cfg-options', *as_options(overrides)] * bool(overrides)
-    with write_whole(folder / COMMAND_FILE) as file:
+    with atomic_write(folder / COMMAND_FILE) as file:
         file.write(f'{shlex.join(words)}\n')
 
 

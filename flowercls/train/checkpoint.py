@@ -37,7 +37,7 @@ import flowercls
 from flowercls.config.dump import resolved_text
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import CheckpointError, ConfigError, DiskError, DivergedError
-from flowercls.core.files import sha256_of, write_json, write_whole
+from flowercls.core.files import atomic_write, sha256_of, write_json
 from flowercls.core.terminal import as_size
 from flowercls.train.checkpoint_files import link_checkpoint, recorded, remove_checkpoint, set_aside, sidecar_of
 
@@ -56,7 +56,7 @@ def write_checkpoint(path: str | Path, checkpoint: dict) -> None:
     """
     path, checkpoint = Path(path), to_plain(checkpoint)
     set_aside(path)
-    with write_whole(path, 'wb') as file:
+    with atomic_write(path, 'wb') as file:
         hashed = _Hashed(file)
         hashed.save(checkpoint)
         file.flush()
@@ -477,7 +477,7 @@ def _expected_bytes(runner) -> int:
 
 def point_to(path: Path) -> None:
     """Name ``path`` as the newest checkpoint of its run."""
-    with write_whole(path.with_name('last_checkpoint')) as file:
+    with atomic_write(path.with_name('last_checkpoint')) as file:
         file.write(path.name)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flowercls.core.files import disk_errors, sync_folder
 
-# Names that write_whole and link_checkpoint use on the way to files of a run, with the number of their process.
+# Names that atomic_write and link_checkpoint use on the way to files of a run, with the number of their process.
 _RESULTS = r'config\.py|last_checkpoint|metrics\.json|(predictions_\w+|mistakes)\.csv|\w+\.png|report\.html'
 _HALF_WRITTEN = re.compile(rf'\.(((best_.+_)?epoch|iter)_\d+\.pth(\.json)?|{_RESULTS})\.\d+\.tmp')
 

@@ -16,7 +16,7 @@ from mmengine.config import Config
 
 from flowercls.config.dump import resolved_text
 from flowercls.core.errors import CheckpointError, ConfigError, DiskError, RunInUseError
-from flowercls.core.files import disk_errors, sync_folder, write_whole
+from flowercls.core.files import atomic_write, disk_errors, sync_folder
 from flowercls.train.checkpoint_files import remove_half_written
 
 WORK_DIRS = Path('work_dirs')
@@ -207,7 +207,7 @@ def write_config(folder: Path, cfg: Config, source: str | Path) -> None:
 
     From now on the folder holds a run. The folder's own name is left out, so that running it again makes a new run.
     """
-    with write_whole(folder / 'config.py') as file:
+    with atomic_write(folder / 'config.py') as file:
         file.write(resolved_text(cfg))
     copy = folder / f'source_{Path(source).name}'
     if not copy.exists():
@@ -219,7 +219,7 @@ def keep_earlier_config(folder: Path, checkpoint: Path) -> None:
     """Keep the ``config.py`` that a run had until ``checkpoint``, as ``config_until_<checkpoint>.py``."""
     before, kept = checkpoint.with_name('config.py'), folder / f'config_until_{checkpoint.stem}.py'
     if before.is_file() and not kept.exists():  # of the same step, the first is what it was trained with
-        with write_whole(kept) as file:
+        with atomic_write(kept) as file:
             file.write(before.read_text(encoding='utf-8'))
 
 

@@ -10,7 +10,7 @@ from flowercls.core.errors import CheckpointError, ConfigError, DataError, DiskE
 
 
 def test_a_file_appears_when_it_is_complete_and_not_before(tmp_path):
-    with files.write_whole(tmp_path / 'a.txt') as file:
+    with files.atomic_write(tmp_path / 'a.txt') as file:
         file.write('grün\n')
         assert not (tmp_path / 'a.txt').exists()
     assert (tmp_path / 'a.txt').read_bytes() == 'grün\n'.encode()
@@ -19,7 +19,7 @@ def test_a_file_appears_when_it_is_complete_and_not_before(tmp_path):
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
     (tmp_path / 'a.txt').write_text('old')
-    with pytest.raises(KeyError), files.write_whole(tmp_path / 'a.txt') as file:
+    with pytest.raises(KeyError), files.atomic_write(tmp_path / 'a.txt') as file:
         file.write('new')
         raise KeyError
     assert (tmp_path / 'a.txt').read_text() == 'old'
@@ -73,7 +73,7 @@ def test_of_a_wrong_download_nothing_is_kept(server, tmp_path, name, digest, wor
 
 
 def test_more_than_the_limit_is_refused_before_it_is_written(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, 'write_whole', lambda *_: pytest.fail('it was written'))
+    monkeypatch.setattr(files, 'atomic_write', lambda *_: pytest.fail('it was written'))
     with pytest.raises(files.DownloadError, match='sends more than 5,999 bytes.*Fix:'):
         files.download(f'{server}/w.bin', tmp_path / 'w.bin', max_bytes=5999)
 
@@ -91,7 +91,7 @@ def test_more_than_the_limit_is_refused_also_where_the_server_does_not_say_how_m
 def test_a_full_disk_is_noticed_before_the_first_byte(server, tmp_path, monkeypatch):
     usage = files.shutil.disk_usage(tmp_path)._replace(free=5999)
     monkeypatch.setattr(files.shutil, 'disk_usage', lambda _: usage)
-    monkeypatch.setattr(files, 'write_whole', lambda *_: pytest.fail('it was written'))
+    monkeypatch.setattr(files, 'atomic_write', lambda *_: pytest.fail('it was written'))
     with pytest.raises(DiskError, match='w.bin: needs 0 MiB, 0 MiB are free. Fix:'):
         files.download(f'{server}/w.bin', tmp_path / 'w.bin')
 

@@ -130,7 +130,7 @@ def test_weights_do_not_appear_before_their_digest_is_noted(weights_dir, server,
     def kill(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('flowercls.core.download.write_whole', kill)
+    monkeypatch.setattr('flowercls.core.download.atomic_write', kill)
     with pytest.raises(KeyboardInterrupt):
         find_weights(f'{server[0]}/plain.pth')
     assert list(weights_dir.iterdir()) == []

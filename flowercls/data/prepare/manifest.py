@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from flowercls.core.files import write_whole
+from flowercls.core.files import atomic_write
 from flowercls.data.prepare.split_plan import Plan
 
 MANIFEST_VERSION = 1
@@ -30,7 +30,7 @@ def write_manifest(
     head = {'version': MANIFEST_VERSION, 'classes': list(plan.classes), **options}
     head |= ({} if drawn is None else {'drawn': drawn}) | {'counts': _counts(plan)}
     tables = {'images': _images(plan, hashes), 'skipped': _skipped(plan), 'duplicates': _duplicates(plan)}
-    with write_whole(path) as file:
+    with atomic_write(path) as file:
         file.write('{\n  ' + ',\n  '.join(f'{_json(key)}: {_json(value)}' for key, value in head.items()))
         for key, rows in tables.items():
             file.write(f',\n  {_json(key)}: [')

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from flowercls.core.files import write_whole
+from flowercls.core.files import atomic_write
 from flowercls.data.decode import decode_rgb
 from flowercls.data.prepare.split import TEST, TITLES, TRAIN, VAL
 from flowercls.data.prepare.split_plan import Plan, PlannedPhoto
@@ -45,7 +45,7 @@ def draw_overview(folder: Path, plan: Plan, path: Path) -> None:
         draw.text((MARGIN_PX, height - 24), f'… and {len(plan.classes) - MAX_ROWS} more classes', 'black', _font(13))
     buffer = io.BytesIO()
     sheet.save(buffer, 'PNG', compress_level=1)  # photos hardly get smaller by more
-    with write_whole(path, 'wb') as file:
+    with atomic_write(path, 'wb') as file:
         file.write(buffer.getvalue())
 
 

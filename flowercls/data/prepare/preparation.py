@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from flowercls.core.errors import ConfigError, DataError, DiskError, FlowerclsError
-from flowercls.core.files import disk_errors, write_whole
+from flowercls.core.files import atomic_write, disk_errors
 from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.prepare.copying import MAX_NAME_BYTES, copy_photo
 from flowercls.data.prepare.manifest import write_manifest
@@ -204,7 +204,7 @@ def _write_lists(plan: Plan, staging: Path, num_folds: int | None) -> None:
 
 
 def _write_lines(path: Path, lines) -> None:
-    with write_whole(path) as file:
+    with atomic_write(path) as file:
         file.writelines(f'{line}\n' for line in lines)
 
 
