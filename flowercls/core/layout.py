@@ -17,6 +17,7 @@ FOLDS_DIR = 'folds'
 
 # Run folder (flowercls/train/README.md); file names follow mmengine
 CONFIG_FILE = 'config.py'
+SOURCE_PREFIX = 'source_'  # followed by the name of the user's config file
 COMMAND_FILE = 'command.txt'
 LOCK_FILE = '.lock'
 LOG_PATTERN = '*.log'
