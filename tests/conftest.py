@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is imported, here and in child processes: threads that wait do not spin. Tests run side by side.
+for _name, _value in dict(OMP_WAIT_POLICY='PASSIVE', GOMP_SPINCOUNT='0', KMP_BLOCKTIME='0').items():
+    os.environ.setdefault(_name, _value)
+
 REPOSITORY = Path(__file__).parent.parent
 
 TINY_CONFIG = """
@@ -76,3 +80,44 @@ def clean_surroundings(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     yield
     os.environ.pop('LOCAL_RANK', None)
+
+
+# --- how the suite is run -------------------------------------------------------------------------------------------
+
+MAX_WORKERS = 4
+TIMEOUT_S = {'exhaustive': 6 * 3600, 'slow': 3600}
+# Set by `.ci/run`: a default test that takes more CPU time fails. CPU time, as the machine may be busy.
+MAX_CPU_S = float(os.environ.get('FLOWERCLS_MAX_TEST_CPU_S', 0))
+
+
+def pytest_xdist_auto_num_workers(config):
+    """For the whole suite a process a core; none beside this one where files are named on the command line."""
+    is_whole = config.args_source == config.ArgsSource.TESTPATHS
+    return min(MAX_WORKERS, len(os.sched_getaffinity(0))) if is_whole and hasattr(os, 'sched_getaffinity') else 0
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for marker, seconds in TIMEOUT_S.items():
+            if item.get_closest_marker(marker) and not item.get_closest_marker('timeout'):
+                item.add_marker(pytest.mark.timeout(seconds))
+
+
+def pytest_sessionstart():
+    if MAX_CPU_S:  # else the first test that needs them would pay for the imports
+        for name in ('flowercls.registration', 'flowercls.report.page', 'matplotlib.figure', 'mmpretrain.apis'):
+            importlib.import_module(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    before = sum(os.times()[:4])  # of this process and of its children that have ended
+    result = yield
+    seconds = sum(os.times()[:4]) - before
+    if (
+        MAX_CPU_S
+        and seconds > MAX_CPU_S
+        and not any(map(item.get_closest_marker, ('slow', 'exhaustive', 'gpu', 'real')))
+    ):
+        pytest.fail(f'{seconds:.1f} CPU seconds, more than {MAX_CPU_S:g}. Fix: make it smaller, or mark it slow.')
+    return result

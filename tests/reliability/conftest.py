@@ -2,17 +2,18 @@
 
 import faulthandler
 import gc
-import importlib.util
+import importlib
 import json
 import os
 import shutil
 import signal
 import time
 import traceback
-from pathlib import Path
 
 import pytest
 import torch
+
+from helpers.faults import Faults
 
 # A child that hangs is a failure, not the end of the whole suite: it says where, and ends.
 LONGEST_CHILD_S = 180
@@ -22,38 +23,6 @@ train_dataloader = dict(batch_size=16, num_workers=0)
 val_dataloader = dict(batch_size=16, num_workers=0)
 custom_hooks = [dict(type='EMAHook', momentum=0.3)]
 """
-
-
-def _beside(name):
-    """A module beside this file; pytest's import mode has no package for it."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f'{name}.py'))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope='session')
-def faults():
-    """The module `faults.py`."""
-    return _beside('faults')
-
-
-@pytest.fixture(scope='session')
-def power_loss(faults):
-    """The class `PowerLoss` of `power.py`."""
-    return _beside('power').power_loss(faults)
-
-
-@pytest.fixture(scope='session')
-def stock():
-    """The module `stock.py`."""
-    return _beside('stock')
-
-
-@pytest.fixture(scope='session')
-def odd_photos():
-    """The module `odd_photos.py`."""
-    return _beside('odd_photos')
 
 
 @pytest.fixture(scope='session')
@@ -151,14 +120,14 @@ def disagreements():
 
 
 @pytest.fixture(scope='session')
-def count_operations(in_child, quick_train, faults, tmp_path_factory):
+def count_operations(in_child, quick_train, tmp_path_factory):
     """How many operations on files an undisturbed run has; of all that are known, or of those named."""
 
     def of_a_run(operations=None):
         folder = tmp_path_factory.mktemp('counted')
 
         def count():
-            counting = faults.Faults(folder)
+            counting = Faults(folder)
             counting.operations = operations or counting.operations
             counting.install()
             assert quick_train(folder / 'run') == 0

@@ -16,6 +16,7 @@ from flowercls.data.image_formats import FIXES, UnreadablePhoto
 from flowercls.data.prepare import preparation as prepare_module
 from flowercls.data.prepare import scan as scan_module
 from flowercls.data.prepare.preparation import prepare
+from helpers import odd_photos
 
 NUM_MUTANTS = 200
 REASONS = {*FIXES, 'too small', 'decoder crashed', 'label conflict'}
@@ -81,7 +82,7 @@ GOOD = {
 
 
 @pytest.fixture(scope='module')
-def prepared(odd_photos, tmp_path_factory):
+def prepared(tmp_path_factory):
     """A raw folder of odd, broken and damaged files beside good ones; prepared as the tool does it."""
     raw = tmp_path_factory.mktemp('bad') / 'raw'
     files = {**odd_photos.broken_files(), **odd_photos.good_files()}
@@ -113,7 +114,7 @@ def corners(rgb):
     return [rgb[y, x].tolist() for y, x in ((top, left), (top, -left), (-top, left))]
 
 
-def test_there_are_48_files(odd_photos):
+def test_there_are_48_files():
     assert list(odd_photos.broken_files()) == list(BROKEN) and list(odd_photos.good_files()) == list(GOOD)
     assert len(BROKEN) + len(GOOD) == 48
 
@@ -178,7 +179,7 @@ def test_what_is_left_of_damaged_files_is_either_whole_or_reported(prepared):
     assert {reasons[name] for name in damaged if name in reasons} >= {'truncated', 'damaged', 'not an image'}
 
 
-def test_a_glance_and_the_decoder_agree_on_damaged_files(odd_photos):
+def test_a_glance_and_the_decoder_agree_on_damaged_files():
     for name, content in odd_photos.mutants(NUM_MUTANTS, seed=1):
         answers = [answer(look, content) for look in (read_photo, lambda content: glance(content, (72, 64)))]
         assert answers[0] == answers[1], name
@@ -192,7 +193,7 @@ def answer(look, content):
     return (found.format, found.conversions)
 
 
-def test_the_size_is_judged_before_a_pixel_is_decoded(odd_photos, monkeypatch):
+def test_the_size_is_judged_before_a_pixel_is_decoded(monkeypatch):
     def refuse(*_):
         raise AssertionError('pixels were decoded')
 
@@ -204,7 +205,7 @@ def test_the_size_is_judged_before_a_pixel_is_decoded(odd_photos, monkeypatch):
 
 
 @pytest.mark.parametrize('low', [0x00, 0xFE])
-def test_of_a_16_bit_photo_only_the_very_colour_is_transparent(odd_photos, low):
+def test_of_a_16_bit_photo_only_the_very_colour_is_transparent(low):
     # The same 8 bits, but another colour; and black, whose low bits are those of the first one.
     rgb = decode_rgb(odd_photos.png_16(2, key=[0xC800, 0, 0], low=low))
     check_patches(rgb, (RED if low else WHITE, GREEN, BLUE))
@@ -212,7 +213,7 @@ def test_of_a_16_bit_photo_only_the_very_colour_is_transparent(odd_photos, low):
 
 
 @pytest.mark.parametrize(('depth', 'row'), [(1, 0b01000000), (2, 0b00010000), (4, 0b00000001)])
-def test_a_transparent_grey_of_few_bits_is_laid_on_white(odd_photos, depth, row):
+def test_a_transparent_grey_of_few_bits_is_laid_on_white(depth, row):
     # Two pixels, of values 0 and 1; 1 is the transparent one.
     content = odd_photos.png((2, 1), depth, 0, bytes([0, row]), (b'tRNS', bytes([0, 1])))
     assert decode_rgb(content)[0, :, 0].tolist() == [0, 255]
@@ -231,7 +232,7 @@ def {function}(*arguments):
 
 @pytest.mark.parametrize('name', ['SIGSEGV', 'SIGKILL'])
 @pytest.mark.parametrize(('module', 'function'), [(scan_module, 'read_record'), (prepare_module, '_copy')])
-def test_a_decoder_that_crashes_costs_one_file(odd_photos, tmp_path, monkeypatch, module, function, name, capfd):
+def test_a_decoder_that_crashes_costs_one_file(tmp_path, monkeypatch, module, function, name, capfd):
     # A module of its own, as a worker process can only import what lies in a file.
     crashing = f'crashing_{function.lower()}_with_{name.lower()}'
     text = CRASHING.format(module=module.__name__, function=function, signal=name)

@@ -5,7 +5,6 @@ The faults are drawn from a fixed seed over every key of the merged configs; `mu
 
 import contextlib
 import gc
-import importlib.util
 import io
 import os
 import re
@@ -18,6 +17,7 @@ import pytest
 from flowercls import commands
 from flowercls.config import load_config
 from flowercls.config.schema import HELPERS
+from helpers import mutants
 
 SMALL_RESNET = {f'model.backbone.{key}': value for key, value in (('depth', 18), ('stem_channels', 16))}
 SMALL_RESNET |= {'model.backbone.base_channels': 16, 'model.head.in_channels': 128}
@@ -31,15 +31,6 @@ CONFIGS = {
 }
 LOADERS = [f'{name}_dataloader' for name in ('train', 'val')]
 SIZES = {224: 32, 256: 36, 64: 32, 72: 36}  # pixels
-
-
-@pytest.fixture(scope='session')
-def mutants():
-    """The module `mutants.py` beside this file."""
-    spec = importlib.util.spec_from_file_location('mutants', Path(__file__).with_name('mutants.py'))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope='module')
@@ -92,13 +83,13 @@ def one_core(monkeypatch):
     os.sched_setaffinity(0, cores)
 
 
-def test_the_configs_are_right_without_a_fault(originals, outcome, mutants):
+def test_the_configs_are_right_without_a_fault(originals, outcome):
     for name, content in originals.items():
         assert outcome(mutants.Mutant(name, 'none', ('model',), content, None)) is None, name
 
 
 @pytest.mark.parametrize('count', [60, pytest.param(300, marks=pytest.mark.slow)])
-def test_a_fault_in_one_key_is_found_before_the_first_step(originals, outcome, mutants, count):
+def test_a_fault_in_one_key_is_found_before_the_first_step(originals, outcome, count):
     found, wrong = Counter(), []
     for mutant in mutants.draw_mutants(count, originals):
         error = outcome(mutant)

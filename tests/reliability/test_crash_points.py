@@ -2,12 +2,14 @@
 
 import pytest
 
+from helpers import faults
+
 
 @pytest.mark.parametrize(
     'stride', [pytest.param(9, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
 )
 def test_a_crash_at_an_operation_on_files(
-    in_child, quick_train, faults, undisturbed, differences, disagreements, count_operations, tmp_path, stride
+    in_child, quick_train, undisturbed, differences, disagreements, count_operations, tmp_path, stride
 ):
     num_operations = count_operations()
     assert num_operations > 50

@@ -14,6 +14,7 @@ from flowercls.train.decoded_photos import LEAST_SIZE, use_photo_store
 from flowercls.train.run_config import Flags, ready_config
 from flowercls.train.runner import build_runner
 from flowercls.train.tester import use_tta_pipeline
+from helpers import odd_photos
 
 # Both lists name all photos, and training does to them what a test does: what is left to differ is how they are read.
 SAME_PHOTOS = """
@@ -25,7 +26,7 @@ MOST_BY_SHRINKING = 4  # levels of 255, on average over a smooth photo that is s
 
 
 @pytest.fixture(scope='module')
-def odd_files(odd_photos):
+def odd_files():
     """Odd photos, one of them larger than a store keeps it."""
     files = {**odd_photos.good_files(), **odd_photos.more_good_files()}
     assert len(files) >= 30
@@ -33,7 +34,7 @@ def odd_files(odd_photos):
 
 
 @pytest.fixture(scope='module')
-def raw(odd_files, odd_photos, tmp_path_factory):
+def raw(odd_files, tmp_path_factory):
     """The odd photos in class folders, with some ordinary ones."""
     folder = tmp_path_factory.mktemp('odd') / 'raw'
     plain = {

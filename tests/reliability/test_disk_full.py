@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers import faults
+
 TRAIN = Path(__file__).parents[2] / 'tools' / 'train.py'
 # A disk of its own, in a namespace of its own, that something else fills as soon as there is a checkpoint.
 SMALL_DISK = """
@@ -36,7 +38,7 @@ def fill_up(file, data):
     'stride', [pytest.param(14, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
 )
 def test_a_disk_that_is_full(
-    in_child, quick_train, faults, undisturbed, differences, count_operations, tmp_path, capfd, stride
+    in_child, quick_train, undisturbed, differences, count_operations, tmp_path, capfd, stride
 ):
     num_operations = count_operations(TAKE_ROOM)
     points = range(1, num_operations + 1, stride)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.power import PowerLoss
+
 
 @pytest.mark.skipif(not Path('/proc/self/fd').is_dir(), reason='looks up the folders of descriptors')
 @pytest.mark.parametrize('keeps_names', [True, False])
@@ -11,7 +13,7 @@ import pytest
     'stride', [pytest.param(24, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.exhaustive)]
 )
 def test_a_power_cut_at_an_operation_on_files(
-    in_child, quick_train, power_loss, undisturbed, differences, count_operations, tmp_path, keeps_names, stride
+    in_child, quick_train, undisturbed, differences, count_operations, tmp_path, keeps_names, stride
 ):
     points = range(1 + stride // 2 * keeps_names, count_operations() + 1, stride)
     for number in points:
@@ -19,7 +21,7 @@ def test_a_power_cut_at_an_operation_on_files(
         folder.mkdir()
 
         def cut(folder=folder, aside=aside, number=number):
-            power_loss(folder, number, aside, keeps_names).install()
+            PowerLoss(folder, number, aside, keeps_names).install()
             return quick_train(folder / 'run')
 
         assert in_child(cut) == 137

@@ -12,6 +12,7 @@ from PIL import Image
 
 from flowercls.data.prepare.preparation import prepare
 from flowercls.data.prepare.staging import clear_leftovers
+from helpers import faults
 
 SEED = 0
 
@@ -63,7 +64,7 @@ def check(raw, whole):
 
 
 @pytest.mark.parametrize('stride', [pytest.param(20), pytest.param(1, marks=pytest.mark.exhaustive)])
-def test_a_crash_at_an_operation_on_files(in_child, faults, raw, check, tmp_path, stride):
+def test_a_crash_at_an_operation_on_files(in_child, raw, check, tmp_path, stride):
     counted = tmp_path / 'count'
 
     def count():

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from helpers import faults, stock
+
 
 @pytest.mark.slow
-def test_crashes_leave_mmengines_own_training_unusable(in_child, faults, stock, tmp_path):
+def test_crashes_leave_mmengines_own_training_unusable(in_child, tmp_path):
     assert in_child(lambda: stock.train(tmp_path / 'whole')) == 0
     weights = torch.load(tmp_path / 'whole' / 'epoch_3.pth', weights_only=False)['state_dict']
     bad, number = [], 0
