@@ -110,7 +110,7 @@ def _train(
 
 def _config_changes(plan: 'RunPlan', cfg: 'Config', allow_change: bool) -> list[str]:
     """Keys in which a resumed run's config is another than before; refused, or told."""
-    from flowercls.config.diff import as_lines, changes_since, check_unchanged
+    from flowercls.config.diff import changes_since, check_unchanged, format_changes
     from flowercls.core.distributed import decide_once
 
     folder = plan.checkpoint.parent if plan.checkpoint else plan.folder
@@ -120,7 +120,7 @@ def _config_changes(plan: 'RunPlan', cfg: 'Config', allow_change: bool) -> list[
         check_unchanged(folder, cfg)
     changes = decide_once(lambda: changes_since(folder, cfg))  # before config.py is written anew
     if changes and int(os.environ.get('RANK', 0)) == 0:
-        print(f'the config differs from that of the run:\n{as_lines(changes)}', flush=True)
+        print(f'the config differs from that of the run:\n{format_changes(changes)}', flush=True)
     return list(changes)
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowercls.compare.runs import FOLD, FinishedRun
-from flowercls.config.diff import HARMLESS
-from flowercls.config.dump import OF_ONE_START, flat
+from flowercls.config.diff import RUNTIME_ONLY, flatten
+from flowercls.config.dump import THIS_START
 from flowercls.core.errors import DataError
 
 # Where a difference changes no result, or is compared otherwise: photos by name and manifest, seeds as seeds.
-IGNORED = (*OF_ONE_START, 'randomness.seed', 'resume', 'log_level', 'data_manifest', 'data_root')
+IGNORED = (*THIS_START, 'randomness.seed', 'resume', 'log_level', 'data_manifest', 'data_root')
 # Always part of the name where they differ, in this order; other keys only where these do not tell settings apart.
 SPOKEN_OF = (
     'model.backbone.type',
@@ -98,7 +98,7 @@ def drop_incomplete_folds(settings: list[Setting]) -> tuple[list[Setting], list[
 
 def compared_values(config: dict) -> dict[str, object]:
     """Every value of a config by its dotted key, without what changes no result."""
-    found = {key: _normal(key, value) for key, value in flat(config).items()}
+    found = {key: _normal(key, value) for key, value in flatten(config).items()}
     return {key: value for key, value in found.items() if not _is_ignored(key, value)}
 
 
@@ -110,7 +110,7 @@ def _normal(key: str, value) -> object:
 
 def _is_ignored(key: str, value) -> bool:
     is_fold = key.endswith('ann_file') and FOLD.search(str(value))
-    return key in IGNORED or key.endswith((*HARMLESS, '.data_root')) or bool(is_fold)
+    return key in IGNORED or key.endswith((*RUNTIME_ONLY, '.data_root')) or bool(is_fold)
 
 
 def _named_keys(columns: dict[str, list]) -> list[str]:

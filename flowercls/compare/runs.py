@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowercls.config.dump import flat, read_resolved
+from flowercls.config.diff import flatten
+from flowercls.config.dump import load_dumped
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.evaluate.predictions import Predictions
 from flowercls.sweep.ledger import FINISHED, STARTED, Entry, Ledger
@@ -88,7 +89,7 @@ def read_run(folder: Path) -> FinishedRun:
             f'{folder}: {" and ".join(missing)} missing, so the run cannot be compared. Fix: leave it out, or, if it '
             f'was interrupted, finish it: python tools/train.py {folder / "config.py"} --resume --work-dir {folder}'
         )
-    config = read_resolved(folder / 'config.py')
+    config = load_dumped(folder / 'config.py')
     if why := _why_not_one_setting(folder, config):
         raise DataError(f'{folder}: {why}')
     metrics = _read_json(folder / 'metrics.json')
@@ -114,7 +115,7 @@ def _why_not_one_setting(folder: Path, config: dict) -> str:
             f'python tools/train.py {folder / "config.py"} --resume --work-dir {folder}'
         )
     for earlier in sorted(folder.glob('config_until_*.py'), key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        before, now = flat(read_resolved(earlier)), flat(config)
+        before, now = flatten(load_dumped(earlier)), flatten(config)
         keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not key.endswith(FREE)]
         if keys:
             return (

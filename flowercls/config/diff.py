@@ -1,71 +1,135 @@
-"""Whether a run is resumed with the config it was started with."""
+"""How two configs differ, and which of their keys matter for which question."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
-from flowercls.config.dump import OF_ONE_START, read_resolved
+from flowercls.config.dump import THIS_START, load_dumped
 from flowercls.core.errors import ConfigError
+from flowercls.core.layout import CONFIG_FILE
 
-# What may differ between the config a run was started with and the one it is resumed with, by the end of the key.
-HARMLESS = ('num_workers', 'persistent_workers', 'pin_memory', 'logger.interval', 'progress.interval_s')
-HARMLESS += ('cache_dir', 'photo_cache.budget', 'feature_cache.budget')  # but whether there is a photo cache counts
+# Roles of keys. A key has a role if its last parts are one of the role's names; `THIS_START` stands in `dump`.
+# A change of RUNTIME_ONLY, DATA_LOCATION or THIS_START alters what a sweep's ledger calls a trial.
+RUNTIME_ONLY = (  # speed and messages; every result stays the same
+    *('num_workers', 'persistent_workers', 'pin_memory', 'logger.interval', 'progress.interval_s'),
+    *('cache_dir', 'photo_cache.budget', 'feature_cache.budget'),
+)
+DATA_LOCATION = ('data_root',)  # where the photos lie; their manifest says which photos these are
+DATA_CONTENT = ('data_manifest',)
+SEED = ('randomness.seed',)
+SESSION = ('resume', 'log_level')  # kept in a dumped config, but only this start reads them
+SAVING = ('checkpoint.interval',)  # which checkpoints are kept, not how they are trained
+RUN_LENGTH = ('max_epochs', 'end', 'T_max')  # of the run and of schedules that follow its length
 
-WHERE_DATA_LIE = ('data_root',)  # at the end of a key as well
+
+class _NotSet:
+    """The value of a key that a config does not have."""
+
+    def __repr__(self) -> str:
+        return 'not set'
 
 
-def check_unchanged(folder: Path, cfg: Config) -> None:
-    """Compare ``cfg`` with the ``config.py`` a run was started with.
+NOT_SET = _NotSet()
 
-    Raises:
-        ConfigError: listing every key that differs and matters, or if there is no ``config.py``.
+
+def has_role(key: str, *roles: tuple[str, ...]) -> bool:
+    """Return whether a dotted key has one of the ``roles``.
+
+    Example:
+        >>> has_role('train_dataloader.num_workers', RUNTIME_ONLY), has_role('model.backbone.depth', SEED, RUN_LENGTH)
+        (True, False)
     """
-    if not (folder / 'config.py').is_file():
-        raise ConfigError(
-            f'{folder}: has no config.py, so it cannot be told whether this run was started with the same config. '
-            'Fix: put its config.py there, or add --allow-config-change to go on with the config given.'
-        )
-    if changes := changes_since(folder, cfg):
-        raise ConfigError(
-            f'{folder}: the run was started with another config:\n' + as_lines(changes) + '\n'
-            'Fix: resume with the config it was started with, start a new run without --resume, or add '
-            '--allow-config-change (the run then goes on with the new values; rates are those of the new schedule).'
-        )
+    return any(key == name or key.endswith(f'.{name}') for role in roles for name in role)
 
 
-def changes_since(folder: Path, cfg: Config) -> dict[str, tuple[str, str]]:
-    """What differs and matters, from the ``config.py`` in ``folder`` to ``cfg``, by key; nothing where there is none.
+def flatten(value: Any, key: str = '') -> dict[str, Any]:
+    """Return every value of a config by its dotted key; a list of plain values stays whole.
 
-    Where the data lie may differ, if their manifest is the same.
+    Example:
+        >>> flatten({'a': {'b': 1}, 'c': [{'d': 2}], 'e': (3, 4)})
+        {'a.b': 1, 'c.0.d': 2, 'e': (3, 4)}
     """
-    if not (folder / 'config.py').is_file():
-        return {}
-    before = _flat(read_resolved(folder / 'config.py'))
-    now = _flat(cfg.to_dict())
-    harmless = HARMLESS + WHERE_DATA_LIE * _has_same_data(before, now)
+    if isinstance(value, dict) and value:
+        items = value.items()
+    elif isinstance(value, list | tuple) and any(isinstance(item, dict | list | tuple) for item in value):
+        items = enumerate(value)
+    else:
+        return {key: value}
+    return {k: v for name, item in items for k, v in flatten(item, f'{key}.{name}' if key else str(name)).items()}
+
+
+def changed_keys(before: Mapping, after: Mapping, *ignored: tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
+    """Return every key whose value differs, as ``{key: (before, after)}`` in the order of the keys.
+
+    A list and a tuple of the same values are equal. A missing key has the value `NOT_SET`, which differs from None.
+
+    Args:
+        before: A config of nested dicts, or the result of `flatten`.
+        after: As ``before``.
+        ignored: Roles of keys that are left out.
+
+    Example:
+        >>> changed_keys({'lr': 0.1, 'size': [2], 'seed': 0}, {'lr': 0.2, 'size': (2,)})
+        {'lr': (0.1, 0.2), 'seed': (0, not set)}
+    """
+    before, after = flatten(before), flatten(after)
+    pairs = {key: (before.get(key, NOT_SET), after.get(key, NOT_SET)) for key in sorted(before.keys() | after.keys())}
     return {
-        key: (before.get(key, 'not set'), now.get(key, 'not set'))
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and not key.endswith(harmless) and key not in OF_ONE_START
+        key: (old, new)
+        for key, (old, new) in pairs.items()
+        if not has_role(key, *ignored) and _as_lists(old) != _as_lists(new)
     }
 
 
-def as_lines(changes: dict[str, tuple[str, str]]) -> str:
-    """Changes for people, one on a line."""
-    return '\n'.join(f'  {key}: {before} -> {now}' for key, (before, now) in changes.items())
+def without_roles(value: Any, *roles: tuple[str, ...], key: str = '') -> Any:
+    """Return a copy of a nested config without the keys of some roles, with text as keys and lists for tuples."""
+    if isinstance(value, dict):
+        inner = {str(name): (f'{key}.{name}' if key else str(name), item) for name, item in value.items()}
+        return {
+            name: without_roles(item, *roles, key=path)
+            for name, (path, item) in inner.items()
+            if not has_role(path, *roles)
+        }
+    return [without_roles(item, *roles, key=key) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _has_same_data(before: dict[str, str], now: dict[str, str]) -> bool:
-    """Whether the prepared folders have one manifest, which holds the digests of all photos and says where each is."""
-    manifest = now.get('data_manifest', repr(None))
-    return manifest != repr(None) and manifest == before.get('data_manifest')
+def _as_lists(value: Any) -> Any:
+    return [_as_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _flat(value, key: str = '') -> dict[str, str]:
-    if isinstance(value, dict) and value:
-        items = value.items()
-    elif isinstance(value, list | tuple) and value:
-        items = enumerate(value)
-    else:
-        return {key: repr(value)}
-    return {k: v for name, item in items for k, v in _flat(item, f'{key}.{name}' if key else str(name)).items()}
+def format_changes(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return changes as text, a line each."""
+    return '\n'.join(f'  {key}: {before!r} -> {after!r}' for key, (before, after) in changes.items())
+
+
+def changes_since(folder: Path, cfg: Config) -> dict[str, tuple[Any, Any]]:
+    """Return what has changed, and matters, from the ``config.py`` of a run folder to ``cfg``.
+
+    The location of the data may change if its manifest is the same. Without a ``config.py`` nothing has changed.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        return {}
+    before, now = load_dumped(folder / CONFIG_FILE), cfg.to_dict()
+    same_data = before.get('data_manifest') is not None and before['data_manifest'] == now.get('data_manifest')
+    return changed_keys(before, now, THIS_START, RUNTIME_ONLY, *([DATA_LOCATION] if same_data else []))
+
+
+def check_unchanged(folder: Path, cfg: Config) -> None:
+    """Compare ``cfg`` with the ``config.py`` that a run was started with.
+
+    Raises:
+        ConfigError: with every key that has changed and matters, or if there is no ``config.py``.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        raise ConfigError(
+            f'{folder}: config.py is missing, so the config of this run cannot be compared with the one given. '
+            'Fix: put its config.py back, or add --allow-config-change to continue with the config given.'
+        )
+    if changes := changes_since(folder, cfg):
+        raise ConfigError(
+            f'{folder}: the run was started with another config:\n{format_changes(changes)}\n'
+            'Fix: resume with the config it was started with, start a new run without --resume, or add '
+            '--allow-config-change (the run then continues with the new values and the new learning-rate schedule).'
+        )

@@ -1,4 +1,4 @@
-"""The resolved config as text that runs by itself and says nothing of one particular start; and key by key."""
+"""A resolved config as text that can be run again, and back as data."""
 
 import ast
 import math
@@ -10,20 +10,24 @@ from mmengine.config import Config
 
 from flowercls.core.errors import ConfigError
 
-# Where this start writes to, and how it was launched.
-OF_ONE_START = ('work_dir', 'launcher', 'experiment_name')
-# What a parser says of a file that is none of ours; the last two of one that is nested too deeply.
-_UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
+THIS_START = ('work_dir', 'launcher', 'experiment_name')  # where one start writes to, and how it was launched
+# What Python's parser raises for a file that is not ours; the last two for one that is nested too deeply.
+_PARSE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
+# The last text, as the layout takes mmengine 0.2 s and a run writes the same config with every checkpoint.
+_dumped: dict[str, str] = {}
 
 
-def resolved_text(cfg: Config) -> str:
-    """``cfg`` as a config file that makes a new run of the same kind."""
-    kept = {key: _writable(value) for key, value in cfg.to_dict().items() if key not in OF_ONE_START}
-    return Config(kept).pretty_text
+def dump_config(cfg: Config) -> str:
+    """Return ``cfg`` as the text of a config file that starts a new run of the same kind."""
+    content = {key: _writable(value) for key, value in cfg.to_dict().items() if key not in THIS_START}
+    if (key := repr(content)) not in _dumped:
+        _dumped.clear()
+        _dumped[key] = Config(content).pretty_text
+    return _dumped[key]
 
 
-class _Written(float):
-    """Infinity, or no number, as Python reads it; by itself it would be a name that nobody has defined."""
+class _NonFinite(float):
+    """Infinity or NaN as an expression that Python reads; its plain name is undefined there."""
 
     def __repr__(self) -> str:
         return f"float('{float(self)}')"
@@ -36,21 +40,21 @@ def _writable(value: Any) -> Any:
         return {key: _writable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_writable(item) for item in value)
-    return _Written(value) if isinstance(value, float) and not math.isfinite(value) else value
+    return _NonFinite(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_resolved(path: str | os.PathLike) -> dict[str, Any]:
-    """What `resolved_text` wrote, as plain dicts and lists.
+def load_dumped(path: str | os.PathLike) -> dict[str, Any]:
+    """Load what `dump_config` wrote, as plain dicts and lists.
 
-    It is read as data: who looks at the run folder of somebody else runs none of their code.
+    The file is read as data: no code of a foreign run folder is run.
 
     Raises:
-        ConfigError: if the file cannot be read, or says more than names and values.
+        ConfigError: if the file cannot be read, or holds more than names and values.
     """
     try:
         statements = ast.parse(Path(path).read_text(encoding='utf-8')).body
         return dict(_assigned(statement) for statement in statements)
-    except _UNREADABLE as error:
+    except _PARSE_ERRORS as error:
         raise ConfigError(
             f'{path}: is not the config.py of a run, which holds names and plain values only '
             f'({type(error).__name__}: {error}). Fix: put back the one that tools/train.py wrote there.'
@@ -60,11 +64,11 @@ def read_resolved(path: str | os.PathLike) -> dict[str, Any]:
 def _assigned(statement: ast.stmt) -> tuple[str, Any]:
     if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
         return statement.targets[0].id, _value(statement.value)
-    raise ValueError(f'line {statement.lineno} is no name = value')
+    raise ValueError(f'line {statement.lineno} is not NAME = VALUE')
 
 
 def _value(node: ast.expr) -> Any:
-    """As `ast.literal_eval`, which knows neither ``dict(...)`` nor ``float('inf')``."""
+    """Return the value of an expression as `ast.literal_eval` does, also of ``dict(...)`` and ``float('inf')``."""
     called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
     if called == 'float':
         return float(*map(_value, node.args))
@@ -76,19 +80,3 @@ def _value(node: ast.expr) -> Any:
         values = [_value(item) for item in node.elts]
         return values if isinstance(node, ast.List) else tuple(values)
     return ast.literal_eval(node)
-
-
-def flat(value: Any, key: str = '') -> dict[str, Any]:
-    """Every value of a config by its dotted key; lists of plain values stay whole.
-
-    Example:
-        >>> flat({'a': {'b': 1}, 'c': [{'d': 2}], 'e': (3, 4)})
-        {'a.b': 1, 'c.0.d': 2, 'e': (3, 4)}
-    """
-    if isinstance(value, dict) and value:
-        items = value.items()
-    elif isinstance(value, list | tuple) and any(isinstance(item, dict | list | tuple) for item in value):
-        items = enumerate(value)
-    else:
-        return {key: value}
-    return {k: v for name, item in items for k, v in flat(item, f'{key}.{name}' if key else str(name)).items()}

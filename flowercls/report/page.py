@@ -16,7 +16,7 @@ import jinja2
 from PIL import Image
 
 from flowercls import __version__
-from flowercls.config.dump import read_resolved
+from flowercls.config.dump import load_dumped
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import atomic_write, delimiter_of
 
@@ -129,7 +129,7 @@ def read_config(folder: Path) -> dict:
     if not path.is_file():
         return {}
     try:
-        config = read_resolved(path)
+        config = load_dumped(path)
     except ConfigError:
         return {}
     sections = [config.get(name) or {} for name in SECTIONS]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from flowercls.config import load_config, resolve_config
-from flowercls.config.dump import OF_ONE_START, flat
+from flowercls.config.diff import flatten
+from flowercls.config.dump import THIS_START
 from flowercls.config.overrides import as_options
 from flowercls.core.errors import FlowerclsError
 from flowercls.report.facts import DataCard
@@ -17,7 +18,7 @@ from flowercls.report.facts import DataCard
 REPOSITORY = Path(__file__).parents[2]
 SOURCE = 'source_'  # a run folder's copy of the file, see `flowercls.train.run_dir.write_config`
 # Settled for the machine or for this start; changes no result, or is said elsewhere.
-NOT_A_CHOICE = ('data_manifest', 'resume', *OF_ONE_START)
+NOT_A_CHOICE = ('data_manifest', 'resume', *THIS_START)
 NOT_A_CHOICE_ENDS = ('num_workers', 'pin_memory', 'persistent_workers')
 AUTO = 'auto'
 MISSING = object()
@@ -119,10 +120,10 @@ def _loads(path: Path) -> bool:
 
 
 def _compare(path: Path, config: dict) -> tuple[list[Change], list[str]]:
-    run = flat(config)
-    written = flat(load_config(path).to_dict())
+    run = flatten(config)
+    written = flatten(load_config(path).to_dict())
     root = {'data_root': config['data_root']} if config.get('data_root') else {}
-    unset = flat(resolve_config(path, root)[0].to_dict()) | {k: written[k] for k in root if k in written}
+    unset = flatten(resolve_config(path, root)[0].to_dict()) | {k: written[k] for k in root if k in written}
     chosen = {
         key: value
         for key, value in run.items()
@@ -149,7 +150,7 @@ def _without_what_follows(path: Path, chosen: dict[str, Any], written: dict, run
 
 def _left_over(path: Path, chosen: dict[str, Any], run: dict[str, Any]) -> set[str]:
     """Keys in which the file with ``chosen`` laid over it still is not the run."""
-    again = flat(resolve_config(path, chosen)[0].to_dict())
+    again = flatten(resolve_config(path, chosen)[0].to_dict())
     return {key for key in again.keys() | run.keys() if _differs(key, again, run)}
 
 

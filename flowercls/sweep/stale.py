@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from flowercls.config import resolve_config
-from flowercls.config.diff import HARMLESS, WHERE_DATA_LIE
-from flowercls.config.dump import OF_ONE_START, flat, read_resolved
+from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY, flatten
+from flowercls.config.dump import THIS_START, load_dumped
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import sha256_of
 from flowercls.sweep.ledger import FINISHED, Entry, Ledger
@@ -58,14 +58,14 @@ def _of_edits(all_progress: list[Progress], ledger: Ledger, folder: Path) -> str
 def _what_differs(progress: Progress, entry: Entry, folder: Path) -> str:
     path = folder / entry.run / 'config.py'
     try:
-        before = flat(read_resolved(path))
+        before = flatten(load_dumped(path))
     except ConfigError:  # gone, or no longer what was written
         return 'of another config'
     cfg, _ = resolve_config(progress.trial.config, progress.trial.overrides)
     manifest = Path(cfg.data_root, 'manifest.json')
     if before.get('data_manifest') and manifest.is_file() and before['data_manifest'] != sha256_of(manifest):
         return 'of photos prepared otherwise, so they are not compared with these'
-    now = {key: value for key, value in flat(cfg.to_dict()).items() if value != AUTO}  # which a run has settled
+    now = {key: value for key, value in flatten(cfg.to_dict()).items() if value != AUTO}  # which a run has settled
     changed = [key for key in now if key in before and _plain(before[key]) != _plain(now[key]) and _matters(key)]
     if not changed:
         return 'of photos prepared otherwise, or of a config with other keys'
@@ -74,7 +74,7 @@ def _what_differs(progress: Progress, entry: Entry, folder: Path) -> str:
 
 
 def _matters(key: str) -> bool:
-    return key not in OF_ONE_START and not key.endswith(HARMLESS + WHERE_DATA_LIE)
+    return key not in THIS_START and not key.endswith(RUNTIME_ONLY + DATA_LOCATION)
 
 
 def _plain(value: object) -> object:

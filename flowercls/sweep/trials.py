@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flowercls.config import resolve_config
-from flowercls.config.diff import HARMLESS, WHERE_DATA_LIE
-from flowercls.config.dump import OF_ONE_START
+from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY
+from flowercls.config.dump import THIS_START
 from flowercls.config.loader import load_config, raise_mistakes
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.files import sha256_of
@@ -215,8 +215,8 @@ def trial_key(cfg) -> str:
     """
     manifest = Path(cfg.data_root, 'manifest.json')
     data = sha256_of(manifest) if manifest.is_file() else None
-    left_out = HARMLESS + (WHERE_DATA_LIE if data else ())
-    content = {key: value for key, value in cfg.to_dict().items() if key not in OF_ONE_START}
+    left_out = RUNTIME_ONLY + (DATA_LOCATION if data else ())
+    content = {key: value for key, value in cfg.to_dict().items() if key not in THIS_START}
     text = json.dumps([_without(content, left_out), data], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

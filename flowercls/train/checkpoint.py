@@ -34,7 +34,7 @@ from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 
 import flowercls
-from flowercls.config.dump import resolved_text
+from flowercls.config.dump import dump_config
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import CheckpointError, ConfigError, DiskError, DivergedError
 from flowercls.core.files import atomic_write, sha256_of, write_json
@@ -289,7 +289,7 @@ def restore_gradients(model: torch.nn.Module, gradients: dict[str, torch.Tensor]
 @functools.lru_cache(maxsize=1)
 def _text_of(cfg: Config) -> str:
     """Written once: laying it out takes a fifth of a second, and nothing changes the config of a run in training."""
-    return resolved_text(cfg)
+    return dump_config(cfg)
 
 
 def _meta(runner, position: Position) -> dict:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from flowercls.config.dump import resolved_text
+from flowercls.config.dump import dump_config
 from flowercls.core.errors import CheckpointError, ConfigError, DiskError, RunInUseError
 from flowercls.core.files import atomic_write, disk_errors, sync_folder
 from flowercls.train.checkpoint_files import remove_half_written
@@ -208,7 +208,7 @@ def write_config(folder: Path, cfg: Config, source: str | Path) -> None:
     From now on the folder holds a run. The folder's own name is left out, so that running it again makes a new run.
     """
     with atomic_write(folder / 'config.py') as file:
-        file.write(resolved_text(cfg))
+        file.write(dump_config(cfg))
     copy = folder / f'source_{Path(source).name}'
     if not copy.exists():
         with disk_errors(copy):

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 from mmengine.config import Config
 
-from flowercls.config.dump import read_resolved
+from flowercls.config.dump import load_dumped
 from flowercls.core.errors import ConfigError
 from flowercls.report.page import read_config
 from flowercls.report.rerun import config_changes
@@ -62,7 +62,7 @@ def programs(canary):
 def test_a_config_that_is_a_program_is_not_run_to_look_at_its_run(copied_run, canary, tmp_path, number):
     (copied_run / 'config.py').write_text(text := programs(canary)[number])
     with pytest.raises(ConfigError, match='is not the config.py of a run.*Fix: '):
-        read_resolved(copied_run / 'config.py')
+        load_dumped(copied_run / 'config.py')
     (source,) = copied_run.glob('source_*')
     source.unlink()
     (copied_run / 'source_evil.py').write_text(text)
@@ -82,7 +82,7 @@ def test_a_name_of_a_file_is_no_program(copied_run, canary):
 
 def test_what_a_training_wrote_is_read_as_mmengine_reads_it(trained_run):
     path = trained_run[1] / 'config.py'
-    assert read_resolved(path) == Config.fromfile(path, import_custom_modules=False).to_dict()
+    assert load_dumped(path) == Config.fromfile(path, import_custom_modules=False).to_dict()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_what_a_training_wrote_is_read_as_mmengine_reads_it(trained_run):
 )
 def test_odd_keys_are_read(tmp_path, text):
     (tmp_path / 'config.py').write_text(text)
-    assert read_resolved(tmp_path / 'config.py') == Config.fromfile(tmp_path / 'config.py').to_dict()
+    assert load_dumped(tmp_path / 'config.py') == Config.fromfile(tmp_path / 'config.py').to_dict()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_odd_keys_are_read(tmp_path, text):
 def test_what_is_no_config_of_a_run_is_said(tmp_path, text):
     (tmp_path / 'config.py').write_text(text)
     with pytest.raises(ConfigError, match='is not the config.py of a run'):
-        read_resolved(tmp_path / 'config.py')
+        load_dumped(tmp_path / 'config.py')
 
 
 def test_the_tools_say_so(trained_run, copied_run, tool, canary, said):

@@ -3,7 +3,7 @@ from dataclasses import asdict
 import pytest
 
 from flowercls.config import resolve_config
-from flowercls.config.dump import resolved_text
+from flowercls.config.dump import dump_config
 from flowercls.report.page import read_config
 from flowercls.report.rerun import config_changes
 
@@ -16,7 +16,7 @@ def make_run(tmp_path, write_config):
         source, folder = write_config(tmp_path), tmp_path / 'run'
         folder.mkdir()
         cfg, _ = resolve_config(source, overrides)
-        (folder / 'config.py').write_text(resolved_text(cfg))
+        (folder / 'config.py').write_text(dump_config(cfg))
         (folder / f'source_{source.name}').write_bytes(source.read_bytes())
         return source, folder
 
@@ -53,7 +53,7 @@ def test_the_command_gives_the_same_config(make_run):
     assert found.is_exact
     words = found.command.split()
     assert words[:4] == ['python', 'tools/train.py', str(source), '--cfg-options']
-    assert resolved_text(resolve_config(source, words[4:])[0]) == (folder / 'config.py').read_text()
+    assert dump_config(resolve_config(source, words[4:])[0]) == (folder / 'config.py').read_text()
 
 
 def test_without_the_file_its_copy_will_do_if_it_loads(make_run):

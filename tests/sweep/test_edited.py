@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from flowercls.config import resolve_config
-from flowercls.config.dump import resolved_text
+from flowercls.config.dump import dump_config
 from flowercls.core.files import sha256_of
 from flowercls.sweep.ledger import FAILED, FINISHED, Ledger
 from flowercls.sweep.scheduler import plan_trials
@@ -29,7 +29,7 @@ def note(write_sweep, tmp_path):
         first.folder.mkdir(parents=True)
         cfg = resolve_config(first.trial.config, first.trial.overrides)[0]
         cfg.merge_from_dict(dict(settled))  # by the run itself
-        (first.folder / 'config.py').write_text(resolved_text(cfg), encoding='utf-8')
+        (first.folder / 'config.py').write_text(dump_config(cfg), encoding='utf-8')
         ledger.append(first.entry(state, folder))
         return '\n'.join(notes_of_others(planned(**extra), ledger, folder))
 
