@@ -8,7 +8,7 @@ Differs: strong augmentation; SGD 0.001, a tenth of it after every 7 epochs (7, 
 """
 
 _base_ = [
-    '_base_/models/torchvision_resnet18.py',
+    '_base_/models/torchvision.py',
     '_base_/datasets/flower_224_report_c.py',
     '_base_/schedules/sgd_step_25e.py',
     '_base_/default_runtime.py',

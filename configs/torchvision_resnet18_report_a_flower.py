@@ -7,7 +7,7 @@ Differs: from configs/torchvision_resnet18_flower.py in augmentation: flips both
 """
 
 _base_ = [
-    '_base_/models/torchvision_resnet18.py',
+    '_base_/models/torchvision.py',
     '_base_/datasets/flower_224_report_a.py',
     '_base_/schedules/sgd_step_25e.py',
     '_base_/default_runtime.py',

@@ -14,11 +14,11 @@ from flowercls.commands import train
 from flowercls.config import load_config, parse_overrides, resolve_config
 from flowercls.config.data_keys import dicts_inside
 from flowercls.config.schema import at_path
+from helpers.model_configs import NAMES
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 README = (CONFIGS / 'README.md').read_text(encoding='utf-8')
 EXPERIMENTS = sorted(path.name for path in CONFIGS.glob('*.py'))
-MODELS = sorted(path.stem for path in (CONFIGS / '_base_' / 'models').glob('*.py'))
 SMALLEST = {'InceptionV3': 139, 'inception_v3': 75, 'VGG': 224, 'vgg11': 64, 'VisionTransformer': 224, 'vit_b_16': 224}
 SMALLEST |= {'SwinTransformer': 224, 'DenseNet': 64}  # px; 32 where nothing is said
 HEAVY = (
@@ -90,21 +90,23 @@ def test_an_experiment_trains(two_steps, name):
     assert 'epoch 1/1' in printed and 'trainable' in printed
 
 
-@pytest.mark.parametrize('model', marked(MODELS))
+@pytest.mark.parametrize('model', marked(NAMES))
 def test_a_model_trains_by_the_readmes_pattern(two_steps, tmp_path, model):
     (pattern,) = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
     config = tmp_path / 'mine.py'
-    config.write_text(pattern.replace("'_base_/", f"'{CONFIGS}/_base_/").replace('/convnext_tiny.py', f'/{model}.py'))
+    file, _, arch = model.partition('_') if model.startswith('torchvision_') else (model, '', '')
+    text = pattern.replace("'_base_/", f"'{CONFIGS}/_base_/").replace('/convnext_tiny.py', f'/{file}.py')
+    config.write_text(text + (f'model = dict(backbone=dict(arch={arch!r}))\n' if arch else ''))
     assert 'epoch 1/1' in two_steps(config)
 
 
 def test_the_readme_lists_every_model():
     families = README.partition('| family |')[2].partition('\n\n')[0]
     names = set(re.findall(r'`(\w+)`', families))
-    listed = {name for name in names if not name.startswith(('flower_', '_base_'))} - {'torchvision_'}
+    listed = {name for name in names if not name.startswith(('flower_', '_base_'))} - {'torchvision'}
     with_prefix = {f'torchvision_{name}' for name in listed}
-    assert set(MODELS) <= listed | with_prefix
-    assert {name for name in listed if name not in MODELS} <= {m.removeprefix('torchvision_') for m in MODELS}
+    assert set(NAMES) <= listed | with_prefix
+    assert {name for name in listed if name not in NAMES} <= {name.removeprefix('torchvision_') for name in NAMES}
 
 
 @pytest.mark.parametrize('command', commands(), ids=str)

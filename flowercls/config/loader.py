@@ -127,6 +127,11 @@ pass
 
 
 SUFFIXES = ('.py', '.json')
+# Until the eleven files became one, each network of torchvision had a file.
+REMOVED_BASE = re.compile(r'(.*models/torchvision)_(\w+)\.py')
+REMOVED_FIX = (
+    "was joined with others. Fix: write '{0}.py' there, and below _base_: model = dict(backbone=dict(arch='{1}'))"
+)
 _mmengine_file2dict = Config._file2dict
 
 
@@ -218,7 +223,11 @@ def base_path(base: str, child: str) -> tuple[str, str | None]:
     folder = _configs_of(package, child) if colons else Path(child).parent
     path = folder / inside
     if not path.is_file():
-        raise ConfigError(f"{shorten(child)}: the _base_ file '{base}' does not exist{_near_file(path, base)}.")
+        removed = REMOVED_BASE.fullmatch(base)
+        raise ConfigError(
+            f"{shorten(child)}: the _base_ file '{base}' "
+            + (REMOVED_FIX.format(*removed.groups()) if removed else f'does not exist{_near_file(path, base)}.')
+        )
     check_exists(str(path))
     return str(path), (package if colons and package != 'mmpretrain' else None)
 

@@ -9,24 +9,23 @@ from flowercls.config.data_keys import OURS
 from flowercls.config.schema import DEFAULTS
 from flowercls.core.errors import ConfigError
 
-TORCHVISION_BACKBONE = 'TorchvisionBackbone'
 
-
-def derive_load_from(cfg: Any) -> None:
-    """Set `load_from` from `model.backbone.weights` of a torchvision network; one that is given wins, also None.
+def derive_starting_weights(cfg: Any) -> None:
+    """Set `load_from` and `input_size` of a torchvision network in place, unless the config sets them, even to None.
 
     Example:
         >>> backbone = dict(type='TorchvisionBackbone', arch='resnet18', weights='IMAGENET1K_V1')
-        >>> derive_load_from(cfg := dict(model=dict(backbone=backbone)))
-        >>> cfg['load_from']
-        'torchvision://resnet18.imagenet1k_v1'
+        >>> derive_starting_weights(cfg := dict(model=dict(backbone=backbone)))
+        >>> cfg['load_from'], cfg['input_size']
+        ('torchvision://resnet18.imagenet1k_v1', 224)
     """
     backbone = cfg['model'].get('backbone') or {}
-    if 'load_from' in cfg or str(backbone.get('type')).rpartition('.')[2] != TORCHVISION_BACKBONE:
+    if str(backbone.get('type')).rpartition('.')[2] != 'TorchvisionBackbone':
         return
     arch, weights = backbone.get('arch'), backbone.get('weights')
-    if isinstance(arch, str) and isinstance(weights, str):  # anything else is refused where the network is built
-        cfg['load_from'] = f'torchvision://{arch}.{weights.lower()}'
+    cfg.setdefault('input_size', 299 if arch == 'inception_v3' else 224)
+    if isinstance(arch, str) and isinstance(weights, str):  # other values are refused when the network is built
+        cfg.setdefault('load_from', f'torchvision://{arch}.{weights.lower()}')
 
 
 AUTO = 'auto'

@@ -17,7 +17,7 @@ from flowercls.config.data_keys import (
     derive_topk,
 )
 from flowercls.config.loader import Overrides, load_with_notes, raise_mistakes
-from flowercls.config.model_keys import derive_feature_cache, derive_load_from
+from flowercls.config.model_keys import derive_feature_cache, derive_starting_weights
 from flowercls.config.overrides import strip_leftovers
 from flowercls.config.schedule import derive_schedules
 from flowercls.config.schema import at_path, derive_runtime, known_keys
@@ -58,7 +58,7 @@ def derive_config(cfg: Config) -> list[str]:
     _check_validation(cfg)
     notes = _data_root(cfg)
     names = class_names(cfg.data_root)
-    derive_load_from(cfg)
+    derive_starting_weights(cfg)
     notes += _model(cfg) + derive_runtime(cfg) + derive_loaders(cfg, names)
     notes += derive_num_classes(cfg, len(names)) + derive_topk(cfg, len(names))
     notes += derive_class_weights(cfg, names) + derive_feature_cache(cfg)

@@ -9,7 +9,7 @@ from flowercls.core.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 MINE = """
-_base_ = ['{configs}/_base_/models/torchvision_resnet18.py', '{configs}/_base_/datasets/flower_224.py',
+_base_ = ['{configs}/_base_/models/torchvision.py', '{configs}/_base_/datasets/flower_224.py',
           '{configs}/_base_/schedules/sgd_constant_30e.py', '{configs}/_base_/default_runtime.py']
 """
 
@@ -56,3 +56,14 @@ def test_it_stays_the_same_when_derived_again_or_written_down(resolve, tmp_path)
 def test_the_size_of_the_images_is_one_whole_number(resolve, text):
     with pytest.raises(ConfigError, match='input_size: expected a whole number of pixels, at least 1'):
         resolve(f'input_size = {text}')
+
+
+@pytest.mark.parametrize(('arch', 'size'), [('resnet18', 224), ('inception_v3', 299)])
+def test_the_input_size_follows_from_the_network_unless_it_is_given(resolve, arch, size):
+    assert resolve(**{'model.backbone.arch': arch}).input_size == size
+    assert resolve('input_size = 128', **{'model.backbone.arch': arch}).input_size == 128
+
+
+def test_a_base_that_was_removed_is_answered_with_the_lines_to_write(write):
+    with pytest.raises(ConfigError, match=r"models/torchvision\.py'.*dict\(arch='swin_t'\)"):
+        load_config(write("_base_ = ['_base_/models/torchvision_swin_t.py']"))

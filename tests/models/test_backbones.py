@@ -1,19 +1,15 @@
 """Every backbone of configs/_base_/models, in its real size: cut, frozen and counted."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 import flowercls.models.backbones.torchvision_backbone  # noqa: F401  registers TorchvisionBackbone
 from flowercls.config.data_keys import SCORES_IN_BACKBONE
 from flowercls.core.errors import ConfigError
 from flowercls.models.stages import PARTS, cut
+from helpers.model_configs import NAMES, model_config
 
-FILES = sorted((Path(__file__).parents[2] / 'configs' / '_base_' / 'models').glob('*.py'))
-NAMES = [path.stem for path in FILES]
 # The smallest image that the network takes, in pixels; 64 where nothing is said.
 SMALLEST = dict(inception_v3=75, torchvision_inception_v3=75, vit_base_p16=224, torchvision_vit_b_16=224, swin_tiny=224)
 SMALLEST |= dict(vgg11=224, vgg11_bn=224, torchvision_swin_t=32)
@@ -51,7 +47,7 @@ def slow_where(is_slow):
 
 
 def build(name, num_classes=5, **model):
-    config = Config.fromfile(FILES[NAMES.index(name)]).model.to_dict()
+    config = model_config(name).model.to_dict()
     part = config['backbone'] if config['backbone']['type'] in SCORES_IN_BACKBONE else config['head']
     part['num_classes'] = num_classes
     torch.manual_seed(0)
