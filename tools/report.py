@@ -42,4 +42,4 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == '__main__':
     set_up_console()
-    signals.leave(main())
+    signals.exit_fast(main())

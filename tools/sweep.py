@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     from flowercls.core.errors import FlowerclsError
 
     try:
-        with signals.handled():
+        with signals.handle_signals():
             report = commands.sweep(options.pop('sweep'), **options)
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
@@ -51,4 +51,4 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == '__main__':
     set_up_console()
-    signals.leave(main())
+    signals.exit_fast(main())

@@ -58,15 +58,15 @@ def main(argv: list[str] | None = None) -> int:
     from flowercls.core.errors import FlowerclsError
 
     try:
-        with signals.handled(options['launcher']):
+        with signals.handle_signals(options['launcher']):
             print(commands.train(options.pop('config'), **options))
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
     except signals.Interrupted as signal:
         how = 'nothing was saved yet; the same command starts again'
-        if signal.saved:
-            how = f'{signal.saved} is saved; add --resume to the same command to go on'
+        if signal.checkpoint:
+            how = f'{signal.checkpoint} is saved; add --resume to the same command to go on'
         print(f'interrupted by {signal}: {how}', file=sys.stderr)
         return signal.exit_code
     return 0
@@ -74,4 +74,4 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == '__main__':
     set_up_console()
-    signals.leave(main())
+    signals.exit_fast(main())

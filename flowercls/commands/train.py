@@ -104,8 +104,8 @@ def _train(
             return _train_in(plan, cfg, config, weights, changed, _trusted(weights, trust))
         except signals.Interrupted as signal:
             newest = last_checkpoint(plan.folder)
-            signal.saved = signal.saved or (newest if newest != pointed_to else plan.checkpoint)
-            raise
+            saved = signal.checkpoint or (newest if newest != pointed_to else plan.checkpoint)
+            raise signals.Interrupted(signal.number, checkpoint=saved) from None
 
 
 def _config_changes(plan: 'RunPlan', cfg: 'Config', allow_change: bool) -> list[str]:

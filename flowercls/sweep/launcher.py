@@ -195,7 +195,7 @@ def _in_the_child(parent: int):
     prctl = ctypes.CDLL(None).prctl if sys.platform == 'linux' else None
 
     def prepare() -> None:
-        signals.forget_in_child()
+        signals.restore_in_child()
         # A shell that runs us with & has it ignored, and that is inherited.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if prctl:

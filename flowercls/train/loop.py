@@ -145,7 +145,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             Interrupted: after SIGINT or SIGTERM.
         """
         self.runner.call_hook('before_train')
-        with signals.deferred():
+        with signals.defer_signals():
             if self.validation_pending:
                 self._validate()
             while self._epoch < self._max_epochs and not self.stop_training:

@@ -80,8 +80,7 @@ def run_training(
             _mend_results(runner)
             decide_once(lambda: _mend_pointer(runner))
     except Interrupted as signal:  # between two steps
-        signal.saved = save_position(runner)
-        raise
+        raise Interrupted(signal.number, checkpoint=save_position(runner)) from None
     finally:
         close_progress(runner)
     return _result(runner, time.monotonic() - started)

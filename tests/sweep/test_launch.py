@@ -178,7 +178,7 @@ def test_a_trial_takes_signals_as_any_program_while_the_sweep_handles_them(start
     code = 'print(open("/proc/self/status").read(), "up", flush=True)'
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started with nohup
     try:
-        with signals.handled():
+        with signals.handle_signals():
             start(code)
             wait_for(tmp_path, 'up')
     finally:
