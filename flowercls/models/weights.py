@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from flowercls.core.download import find_weights
 from flowercls.core.errors import CheckpointError
 from flowercls.models.freezing import classification_layer
+from flowercls.models.weight_files import find_weights
 
 __all__ = ['WeightsReport', 'apply_weights', 'find_weights', 'unwrap_state_dict']
 

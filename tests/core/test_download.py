@@ -1,4 +1,4 @@
-"""Archives from strangers: fetched whole, checked, unpacked inside the target or not at all."""
+"""Downloads are verified; archives from strangers are unpacked inside the target folder or not at all."""
 
 import bz2
 import gzip
@@ -6,6 +6,7 @@ import hashlib
 import io
 import lzma
 import os
+import shutil
 import stat
 import tarfile
 import threading
@@ -15,9 +16,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from flowercls.core import download as unpacking
-from flowercls.core.download import fetch_archive
-from flowercls.core.errors import ConfigError, DataError
+from flowercls.core.download import DownloadError, download, fetch_archive
+from flowercls.core.errors import ConfigError, DataError, DiskError
+from flowercls.core.files import sha256_of
 
+PHOTO = b'flower' * 1000
 PHOTOS = {
     'flower_photos/LICENSE.txt': b'CC-BY',
     'flower_photos/daisy/1.jpg': b'white' * 99,
@@ -65,7 +68,8 @@ def server():
             self.server.asked.append(self.path)
             content = self.server.files.get(self.path)
             self.send_response(404 if content is None else 200)
-            self.send_header('Content-Length', str(len(content or b'') + self.server.promised_too_much))
+            if self.server.announces_size:
+                self.send_header('Content-Length', str(len(content or b'') + self.server.promised_too_much))
             self.end_headers()
             self.wfile.write(content or b'')
 
@@ -73,7 +77,8 @@ def server():
             pass
 
     with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as running:
-        running.files, running.asked, running.promised_too_much = {}, [], 0
+        running.files, running.asked = {}, []
+        running.announces_size, running.promised_too_much = True, 0
         running.url = f'http://127.0.0.1:{running.server_address[1]}'
         threading.Thread(target=running.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
         yield running
@@ -104,6 +109,36 @@ def refused(url, target, expected, sha256=None, error=DataError):
     assert str(caught.value).count('Fix:') == 1
     assert files_below(target.parent.parent) == before
     assert not target.exists()
+
+
+def test_a_file_is_kept_if_its_digest_begins_as_expected(server, tmp_path):
+    url, content = serve(server, PHOTO), tmp_path / 'new' / 'w.bin'
+    digest = hashlib.sha256(PHOTO).hexdigest()
+    assert download(url, content, sha256=digest[:8], record=False) == digest == sha256_of(content)
+    assert files_below(tmp_path) == {'new/w.bin': PHOTO}
+    with pytest.raises(DownloadError, match='expected 0000'):
+        download(url, tmp_path / 'other' / 'w.bin', sha256='0' * 64)
+    assert files_below(tmp_path) == {'new/w.bin': PHOTO}
+
+
+@pytest.mark.parametrize('announces_size', [True, False])
+def test_a_file_above_the_limit_is_refused(server, tmp_path, monkeypatch, announces_size):
+    server.announces_size = announces_size
+    monkeypatch.setattr(unpacking, 'CHUNK_BYTES', 1000)
+    url = serve(server, PHOTO)
+    with pytest.raises(DownloadError, match='more than 5,999 bytes.*Fix:'):
+        download(url, tmp_path / 'w.bin', max_bytes=5999)
+    assert files_below(tmp_path) == {}
+    download(url, tmp_path / 'w.bin', max_bytes=6000, record=False)
+    assert files_below(tmp_path) == {'w.bin': PHOTO}
+
+
+def test_a_full_disk_is_noticed_before_the_first_byte(server, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=5999)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
+    monkeypatch.setattr(unpacking, '_copy_body', lambda *_: pytest.fail('a byte was read'))
+    with pytest.raises(DiskError, match='w.bin: needs 0 MiB.*Fix:'):
+        download(serve(server, PHOTO), tmp_path / 'w.bin')
 
 
 @pytest.mark.parametrize(
@@ -159,7 +194,7 @@ def test_the_first_digest_is_recorded_and_checked_ever_after(server, target):
     first = fetch_archive(url, target)
     assert first.recorded
     [record] = target.parent.glob('raw.download/*photos.tgz.sha256')
-    assert record.read_text() == f'{first.sha256}  {record.stem}\n'
+    assert record.read_text() == f'{first.sha256}  {record.stem}\n# {url}\n'
 
     again = fetch_archive(url, target)
     assert (again.recorded, again.sha256, again.path) == (False, first.sha256, first.path)
@@ -167,7 +202,7 @@ def test_the_first_digest_is_recorded_and_checked_ever_after(server, target):
 
     record.with_suffix('').unlink()
     serve(server, zip_of({'daisy/1.jpg': b'something else'}))
-    with pytest.raises(DataError, match=f'expected {first.sha256}.* delete .*photos.tgz.sha256'):
+    with pytest.raises(DataError, match=f'expected {first.sha256}.*first download.* delete .*photos.tgz.sha256'):
         fetch_archive(url, target)
     assert files_below(target) == PHOTOS
 
@@ -216,7 +251,7 @@ def test_a_link_in_a_zip_is_refused(server, target):
 
 @pytest.mark.parametrize('pack', [lambda files: gzip.compress(tar_of(files)), zip_of], ids=['tgz', 'zip'])
 def test_a_bomb_is_refused_before_it_is_unpacked(server, target, monkeypatch, pack):
-    monkeypatch.setattr(unpacking, 'RATIO_COUNTS_FROM', 1 << 20)
+    monkeypatch.setattr(unpacking, 'MIN_BYTES_FOR_RATIO', 1 << 20)
     written = []
     monkeypatch.setattr(unpacking, '_write_member', lambda archive, member, folder: written.append(member.size))
     refused(serve(server, pack({'daisy/1.jpg': bytes(4 << 20)})), target, 'more than 200 times')
@@ -224,7 +259,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(server, target, monkeypatch, pa
 
 
 def test_a_bomb_of_many_small_members_is_refused(server, target, monkeypatch):
-    monkeypatch.setattr(unpacking, 'RATIO_COUNTS_FROM', 1 << 20)
+    monkeypatch.setattr(unpacking, 'MIN_BYTES_FOR_RATIO', 1 << 20)
     content = gzip.compress(tar_of({f'daisy/{i}.jpg': bytes(1 << 16) for i in range(64)}))
     refused(serve(server, content), target, 'more than 200 times')
 
@@ -237,7 +272,7 @@ def test_too_many_files_or_bytes_are_refused(server, target, monkeypatch, pack, 
 
 
 def test_a_tar_header_that_would_fill_the_memory_is_refused(server, target, monkeypatch):
-    monkeypatch.setattr(unpacking, 'HEADER_BYTES', 1 << 16)
+    monkeypatch.setattr(unpacking, 'MAX_HEADER_BYTES', 1 << 16)
     refused(serve(server, gzip.compress(tar_of({'daisy/' + 'x' * (1 << 18): b'1'}))), target, 'header of more than')
 
 
@@ -305,7 +340,7 @@ def test_a_download_that_breaks_off_is_refused(server, target):
 
 @pytest.mark.parametrize('url', ['photos.zip', 'ftp://127.0.0.1/x.zip', 'data:,x', 'http://[::1'])
 def test_what_is_no_address_is_refused(target, url):
-    refused(url, target, 'no address', error=ConfigError)
+    refused(url, target, 'not the address', error=ConfigError)
 
 
 @pytest.mark.parametrize('url', ['http://', 'file:///nowhere/x.zip'])
