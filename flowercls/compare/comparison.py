@@ -10,7 +10,7 @@ from flowercls.compare.grouping import Setting, drop_incomplete_folds, group_set
 from flowercls.compare.runs import find_runs
 from flowercls.core.errors import DataError
 from flowercls.evaluate.factors import Effect, factor_effects
-from flowercls.evaluate.power import Plan, plan_more
+from flowercls.evaluate.power import SampleSize, required_samples
 from flowercls.evaluate.significance import Difference, SettingScore, differences_to_best, score_settings
 
 
@@ -36,7 +36,7 @@ class Comparison:
     scores: list[SettingScore]
     differences: list[Difference]
     effects: list[Effect]
-    plans: list[Plan]
+    plans: list[SampleSize]
     confirmed: list[SettingScore]
     num_test_photos: int
     num_folds: int
@@ -80,7 +80,7 @@ def compare_runs(paths: list[Path]) -> Comparison:
         scores=score_settings(hits),
         differences=differences,
         effects=factor_effects(hits, {setting.name: setting.levels for setting in settings}),
-        plans=[plan_more(hits, difference) for difference in differences if difference.tied],
+        plans=[required_samples(hits, difference) for difference in differences if difference.tied],
         confirmed=score_settings(tested) if tested else [],
         num_test_photos=next(iter(tested.values())).shape[1] if tested else 0,
         num_folds=len({run.fold for run in runs if run.fold is not None}),

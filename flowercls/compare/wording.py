@@ -1,7 +1,7 @@
 """A comparison in words."""
 
 from flowercls.compare.comparison import Comparison
-from flowercls.evaluate.power import POWER, ROUNDING, Plan
+from flowercls.evaluate.power import POWER, ROUNDING, SampleSize
 from flowercls.evaluate.significance import SEEDS_UNSEEN, Difference, SettingScore
 
 SELECTED = (
@@ -44,7 +44,7 @@ def _worse(difference: Difference) -> str:
     )
 
 
-def _more(plan: Plan, comparison: Comparison) -> str:
+def _more(plan: SampleSize, comparison: Comparison) -> str:
     difference = next(d for d in comparison.differences if d.name == plan.name)
     if abs(difference.points) < ROUNDING:
         return f'{plan.name} and {difference.best} are right equally often: there is nothing to tell them apart by.'
@@ -52,7 +52,7 @@ def _more(plan: Plan, comparison: Comparison) -> str:
     return f'{sentence} {_what_would_do(plan, comparison.num_photos)}'
 
 
-def _what_would_do(plan: Plan, num_photos: int) -> str:
+def _what_would_do(plan: SampleSize, num_photos: int) -> str:
     photos = f'about {_rough(plan.photos)} photos (now {num_photos:,})' if plan.photos else ''
     seeds = f'{plan.seeds:,} seeds a setting' if plan.seeds else ''
     if not plan.seeds_seen:

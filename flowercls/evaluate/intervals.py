@@ -1,17 +1,17 @@
-"""How far a measured figure can be trusted."""
+"""Confidence intervals of shares, and of the difference of two runs."""
 
 import numpy as np
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
 
 def wilson_interval(hits: float, n: float, confidence: float = 0.95, z: float | None = None) -> tuple[float, float]:
-    """Wilson score interval of a share, in percent (0-100).
+    """Return the Wilson score interval of a share, in percent (0-100).
 
     Args:
         hits: Photos classified correctly, 0 <= hits <= n. Both may be fractions: an effective number of photos.
-        n: Photos in all, above 0.
-        confidence: Coverage wanted, in (0, 1).
-        z: The quantile itself, where it is not the normal distribution's.
+        n: All photos, above 0.
+        confidence: Coverage, in (0, 1).
+        z: Quantile to use in place of the normal distribution's.
 
     Source:
         Wilson 1927; Brown, Cai and DasGupta 2001, equation 4.
@@ -23,34 +23,18 @@ def wilson_interval(hits: float, n: float, confidence: float = 0.95, z: float | 
     return 100.0 * max(0.0, float(centre - half)), 100.0 * min(1.0, float(centre + half))
 
 
-def mcnemar_p_value(one: np.ndarray, other: np.ndarray) -> float:
-    """Exact two-sided p-value of McNemar's test: are two models right equally often?
-
-    Answers for these very models on other photos like these; that another seed would have given other models is not
-    in it.
+def paired_half_width(first: np.ndarray, second: np.ndarray, confidence: float) -> float:
+    """Return the half width of Wald's interval for the difference of two runs' accuracies, in points.
 
     Args:
-        one: Whether the first model is right, bool, shape (N,).
-        other: The same of the second on the same photos, shape (N,).
+        first: Whether the first run is right, bool, shape (N,).
+        second: The same for the second run, on the same photos, shape (N,).
+        confidence: Coverage, in (0, 1).
 
     Source:
-        McNemar 1947, in its exact form: only photos that one model alone gets right count, as tosses of a coin.
+        Edwards 1948 for the correction by one photo.
     """
-    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
-    return binomtest(only_one, only_one + only_other).pvalue if only_one + only_other else 1.0
-
-
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """P-values corrected for their number, so that all verdicts together are wrong as rarely as one was meant to be.
-
-    Args:
-        p_values: Shape (M,).
-
-    Source:
-        Holm 1979.
-    """
-    order = np.argsort(p_values)
-    factors = len(p_values) - np.arange(len(p_values))
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(factors * np.asarray(p_values)[order]))
-    return corrected
+    paired = first.astype(float) - second
+    num_photos = len(paired)
+    z = norm.ppf(0.5 + confidence / 2)
+    return float(100.0 * (z * np.sqrt(paired.var() / num_photos) + 1 / num_photos))

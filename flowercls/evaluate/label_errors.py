@@ -1,15 +1,15 @@
-"""Which labels are doubtful, told from predictions of models that never saw the photo: confident learning.
+"""Doubtful labels, found by confident learning from predictions of models that never saw the photo.
 
-A class has a threshold of its own, the mean score it gets on the photos that are labelled with it. So a class that the
-model is always a little unsure of is not suspected as a whole, and a photo is doubted only where another class is as
-sure of it as it usually is of its own photos. That gives few false alarms rather than a complete list.
+Each class has its own threshold: its mean score on the photos labelled with it. So a class of which the model is always
+a little unsure is not suspected as a whole. A photo is doubted only if another class scores as high on it as that class
+usually does on its own photos. This gives few false alarms rather than a complete list.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-ROUNDING = 1e-6  # of scores that went through a file; a class whose photos all score alike reaches its own mean
+ROUNDING = 1e-6  # of scores read from a file: a class whose photos all score alike must reach its own mean
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class LabelCheck:
     """The D doubtful labels of a set, the most doubtful first.
 
     Attributes:
-        numbers: Which photos, int64, shape (D,).
-        suggested: The class that each may belong to, int64, shape (D,).
+        numbers: Photos, int64, shape (D,).
+        suggested: Class that each photo may belong to, int64, shape (D,).
         margins: Score of the label minus the largest score of another class, in [-1, 0), ascending, shape (D,).
     """
 
@@ -30,32 +30,32 @@ class LabelCheck:
 def check_labels(scores: np.ndarray, labels: np.ndarray) -> LabelCheck:
     """Find the photos whose label is doubtful.
 
-    Among the classes whose score reaches their `class_thresholds`, the one with the largest score is the class that
-    the photo confidently belongs to; of equal ones the label, else the one with the lowest number. A label is doubtful
-    if there is such a class, it is not the label, and the label's own score is not the largest of all either. They are
-    ranked by their margins; where those are equal, in the order given.
+    The suggested class is the one with the largest score among the classes that reach their `class_thresholds`; of
+    equal scores the label, else the lowest number. A label is doubtful if a class is suggested, the suggestion is not
+    the label, and the label's score is not the largest of all. Doubtful labels are ranked by margin, equal margins in
+    the given order.
 
     Args:
         scores: Out-of-fold probabilities, shape (N, C).
-        labels: Given classes, shape (N,), int64 in [0, C).
+        labels: Labels to check, shape (N,), int64 in [0, C).
 
     Source:
         Northcutt, Jiang, Chuang (2021), Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR 70:
-        thresholds, confident joint, ranking by normalized margin. The last condition is not theirs; without it a class
-        would be suggested that scores less than the label.
+        thresholds, confident joint, ranking by normalized margin. The last condition is ours: without it a class could
+        be suggested that scores less than the label.
     """
     scores = np.asarray(scores, np.float64)
     rows = np.arange(len(labels))
     confident = np.where(scores >= class_thresholds(scores, labels) - ROUNDING, scores, -np.inf)
     margins = label_margins(scores, labels)
     is_doubtful = (confident.max(axis=1) > confident[rows, labels]) & (margins < 0)
-    found = np.flatnonzero(is_doubtful)
-    numbers = found[np.argsort(margins[found], kind='stable')]
+    doubtful = np.flatnonzero(is_doubtful)
+    numbers = doubtful[np.argsort(margins[doubtful], kind='stable')]
     return LabelCheck(numbers, confident[numbers].argmax(axis=1), margins[numbers])
 
 
 def class_thresholds(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mean score of each class over the photos labelled with it, shape (C,); infinite where no photo is."""
+    """Return the mean score of each class over the photos labelled with it, shape (C,); infinite without photos."""
     thresholds = np.full(scores.shape[1], np.inf)
     for label in np.unique(labels):
         thresholds[label] = scores[labels == label, label].mean()
@@ -63,7 +63,7 @@ def class_thresholds(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def label_margins(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Score of each photo's label minus the largest score of another class, shape (N,)."""
+    """Return the score of each photo's label minus the largest score of another class, shape (N,)."""
     rows = np.arange(len(labels))
     others = scores.copy()
     others[rows, labels] = -np.inf
@@ -71,7 +71,7 @@ def label_margins(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def count_pairs(labels: np.ndarray, check: LabelCheck) -> list[tuple[int, int, int]]:
-    """(label, suggested class, photos) of each pair among the doubtful labels, the most frequent first."""
+    """Return (label, suggested class, photos) for each pair among the doubtful labels, the most frequent first."""
     pairs, photos = np.unique(
         np.stack([labels[check.numbers], check.suggested], axis=1), axis=0, return_counts=True
     )  # sorted by pair, so equal counts stay in the order of the classes

@@ -1,20 +1,51 @@
-"""The maths of evaluation on plain arrays: no model, no files.
+"""Figures of predictions, on plain arrays: everything that stands in metrics.json.
+
+A new figure of one number is a function and a line in `SCALARS`; any other figure is a line in `all_figures`.
 
 Shapes: N photos, C classes. Scores are probabilities (N, C), rows summing to 1; labels are integers (N,) in [0, C).
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from sklearn.metrics import precision_recall_fscore_support
 
+from flowercls.evaluate.intervals import wilson_interval
+
+
+def all_figures(scores: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict:
+    """Return the figures of metrics.json; percentages are 0-100, ``confusion`` and ``most_confused`` count photos."""
+    per_class, confusion = per_class_scores(scores, labels), confusion_matrix(scores, labels)
+    return {
+        'top1': top1_accuracy(scores, labels),
+        'top1_interval': list(wilson_interval(int(confusion.trace()), len(labels))),
+        'n': len(labels),
+        **{key: scalar.compute(scores, labels) for key, scalar in SCALARS.items()},
+        'per_class': dict(zip(class_names, _rows(per_class), strict=True)),
+        'macro': macro_scores(per_class),
+        'confusion': confusion.tolist(),
+        'most_confused': [
+            {'true': class_names[true], 'pred': class_names[pred], 'photos': photos}
+            for true, pred, photos in most_confused(confusion)
+        ],
+        'reliability': _rows(reliability_bins(scores, labels)),
+    }
+
+
+def _rows(columns: dict[str, np.ndarray]) -> list[dict]:
+    """Return one dict of plain numbers for each row of a table given by columns."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]
+
 
 def predicted_labels(scores: np.ndarray) -> np.ndarray:
-    """The class with the highest score, shape (N,); of equal ones the first."""
+    """Return the class with the highest score, shape (N,); of equal scores the first."""
     return scores.argmax(axis=1)
 
 
 def top1_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Share of photos whose highest score is the true class, in percent (0-100).
+    """Return the share of photos whose highest score is the true class, in percent (0-100).
 
     Raises:
         ValueError: if there are no photos.
@@ -25,7 +56,7 @@ def top1_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def negative_log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -ln(score of the true class), in nats: the cross-entropy without label smoothing.
+    """Return the mean of -ln(score of the true class), in nats: the cross-entropy without label smoothing.
 
     A score of exactly 0 counts as the smallest positive float32, so that one photo cannot make the mean infinite.
     """
@@ -34,7 +65,7 @@ def negative_log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def reliability_bins(scores: np.ndarray, labels: np.ndarray, num_bins: int = 15) -> dict[str, np.ndarray]:
-    """How often the model is right at each level of confidence, the highest score of a photo.
+    """Return how often the model is right at each level of confidence, which is the highest score of a photo.
 
     Args:
         scores: Probabilities, shape (N, C).
@@ -49,18 +80,18 @@ def reliability_bins(scores: np.ndarray, labels: np.ndarray, num_bins: int = 15)
     hit = predicted_labels(scores) == labels
     bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
     photos = np.bincount(bins, minlength=num_bins)
-    held = np.flatnonzero(photos)
+    filled = np.flatnonzero(photos)
     return {
-        'low': 100.0 * held / num_bins,
-        'high': 100.0 * (held + 1) / num_bins,
-        'photos': photos[held],
-        'confidence': 100.0 * np.bincount(bins, confidence, num_bins)[held] / photos[held],
-        'accuracy': 100.0 * np.bincount(bins, hit, num_bins)[held] / photos[held],
+        'low': 100.0 * filled / num_bins,
+        'high': 100.0 * (filled + 1) / num_bins,
+        'photos': photos[filled],
+        'confidence': 100.0 * np.bincount(bins, confidence, num_bins)[filled] / photos[filled],
+        'accuracy': 100.0 * np.bincount(bins, hit, num_bins)[filled] / photos[filled],
     }
 
 
 def expected_calibration_error(scores: np.ndarray, labels: np.ndarray, num_bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over the photos' `reliability_bins`, in percent (0-100).
+    """Return the mean gap between confidence and accuracy over the photos' `reliability_bins`, in percent (0-100).
 
     Source:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3, with their 15 bins.
@@ -70,12 +101,12 @@ def expected_calibration_error(scores: np.ndarray, labels: np.ndarray, num_bins:
 
 
 def confusion_matrix(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Counts, shape (C, C): row = true class, column = predicted class."""
+    """Return counts, shape (C, C): row = true class, column = predicted class."""
     return sklearn_confusion_matrix(labels, predicted_labels(scores), labels=range(scores.shape[1]))
 
 
 def most_confused(confusion: np.ndarray) -> list[tuple[int, int, int]]:
-    """The mistakes by pair of classes: (true, predicted, photos), most photos first, of equal ones by class number.
+    """Return the mistakes by pair of classes, (true, predicted, photos): most photos first, then by class number.
 
     Args:
         confusion: Counts, shape (C, C): row = true class, column = predicted class.
@@ -85,9 +116,9 @@ def most_confused(confusion: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def per_class_scores(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Precision, recall and F1 in percent (0-100) and support (photos), each of shape (C,).
+    """Return precision, recall and F1 in percent (0-100) and support (photos), each of shape (C,).
 
-    A class that was never predicted has precision 0; one without photos has recall 0.
+    A class that was never predicted has precision 0; a class without photos has recall 0.
     """
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted_labels(scores), labels=range(scores.shape[1]), zero_division=0
@@ -96,5 +127,19 @@ def per_class_scores(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.nda
 
 
 def macro_scores(per_class: dict[str, np.ndarray]) -> dict[str, float]:
-    """Precision, recall and F1 of `per_class_scores` averaged over all classes, each counting alike, in percent."""
+    """Return the unweighted mean over classes of the precision, recall and F1 of `per_class_scores`, in percent."""
     return {key: float(per_class[key].mean()) for key in ('precision', 'recall', 'f1')}
+
+
+class Scalar(NamedTuple):
+    """A figure of one number: its title and unit on a page, and its function of (scores, labels)."""
+
+    title: str
+    unit: str
+    compute: Callable[[np.ndarray, np.ndarray], float]
+
+
+SCALARS = {
+    'nll': Scalar('negative log-likelihood', 'nats', negative_log_likelihood),
+    'ece': Scalar('calibration error', '%', expected_calibration_error),
+}

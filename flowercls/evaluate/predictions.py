@@ -1,6 +1,7 @@
-"""What a model said about every photo of a set: the file that all comparisons work from, and its metrics."""
+"""The scores of a model for every photo of a set, and the predictions file that all comparisons work from."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -8,12 +9,11 @@ import numpy as np
 
 from flowercls.core.errors import DataError
 from flowercls.core.files import atomic_write
-from flowercls.evaluate import metrics
-from flowercls.evaluate.intervals import wilson_interval
+from flowercls.evaluate.metrics import all_figures, predicted_labels
 
 
 def image_name(path: str | Path) -> str:
-    """``<class>/<file>``, as a photo is named in annotation files and predictions."""
+    """Return ``<class>/<file>``, the name of a photo in annotation files and predictions."""
     return '/'.join(PurePath(path).parts[-2:])
 
 
@@ -34,54 +34,36 @@ class Predictions:
     class_names: list[str]
 
     def metrics(self) -> dict:
-        """The figures of ``metrics.json``; percentages are 0-100, ``nll`` is in nats, ``confusion`` in photos."""
-        per_class = metrics.per_class_scores(self.scores, self.labels)
-        confusion = metrics.confusion_matrix(self.scores, self.labels)
-        return {
-            'top1': metrics.top1_accuracy(self.scores, self.labels),
-            'top1_interval': list(wilson_interval(int(confusion.trace()), len(self.labels))),
-            'n': len(self.labels),
-            'nll': metrics.negative_log_likelihood(self.scores, self.labels),
-            'ece': metrics.expected_calibration_error(self.scores, self.labels),
-            'per_class': dict(zip(self.class_names, _rows(per_class), strict=True)),
-            'macro': metrics.macro_scores(per_class),
-            'confusion': confusion.tolist(),
-            'most_confused': [
-                {'true': self.class_names[true], 'pred': self.class_names[pred], 'photos': photos}
-                for true, pred, photos in metrics.most_confused(confusion)
-            ],
-            'reliability': _rows(metrics.reliability_bins(self.scores, self.labels)),
-        }
+        """Return the figures of ``metrics.json``, see `all_figures`."""
+        return all_figures(self.scores, self.labels, self.class_names)
 
     def mistakes(self) -> list[int]:
-        """Numbers of the photos whose prediction is wrong, the most confident first."""
-        wrong = np.flatnonzero(metrics.predicted_labels(self.scores) != self.labels)
+        """Return the numbers of the wrongly predicted photos, the most confident first."""
+        wrong = np.flatnonzero(predicted_labels(self.scores) != self.labels)
         return wrong[np.argsort(-self.scores[wrong].max(axis=1), kind='stable')].tolist()
 
-    def write_mistakes_csv(self, path: str | Path) -> None:
-        """Write the `mistakes`, one row each: ``image,label,pred,score``, the score being the predicted class's."""
-        names = self.class_names
-        with atomic_write(path) as file:
-            writer = csv.writer(file, lineterminator='\n')
-            writer.writerow(['image', 'label', 'pred', 'score'])
-            for i in self.mistakes():
-                scores = self.scores[i]
-                pred = names[scores.argmax()]
-                writer.writerow([self.images[i], names[self.labels[i]], pred, f'{scores.max():.9g}'])
-
     def write_csv(self, path: str | Path) -> None:
-        """Write one row per photo: ``image,label,pred,score_<class>...``, whole or not at all."""
-        names = self.class_names
+        """Write one row per photo, atomically: ``image,label,pred,score_<class>...``."""
+        columns = [f'score_{name}' for name in self.class_names]
+        self._write(path, columns, self.scores, range(len(self.images)))
+
+    def write_mistakes_csv(self, path: str | Path) -> None:
+        """Write one row per photo of `mistakes`: ``image,label,pred,score`` with the predicted class's score."""
+        self._write(path, ['score'], self.scores.max(axis=1, keepdims=True), self.mistakes())
+
+    def _write(self, path: str | Path, columns: list[str], scores: np.ndarray, numbers: Sequence[int]) -> None:
+        names, predicted = self.class_names, predicted_labels(self.scores)
         with atomic_write(path) as file:
             writer = csv.writer(file, lineterminator='\n')
-            writer.writerow(['image', 'label', 'pred', *(f'score_{name}' for name in names)])
-            for image, label, scores in zip(self.images, self.labels, self.scores, strict=True):
-                # Nine digits bring back every float32 exactly.
-                writer.writerow([image, names[label], names[scores.argmax()], *(f'{score:.9g}' for score in scores)])
+            writer.writerow(['image', 'label', 'pred', *columns])
+            for i in numbers:
+                # Nine digits restore every float32 exactly.
+                cells = [f'{score:.9g}' for score in scores[i]]
+                writer.writerow([self.images[i], names[self.labels[i]], names[predicted[i]], *cells])
 
     @classmethod
     def read_csv(cls, path: str | Path) -> 'Predictions':
-        """Read what `write_csv` wrote.
+        """Read a file of `write_csv`.
 
         Raises:
             DataError: if the file is missing or is not a predictions file.
@@ -90,22 +72,17 @@ class Predictions:
             with Path(path).open(encoding='utf-8', newline='') as file:
                 header, *rows = csv.reader(file)
             if not rows:
-                raise ValueError('no photos in it')
+                raise ValueError('it lists no photos')
             names = [column.removeprefix('score_') for column in header[3:]]
             labels = [names.index(row[1]) for row in rows]
             scores = np.array([[float(score) for score in row[3:]] for row in rows], np.float32)
             if not names or scores.shape != (len(rows), len(names)):
-                raise ValueError('not one score for each class in every row')
+                raise ValueError('a row does not have one score per class')
             if not np.isfinite(scores).all():
-                raise ValueError('a score is no number')
+                raise ValueError('a score is NaN or infinite')
         except (OSError, ValueError, IndexError, csv.Error) as error:
             raise DataError(
                 f'{path}: is not a predictions file ({error}). Expected the header image,label,pred,score_<class>... '
-                'Fix: python tools/test.py CONFIG CHECKPOINT writes one.'
+                'Fix: write it again with python tools/test.py CONFIG CHECKPOINT'
             ) from error
         return cls([row[0] for row in rows], np.array(labels), scores, names)
-
-
-def _rows(columns: dict[str, np.ndarray]) -> list[dict]:
-    """One dict of plain numbers for each row of a table given by columns."""
-    return [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]

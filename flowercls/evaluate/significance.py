@@ -1,38 +1,52 @@
-"""Which settings are really different: differences on the same photos, with photo noise and seed noise counted.
+"""The test of whether settings differ on the same photos, with photo noise and seed noise counted.
 
-Every setting is a matrix of hits (seeds, photos). The question answered is: *trained again with other seeds, and tested
-on other photos like these, would the difference remain?* With one seed a setting, where seed noise cannot be seen, it
-is: *would these very models differ on other photos?* (`SEEDS_UNSEEN`).
+A setting is a matrix of hits (seeds, photos). The question is: *trained again with other seeds, and tested on other
+photos like these, would the difference remain?* With one seed a setting, seed noise cannot be seen. The question is
+then: *would these very models differ on other photos?* (`SEEDS_UNSEEN`).
 
 The variance of a difference of two mean accuracies is
 
     V = A + B (1/R_s + 1/R_t)
 
-A, the photo part, is the variance over photos of the difference of the two settings' mean hits, divided by the number
-of photos: what both find hard cancels; it is no less than that of one photo. B, the seed part, is the variance of
-accuracy over seeds, pooled over settings, less what photos hit by chance explain of it, which A holds already; R are
-the numbers of seeds. A difference d counts if d / sqrt(V) is beyond what the range of that many equal settings reaches
-(Tukey's studentised range, with Satterthwaite's degrees of freedom): so in one comparison of any number of equal
-settings whose seeds scatter alike, *any* wrong verdict comes in at most 5 of 100 comparisons. (Three seeds cannot tell
-how much one setting's scatter: one that scatters ten times more than four others raises that to 11.) Between single
-runs McNemar's exact test, with Holm's correction over all pairs, takes its place; the interval beside it is the normal
-distribution's, for all pairs together, widened by one photo.
+- A, the photo part: the variance over photos of the difference of the two settings' mean hits, divided by the number
+  of photos. Photos that both find hard cancel. A is at least the variance of one photo.
+- B, the seed part: the variance of accuracy over seeds, pooled over settings, less the part that photos hit by chance
+  explain, which A holds already.
+- R: the numbers of seeds.
+
+A difference d counts if d / sqrt(V) exceeds the range of that many equal settings (Tukey's studentised range, with
+Satterthwaite's degrees of freedom). So any number of equal settings whose seeds scatter alike get *any* wrong verdict
+in at most 5 of 100 comparisons. Three seeds cannot show how much a single setting scatters: one setting that scatters
+ten times more than four others raises the 5 to 11.
+
+Single runs are compared by McNemar's exact test with Holm's correction over all pairs. The interval beside it is
+Wald's, for all pairs together.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import norm, studentized_range, t
+from scipy.stats import binomtest, studentized_range, t
 
-from flowercls.evaluate.intervals import holm, mcnemar_p_value, wilson_interval
-from flowercls.evaluate.noise import Noise, degrees_of_freedom, freedom_of
+from flowercls.evaluate.intervals import paired_half_width, wilson_interval
+from flowercls.evaluate.noise import Noise, satterthwaite_dof
 
-SEEDS_UNSEEN = 'one seed a setting: the verdict is about these very models, another seed may turn it'
+SEEDS_UNSEEN = 'with one seed a setting, the verdict is about these very models; another seed may reverse it'
 POINTS = 100.0  # percentage points of a share
-MANY_PHOTOS = 100  # from here on the variance over photos is taken as known
+MIN_PHOTOS_KNOWN = 100  # from here on, the variance over photos is taken as known
+
+
+def is_tied(p_value: float, confidence: float) -> bool:
+    """Decide whether a difference may be none: the one rule for settings, factors and single runs.
+
+    Args:
+        p_value: Corrected for the number of comparisons.
+        confidence: Of all verdicts of the comparison together, in (0, 1).
+    """
+    return p_value > 1 - confidence
 
 
 @dataclass(frozen=True)
@@ -42,8 +56,8 @@ class SettingScore:
     Attributes:
         name: Of the setting.
         top1: Mean over seeds.
-        spread: Standard deviation over seeds; None with one.
-        num_seeds: How many there are.
+        spread: Standard deviation over seeds; None with one seed.
+        num_seeds: Number of runs.
         interval: 95 % for the mean, on other photos and with other seeds (with one seed: on other photos).
     """
 
@@ -60,11 +74,11 @@ class Difference:
 
     Attributes:
         name: Of the setting.
-        best: Of the best setting.
+        best: Name of the best setting.
         points: Difference of the means.
         p_value: Corrected for the number of comparisons.
         tied: Whether the difference may be none.
-        measure: The half width of its interval, or what that comes from: it takes longer than all the rest.
+        compute_half_width: Returns the half width of the interval in points; slow, so called only when needed.
     """
 
     name: str
@@ -72,48 +86,54 @@ class Difference:
     points: float
     p_value: float
     tied: bool
-    measure: 'float | Yardstick'
+    compute_half_width: Callable[[], float] = field(repr=False)
 
     @cached_property
     def half_width(self) -> float:
-        """Of its interval, in points."""
-        return POINTS * self.measure.smallest_difference() if isinstance(self.measure, Yardstick) else self.measure
+        """Half width of the interval, in points."""
+        return self.compute_half_width()
 
     @property
     def interval(self) -> tuple[float, float]:
-        """For all differences of the comparison together, in points."""
+        """Interval for all differences of the comparison together, in points."""
         return self.points - self.half_width, self.points + self.half_width
 
     @property
     def at_least(self) -> float | None:
-        """How much worse the setting is at least, in points; None if it is tied or nothing can be said."""
-        # McNemar's test decides by itself, and can find a difference that its interval does not.
+        """The least by which the setting is worse, in points; None if it is tied or its interval reaches 0."""
+        # McNemar's test decides alone, and can call a difference significant whose interval reaches 0.
         return -self.interval[1] if not self.tied and self.interval[1] < 0 else None
 
 
 @dataclass(frozen=True)
-class Yardstick:
-    """What a difference of two mean accuracies, as a share, is measured by.
+class RangeTest:
+    """Tukey's studentised range as the test of a difference of mean accuracies, as shares.
 
     Attributes:
         variance: Of the difference.
-        freedom: Degrees of freedom of ``variance``.
+        dof: Degrees of freedom of ``variance``.
         num_settings: In the whole comparison.
         confidence: Of all its verdicts together.
     """
 
     variance: float
-    freedom: float
+    dof: float
     num_settings: int
     confidence: float
 
     def p_value(self, difference: float) -> float:
-        """How often the range of so many equal settings is at least that large."""
-        return float(studentized_range.sf(abs(difference) / self._unit, self.num_settings, self.freedom))
+        """Return how often the range of so many equal settings is at least ``difference``."""
+        return float(studentized_range.sf(abs(difference) / self._unit, self.num_settings, self.dof))
 
-    def smallest_difference(self) -> float:
-        """The smallest one that counts, as a share."""
-        return float(self._unit * studentized_range.ppf(self.confidence, self.num_settings, self.freedom))
+    def critical_difference(self, quantile: Callable[[float], float] | None = None) -> float:
+        """Return the smallest difference that is not tied.
+
+        Args:
+            quantile: The range's quantile by degrees of freedom, where a fast approximation exists.
+        """
+        if quantile is None:
+            return float(self._unit * studentized_range.ppf(self.confidence, self.num_settings, self.dof))
+        return float(self._unit * quantile(self.dof))
 
     @property
     def _unit(self) -> float:
@@ -121,7 +141,7 @@ class Yardstick:
 
 
 def score_settings(hits: Mapping[str, np.ndarray], confidence: float = 0.95) -> list[SettingScore]:
-    """The accuracy of every setting with its interval, in the order given.
+    """Return the accuracy of every setting with its interval, in the given order.
 
     Args:
         hits: By setting: whether each run was right, bool, shape (seeds, N), on the same N photos in one order.
@@ -131,89 +151,106 @@ def score_settings(hits: Mapping[str, np.ndarray], confidence: float = 0.95) -> 
     return [_score(name, np.asarray(runs), noise, confidence) for name, runs in hits.items()]
 
 
+def _score(name: str, runs: np.ndarray, noise: Noise, confidence: float) -> SettingScore:
+    (num_seeds, num_photos), share = runs.shape, runs.mean()
+    if not np.isfinite(noise.dof):  # single runs everywhere
+        interval = wilson_interval(int(runs.sum()), num_photos, confidence)
+        return SettingScore(name, float(POINTS * share), None, num_seeds, interval)
+    variance = runs.mean(axis=0).var(ddof=1) / num_photos + noise.seed / num_seeds
+    z = t.ppf(0.5 + confidence / 2, satterthwaite_dof(variance, [(noise.total / num_seeds, noise.dof)]))
+    # The number of independent photos whose share would be as uncertain: Wilson's interval of it stays in 0-100.
+    # Near 0 and 100 %, hits alone would show no noise, so both sides get what z^2 / 2 more misses would add.
+    unseen = z**2 / (2 * num_photos)
+    effective = (share * (1 - share) + unseen) / (variance + unseen / num_photos)
+    interval = wilson_interval(effective * share, effective, z=z)
+    spread = float(POINTS * runs.mean(axis=1).std(ddof=1)) if num_seeds > 1 else None
+    return SettingScore(name, float(POINTS * share), spread, num_seeds, interval)
+
+
 def differences_to_best(hits: Mapping[str, np.ndarray], confidence: float = 0.95) -> list[Difference]:
-    """Every setting against the one with the highest mean accuracy (of equal ones the first), the best left out.
+    """Compare every setting with the one of the highest mean accuracy (the first of equal ones), which is left out.
 
     Args:
-        hits: As `score_settings`.
+        hits: As in `score_settings`.
         confidence: Of all verdicts together.
     """
     best = max(hits, key=lambda name: hits[name].mean())
     if all(len(runs) == 1 for runs in hits.values()):
-        return _by_mcnemar(hits, best, confidence)
+        return _compare_single_runs(hits, best, confidence)
     noise = Noise.of(hits)
-    return [_by_range(hits, name, best, noise, confidence) for name in hits if name != best]
+    return [_compare_with_seeds(hits, name, best, noise, confidence) for name in hits if name != best]
 
 
-def _score(name: str, runs: np.ndarray, noise: Noise, confidence: float) -> SettingScore:
-    num_seeds, num_photos = runs.shape
-    top1 = float(POINTS * runs.mean())
-    if not np.isfinite(noise.freedom):  # single runs everywhere: of other photos alone
-        return SettingScore(name, top1, None, num_seeds, wilson_interval(int(runs.sum()), num_photos, confidence))
-    variance = runs.mean(axis=0).var(ddof=1) / num_photos + noise.seed / num_seeds
-    quantile = t.ppf(0.5 + confidence / 2, degrees_of_freedom(variance, 1 / num_seeds, noise))
-    effective = _effective_photos(runs.mean(), variance, num_photos, quantile)
-    interval = wilson_interval(effective * runs.mean(), effective, z=quantile)
-    spread = float(POINTS * runs.mean(axis=1).std(ddof=1)) if num_seeds > 1 else None
-    return SettingScore(name, top1, spread, num_seeds, interval)
+def _compare_with_seeds(hits, name: str, best: str, noise: Noise, confidence: float) -> Difference:
+    share, test = range_test(hits, {name: 1, best: -1}, noise, len(hits), confidence)
+    p_value = test.p_value(share)
+    tied = is_tied(p_value, confidence)
+    return Difference(name, best, POINTS * share, p_value, tied, lambda: POINTS * test.critical_difference())
 
 
-def _effective_photos(share: float, variance: float, num_photos: int, quantile: float) -> float:
-    """The number of independent photos whose share would be as uncertain; Wilson's interval of it stays in 0-100."""
-    # Near 0 and 100 % hits alone would say that there is no noise: both get what quantile^2 / 2 more misses would add.
-    unseen = quantile**2 / (2 * num_photos)
-    return (share * (1 - share) + unseen) / (variance + unseen / num_photos)
-
-
-def measure_contrast(
+def range_test(
     hits: Mapping[str, np.ndarray], weights: Mapping[str, float], noise: Noise, num_compared: int, confidence: float
-) -> tuple[float, Yardstick]:
-    """A weighted sum of settings' mean accuracies, as a share, and what it is measured by.
+) -> tuple[float, RangeTest]:
+    """Return a weighted sum of settings' mean accuracies, as a share, and the test of it.
 
     Args:
-        hits: As `score_settings`.
+        hits: As in `score_settings`.
         weights: By setting; they sum to 0. The difference of two settings is 1 and -1.
         noise: Of ``hits``.
-        num_compared: How many such means are compared with each other.
+        num_compared: Number of such means that are compared with each other.
         confidence: Of all those comparisons together.
     """
     paired = sum(weight * hits[name].mean(axis=0) for name, weight in weights.items())
     num_photos = len(paired)
-    of_photos = max(paired.var(ddof=1) / num_photos, 1 / num_photos**2)
-    shares = sum(weight**2 / len(hits[name]) for name, weight in weights.items())
-    variance = float(of_photos + noise.seed * shares)
-    uncertain = [(noise.total * shares, noise.freedom)]
-    if num_photos < MANY_PHOTOS:
-        uncertain.append((of_photos, num_photos - 1))
-    return float(paired.mean()), Yardstick(variance, freedom_of(variance, uncertain), num_compared, confidence)
+    photo_part = max(paired.var(ddof=1) / num_photos, 1 / num_photos**2)
+    per_seed = sum(weight**2 / len(hits[name]) for name, weight in weights.items())
+    variance = float(photo_part + noise.seed * per_seed)
+    estimates = [(noise.total * per_seed, noise.dof)]
+    if num_photos < MIN_PHOTOS_KNOWN:
+        estimates.append((photo_part, num_photos - 1))
+    dof = satterthwaite_dof(variance, estimates)
+    return float(paired.mean()), RangeTest(variance, dof, num_compared, confidence)
 
 
-def _by_range(hits: Mapping[str, np.ndarray], name: str, best: str, noise: Noise, confidence: float) -> Difference:
-    share, yardstick = measure_contrast(hits, {name: 1, best: -1}, noise, len(hits), confidence)
-    p_value = yardstick.p_value(share)
-    return Difference(name, best, POINTS * share, p_value, p_value > 1 - confidence, yardstick)
-
-
-def _by_mcnemar(hits: Mapping[str, np.ndarray], best: str, confidence: float) -> list[Difference]:
+def _compare_single_runs(hits: Mapping[str, np.ndarray], best: str, confidence: float) -> list[Difference]:
     pairs = list(combinations(hits, 2))
-    p_values = holm(np.array([mcnemar_p_value(hits[a][0], hits[b][0]) for a, b in pairs]))
-    found = {frozenset(pair): float(p_value) for pair, p_value in zip(pairs, p_values, strict=True)}
-    return [
-        Difference(
-            name=name,
-            best=best,
-            points=float(POINTS * (runs.mean() - hits[best].mean())),
-            p_value=found[frozenset((name, best))],
-            tied=found[frozenset((name, best))] > 1 - confidence,
-            measure=_half_width_of_pair(runs[0], hits[best][0], (1 - confidence) / len(pairs)),
-        )
-        for name, runs in hits.items()
-        if name != best
-    ]
+    corrected = holm(np.array([mcnemar_p_value(hits[a][0], hits[b][0]) for a, b in pairs]))
+    p_values = {frozenset(pair): float(p_value) for pair, p_value in zip(pairs, corrected, strict=True)}
+    differences = []
+    for name, runs in hits.items():
+        if name != best:
+            p_value = p_values[frozenset((name, best))]
+            points = float(POINTS * (runs.mean() - hits[best].mean()))
+            half_width = partial(paired_half_width, runs[0], hits[best][0], 1 - (1 - confidence) / len(pairs))
+            differences.append(Difference(name, best, points, p_value, is_tied(p_value, confidence), half_width))
+    return differences
 
 
-def _half_width_of_pair(one: np.ndarray, other: np.ndarray, error: float) -> float:
-    """Of the difference of two runs, in points: Wald's with Edwards' (1948) correction for whole photos."""
-    paired = one.astype(float) - other
-    num_photos = len(paired)
-    return float(POINTS * (norm.ppf(1 - error / 2) * np.sqrt(paired.var() / num_photos) + 1 / num_photos))
+def mcnemar_p_value(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the exact two-sided p-value of McNemar's test: are two models right equally often?
+
+    It answers for these very models on other photos like these, not for models trained with other seeds.
+
+    Args:
+        first: Whether the first model is right, bool, shape (N,).
+        second: The same for the second model, on the same photos, shape (N,).
+
+    Source:
+        McNemar 1947, in its exact form: photos that only one model gets right count as tosses of a coin.
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    num_tosses = only_first + only_second
+    return binomtest(only_first, num_tosses).pvalue if num_tosses else 1.0
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Correct p-values, shape (M,), for their number: all verdicts together keep the error rate of one.
+
+    Source:
+        Holm 1979.
+    """
+    order = np.argsort(p_values)
+    factors = len(p_values) - np.arange(len(p_values))
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(factors * np.asarray(p_values)[order]))
+    return corrected

@@ -1,9 +1,9 @@
-"""Sweeps with known truth: how often the comparison is wrong, and how often it finds what is there.
+"""Simulated sweeps with known truth: how often a comparison is wrong, and how often it finds a difference.
 
     python -m flowercls.evaluate.simulation --sweeps 2000
 
-Photos differ in difficulty, and every setting finds the same ones hard: a run is right about a photo if its skill plus
-the photo's ease plus chance is above zero (a probit model). A run's skill is that of its setting, moved by its seed.
+Photos differ in difficulty, and every setting finds the same photos hard: a run is right about a photo if its skill
+plus the photo's ease plus chance is above zero (a probit model). A run's skill is its setting's, shifted by its seed.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import norm
 
 from flowercls.evaluate.intervals import wilson_interval
-from flowercls.evaluate.significance import Difference, differences_to_best
+from flowercls.evaluate.significance import differences_to_best
 
 EASE_SPREAD = 2.0  # of photos, in units of chance: at 96 %, two runs of a setting differ on 4 to 5 % of photos
 GOOD, BAD = 0.96, 0.92
@@ -26,13 +26,13 @@ def draw_sweep(
     num_photos: int = 570,
     seed_spread: float = 0.0,
 ) -> dict[str, np.ndarray]:
-    """Hits of one sweep by setting, bool, shape (seeds, photos).
+    """Return the hits of one sweep by setting, bool, shape (seeds, photos).
 
     Args:
-        rng: Where chance comes from.
+        rng: Source of chance.
         accuracies: True accuracy of each setting, as shares.
         num_seeds: Runs of each setting.
-        num_photos: Drawn anew for each sweep.
+        num_photos: Drawn again for each sweep.
         seed_spread: Standard deviation of accuracy that seeds cause, in points.
     """
     ease = EASE_SPREAD * rng.standard_normal(num_photos)
@@ -44,30 +44,28 @@ def draw_sweep(
     return sweep
 
 
-def share_of_sweeps(num_sweeps: int, has_event: Callable[[list[Difference]], bool], seed: int = 0, **sweep) -> float:
-    """Share of simulated sweeps, each as `draw_sweep`, whose verdicts have an event."""
-    rng = np.random.default_rng(seed)
-    return float(np.mean([has_event(differences_to_best(draw_sweep(rng, **sweep))) for _ in range(num_sweeps)]))
+def share_of_sweeps(num_sweeps: int, has_event: Callable[[set[str]], bool], seed: int = 0, **sweep) -> float:
+    """Return the share of simulated sweeps, each as `draw_sweep`, in which the settings called worse have an event."""
+    rng, num_events = np.random.default_rng(seed), 0
+    for _ in range(num_sweeps):
+        worse = {verdict.name for verdict in differences_to_best(draw_sweep(rng, **sweep)) if not verdict.tied}
+        num_events += has_event(worse)
+    return num_events / num_sweeps
 
 
 def wrong_calls(num_sweeps: int, num_settings: int = 5, **sweep) -> float:
-    """Share of sweeps of equal settings in which any is called worse."""
-    accuracies = [GOOD] * num_settings
-    return share_of_sweeps(num_sweeps, lambda found: any(not v.tied for v in found), accuracies=accuracies, **sweep)
+    """Return the share of sweeps of equal settings in which any setting is called worse."""
+    return share_of_sweeps(num_sweeps, bool, accuracies=[GOOD] * num_settings, **sweep)
 
 
 def power(num_sweeps: int, num_settings: int = 5, **sweep) -> float:
-    """Share of sweeps in which the one setting that is 4 points worse is called so."""
-    accuracies, last = [GOOD] * (num_settings - 1) + [BAD], f'setting {num_settings - 1}'
-
-    def is_found(verdicts: list[Difference]) -> bool:
-        return any(verdict.name == last and not verdict.tied for verdict in verdicts)
-
-    return share_of_sweeps(num_sweeps, is_found, accuracies=accuracies, **sweep)
+    """Return the share of sweeps in which a setting that is 4 points worse than all others is called worse."""
+    accuracies, bad = [GOOD] * (num_settings - 1) + [BAD], f'setting {num_settings - 1}'
+    return share_of_sweeps(num_sweeps, lambda worse: bad in worse, accuracies=accuracies, **sweep)
 
 
 def wilson_coverage(num_draws: int, p: float, n: int, seed: int = 0) -> float:
-    """Share of draws of ``n`` photos, each right with probability ``p``, whose Wilson interval holds ``p``."""
+    """Return the share of draws of ``n`` photos, right with probability ``p``, whose Wilson interval holds ``p``."""
     hits = np.random.default_rng(seed).binomial(n, p, num_draws)
     intervals = {h: wilson_interval(h, n) for h in np.unique(hits)}
     return float(np.mean([intervals[h][0] <= 100 * p <= intervals[h][1] for h in hits]))

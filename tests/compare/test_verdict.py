@@ -5,7 +5,7 @@ import pytest
 
 from flowercls.compare.comparison import Comparison
 from flowercls.compare.wording import verdict_lines
-from flowercls.evaluate.power import Plan, plan_more
+from flowercls.evaluate.power import SampleSize, required_samples
 from flowercls.evaluate.significance import differences_to_best, score_settings
 
 
@@ -14,7 +14,7 @@ def say(hits):
     """The sentence about a plan for b beside a, on 200 photos."""
 
     def make(photos, seeds, seeds_seen=True):
-        plan = Plan('b', photos, seeds, seeds_seen)
+        plan = SampleSize('b', photos, seeds, seeds_seen)
         measured = score_settings(hits), differences_to_best(hits)
         compared = Comparison([], hits, *measured, [], [plan], [], 0, 0, [])
         (said,) = [line for line in verdict_lines(compared) if line.startswith('To tell')]
@@ -54,7 +54,7 @@ def test_settings_that_are_right_equally_often_need_no_plan():
             run[chance.permutation(200)[:number]] = False
     measured = differences_to_best(compared)
     assert measured[0].points != 0
-    plan = Plan('b', None, None, True)
+    plan = SampleSize('b', None, None, True)
     said = verdict_lines(Comparison([], compared, score_settings(compared), measured, [], [plan], [], 0, 0, []))
-    assert plan_more(compared, measured[0]) == plan
+    assert required_samples(compared, measured[0]) == plan
     assert 'b and a are right equally often: there is nothing to tell them apart by.' in said

@@ -1,38 +1,98 @@
 import numpy as np
 import pytest
-import torch
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import accuracy_score, classification_report, log_loss
 
-from flowercls.core.errors import DivergedError
-from flowercls.evaluate.mm_metric import ClassificationReport
+from flowercls.evaluate import metrics
 
-
-def sample(number, label, scores):
-    return {
-        'sample_idx': number,
-        'img_path': f'/data/val_set/rose/{number}.jpg',
-        'gt_label': torch.tensor([label]),
-        'pred_score': torch.tensor(scores),
-    }
+SCORES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4], [0.5, 0.4, 0.1]], np.float32)
+LABELS = np.array([0, 1, 1, 1])
 
 
-def test_report_puts_photos_back_into_the_order_of_the_set():
-    report = ClassificationReport()
-    report.dataset_meta = {'classes': ['rose', 'tulip']}
-    report.process({}, [sample(2, 1, [0.4, 0.6])])
-    report.process({}, [sample(0, 0, [0.9, 0.1]), sample(1, 0, [0.2, 0.8])])
-    figures = report.evaluate(size=3)
-    assert report.predictions.images == ['rose/0.jpg', 'rose/1.jpg', 'rose/2.jpg']
-    assert report.predictions.labels.tolist() == [0, 0, 1]
-    assert report.predictions.class_names == ['rose', 'tulip']
-    expected = -np.mean(np.log(np.array([0.9, 0.2, 0.6], np.float32)))
-    assert figures['nll'] == pytest.approx(expected)
-    assert figures['macro_f1'] == pytest.approx(100 * 2 / 3)
+def random_case(seed, n=500, classes=5):
+    rng = np.random.default_rng(seed)
+    return rng.dirichlet(np.ones(classes), n).astype(np.float32), rng.integers(classes, size=n)
 
 
-@pytest.mark.parametrize('broken', [float('nan'), float('inf')])
-def test_scores_that_are_no_numbers_are_a_divergence_and_no_result(broken):
-    report = ClassificationReport()
-    report.process({}, [sample(0, 1, [0.4, 0.6]), sample(1, 1, [0.5, broken])])
-    with pytest.raises(DivergedError, match='1 of 2 photos .* lower learning rate'):
-        report.evaluate(size=2)
-    assert report.predictions is None
+def test_top1_is_the_share_of_best_scores_that_are_the_true_class():
+    assert metrics.top1_accuracy(SCORES, LABELS) == 50.0
+
+
+def test_top1_of_no_photos_is_an_error():
+    with pytest.raises(ValueError, match='0 photos'):
+        metrics.top1_accuracy(np.zeros((0, 3)), np.zeros(0, int))
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_accuracy_and_likelihood_agree_with_scikit_learn(seed):
+    scores, labels = random_case(seed)
+    assert metrics.top1_accuracy(scores, labels) == pytest.approx(100 * accuracy_score(labels, scores.argmax(1)))
+    expected = log_loss(labels, scores.astype(np.float64), labels=range(5))
+    assert metrics.negative_log_likelihood(scores, labels) == pytest.approx(expected, rel=1e-5)
+
+
+def test_likelihood_of_a_score_of_zero_is_large_but_finite():
+    value = metrics.negative_log_likelihood(np.array([[1.0, 0.0]], np.float32), np.array([1]))
+    assert value == pytest.approx(-np.log(np.finfo(np.float32).tiny))
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
+    # One bin holds 0.9, 0.9 (both right: gap 0.1 each), another 0.6, 0.6 (one right: gap 0.1 each): 10 % in all.
+    scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
+    assert metrics.expected_calibration_error(scores, np.array([0, 0, 0, 1])) == pytest.approx(10.0)
+
+
+def test_calibration_error_weighs_bins_by_their_photos():
+    # 0.9 x 3, all right: gap 0.1; 0.6 x 1, wrong: gap 0.6. (3 * 0.1 + 0.6) / 4 = 22.5 %.
+    scores = np.array([[0.9, 0.1]] * 3 + [[0.6, 0.4]])
+    assert metrics.expected_calibration_error(scores, np.array([0, 0, 0, 1])) == pytest.approx(22.5)
+
+
+def test_confusion_matrix_has_true_classes_as_rows():
+    assert metrics.confusion_matrix(SCORES, LABELS).tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
+
+
+def test_per_class_scores_are_worked_out_by_hand():
+    scores = metrics.per_class_scores(SCORES, LABELS)
+    assert scores['precision'].tolist() == [50.0, 100.0, 0.0]
+    assert scores['recall'].tolist() == pytest.approx([100.0, 100 / 3, 0.0])
+    assert scores['f1'].tolist() == pytest.approx([200 / 3, 50.0, 0.0])
+    assert scores['support'].tolist() == [1, 3, 0]
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_reliability_bins_agree_with_scikit_learn(seed):
+    scores, labels = random_case(seed)
+    bins = metrics.reliability_bins(scores, labels)
+    right, confidence = scores.argmax(1) == labels, scores.max(1).astype(np.float64)
+    accuracy, mean_confidence = calibration_curve(right, confidence, n_bins=15)
+    assert bins['accuracy'] == pytest.approx(100 * accuracy)
+    assert bins['confidence'] == pytest.approx(100 * mean_confidence)
+    counts, edges = np.histogram(confidence, np.linspace(0, 1, 16))
+    assert bins['photos'].tolist() == counts[counts > 0].tolist()
+    assert bins['low'] == pytest.approx(100 * edges[:-1][counts > 0])
+    assert bins['high'] == pytest.approx(100 * edges[1:][counts > 0])
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    scores = np.array([[0.5, 0.5], [1.0, 0.0], [0.2, 0.8]])
+    bins = metrics.reliability_bins(scores, np.array([0, 0, 0]), num_bins=4)
+    assert (bins['low'].tolist(), bins['high'].tolist()) == ([25.0, 75.0], [50.0, 100.0])
+    assert (bins['photos'].tolist(), bins['accuracy'].tolist()) == ([1, 2], [100.0, 50.0])
+    assert bins['confidence'] == pytest.approx([50.0, 90.0])
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_macro_averages_agree_with_scikit_learn(seed):
+    scores, labels = random_case(seed, n=40, classes=7)
+    labels[labels == 6] = 0  # a class without photos counts too
+    report = classification_report(labels, scores.argmax(1), labels=range(7), output_dict=True, zero_division=0)
+    macro = metrics.macro_scores(metrics.per_class_scores(scores, labels))
+    for ours, theirs in (('precision', 'precision'), ('recall', 'recall'), ('f1', 'f1-score')):
+        assert macro[ours] == pytest.approx(100 * report['macro avg'][theirs])
+
+
+def test_the_most_confused_pairs_come_first_and_hits_are_none():
+    confusion = np.array([[9, 1, 0], [2, 9, 1], [0, 5, 9]])
+    assert metrics.most_confused(confusion) == [(2, 1, 5), (1, 0, 2), (0, 1, 1), (1, 2, 1)]
+    assert metrics.most_confused(np.diag([3, 4])) == []
