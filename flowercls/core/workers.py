@@ -1,29 +1,28 @@
-"""A map over worker processes in which a crashing process costs one item, not the run.
+"""A map over worker processes in which a crash costs one item, not the run.
 
-Image libraries are native code: a hostile file can end the process that decodes it. Each worker has a pipe of its own
-and a few items at a time; after a crash these are computed again one by one, so that it is known which item it belongs
-to, and nothing is shared that a crash could leave locked. (`concurrent.futures` gives up all items on a crash, and in
-Python 3.11 may wait forever after it.)
+Image libraries are native code: a hostile file can end the process that decodes it.
 """
 
-import contextlib
 import multiprocessing
 import os
 import signal
 import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
-ITEMS_PER_PROCESS = 8  # fewer are not worth starting one more
-MOST_AT_ONCE = 32  # items in one message: more save no time, and a progress bar would jump
+MIN_ITEMS_PER_PROCESS = 8  # starting a process costs more than fewer items
+MAX_BATCH = 8  # items in one message
 
 
 def usable_cpus() -> int:
-    """CPUs this process may use, which in a container are often fewer than the machine has."""
+    """Return the number of CPUs this process may use; a container may have fewer than the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
@@ -33,128 +32,98 @@ def map_in_processes(
     workers: int | None,
     on_crash: Callable[[Item], Result],
 ) -> Iterator[Result]:
-    """Yield ``function(item)`` for every item, in any order; an exception in it is raised here.
+    """Yield ``function(item)`` for every item, in any order; an exception in a worker is raised here.
 
     Args:
-        function: Importable by name, as worker processes start afresh ("spawn"). It may see an item twice, where
-            another item ended their process.
+        function: Importable by name, as worker processes start afresh ("spawn"). It may see an item twice, if
+            another item ended a worker process.
         items: Each picklable.
-        workers: Number of processes; None takes one a CPU, 0 computes in this process.
-        on_crash: Gives the result of an item that ends its process.
+        workers: Number of processes; None takes one per CPU, 0 computes in this process.
+        on_crash: Returns the result of an item that ends its process.
     """
-    workers = min(usable_cpus() if workers is None else workers, -(-len(items) // ITEMS_PER_PROCESS))
-    queue = _Queue(items, workers)
-    crew = [_Worker(function) for _ in range(workers)]
+    workers = min(usable_cpus() if workers is None else workers, -(-len(items) // MIN_ITEMS_PER_PROCESS))
+    batch_size = max(1, min(MAX_BATCH, len(items) // (MIN_ITEMS_PER_PROCESS * max(1, workers))))
+    waiting, suspects = deque(items), deque()
+    while workers and (waiting or suspects):
+        pool = _start_pool(1 if suspects else workers)
+        if pool is None:
+            break
+        if suspects:  # one by one, so that it is clear which item ends its process
+            crashed = yield from _map_until_crash(pool, function, suspects, 1, 1)
+            yield from map(on_crash, crashed)
+        else:
+            suspects += yield from _map_until_crash(pool, function, waiting, workers, batch_size)
+    yield from map(function, (*suspects, *waiting))
+
+
+def _start_pool(workers: int) -> ProcessPoolExecutor | None:
+    """Start worker processes; returns None where none can start.
+
+    That is so if the main program cannot be imported: a script without a main guard, or one read from stdin.
+    """
+    # spawn: a fork copies the locks of running threads in whatever state they are.
+    context = multiprocessing.get_context('spawn')
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_set_up_worker)
     try:
-        while crew and (queue.has_more or any(worker.busy for worker in crew)):
-            pipes = wait([worker.pipe for worker in crew])
-            for worker in [worker for worker in crew if worker.pipe in pipes]:
-                answer = worker.answer()
-                if answer is not None:
-                    worker.give(queue.next_batch())
-                elif worker.busy:
-                    crew[crew.index(worker)] = _Worker(function)
-                    answer = queue.after_crash(worker.end(), on_crash)
-                else:
-                    # It did not even start: the main program cannot be imported (a script without a main guard, or
-                    # one read from stdin). What no worker takes is computed below.
-                    crew.remove(worker)
-                    worker.end()
-                yield from answer or []
+        pool.submit(int).result()
+    except BrokenProcessPool:
+        pool.shutdown()
+        return None
+    return pool
+
+
+def _map_until_crash(
+    pool: ProcessPoolExecutor, function: Callable, waiting: deque, num_batches: int, batch_size: int
+) -> Generator[Result, None, list]:
+    """Yield results until nothing is waiting or a process crashes; returns the items that were computed then.
+
+    Args:
+        pool: Is shut down at the end.
+        function: As in `map_in_processes`.
+        waiting: Items; those that are taken are removed.
+        num_batches: How many batches are computed at the same time.
+        batch_size: Items in a batch.
+    """
+    running = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < num_batches:
+                batch = list(islice(waiting, batch_size))
+                running[pool.submit(_call_each, function, batch)] = batch
+                for _ in batch:
+                    waiting.popleft()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield from future.result()
+                del running[future]
+    except BrokenProcessPool:
+        return [item for batch in running.values() for item in batch]
     finally:
-        for worker in crew:
-            worker.end()
-    while batch := queue.next_batch():
-        yield from map(function, batch)
+        for process in list(pool._processes.values()) if running else ():
+            process.terminate()  # on Ctrl-C, do not wait for the batches at work
+        pool.shutdown(cancel_futures=True)
+    return []
 
 
-class _Queue:
-    """Items that wait for a worker, in batches."""
-
-    def __init__(self, items: Sequence[Item], workers: int) -> None:
-        self._waiting, self._suspects = list(reversed(items)), []
-        self._at_once = min(MOST_AT_ONCE, max(1, len(items) // (ITEMS_PER_PROCESS * max(1, workers))))
-
-    @property
-    def has_more(self) -> bool:
-        return bool(self._suspects or self._waiting)
-
-    def next_batch(self) -> list[Item]:
-        """The items to be computed next; none if there are none."""
-        if self._suspects:
-            return [self._suspects.pop()]
-        return [self._waiting.pop() for _ in range(min(self._at_once, len(self._waiting)))]
-
-    def after_crash(self, batch: list[Item], on_crash: Callable[[Item], Result]) -> list[Result]:
-        """The result of the item that ended a process, if it is clear which one did."""
-        if len(batch) == 1:
-            return [on_crash(batch[0])]
-        self._suspects += batch
-        return []
+def _call_each(function: Callable[[Item], Result], batch: list[Item]) -> list[Result]:
+    return [function(item) for item in batch]
 
 
-class _Worker:
-    """A process that computes one batch of items after the other."""
-
-    def __init__(self, function: Callable) -> None:
-        # spawn: a fork copies the locks of running threads in whatever state they are.
-        context = multiprocessing.get_context('spawn')
-        self.pipe, other_end = context.Pipe()
-        self._batch: list = []
-        self._process = context.Process(target=_serve, args=(other_end, function), daemon=True)
-        self._process.start()
-        other_end.close()  # the process holds the only one: when it dies, ours says so
-
-    @property
-    def busy(self) -> bool:
-        return bool(self._batch)
-
-    def give(self, batch: list) -> None:
-        """Let it compute a batch; an empty one leaves it idle."""
-        self._batch = batch
-        if batch:
-            with contextlib.suppress(OSError):  # it died while idle; the next `answer` says so
-                self.pipe.send(batch)
-
-    def answer(self) -> list | None:
-        """The results of its batch, none from a worker that reports for work; None if it died."""
-        try:
-            results, error = self.pipe.recv()
-        except (EOFError, OSError):
-            return None
-        if error is not None:
-            raise error
-        self._batch = []
-        return results
-
-    def end(self) -> list:
-        """Stop it, at once; returns the items it was working on."""
-        self._process.terminate()
-        self._process.join()
-        self.pipe.close()
-        return self._batch
+def _set_up_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _serve(pipe: Connection, function: Callable) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    answer = [], None
-    with contextlib.suppress(EOFError, OSError):  # the parent is done, or gone
-        while True:
-            pipe.send(answer)
-            batch = pipe.recv()
-            try:
-                answer = [function(item) for item in batch], None
-            except Exception as error:
-                error.add_note(f'In a worker process:\n{traceback.format_exc()}')
-                answer = [], error
+def _exit_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def with_progress(results: Iterable[Result], total: int, title: str) -> Iterator[Result]:
-    """Pass ``results`` on, with a progress bar if someone looks at a terminal."""
+    """Pass ``results`` on, with a progress bar if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield from results
         return
-    from rich.console import Console  # here: the worker processes import this module, and show nothing
+    from rich.console import Console  # here: worker processes import this module, and show nothing
     from rich.progress import track
 
     console = Console(stderr=True)

@@ -1,10 +1,7 @@
 """Everything in a raw folder is found, decoded in processes, and either a photo or skipped with a reason."""
 
 import hashlib
-import multiprocessing
 import os
-import signal
-import subprocess
 import sys
 
 import imagehash
@@ -13,7 +10,6 @@ import pytest
 from PIL import Image
 
 from flowercls.core.errors import DataError
-from flowercls.core.workers import map_in_processes
 from flowercls.data.prepare import scan as scan_module
 from flowercls.data.prepare.scan import scan_folder
 
@@ -239,34 +235,3 @@ def test_a_crashing_decoder_costs_one_file(raw, tmp_path, monkeypatch):
     scan = scan_folder(raw, workers=1)
     assert [(skip.path, skip.reason) for skip in scan.skipped] == [('daisy/evil.jpg', 'decoder crashed')]
     assert len(scan.photos) == 4
-
-
-def test_every_item_is_answered_once_although_processes_crash():
-    # raise_signal(0) is harmless, raise_signal(SIGTERM) ends its process.
-    items = [0] * 40
-    items[3] = items[25] = items[26] = int(signal.SIGTERM)
-    results = list(map_in_processes(signal.raise_signal, items, 2, on_crash=lambda item: f'crash {item}'))
-    assert sorted(map(str, results)) == ['None'] * 37 + ['crash 15'] * 3
-
-
-def test_a_script_without_a_main_guard_still_gets_its_results(tmp_path):
-    script = tmp_path / 'script.py'
-    script.write_text(
-        'from flowercls.core.workers import map_in_processes\n'
-        'print(sorted(map_in_processes(abs, range(-20, 0), 2, on_crash=str)))\n'
-    )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == f'{list(range(1, 21))}\n'
-
-
-def test_no_process_is_left_when_the_caller_stops_early():
-    results = map_in_processes(abs, range(100), 2, on_crash=str)
-    next(results)
-    assert len(multiprocessing.active_children()) == 2
-    results.close()
-    assert multiprocessing.active_children() == []
-
-
-def test_an_error_in_a_worker_reaches_the_caller():
-    with pytest.raises(ValueError, match='invalid literal'):
-        list(map_in_processes(int, ['1', 'x'], 1, on_crash=str))
