@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flowercls.config.overrides import merge
-from flowercls.config.suggest import CLOSE, hint
+from flowercls.config.suggest import CLOSE, did_you_mean
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.prepared_folder import ANN_FILES, DATA_PREFIXES, has_test_set
 
@@ -184,7 +184,7 @@ def _derive_loader(cfg: Any, split: str, loader: dict, names: list[str]) -> list
 
 def _other_data(cfg: Any, where: str, dataset: dict) -> str:
     name = dataset.get('type')
-    near = hint(str(name), (OURS, *REPLACED_DATASETS, *WRAPPERS), cutoff=CLOSE)
+    near = did_you_mean(str(name), (OURS, *REPLACED_DATASETS, *WRAPPERS), cutoff=CLOSE)
     return (
         f'{where}: {name}{near} does not read the prepared folder '
         f'{cfg["data_root"]}, and its pipeline may not suit photos from files. Fix: set {where} = dict(_delete_=True, '

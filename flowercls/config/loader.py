@@ -39,7 +39,7 @@ from flowercls.config.schema import (
     unused_names,
     wrong_values,
 )
-from flowercls.config.suggest import hint
+from flowercls.config.suggest import did_you_mean, raise_mistakes
 from flowercls.core.errors import ConfigError
 
 PLAIN = (ast.Module, ast.Assign, ast.Expr, ast.Name, ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.keyword)
@@ -244,7 +244,7 @@ def _near_file(path: str | os.PathLike, written: str | None = None) -> str:
     path = Path(path)
     names = [entry.name for entry in path.parent.iterdir() if entry.suffix in SUFFIXES] if path.parent.is_dir() else []
     start = str(written or path).removesuffix(path.name)
-    near = hint(path.name, names)
+    near = did_you_mean(path.name, names)
     return near.replace("mean '", f"mean '{start}") if near else ''
 
 
@@ -365,14 +365,6 @@ def _parse_value(key: str, value: str) -> Any:
         'cannot be read: a value is text, a number or a list of them. Fix: write it into a config file; '
         'single values in what is there can be given, as in custom_hooks.0.momentum=0.001'
     )
-
-
-def raise_mistakes(mistakes: list[str], path: str | os.PathLike) -> None:
-    """Raise one `ConfigError` with all ``mistakes``, if there are any."""
-    if mistakes:
-        count = '1 mistake' if len(mistakes) == 1 else f'{len(mistakes)} mistakes'
-        lines = [line if line.startswith('--cfg-options') else f'{path}: {line}' for line in mistakes]
-        raise ConfigError('\n  '.join([f'{count} in {path}:', *lines]))
 
 
 def _merge_overrides(cfg: Config, overrides: dict[str, Any]) -> list[str]:

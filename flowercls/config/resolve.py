@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from flowercls.config.components import untyped
+from flowercls.config.components import missing_types
 from flowercls.config.data_keys import (
     datasets_in,
     derive_class_weights,
@@ -16,11 +16,12 @@ from flowercls.config.data_keys import (
     derive_num_classes,
     derive_topk,
 )
-from flowercls.config.loader import Overrides, load_with_notes, raise_mistakes
+from flowercls.config.loader import Overrides, load_with_notes
 from flowercls.config.model_keys import derive_feature_cache, derive_starting_weights
 from flowercls.config.overrides import strip_leftovers
 from flowercls.config.schedule import derive_schedules
 from flowercls.config.schema import at_path, derive_runtime, known_keys
+from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError
 from flowercls.core.prepared_folder import class_names
 
@@ -77,7 +78,7 @@ def _check_sections(cfg: Config) -> None:
     if missing:
         fix = 'add a _base_ file that sets it, as configs/resnet50_flower.py does'
         raise ConfigError(f'{cfg.filename}: {", ".join(missing)} missing. Fix: {fix}.')
-    raise_mistakes(untyped(cfg._cfg_dict), cfg.filename or 'the config')
+    raise_mistakes(missing_types(cfg._cfg_dict), cfg.filename or 'the config')
 
 
 def _check_epochs(cfg: Config) -> None:

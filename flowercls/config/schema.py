@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from flowercls.config.suggest import hint, nearest_name
+from flowercls.config.suggest import did_you_mean, nearest_name
 from flowercls.core.terminal import is_size
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -308,7 +308,7 @@ def _is_wrong(section: str, key: str, known: set[str] | frozenset[str]) -> bool:
 
 def _unknown(section: str, key: str, known: frozenset[str]) -> str:
     where = f' in {section}' if section else ''
-    return f"unknown key '{key}'{where}{hint(key, known)}"
+    return f"unknown key '{key}'{where}{did_you_mean(key, known)}"
 
 
 def _unknown_part(cfg: Any, parts: list[str], overrides: dict) -> str | None:
@@ -355,7 +355,7 @@ def _hint_path(cfg: dict, key: str) -> str:
     ends_same = [path for path in paths if path.rpartition('.')[2] == key.rpartition('.')[2]]
     if '.' not in key and len(ends_same) == 1:
         return f" (did you mean '{ends_same[0]}'?)"
-    return hint(key, ends_same, cutoff=0.5) or hint(key, paths, cutoff=0.6)
+    return did_you_mean(key, ends_same, cutoff=0.5) or did_you_mean(key, paths, cutoff=0.6)
 
 
 def _paths(node: Any, start: str = '') -> Iterator[str]:

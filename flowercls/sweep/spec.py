@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowercls.config.loader import Reading, parse_overrides, raise_mistakes
+from flowercls.config.loader import Reading, parse_overrides
 from flowercls.config.overrides import as_options, as_text
-from flowercls.config.suggest import hint
+from flowercls.config.suggest import did_you_mean, raise_mistakes
 from flowercls.core.errors import ConfigError
 
 UNSAFE = r'[^A-Za-z0-9_.+-]+'  # in names of files, somewhere
@@ -138,7 +138,7 @@ def read_sweep_file(path: str | os.PathLike) -> SweepFile:
     content = reading.config().to_dict()
     # A helper variable is legal; a name that nothing reads is a mistake.
     unknown = [name for name in content if name not in KEYS and name not in reading.used_names]
-    mistakes = [f"'{name}' is not known{hint(name, KEYS)}; expected {', '.join(KEYS)}." for name in unknown]
+    mistakes = [f"'{name}' is not known{did_you_mean(name, KEYS)}; expected {', '.join(KEYS)}." for name in unknown]
     mistakes = _no_sweep(content) or mistakes + _wrong_parts(content)
     raise_mistakes(mistakes, path)
     grid, overrides = content['grid'], content.get('overrides') or {}

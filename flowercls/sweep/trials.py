@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 from flowercls.config import resolve_config
 from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY
 from flowercls.config.dump import THIS_START
-from flowercls.config.loader import load_config, raise_mistakes
+from flowercls.config.loader import load_config
+from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.files import sha256_of
 from flowercls.sweep.spec import OF_THE_SWEEP, SEED_KEY, Choice, SweepFile

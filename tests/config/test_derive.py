@@ -214,7 +214,7 @@ def test_a_dict_that_does_not_say_what_it_is_is_named(write, data_root, mistakes
     )
     assert mistakes(resolve_config, config) == [
         "val_dataloader.sampler: unknown key 'tpye' (did you mean 'type'?)",
-        "visualizer: key 'type' is missing, the name of what is to be built",
+        "visualizer: key 'type' is missing, the name of the class to build",
     ]
 
 
