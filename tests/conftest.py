@@ -1,6 +1,6 @@
 """What many tests start from: a prepared folder of drawn flowers, a tiny config, one finished run."""
 
-import importlib.util
+import importlib
 import os
 from pathlib import Path
 
@@ -25,18 +25,12 @@ default_hooks = dict(logger=dict(interval=2))
 """
 
 
-def load_tool(name):
-    """The module of tools/<name>.py, as the command line would run it."""
-    spec = importlib.util.spec_from_file_location(f'tools_{name}', REPOSITORY / 'tools' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope='session')
 def tool():
     """Run a tool in this process: ``tool('train', 'configs/x.py', '--dry-run')`` returns its exit code."""
-    return lambda name, *arguments: load_tool(name).main([str(argument) for argument in arguments])
+    from flowercls.commands._cli import run
+
+    return lambda name, *arguments: run(name, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope='session')

@@ -21,7 +21,7 @@ def folder_of(variable):
 def prepared(tmp_path_factory, tool):
     raw = folder_of('FLOWERCLS_REAL_PHOTOS')
     out = tmp_path_factory.mktemp('real') / 'flower'
-    assert tool('prepare_data', raw, out) == 0
+    assert tool('prepare', raw, out) == 0
     return raw, out
 
 
@@ -48,7 +48,7 @@ def test_validation_gets_a_fifth_of_every_class_and_torchvision_reads_both_sets(
 
 def test_the_same_command_gives_the_same_split(prepared, tool, tmp_path):
     raw, out = prepared
-    assert tool('prepare_data', raw, tmp_path / 'again') == 0
+    assert tool('prepare', raw, tmp_path / 'again') == 0
     for name in ('train.txt', 'val.txt', 'manifest.json'):
         assert (tmp_path / 'again' / name).read_bytes() == (out / name).read_bytes()
 

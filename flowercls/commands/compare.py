@@ -1,11 +1,40 @@
-"""Finished runs → which setting is better."""
+"""Compare runs on the photos they share: which settings are best, which cannot be told apart, what would tell more."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowercls.core import signals
+
 if TYPE_CHECKING:
     from flowercls.compare.comparison import Comparison
+
+EXAMPLES = (
+    'work_dirs/frozen_stages                               # a sweep; written into its folder',
+    'work_dirs/resnet50_flower work_dirs/resnet50_flower-2 --out comparison',
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.add_argument('paths', nargs='+', metavar='RUN_OR_SWEEP', help='a run folder, or the folder of a sweep')
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        help="folder for comparison.md, .csv, .json and .png (default: the sweep's, if it is one, else ./comparison)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, print the tables and the verdict, return the exit code."""
+    print(compare(options.paths, out=options.out))
+    return 0
+
+
+def after_interruption(interruption: signals.Interrupted, options: argparse.Namespace) -> str:
+    """Return what the user may do next."""
+    return 'files that were written are whole'
 
 
 def compare(paths: Sequence[str | Path], *, out: str | Path | None = None) -> str:

@@ -1,12 +1,83 @@
-"""Photos → a prepared folder."""
+"""Turn a folder of photos per class into a verified, de-duplicated and split data set.
 
+The raw folder is only read. Every file in it is accounted for: copied, converted, skipped with a reason, or left out as
+a duplicate.
+"""
+
+import argparse
 import contextlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowercls.core import signals
+from flowercls.core.errors import ConfigError
+
 if TYPE_CHECKING:
     from flowercls.data.prepare.preparation import PreparedReport
+
+EXAMPLES = (
+    'my_photos data/flower            # my_photos/daisy/..., my_photos/rose/..., split 8:2',
+    'my_photos data/flower --dry-run  # only say what would be done',
+    'my_photos data/flower --test-ratio 0.1 --folds 5',
+    'data/drawn --demo                # draw flowers, no photos needed',
+    'data/flower --download https://example.org/flowers.zip --sha256 1f5c...',
+)
+USAGE = """%(prog)s RAW OUT [options]
+       %(prog)s OUT --demo [options]
+       %(prog)s OUT --download URL [--sha256 HEX] [options]"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.add_argument(
+        'folders', nargs='+', metavar='RAW OUT', help='folder with one folder per class; folder to make'
+    )
+    parser.add_argument('--val-ratio', type=float, default=0.2, help='share of each class (default: %(default)s)')
+    parser.add_argument('--test-ratio', type=float, default=0.0, help='share of each class (default: none)')
+    parser.add_argument('--seed', type=int, default=0, help='of the split (default: %(default)s)')
+    parser.add_argument('--folds', type=int, metavar='K', help='also write lists for K-fold cross-validation')
+    parser.add_argument('--workers', type=int, help='processes that decode photos (default: one a CPU; 0: none)')
+    parser.add_argument('--overwrite', action='store_true', help='move an existing OUT to OUT.bak-<time>')
+    parser.add_argument(
+        '--allow-tiny-classes', action='store_true', help='a class with a single photo is no error, it only trains'
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='read and report, write nothing (what --download brings is removed again)',
+    )
+    parser.add_argument('--demo', action='store_true', help='draw flowers instead of reading RAW')
+    parser.add_argument('--download', metavar='URL', help='fetch an archive of photos instead of reading RAW')
+    parser.add_argument('--sha256', metavar='HEX', help='what the archive must be')
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prepare, print the summary, return the exit code."""
+    raw, out = _raw_and_out(options)
+    arguments = {name: value for name, value in vars(options).items() if name != 'folders'}
+    print(prepare(raw, out, **arguments).summary())
+    return 0
+
+
+def after_interruption(interruption: signals.Interrupted, options: argparse.Namespace) -> str:
+    """Return what is left, and so what the user may do next."""
+    if not options.download or options.dry_run:
+        return 'nothing half-written is left'
+    out = options.folders[0]
+    return f'nothing half-written is left; what was fetched whole stays in {out}-raw and {out}-raw.download'
+
+
+def _raw_and_out(options: argparse.Namespace) -> tuple[str | None, str]:
+    if options.demo and options.download:
+        raise ConfigError('--demo and --download exclude each other. Fix: leave one out.')
+    if options.sha256 and not options.download:
+        raise ConfigError('--sha256 is the digest of a download. Fix: add --download URL, or leave --sha256 out.')
+    source = '--demo' if options.demo else '--download' if options.download else None
+    if len(options.folders) != (1 if source else 2):
+        expected = f'with {source} only OUT' if source else 'RAW and OUT'
+        raise ConfigError(f'expected {expected}, got {" ".join(options.folders)}. Fix: see --help for examples.')
+    return (None, options.folders[0]) if source else tuple(options.folders)
 
 
 def prepare(

@@ -1,7 +1,32 @@
-"""Finished runs and sweeps → a page each."""
+"""Write or renew report.html for runs and sweeps. The page is one file that needs no network."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
+
+from flowercls.core import signals
+
+EXAMPLES = (
+    'work_dirs/resnet50_flower                   # after tools/test.py: its figures are in it then',
+    'work_dirs/frozen_stages                     # a sweep; its trials are compared first',
+    'work_dirs/frozen_stages/trials/*',
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.add_argument('paths', nargs='+', metavar='RUN_OR_SWEEP', help='a run folder, or the folder of a sweep')
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the reports, print where they are, return the exit code."""
+    print(report(options.paths))
+    return 0
+
+
+def after_interruption(interruption: signals.Interrupted, options: argparse.Namespace) -> str:
+    """Return what the user may do next."""
+    return 'files that were written are whole'
 
 
 def report(paths: Sequence[str | Path]) -> str:

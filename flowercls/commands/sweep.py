@@ -1,5 +1,6 @@
-"""A sweep file → many run folders."""
+"""Train every setting of a sweep file with every seed. Started again, a sweep goes on where it stopped."""
 
+import argparse
 import contextlib
 import tempfile
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercls.commands.shared import Overrides, weights_file
+from flowercls.core import signals
 from flowercls.core.errors import FlowerclsError
 
 if TYPE_CHECKING:
@@ -17,6 +19,37 @@ if TYPE_CHECKING:
     from flowercls.sweep.spec import SweepFile
     from flowercls.sweep.sweep_dir import SweepReport
     from flowercls.sweep.trials import Trial
+
+EXAMPLES = (
+    'configs/sweeps/frozen_stages.py --dry-run       # list the trials, check their configs',
+    'configs/sweeps/frozen_stages.py                 # again after an interruption: goes on',
+    'configs/sweeps/frozen_stages.py --jobs 4        # four at once, a GPU or some cores each',
+    'configs/sweeps/frozen_stages.py --retry-failed',
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.add_argument('sweep', help='a sweep file: base, grid, seeds, overrides')
+    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='trials at once (default: %(default)s)')
+    parser.add_argument('--work-dir', help='folder of the sweep (default: work_dirs/<name of the sweep file>)')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override keys of all trials')
+    parser.add_argument('--retry-failed', action='store_true', help='try trials again that have failed')
+    parser.add_argument('--dry-run', action='store_true', help='list the trials, check every config, write nothing')
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the sweep, print its results, return the exit code."""
+    arguments = dict(vars(options))
+    arguments['overrides'] = arguments.pop('cfg_options')
+    report = sweep(arguments.pop('sweep'), **arguments)
+    print(report)
+    return report.exit_code
+
+
+def after_interruption(interruption: signals.Interrupted, options: argparse.Namespace) -> str:
+    """Return what the user may do next."""
+    return 'the same command goes on where this stopped'
 
 
 def sweep(
@@ -44,12 +77,13 @@ def sweep(
         CheckpointError: if starting weights are missing or damaged.
         RunInUseError: if another process works on this sweep.
     """
-    from flowercls.config.loader import parse_overrides
+    from flowercls.config.loader import find_config, parse_overrides
     from flowercls.sweep.launcher import check_jobs
     from flowercls.sweep.spec import read_sweep_file
     from flowercls.sweep.trials import describe_size, make_trials
 
     check_jobs(jobs)
+    sweep_file = find_config(sweep_file)
     sweep = read_sweep_file(sweep_file)
     extra = dict(overrides) if isinstance(overrides, dict) else parse_overrides(overrides)
     print(f'{sweep_file}: checking its {describe_size(sweep)}', flush=True)

@@ -1,10 +1,55 @@
-"""A checkpoint → its figures."""
+"""Evaluate a checkpoint: top-1 with its interval, and precision, recall and F1 of each class."""
 
+import argparse
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercls.commands.shared import Overrides, draw_evaluation, warn_of_trust
+from flowercls.core import signals
+
+EXAMPLES = (
+    'configs/demo_flower.py work_dirs/demo_flower/epoch_20.pth',
+    'work_dirs/demo_flower/config.py work_dirs/demo_flower/epoch_20.pth --out scores.csv',
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags; the names are mmpretrain's."""
+    parser.add_argument('config', help='a config file')
+    parser.add_argument('checkpoint', help='a .pth file of a run of this config')
+    parser.add_argument('--work-dir', help='where test_<checkpoint>/ is put (default: beside the checkpoint)')
+    parser.add_argument('--out', metavar='FILE', help='also write the predictions (.csv) or the metrics (.json) here')
+    parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out gets (default: by its ending)')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw every photo with its prediction here, mistakes first')
+    parser.add_argument(
+        '--tta', action='store_true', help='average the scores of each photo and its mirror image (or as tta_pipeline)'
+    )
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override config keys')
+    parser.add_argument('--amp', action='store_true', help='compute in bfloat16, also on a CPU')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load the checkpoint with pickle, which can run code: only if you trust its source',
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Test, print the figures, return the exit code."""
+    arguments = dict(vars(options))
+    os.environ.setdefault('LOCAL_RANK', str(arguments.pop('local_rank')))
+    arguments['overrides'] = arguments.pop('cfg_options')
+    print(test(arguments.pop('config'), arguments.pop('checkpoint'), **arguments))
+    return 0
+
+
+def after_interruption(interruption: signals.Interrupted, options: argparse.Namespace) -> str:
+    """Return what the user may do next."""
+    return 'nothing of the test was kept'
+
 
 if TYPE_CHECKING:
     from flowercls.evaluate.predictions import Predictions
@@ -47,6 +92,7 @@ def test(
     Raises:
         CheckpointError: if the checkpoint is missing, damaged, of another model or of other classes.
     """
+    from flowercls.config.loader import find_config
     from flowercls.train.run_config import Flags, ready_config
     from flowercls.train.run_dir import check_checkpoint_exists
 
@@ -54,7 +100,7 @@ def test(
     _check_output(out, out_item)
     _check_show_dir(show_dir)
     check_checkpoint_exists(checkpoint)
-    cfg = ready_config(config, overrides, Flags(**flags))
+    cfg = ready_config(find_config(config), overrides, Flags(**flags))
 
     from flowercls.core.distributed import decide_once
     from flowercls.train import run_summary, tester

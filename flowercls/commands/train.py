@@ -1,5 +1,6 @@
-"""A config → a run folder."""
+"""Fine-tune a classifier on a prepared folder of photos."""
 
+import argparse
 import contextlib
 import os
 import tempfile
@@ -15,6 +16,61 @@ if TYPE_CHECKING:
     from flowercls.core.errors import ConfigError
     from flowercls.train.run_dir import RunPlan
 
+EXAMPLES = (
+    'configs/demo_flower.py                    # drawn flowers, two minutes on a CPU',
+    'configs/resnet50_flower.py --dry-run      # check everything, write nothing',
+    'configs/resnet50_flower.py --cfg-options model.frozen_stages=3 optim_wrapper.optimizer.lr=0.001',
+    'configs/resnet50_flower.py --resume       # go on with the newest run of this config',
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags; the names are mmpretrain's, and a few of our own."""
+    parser.add_argument('config', help='a config file')
+    parser.add_argument('--work-dir', help='folder of the run (default: work_dirs/<name of the config>, -2, -3, ...)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CKPT',
+        help='continue the newest run of this config, the one in --work-dir, or this checkpoint',
+    )
+    parser.add_argument('--amp', action='store_true', help='compute in bfloat16, also on a CPU')
+    parser.add_argument('--no-validate', action='store_true', help='do not validate; no best checkpoint then')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override config keys')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers')
+    parser.add_argument('--dry-run', action='store_true', help='check everything, try one batch, write nothing')
+    parser.add_argument('--deterministic', action='store_true', help='only deterministic operations on a GPU')
+    parser.add_argument(
+        '--allow-config-change', action='store_true', help='resume although the config differs from the one of the run'
+    )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load the file in load_from with pickle, which can run code: only if you trust its source',
+    )
+    parser.add_argument(
+        '--no-pictures', action='store_true', help='draw no pictures and no report; tools/report.py draws them later'
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, print the last block, return the exit code."""
+    arguments = dict(vars(options))
+    os.environ.setdefault('LOCAL_RANK', str(arguments.pop('local_rank')))
+    arguments['overrides'], arguments['pictures'] = arguments.pop('cfg_options'), not arguments.pop('no_pictures')
+    print(train(arguments.pop('config'), **arguments))
+    return 0
+
+
+def after_interruption(interruption: signals.Interrupted, options: argparse.Namespace) -> str:
+    """Return what the user may do next."""
+    if interruption.checkpoint:
+        return f'{interruption.checkpoint} is saved; add --resume to the same command to go on'
+    return 'nothing was saved yet; the same command starts again'
+
 
 def train(
     config: str | Path,
@@ -25,6 +81,7 @@ def train(
     allow_config_change: bool = False,
     trust_checkpoint: bool = False,
     dry_run: bool = False,
+    pictures: bool = True,
     **flags,
 ) -> str:
     """Fine-tune the model of a config and leave a run folder.
@@ -37,14 +94,17 @@ def train(
         allow_config_change: Resume although the config is not the one the run was started with.
         trust_checkpoint: Open what ``load_from`` names even if it holds more than plain data, and so could run code.
         dry_run: Check everything and try one batch; write nothing.
+        pictures: Draw the pictures and write the report.
         **flags: ``amp``, ``no_validate``, ``auto_scale_lr``, ``deterministic`` and ``launcher``, as
             `flowercls.train.run_config.Flags`.
 
     Returns:
         The last block to show: result, time and where things are.
     """
+    from flowercls.config.loader import find_config
     from flowercls.train.run_config import Flags, ready_config
 
+    config = find_config(config)
     if trust_checkpoint and resume:
         raise _refusal_to_trust(f'--resume {resume}')
     if dry_run:
@@ -55,7 +115,7 @@ def train(
             cfg.work_dir = f'{folder}/run'
             return _dry_run(cfg, trust_checkpoint)
     cfg = ready_config(config, overrides, Flags(**flags))
-    return _train(cfg, config, work_dir, resume, allow_config_change, trust_checkpoint)
+    return _train(cfg, config, work_dir, resume, allow_config_change, trust_checkpoint, pictures)
 
 
 def _wanted_resume(cfg: 'Config', resume: str | None) -> str | None:
@@ -84,7 +144,13 @@ def _refusal_to_trust(what: str) -> 'ConfigError':
 
 
 def _train(
-    cfg: 'Config', config: str | Path, work_dir: str | None, resume: str | None, allow_change: bool, trust: bool
+    cfg: 'Config',
+    config: str | Path,
+    work_dir: str | None,
+    resume: str | None,
+    allow_change: bool,
+    trust: bool,
+    pictures: bool,
 ) -> str:
     from flowercls.core.distributed import decide_once
     from flowercls.train.run_dir import last_checkpoint, occupied_run_folder, stem_of
@@ -101,7 +167,7 @@ def _train(
         weights = None if plan.checkpoint else decide_once(lambda: starting_weights(cfg))
         pointed_to = last_checkpoint(plan.folder)
         try:
-            return _train_in(plan, cfg, config, weights, changed, _trusted(weights, trust))
+            return _train_in(plan, cfg, config, weights, changed, _trusted(weights, trust), pictures)
         except signals.Interrupted as signal:
             newest = last_checkpoint(plan.folder)
             saved = signal.checkpoint or (newest if newest != pointed_to else plan.checkpoint)
@@ -141,6 +207,7 @@ def _train_in(
     weights: Path | None,
     changed: list[str],
     trusted: Path | None,
+    pictures: bool,
 ) -> str:
     from flowercls.report.run_page import write_run_report
     from flowercls.train import decoded_photos, loading, run_summary, runner, tester, training
@@ -162,9 +229,11 @@ def _train_in(
         with contextlib.suppress(Exception):  # what ended the run is what has to be told
             _draw_curves(plan.folder, the_runner)
         raise
-    _draw_curves(plan.folder, the_runner)
     if the_runner.rank != 0:
         return ''
+    if not pictures:
+        return run_summary.describe_result(result)
+    _draw_curves(plan.folder, the_runner)
     draw_evaluation(plan.folder, tester.evaluation_of_best(the_runner, result))
     return run_summary.describe_result(result, write_run_report(result.folder, config))
 

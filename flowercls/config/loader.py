@@ -42,6 +42,7 @@ from flowercls.config.schema import (
 from flowercls.config.suggest import did_you_mean, raise_mistakes
 from flowercls.core.errors import ConfigError
 
+PACKAGE = Path(__file__).parent.parent
 PLAIN = (ast.Module, ast.Assign, ast.Expr, ast.Name, ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.keyword)
 PLAIN += (ast.JoinedStr, ast.FormattedValue, ast.UnaryOp, ast.USub, ast.expr_context)
 BASE_NAME = re.compile(r'_base_\.(\w+)')  # `{{_base_.name}}` and `_base_.name`
@@ -206,6 +207,23 @@ def _answered(filename: str, shown: str) -> Iterator[None]:
         raise ConfigError(f'{shown}, line {error.lineno}: not valid JSON: {error.msg}.') from error
     except Exception as error:  # whatever the config's own code raises
         raise ConfigError(f'{shown}{_line_in(filename, error)}: {_reason(error)}') from error
+
+
+def find_config(path: str | os.PathLike) -> Path:
+    """Return ``path``, or the config of that name that is shipped with the package where no such file exists.
+
+    Example:
+        >>> find_config('resnet50_flower.py').parts[-2:]  # in a folder without such a file
+        ('configs', 'resnet50_flower.py')
+    """
+    path = Path(path)
+    if path.exists() or path.is_absolute():
+        return path
+    inside = Path(*path.parts[1:]) if path.parts[:1] == ('configs',) else path
+    for folder in (PACKAGE / 'configs', PACKAGE.parent / 'configs'):  # installed, or in a checkout
+        if (folder / inside).is_file():
+            return folder / inside
+    return path
 
 
 def check_exists(path: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from flowercls.config import resolve_config
 from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY
 from flowercls.config.dump import THIS_START
-from flowercls.config.loader import load_config
+from flowercls.config.loader import find_config, load_config
 from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.files import sha256_of
@@ -87,7 +87,7 @@ def for_each_setting(sweep: SweepFile, extra: Mapping[str, Any], look: Callable[
 
 def _combine(sweep: SweepFile, choices: tuple[Choice, ...], extra: Mapping[str, Any]) -> Setting:
     names = tuple(choice.name for choice in choices)
-    config = next((choice.config for choice in choices if choice.config), sweep.base)
+    config = str(find_config(next((choice.config for choice in choices if choice.config), sweep.base)))
     chosen = {key: value for choice in choices for key, value in choice.overrides.items()}
     return Setting(short_name(','.join(names)), names, config, {**sweep.overrides, **chosen, **extra})
 

@@ -67,7 +67,7 @@ def prepare(tool, tmp_path, capsys, source):
 
     def run(raw, out, *arguments):
         before = snapshot(tmp_path)
-        code = tool('prepare_data', raw, out, '--workers', '0', *arguments)
+        code = tool('prepare', raw, out, '--workers', '0', *arguments)
         after = snapshot(tmp_path)
         assert before.items() <= after.items(), 'files were lost or changed'
         captured = capsys.readouterr()
@@ -104,7 +104,7 @@ def test_a_folder_that_holds_something_is_refused(prepare, raw, tmp_path):
 def test_overwriting_keeps_what_was_there_under_another_name(tool, raw, tmp_path):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out/thesis.txt').write_text('my only copy')
-    assert tool('prepare_data', raw, tmp_path / 'out', '--workers', '0', '--overwrite') == 0
+    assert tool('prepare', raw, tmp_path / 'out', '--workers', '0', '--overwrite') == 0
     (backup,) = tmp_path.glob('out.bak-*')
     assert (backup / 'thesis.txt').read_text() == 'my only copy' and (tmp_path / 'out/val.txt').is_file()
 

@@ -80,7 +80,7 @@ def packed(kind, canary):
 @pytest.mark.parametrize('kind', ['absolute name', 'link', 'parent folder'])
 def test_an_archive_writes_nothing_outside(tool, canary, server, said, tmp_path, kind):
     server.content = packed(kind, canary)
-    assert tool('prepare_data', tmp_path / 'out', '--download', f'{server.url}/x.zip', '--workers', '0') == 3
+    assert tool('prepare', tmp_path / 'out', '--download', f'{server.url}/x.zip', '--workers', '0') == 3
     assert 'Fix: ' in said() and list(tmp_path.iterdir()) == []
 
 
