@@ -1,1 +1,1 @@
-"""The outputs of frozen stages, computed once and cached."""
+"""Outputs of frozen stages: computed once, cached on disk, and trained on instead of photos."""

@@ -1,4 +1,4 @@
-"""The photos of a dataset, each as what the frozen part of a network makes of it."""
+"""Datasets and loaders that give cached features in place of photos."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,64 +6,86 @@ from typing import Any
 import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from flowercls.data.randomness import SampleKey
 
-Row = tuple[int, int]  # number of a photo, and which of its appearances in an epoch
 
-
-class KeptFeatures(Dataset):
+class FeatureDataset(Dataset):
     """Stands in for an `ImageFolder`, and gives whole batches of features instead of single photos.
 
     Args:
-        photos: The dataset it stands for; names, labels and their order are its own.
-        counts_repeats: Whether a photo that appears again in an epoch has features of its own.
+        photos: The dataset it stands for; names, labels and their order are those of the photos.
+        counts_repeats: Whether a photo that appears again in an epoch has features for each appearance.
     """
 
     def __init__(self, photos: Any, *, counts_repeats: bool = False) -> None:
         self.photos = photos
         self._counts_repeats = counts_repeats
-        self._samples = [_sample(photos.get_data_info(number)) for number in range(len(photos))]
-
-    def row_of(self, key: int) -> Row:
-        """What a sampler's key stands for."""
-        return int(key), key.repeat if self._counts_repeats and isinstance(key, SampleKey) else 0
+        self._samples = []
+        for index in range(len(photos)):
+            info = photos.get_data_info(index)
+            names = {name: info[name] for name in ('img_path', 'sample_idx') if name in info}
+            self._samples.append(DataSample(metainfo=names).set_gt_label(info['gt_label']))
 
     def show(self, features: Tensor, keys: Sequence[int], *, channels_last: bool) -> None:
-        """Choose what is given from now on.
+        """Choose the features that batches are made of from now on.
 
         Args:
-            features: Shape (rows, ...), possibly a map of a file.
-            keys: What each row of it is of.
-            channels_last: Whether its rows are images of features with the channels in the last place.
+            features: Shape (rows, ...), possibly a memory map.
+            keys: The sample key of each row.
+            channels_last: Whether a row is a feature map with its channels in the last dimension.
         """
         self._features, self._channels_last = features, channels_last
-        self._numbers = {self.row_of(key): number for number, key in enumerate(keys)}
+        self._row_numbers = {self._row_key(key): number for number, key in enumerate(keys)}
+
+    def _row_key(self, key: int) -> tuple[int, int]:
+        """Return a photo's index and, if repeats count, its appearance in the epoch."""
+        return int(key), key.repeat if self._counts_repeats and isinstance(key, SampleKey) else 0
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the photos'."""
+        """Look everything else up in the photos."""
         if name == 'photos':  # not there yet, while a copy is made
             raise AttributeError(name)
         return getattr(self.photos, name)
 
     def __getitems__(self, keys: Sequence[int]) -> dict:
-        """A batch: ``inputs``, shape (N, C, H, W) or (N, ...), and ``data_samples`` with labels and paths."""
-        rows = torch.tensor([self._numbers[self.row_of(key)] for key in keys])
+        """Return a batch: ``inputs``, shape (N, C, H, W) or (N, ...), and ``data_samples`` with labels and paths."""
+        rows = torch.tensor([self._row_numbers[self._row_key(key)] for key in keys])
         inputs = self._features.index_select(0, rows)
         if self._channels_last:
             inputs = inputs.permute(0, 3, 1, 2)
         return {'inputs': inputs, 'data_samples': [self._samples[int(key)].new() for key in keys]}
 
 
-def as_it_is(batch: dict) -> dict:
-    """The ``collate_fn`` for batches that are batches already."""
+def feature_loader(photos: DataLoader, features: FeatureDataset) -> DataLoader:
+    """Return a loader of features with the batches of ``photos``, in the same order."""
+    return DataLoader(
+        features,
+        photos.batch_size,
+        sampler=photos.sampler,
+        drop_last=photos.drop_last,
+        pin_memory=photos.pin_memory,
+        collate_fn=identity_collate,
+    )
+
+
+def ordered_loader(photos: DataLoader, keys: Sequence[int]) -> DataLoader:
+    """Return a loader of the photos ``keys`` in this order, with all other settings of ``photos``."""
+    return DataLoader(
+        photos.dataset,
+        photos.batch_size,
+        sampler=keys,
+        num_workers=photos.num_workers,
+        collate_fn=photos.collate_fn,
+        pin_memory=photos.pin_memory,
+        worker_init_fn=photos.worker_init_fn,
+    )
+
+
+def identity_collate(batch: dict) -> dict:
+    """Return the batch: `FeatureDataset` gives whole batches."""
     return batch
-
-
-def _sample(info: dict) -> DataSample:
-    names = {name: info[name] for name in ('img_path', 'sample_idx') if name in info}
-    return DataSample(metainfo=names).set_gt_label(info['gt_label'])

@@ -1,181 +1,207 @@
-"""Training and validation on features of the frozen stages, which are computed once and kept."""
+"""Training and validation on cached features: the call that switches a Runner over, and the hook that goes with it."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from rich.console import Console
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from flowercls.core import signals
 from flowercls.core.distributed import decide_once, unwrapped
 from flowercls.core.errors import ConfigError
-from flowercls.core.terminal import as_duration, as_size
+from flowercls.core.terminal import as_duration, as_size, num_bytes
 from flowercls.core.workers import with_progress
 from flowercls.data.randomness import SampleKey
 from flowercls.data.sampler import CounterSampler
-from flowercls.features.dataset import KeptFeatures
-from flowercls.features.key import LoaderPhotos
+from flowercls.features.dataset import FeatureDataset, feature_loader, ordered_loader
+from flowercls.features.key import FeatureKeys
 from flowercls.features.store import FeatureStore
-from flowercls.models.preprocess import FeaturePreprocessor
 
 ALL = 'all'
 
 
-class FeatureCacheHook(Hook):
-    """Keeps what the frozen stages make of each view of each photo, and trains the rest of the network on it.
+def use_cached_features(runner: Runner, cache: Mapping[str, Any], *, was_cached: bool | None = None) -> None:
+    """Train and validate on the cached outputs of the frozen stages, if they fit into the budget and on the disk.
 
-    Epoch e shows view e mod ``views``; a view is computed in the order and the batches of the first epoch that shows
-    it, so that ``views='all'`` gives the very bits that training without kept features would.
+    Call it once the weights are loaded and before the first epoch. It computes the validation features, replaces the
+    loaders of ``runner.train_loop`` and ``runner.val_loop``, lets the model accept features, and registers a
+    `FeatureCacheHook`. If the features do not fit, it prints a note, and every epoch computes the frozen stages.
 
     Args:
-        folder: Where features are kept; runs share what they have in common.
-        views: How many views of a photo are kept, or ``'all'``: one for each epoch.
-        dtype: As `FeatureStore`.
-        budget: Bytes. If the run's features would take more, or those not there yet more than half of what the disk
-            has free, none are kept and it trains as without.
+        runner: With built loops and loaded weights.
+        cache: ``feature_cache`` of the config: ``views`` of each photo (a number, or ``'all'``: one for each epoch),
+            ``dtype`` and ``budget``.
+        was_cached: ``features_kept`` of the checkpoint that is resumed; None where there is none.
+
+    Raises:
+        ConfigError: if the sampler does not say which view of a photo it asks for, or if a resumed run would train on
+            other bits than before.
+        DiskError: if the disk is full.
+    """
+    features = CachedFeatures(runner, cache)
+    obstacle = decide_once(features.obstacle)  # free space changes between two looks
+    is_cached = obstacle is None
+    if was_cached not in (None, is_cached):
+        raise ConfigError(_other_bits(cache['dtype'], obstacle))
+    features.console.print(features.announcement() if is_cached else _note(obstacle))
+    if is_cached:
+        _switch_over(runner, features)
+    # With dtype 'auto' cached features have the bits of computed ones, so a resumed run may change sides.
+    runner.register_hook(FeatureCacheHook(features if is_cached else None, is_recorded=cache['dtype'] != 'auto'))
+
+
+def _switch_over(runner: Runner, features: 'CachedFeatures') -> None:
+    if features.val_loader is not None:
+        dataset = FeatureDataset(features.val_loader.dataset)
+        features.show(dataset, features.validation())
+        runner.val_loop.dataloader = feature_loader(features.val_loader, dataset)
+    dataset = FeatureDataset(features.train_loader.dataset, counts_repeats=features.has_view_per_epoch)
+    runner.train_loop.dataloader = feature_loader(features.train_loader, dataset)
+    unwrapped(runner.model).accept_features()
+
+
+class FeatureCacheHook(Hook):
+    """Shows each epoch its view of the photos, and records in checkpoints whether features are cached.
+
+    Epoch e shows view e mod ``views``.
+
+    Args:
+        features: What epochs show; None if every epoch computes the frozen stages.
+        is_recorded: Whether checkpoints note which of the two it is.
     """
 
-    priority = 'VERY_HIGH'
+    priority = 'VERY_HIGH'  # a view is computed before the progress bar of the epoch appears
 
-    def __init__(self, folder: str | Path, views: int | str, dtype: str, budget: int) -> None:
-        self._folder, self._views, self._dtype, self._budget = Path(folder), views, dtype, budget
-        self._is_on, self._was_on = False, None
+    def __init__(self, features: 'CachedFeatures | None', *, is_recorded: bool) -> None:
+        self._features, self._is_recorded = features, is_recorded
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Note whether features are kept, where training sees other bits of them then."""
-        if self._dtype != 'auto':
-            checkpoint['features_kept'] = self._is_on
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Show the view of the epoch, and compute it if it is not in the cache."""
+        if self._features is not None:
+            view = self._features.view(runner.epoch % self._features.num_views)
+            self._features.show(runner.train_dataloader.dataset, view)
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Look whether they were, in the run that is resumed."""
-        if runner._resume:
-            self._was_on = checkpoint.get('features_kept')
-
-    def before_train(self, runner) -> None:
-        """Exchange photos for features, if these fit into the budget.
-
-        Raises:
-            ConfigError: if the views of photos cannot be kept track of, or if a run would go on with other bits.
-            DiskError: if the disk is full.
-        """
-        model = unwrapped(runner.model)
-        self._console = Console(highlight=False, soft_wrap=True, quiet=not is_main_process())
-        self._store = FeatureStore(self._folder, model, model.data_preprocessor, self._dtype)
-        self._num_views = runner.max_epochs if self._views == ALL else self._views
-        self._train = _photos(runner.train_dataloader, runner.cfg.train_dataloader)
-        self._val = _photos(runner.val_dataloader, runner.cfg.val_dataloader) if runner.val_loop is not None else None
-        _check_sampler(self._train.sampler)
-        obstacle = decide_once(self._obstacle)  # free room changes while it is looked at
-        self._is_on = obstacle is None
-        if self._was_on not in (None, self._is_on):
-            raise ConfigError(_other_bits(self._dtype, obstacle))
-        if obstacle:
-            self._console.print(f'note: {obstacle}, so frozen stages are computed in every epoch.')
-        else:
-            self._console.print(self._announcement())
-            self._exchange_loaders(runner)
-            self._exchange_preprocessor(model)
-
-    def _announcement(self) -> str:
-        if self._views == ALL:
-            return 'frozen stages: computed once for the view of each epoch, and kept'
-        return (
-            f'frozen stages: computed once for {self._num_views} augmented views of each photo, which epochs show in '
-            'turn (feature_cache.views=0: a new view in every epoch)'
-        )
-
-    def before_train_epoch(self, runner) -> None:
-        """Show the epoch's view, which is computed now if it was never needed before."""
-        if self._is_on:
-            self._show(runner.train_dataloader.dataset, self._view(runner.epoch % self._num_views))
-
-    def _exchange_loaders(self, runner) -> None:
-        # The network still takes photos here.
-        if self._val is not None:
-            features = KeptFeatures(self._val.dataset)
-            self._show(features, self._validation())
-            runner.val_loop.dataloader = self._val.loader_of(features)
-        features = KeptFeatures(self._train.dataset, counts_repeats=self._views == ALL)
-        runner.train_loop.dataloader = self._train.loader_of(features)
-
-    def _exchange_preprocessor(self, model) -> None:
-        photos = model.data_preprocessor
-        features = FeaturePreprocessor(model.precision == 'fp32', photos.to_onehot, photos.num_classes)
-        model.data_preprocessor = features.to(photos.device)
-        model.takes_kept_features = True
-
-    def _view(self, view: int) -> '_Set':
-        counters = {'view': view, 'seed': self._train.sampler.seed}
-        return self._set(self._train, self._keys(view), f'view {view + 1} of {self._num_views}', counters)
-
-    def _validation(self) -> '_Set':
-        return self._set(self._val, list(self._val.sampler), 'validation', {})
-
-    def _set(self, photos: LoaderPhotos, keys: Sequence[int], what: str, counters: dict) -> '_Set':
-        return _Set(photos, keys, f'frozen features, {what}', self._store.key_of({**photos.identity(keys), **counters}))
-
-    def _keys(self, view: int) -> list[SampleKey]:
-        """What a view has: photos in the order of the epoch of its number, and then those that this one leaves out."""
-        keys = self._train.sampler.keys_of(view)
-        if self._views == ALL:
-            return keys
-        photos = dict.fromkeys([*map(int, keys), *range(len(self._train.dataset))])
-        return [SampleKey(photo, self._train.sampler.seed, view) for photo in photos]
-
-    def _obstacle(self) -> str | None:
-        """Why features are not kept; None if they are."""
-        try:
-            each = self._store.bytes_each(next(iter(self._train.batches([SampleKey(0, 0, 0)]))))
-        except ConfigError as error:  # some backbones hand on more than one tensor
-            return str(error).partition('. Fix:')[0]
-        sets = [self._view(view) for view in range(self._num_views)] + ([self._validation()] if self._val else [])
-        needed = each * sum(len(one.keys) for one in sets)
-        what = f'the features of {self._num_views} views would take'
-        if needed > self._budget:
-            return f'{what} {as_size(needed)}, more than feature_cache.budget ({as_size(self._budget)})'
-        missing = each * sum(len(one.keys) for one in sets if not self._store.has(one.key))
-        if missing > (free := self._store.bytes_free()) / 2:
-            return f'{what} {as_size(missing)}, more than half of the {as_size(free)} free in {self._folder}'
-        return None
-
-    def _show(self, shown: KeptFeatures, chosen: '_Set') -> None:
-        if not self._store.has(chosen.key):
-            self._build(chosen)
-        features, channels_last = self._store.read(chosen.key)
-        shown.show(features, chosen.keys, channels_last=channels_last)
-
-    def _build(self, chosen: '_Set') -> None:
-        started, batches = time.monotonic(), chosen.photos.batches(chosen.keys)
-        with_bar = _interruptible(with_progress(batches, len(batches), chosen.name))
-        self._store.build(chosen.key, {'what': chosen.name}, with_bar, len(chosen.keys))
-        size, seconds = as_size(self._store.size_of(chosen.key)), as_duration(time.monotonic() - started)
-        self._console.print(f'{chosen.name}: {len(chosen.keys):,} photos, {size}, {seconds}, {self._folder}')
-
-
-def _other_bits(dtype: str, obstacle: str | None) -> str:
-    if obstacle is None:
-        return (
-            f'feature_cache: the run was begun without kept features, for want of room; kept as {dtype} they have '
-            'other bits. Fix: feature_cache.views=0 with --allow-config-change to go on without.'
-        )
-    return (
-        f'feature_cache: the run was begun with features kept as {dtype}, and {obstacle}. Fix: more room; or '
-        'feature_cache.views=0 with --allow-config-change, to go on with what is computed in every epoch.'
-    )
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Record whether features are cached."""
+        if self._is_recorded:
+            checkpoint['features_kept'] = self._features is not None
 
 
 @dataclass(frozen=True)
-class _Set:
-    """Features that are kept together, of which photos in which order they are, and under which key they lie."""
+class FeatureSet:
+    """Features that are cached together.
 
-    photos: LoaderPhotos
-    keys: Sequence[int]
-    name: str
+    Attributes:
+        samples: Sample keys of the photos, in the order of the set.
+        loader: Of the photos.
+        title: For people.
+        key: Name in the cache.
+    """
+
+    samples: Sequence[int]
+    loader: DataLoader
+    title: str
     key: str
+
+
+class CachedFeatures:
+    """The features of a run's photos: a set for each view of the training photos, and one for validation.
+
+    A view is computed in the order and the batches of the first epoch that shows it. So ``views='all'`` gives the bits
+    of a run without a cache.
+
+    Args:
+        runner: With built loops and loaded weights.
+        cache: As `use_cached_features`.
+
+    Raises:
+        ConfigError: if the sampler does not say which view of a photo it asks for.
+    """
+
+    def __init__(self, runner: Runner, cache: Mapping[str, Any]) -> None:
+        model, cfg = unwrapped(runner.model), runner.cfg
+        self.console = Console(highlight=False, soft_wrap=True, quiet=not is_main_process())
+        self.has_view_per_epoch = cache['views'] == ALL
+        self.num_views = runner.max_epochs if self.has_view_per_epoch else cache['views']
+        self.train_loader = runner.train_dataloader
+        self.val_loader = runner.val_dataloader if runner.val_loop is not None else None
+        self._sampler = self.train_loader.sampler
+        self._train_pipeline = cfg.train_dataloader['dataset']['pipeline']
+        self._val_pipeline = cfg.val_dataloader['dataset']['pipeline'] if self.val_loader is not None else None
+        self._folder, self._budget = Path(cfg.cache_dir), num_bytes(cache['budget'])
+        if not isinstance(self._sampler, CounterSampler):
+            raise ConfigError(
+                f'feature_cache: {type(self._sampler).__name__} does not say which view of a photo it asks for. '
+                "Fix: train_dataloader.sampler=dict(type='CounterSampler'), or feature_cache.views=0."
+            )
+        self._store = FeatureStore(self._folder, model, cache['dtype'])
+        self._keys = FeatureKeys(model, cache['dtype'])
+
+    def view(self, view: int) -> FeatureSet:
+        """Return the set of one view of the training photos, counted from 0."""
+        samples: list[SampleKey] = self._sampler.keys_of(view)
+        if not self.has_view_per_epoch:  # all photos, also those that a balanced epoch leaves out
+            indices = dict.fromkeys([*map(int, samples), *range(len(self.train_loader.dataset))])
+            samples = [SampleKey(index, self._sampler.seed, view) for index in indices]
+        counters = {'view': view, 'seed': self._sampler.seed}
+        key = self._keys.key_of(self.train_loader, self._train_pipeline, samples, counters)
+        return FeatureSet(samples, self.train_loader, f'frozen features, view {view + 1} of {self.num_views}', key)
+
+    def validation(self) -> FeatureSet:
+        """Return the set of the validation photos."""
+        samples = list(self.val_loader.sampler)
+        key = self._keys.key_of(self.val_loader, self._val_pipeline, samples, {})
+        return FeatureSet(samples, self.val_loader, 'frozen features, validation', key)
+
+    def obstacle(self) -> str | None:
+        """Return why features cannot be cached: more than one tensor, or no room; None if they can."""
+        try:
+            photo_bytes = self._store.bytes_per_photo(
+                next(iter(ordered_loader(self.train_loader, [SampleKey(0, 0, 0)])))
+            )
+        except ConfigError as error:  # some backbones hand on more than one tensor
+            return str(error).partition('. Fix:')[0]
+        sets = [self.view(view) for view in range(self.num_views)]
+        if self.val_loader is not None:
+            sets.append(self.validation())
+        total = photo_bytes * sum(len(s.samples) for s in sets)
+        subject = f'the features of {self.num_views} views would take'
+        if total > self._budget:
+            return f'{subject} {as_size(total)}, more than feature_cache.budget ({as_size(self._budget)})'
+        missing = photo_bytes * sum(len(s.samples) for s in sets if not self._store.has(s.key))
+        free = self._store.bytes_free()
+        if missing > free / 2:
+            return f'{subject} {as_size(missing)}, more than half of the {as_size(free)} free in {self._folder}'
+        return None
+
+    def show(self, dataset: FeatureDataset, features: FeatureSet) -> None:
+        """Let ``dataset`` give ``features``, which are computed now if they are not in the cache."""
+        if not self._store.has(features.key):
+            self._build(features)
+        array, channels_last = self._store.read_features(features.key)
+        dataset.show(array, features.samples, channels_last=channels_last)
+
+    def _build(self, features: FeatureSet) -> None:
+        started, batches = time.monotonic(), ordered_loader(features.loader, features.samples)
+        watched = _interruptible(with_progress(batches, len(batches), features.title))
+        self._store.build(features.key, features.title, watched, len(features.samples))
+        size, seconds = as_size(self._store.size_of(features.key)), as_duration(time.monotonic() - started)
+        self.console.print(f'{features.title}: {len(features.samples):,} photos, {size}, {seconds}, {self._folder}')
+
+    def announcement(self) -> str:
+        """Return the line that tells a user what is cached."""
+        if self.has_view_per_epoch:
+            return 'frozen stages: computed once for the view of each epoch, and cached'
+        return (
+            f'frozen stages: computed once for {self.num_views} augmented views of each photo, which epochs show in '
+            'turn (feature_cache.views=0: a new view in every epoch)'
+        )
 
 
 def _interruptible(batches: Iterable[dict]) -> Iterator[dict]:
@@ -184,13 +210,18 @@ def _interruptible(batches: Iterable[dict]) -> Iterator[dict]:
         yield batch
 
 
-def _photos(loader: DataLoader, section: dict) -> LoaderPhotos:
-    return LoaderPhotos(loader, section['dataset']['pipeline'])
+def _note(obstacle: str) -> str:
+    return f'note: {obstacle}, so every epoch computes the frozen stages.'
 
 
-def _check_sampler(sampler: Sampler) -> None:
-    if not isinstance(sampler, CounterSampler):
-        raise ConfigError(
-            f'feature_cache: {type(sampler).__name__} does not say which view of a photo it asks for. '
-            "Fix: train_dataloader.sampler=dict(type='CounterSampler'), or feature_cache.views=0."
+def _other_bits(dtype: str, obstacle: str | None) -> str:
+    if obstacle is None:
+        return (
+            'feature_cache: this run started without cached features, because they did not fit. Features cached as '
+            f'{dtype} would change its result. Fix: resume with feature_cache.views=0 --allow-config-change.'
         )
+    return (
+        f'feature_cache: this run started with features cached as {dtype}, and now {obstacle}. Features computed in '
+        'every epoch would change its result. Fix: make room, or resume with feature_cache.views=0 '
+        '--allow-config-change.'
+    )

@@ -1,62 +1,114 @@
-"""The photos behind one of a Runner's loaders: told apart from all others, and loaded in any order."""
+"""The cache key: everything that decides which bits a set of features has.
+
+Two sets of features share a key only if the same network computes them, on the same photos, in the same batches.
+"""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import mmcv
+import mmpretrain
+import PIL
+import torch
+import torchvision
+from torch import nn
 from torch.utils.data import DataLoader
 
 from flowercls.data.randomness import SampleKey
-from flowercls.features.dataset import KeptFeatures, as_it_is
+from flowercls.models.classifier import StagedClassifier
+from flowercls.models.freezing import frozen_parts
+
+VERSION = 1  # of the cached arrays and their layout; raise it when either changes
+HASH_DIGITS = 24
+LIBRARIES = (torch, torchvision, mmpretrain, mmcv, cv2, PIL)  # those that read and augment photos, too
+# Attributes of a module that may differ although its output is the same.
+IGNORED_ATTRIBUTES = {'training', 'frozen_stages', 'norm_eval', 'init_cfg', '_is_init', '_is_full_backward_hook'}
 
 
-class LoaderPhotos:
-    """What a loader loads, and how.
+class FeatureKeys:
+    """Makes the keys of one network's features. Its frozen weights are hashed once, when it is made.
 
     Args:
-        loader: Of a Runner.
-        pipeline: The transforms of its dataset, as the config has them.
+        model: The classifier, with its weights loaded and its preprocessor for photos.
+        dtype: As ``feature_cache.dtype``.
     """
 
-    def __init__(self, loader: DataLoader, pipeline: list[dict]) -> None:
-        self.dataset, self.sampler, self.batch_size = loader.dataset, loader.sampler, loader.batch_size
-        self._drop_last = loader.drop_last
-        self._pipeline = pipeline
-        self._options = {
-            'num_workers': loader.num_workers,
-            'collate_fn': loader.collate_fn,
-            'pin_memory': loader.pin_memory,
-            'worker_init_fn': loader.worker_init_fn,
+    def __init__(self, model: StagedClassifier, dtype: str) -> None:
+        device = next(model.parameters()).device
+        preprocessor = model.data_preprocessor
+        buffers = {name: buffer.tolist() for name, buffer in preprocessor.named_buffers()}
+        self._network = {
+            'version': VERSION,
+            'frozen_part': fingerprint(model),
+            'pooled': model.caches_pooled,
+            'precision': model.precision,
+            'channels_last': model.channels_last,
+            'dtype': dtype,
+            'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type,
+            'libraries': {library.__name__: library.__version__ for library in LIBRARIES},
+            'preprocess': {'type': type(preprocessor).__name__, **_plain_attributes(preprocessor), **buffers},
         }
 
-    def identity(self, keys: Sequence[int]) -> dict[str, Any]:
-        """What decides which pixels come in which batches, as plain values.
+    def key_of(
+        self, loader: DataLoader, pipeline: list[dict], samples: Sequence[int], counters: Mapping[str, int]
+    ) -> str:
+        """Return the name of a set of features in the cache.
 
         Args:
-            keys: Photos in their order, as a sampler gives them.
+            loader: The loader of the photos, for their files and the batch size.
+            pipeline: The transforms of the photos, as in the config.
+            samples: The sample keys in the order of the set.
+            counters: The seed and the view that augmentation is drawn from; empty without augmentation.
         """
-        return {
-            'photos': _hash(self._file(key) for key in keys),
-            'views': _hash((int(key), key.repeat) if isinstance(key, SampleKey) else int(key) for key in keys),
-            'store': self.dataset.photo_store,  # photos may be shrunk in it
-            'pipeline': repr(self._pipeline),
-            'batch_size': self.batch_size,
+        photos = {
+            'photos': _hash(_file_identity(loader.dataset, sample) for sample in samples),
+            'views': _hash((int(s), s.repeat) if isinstance(s, SampleKey) else int(s) for s in samples),
+            'store': loader.dataset.photo_store,  # photos may be shrunk in it
+            'pipeline': repr(pipeline),
+            'batch_size': loader.batch_size,
+            **counters,
         }
+        content = json.dumps([self._network, photos], sort_keys=True, default=repr)
+        return f'features-{hashlib.sha256(content.encode()).hexdigest()[:HASH_DIGITS]}'
 
-    def batches(self, keys: Sequence[int]) -> DataLoader:
-        """These photos, loaded as the loader would."""
-        return DataLoader(self.dataset, self.batch_size, sampler=keys, **self._options)
 
-    def loader_of(self, features: KeptFeatures) -> DataLoader:
-        """The same order and batches, of features."""
-        options = {'drop_last': self._drop_last, 'pin_memory': self._options['pin_memory'], 'collate_fn': as_it_is}
-        return DataLoader(features, self.batch_size, sampler=self.sampler, **options)
+def fingerprint(model: StagedClassifier) -> str:
+    """Return a hash of the structure, settings, weights and buffers of everything that is frozen."""
+    stages, digest = model.stages, hashlib.sha256()
+    for part in frozen_parts(model.frozen_stages):
+        modules = stages.modules_of(part)
+        digest.update(repr((part, stages.parts[part], modules)).encode())
+        inner_modules = [inner for module in modules.values() for inner in module.modules()]
+        digest.update(repr([_plain_attributes(inner) for inner in inner_modules]).encode())
+        for name, tensor in stages.state_of(part).items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    digest.update(repr((type(model.backbone), _plain_attributes(model.backbone))).encode())
+    digest.update(repr(model.neck if model.caches_pooled else None).encode())
+    return digest.hexdigest()
 
-    def _file(self, key: int) -> tuple:
-        path = Path(self.dataset.get_data_info(int(key))['img_path'])
-        found = path.stat()
-        return path.parent.name, path.name, found.st_size, found.st_mtime_ns
+
+def _plain_attributes(module: nn.Module) -> dict[str, Any]:
+    """Return a module's settings, such as a ViT's way to fit its positions to an image size."""
+    return {
+        name: repr(value) for name, value in vars(module).items() if name not in IGNORED_ATTRIBUTES and _is_plain(value)
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _file_identity(dataset: Any, sample: int) -> tuple:
+    path = Path(dataset.get_data_info(int(sample))['img_path'])
+    status = path.stat()
+    return path.parent.name, path.name, status.st_size, status.st_mtime_ns
 
 
 def _hash(items: Iterable[Any]) -> str:

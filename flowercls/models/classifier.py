@@ -17,7 +17,7 @@ from flowercls.models.freezing import (
     num_frozen_stages,
 )
 from flowercls.models.precision import resolve_channels_last, resolve_precision
-from flowercls.models.preprocess import PhotoPreprocessor
+from flowercls.models.preprocess import FeaturePreprocessor, PhotoPreprocessor
 from flowercls.models.stages import StagedBackbone, cut
 
 STOCK_PREPROCESSOR = 'ClsDataPreprocessor'
@@ -71,7 +71,7 @@ class StagedClassifier(ImageClassifier):
         check_native_freezing_off(self.backbone)
         self.frozen_stages = frozen_stages
         self.precision = resolve_precision(precision)
-        self.takes_kept_features = False  # instead of images; set by whoever keeps them
+        self.input_is_features = False
         self.stages = self._cut()
         # Others keep torch's own layout: some call view() in a way that needs it.
         self.channels_last = resolve_channels_last(channels_last) and self.stages is not None
@@ -110,68 +110,27 @@ class StagedClassifier(ImageClassifier):
                 module.training = False  # not eval(): it would recurse into children that are listed anyway
         return self
 
+    def accept_features(self) -> None:
+        """Take outputs of `extract_frozen` as inputs from now on, instead of images."""
+        photos = self.data_preprocessor
+        features = FeaturePreprocessor(self.precision == 'fp32', photos.to_onehot, photos.num_classes)
+        self.data_preprocessor = features.to(photos.device)
+        self.input_is_features = True
+
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
-        """Features of a batch of images, as in `ImageClassifier`, in float32.
+        """Return features of a batch in float32, as `ImageClassifier` does.
 
         Args:
-            inputs: Normalised images, shape (N, 3, H, W); or `kept_features`, with ``takes_kept_features``.
-            stage: ``'backbone'`` or ``'neck'`` (a tuple of features), or ``'pre_logits'`` (what the last linear layer
-                of the head is given).
-        """
-        if self.takes_kept_features:
-            return self.finish_features(inputs, stage, pooled=self.keeps_pooled)
-        return self.finish_features(self.frozen_features(inputs), stage)
-
-    @property
-    def keeps_pooled(self) -> bool:
-        """Whether nothing that is trained comes before the pooling, so that its output is all that has to be kept."""
-        frozen = num_frozen_stages(self.frozen_stages) == 4 and not self.stages.parameters_of('head')
-        return frozen and self.with_neck and not any(p.requires_grad for p in self.neck.parameters())
-
-    @torch.no_grad()
-    def kept_features(self, inputs: Tensor) -> Tensor:
-        """What a batch of images comes to before the first trained layer: the same for as long as they are the same.
-
-        Args:
-            inputs: Normalised images, shape (N, 3, H, W).
-
-        Returns:
-            Features of the frozen stages, pooled if `keeps_pooled`; shape (N, ...), in the precision of the network.
-
-        Raises:
-            ConfigError: if they are not one tensor.
-        """
-        features = self.frozen_features(inputs)
-        if self.keeps_pooled:
-            with self.body_precision(features):
-                features = self.neck(self.stages.suffix(features, 4))
-        if isinstance(features, tuple) and len(features) == 1:
-            features = features[0]
-        if not isinstance(features, Tensor):
-            raise ConfigError(
-                f'feature_cache: what the frozen part of {type(self.backbone).__name__} gives is not one tensor, so it '
-                'cannot be kept. Fix: feature_cache.views=0.'
-            )
-        return features
-
-    def frozen_features(self, inputs: Tensor) -> Tensor:
-        """What the frozen stages make of a batch; the images themselves, in our memory layout, if none is frozen."""
-        if self.channels_last and inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        if not self.frozen_stages:
-            return inputs
-        with torch.no_grad(), self.body_precision(inputs):
-            return self.stages.prefix(inputs, num_frozen_stages(self.frozen_stages))
-
-    def finish_features(self, features: Tensor, stage: str = 'neck', *, pooled: bool = False) -> Any:
-        """Take `frozen_features` through the rest of the network, up to ``stage`` of `extract_feat`.
-
-        Features that are ``pooled`` have passed the neck already.
+            inputs: Normalised images, shape (N, 3, H, W); after `accept_features`, outputs of `extract_frozen`.
+            stage: ``'backbone'`` or ``'neck'`` (a tuple of features), or ``'pre_logits'`` (the input of the head's
+                last linear layer).
         """
         if stage not in ('backbone', 'neck', 'pre_logits'):
             raise ValueError(f'stage is {stage!r}, expected "backbone", "neck" or "pre_logits"')
+        features = inputs if self.input_is_features else self.run_frozen(inputs)
+        is_pooled = self.input_is_features and self.caches_pooled
         with self.body_precision(features):
-            if pooled:
+            if is_pooled:
                 x = (features,)
             elif self.frozen_stages:
                 x = self.stages.suffix(features, num_frozen_stages(self.frozen_stages))
@@ -179,13 +138,54 @@ class StagedClassifier(ImageClassifier):
                 x = self.stages.run(features)
             else:
                 x = self.backbone(features)
-            if stage != 'backbone' and self.with_neck and not pooled:
+            if stage != 'backbone' and self.with_neck and not is_pooled:
                 x = self.neck(x)
         x = as_float32(x)
         if stage != 'pre_logits':
             return x
         with _autocast(features, enabled=False):
             return self.head.pre_logits(x)
+
+    def run_frozen(self, inputs: Tensor) -> Any:
+        """Return the frozen stages' output; without frozen stages the images, in the model's memory layout."""
+        if self.channels_last and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if not self.frozen_stages:
+            return inputs
+        with torch.no_grad(), self.body_precision(inputs):
+            return self.stages.prefix(inputs, num_frozen_stages(self.frozen_stages))
+
+    @property
+    def caches_pooled(self) -> bool:
+        """Whether `extract_frozen` returns pooled features: nothing before the pooling's output is trained."""
+        is_frozen = num_frozen_stages(self.frozen_stages) == 4 and not self.stages.parameters_of('head')
+        return is_frozen and self.with_neck and not any(p.requires_grad for p in self.neck.parameters())
+
+    @torch.no_grad()
+    def extract_frozen(self, inputs: Tensor) -> Tensor:
+        """Return the input of the first trained layer, which the feature cache stores.
+
+        Args:
+            inputs: Normalised images, shape (N, 3, H, W).
+
+        Returns:
+            Features of the frozen stages, pooled if `caches_pooled`; shape (N, ...), in the precision of the network.
+
+        Raises:
+            ConfigError: if the frozen stages return more than one tensor.
+        """
+        features = self.run_frozen(inputs)
+        if self.caches_pooled:
+            with self.body_precision(features):
+                features = self.neck(self.stages.suffix(features, 4))
+        if isinstance(features, tuple) and len(features) == 1:
+            features = features[0]
+        if not isinstance(features, Tensor):
+            raise ConfigError(
+                f'feature_cache: the frozen stages of {type(self.backbone).__name__} return more than one tensor, '
+                'which the cache cannot hold. Fix: feature_cache.views=0.'
+            )
+        return features
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """As `ImageClassifier`, and the training accuracy of mixed photos too.

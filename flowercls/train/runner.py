@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from flowercls.core import signals
 from flowercls.core.distributed import unwrapped
 from flowercls.core.files import disk_errors, sha256_of
-from flowercls.core.terminal import num_bytes
 from flowercls.core.workers import usable_cpus
-from flowercls.features.hook import FeatureCacheHook
+from flowercls.features.hook import use_cached_features
 from flowercls.models.precision import resolve_channels_last, resolve_precision
 from flowercls.train.checkpoint import position_in, read_checkpoint, restore_gradients
 from flowercls.train.config_errors import building
@@ -175,6 +175,20 @@ class ClassifierRunner(Runner):
         return checkpoint
 
 
+class _FeatureCacheAtStart(Hook):
+    """Calls `use_cached_features` before the first epoch, until the training recipe does."""
+
+    priority = 'VERY_HIGH'
+    _was_cached = None
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        if runner._resume:
+            self._was_cached = checkpoint.get('features_kept')
+
+    def before_train(self, runner) -> None:
+        use_cached_features(runner, runner.cfg.feature_cache, was_cached=self._was_cached)
+
+
 def build_runner(cfg: Config) -> ClassifierRunner:
     """Build the Runner of a derived and checked config, for this machine.
 
@@ -190,8 +204,7 @@ def build_runner(cfg: Config) -> ClassifierRunner:
     with disk_errors(cfg.work_dir):
         runner = ClassifierRunner.from_cfg(cfg)
     if (cfg.get('feature_cache') or {}).get('views') and cfg.model.get('frozen_stages'):
-        budget = num_bytes(cfg.feature_cache.budget)
-        runner.register_hook(FeatureCacheHook(cfg.cache_dir, **{**cfg.feature_cache, 'budget': budget}))
+        runner.register_hook(_FeatureCacheAtStart())
     runner._load_from, runner._resume = None, False
     return runner
 

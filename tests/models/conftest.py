@@ -43,9 +43,8 @@ def model_config():
         return dict(
             type='StagedClassifier',
             backbone=dict(backbone, **(backbone_options or {})),
-            neck=dict(type='GlobalAveragePooling'),
             head=dict(head, num_classes=num_classes, in_channels=channels),
-            **dict(dict(precision='fp32', channels_last=False), **model),
+            **dict(dict(neck=dict(type='GlobalAveragePooling'), precision='fp32', channels_last=False), **model),
         )
 
     return make

@@ -107,6 +107,32 @@ def test_unknown_precision_and_layout_are_refused(build, wrong):
         build(**wrong)
 
 
+@pytest.mark.parametrize(('frozen', 'shape'), [(1, (4, 8, 16, 16)), (3, (4, 32, 4, 4)), (4, (4, 64)), ('all', (4, 64))])
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+def test_logits_from_cached_features_are_the_same_bits(build, batch, frozen, shape, precision):
+    model = build(frozen_stages=frozen, precision=precision).eval()
+    features = model.extract_frozen(batch[0])
+    assert features.shape == shape and not features.requires_grad
+    assert features.dtype == (torch.bfloat16 if precision == 'bf16' else torch.float32)
+    expected = model(*batch, mode='loss')['loss']
+    model.accept_features()
+    inputs = model.data_preprocessor({'inputs': features, 'data_samples': batch[1]})
+    assert torch.equal(model(**inputs, mode='loss')['loss'], expected)
+
+
+def test_a_neck_that_is_trained_is_not_cached(build):
+    neck = dict(type='LinearNeck', in_channels=64, out_channels=64, gap_dim=2)
+    assert build(frozen_stages=4, neck=neck).extract_frozen(torch.rand(2, 3, 32, 32)).ndim == 4
+    assert build(frozen_stages='all', neck=neck).caches_pooled
+
+
+def test_several_tensors_cannot_be_cached(build, monkeypatch):
+    model = build(frozen_stages=2)
+    monkeypatch.setattr(model, 'run_frozen', lambda images: (images, images))
+    with pytest.raises(ConfigError, match='more than one tensor'):
+        model.extract_frozen(torch.rand(2, 3, 32, 32))
+
+
 def test_mixup_and_cutmix_work_with_frozen_stages(build, batch):
     augments = dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)])
     preprocessor = dict(num_classes=5, mean=[0.0] * 3, std=[1.0] * 3)

@@ -67,7 +67,7 @@ def test_training_moves_what_is_trainable_and_nothing_else(build, batch, family,
 def test_no_graph_is_built_for_frozen_stages(build, batch, family, frozen):
     model = build(family, frozen_stages=frozen).train()
     images = batch[0].requires_grad_()  # asks for a graph: only no_grad can prevent it
-    features = model.frozen_features(images)
+    features = model.run_frozen(images)
     assert features.grad_fn is None and not features.requires_grad
     assert not torch.is_inference(features)
     assert model(*batch, mode='loss')['loss'].requires_grad
