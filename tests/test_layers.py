@@ -1,6 +1,7 @@
-"""Each room imports only from the rooms below it, and each heavy dependency has one door."""
+"""Rooms import only what DESIGN's table allows, stay small, and no two modules are called the same."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,30 @@ def test_a_room_imports_only_what_the_table_allows(path):
             assert allowed, f'{inside}: {room} may not import {name}'
         if top in DOORS:
             assert inside.startswith(DOORS[top]), f'{inside}: import {top} only in {DOORS[top]}'
+
+
+MAX_ENTRIES = 12
+MAX_COMMANDS = 16  # the list of files is the command's help
+TOO_LARGE = {'train'}  # rooms above the limit for now; to be empty
+
+
+def entries_of(folder):
+    """The .py files and sub-packages of a folder."""
+    return [path for path in folder.iterdir() if path.suffix == '.py' or (path / '__init__.py').is_file()]
+
+
+def test_a_room_has_few_entries():
+    sizes = {path.parent.relative_to(PACKAGE).as_posix(): len(entries_of(path.parent))
+             for path in PACKAGE.rglob('*/__init__.py')}  # fmt: skip
+    large = {room for room, size in sizes.items() if size > (MAX_COMMANDS if room == 'commands' else MAX_ENTRIES)}
+    assert large == TOO_LARGE, 'split or merge files; a room that is small now leaves the list TOO_LARGE'
+
+
+def test_no_two_modules_have_the_same_last_name():
+    """Except a verb, ``commands/<verb>.py``, and the file or room that does its work."""
+    modules = [path.parent if path.name == '__init__.py' else path for path in PACKAGE.rglob('*.py')]
+    assert [name for name, n in Counter(path.stem for path in modules if path.parent.name != 'commands').items()
+            if n > 1] == []  # fmt: skip
 
 
 def test_only_one_file_reads_and_writes_checkpoints():
