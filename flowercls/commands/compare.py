@@ -3,12 +3,8 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flowercls.core import signals
-
-if TYPE_CHECKING:
-    from flowercls.compare.comparison import Comparison
 
 EXAMPLES = (
     'work_dirs/frozen_stages                               # a sweep; written into its folder',
@@ -53,26 +49,14 @@ def compare(paths: Sequence[str | Path], *, out: str | Path | None = None) -> st
         DataError: if results are missing or unreadable, or the runs do not share photos and labels.
     """
     from flowercls.compare.comparison import compare_runs
-    from flowercls.compare.comparison_files import SUFFIXES, as_markdown, comparison_stem, write_comparison
+    from flowercls.compare.comparison_files import as_markdown, comparison_stem, write_comparison
+    from flowercls.core.layout import COMPARISON_SUFFIXES
+    from flowercls.report.comparison_plot import draw_comparison
 
     folders = [Path(path) for path in paths]
     comparison = compare_runs(folders)
     stem = comparison_stem(folders, out)
     write_comparison(comparison, stem)
-    _draw(comparison, stem.with_name(f'{stem.name}.png'))
-    written = [suffix for suffix in SUFFIXES if stem.with_name(stem.name + suffix).exists()]
+    draw_comparison(comparison, stem.with_name(f'{stem.name}.png'))
+    written = [suffix for suffix in COMPARISON_SUFFIXES if stem.with_name(stem.name + suffix).exists()]
     return f'{as_markdown(comparison)}\nwritten     {stem}{", ".join(written)}'
-
-
-def _draw(comparison: 'Comparison', picture: Path) -> None:
-    from flowercls.compare.comparison_files import effect_rows
-    from flowercls.report.comparison_plot import plot_comparison
-    from flowercls.report.curves import read_epochs
-
-    scalars = {
-        setting.name: [run.folder / 'scalars.json' for runs in setting.runs.values() for run in runs]
-        for setting in comparison.settings
-    }
-    curves = {name: [read_epochs(path) for path in found if path.is_file()] for name, found in scalars.items()}
-    effects = effect_rows(comparison)
-    plot_comparison(picture, comparison.scores, comparison.differences, effects, comparison.num_photos, curves)

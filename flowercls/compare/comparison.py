@@ -1,4 +1,4 @@
-"""The comparison of many runs: read, grouped into settings, measured."""
+"""A comparison from start to end: read the runs, group them into settings, align their photos, measure. Start here."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +16,19 @@ from flowercls.evaluate.significance import Difference, SettingScore, difference
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that is known of a set of runs.
+    """Everything that a set of runs shows.
 
     Attributes:
-        settings: With their runs, in the order of their factors' values.
+        settings: Settings with their runs, in the order of their factors' values.
         hits: By setting, bool, shape (seeds, photos).
-        scores: Of every setting on the validation set, in that order.
-        differences: Of all but the best, to the best.
-        effects: Of the factors, where the grid is balanced.
-        plans: For each setting that is tied with the best.
-        confirmed: Scores on the test set, of the settings of which any run was tested on it.
-        num_test_photos: 0 without.
-        num_folds: 0 where one validation set serves all.
-        left_out: A line for each trial that is not in it.
+        scores: Of every setting on the validation set, in the order of ``settings``.
+        differences: Of all settings but the best, to the best.
+        effects: Of the factors, if the grid is balanced.
+        sample_sizes: For each setting that is tied with the best: the photos or seeds that would tell them apart.
+        test_scores: Scores on the test set, of the settings of which any run was tested on it.
+        num_test_photos: 0 without a test set.
+        num_folds: 0 if all runs were validated on the same set.
+        left_out: A line for each trial that is not compared.
     """
 
     settings: list[Setting]
@@ -36,8 +36,8 @@ class Comparison:
     scores: list[SettingScore]
     differences: list[Difference]
     effects: list[Effect]
-    plans: list[SampleSize]
-    confirmed: list[SettingScore]
+    sample_sizes: list[SampleSize]
+    test_scores: list[SettingScore]
     num_test_photos: int
     num_folds: int
     left_out: list[str]
@@ -49,12 +49,11 @@ class Comparison:
 
     @property
     def best(self) -> SettingScore:
-        """The setting with the highest mean accuracy; of equal ones the first."""
-        name = max(self.hits, key=lambda name: self.hits[name].mean())
-        return next(score for score in self.scores if score.name == name)
+        """The setting with the highest mean accuracy; the first of equal settings."""
+        return max(self.scores, key=lambda score: self.hits[score.name].mean())
 
     @property
-    def seeds_seen(self) -> bool:
+    def has_seeds(self) -> bool:
         """Whether any setting has two seeds or more."""
         return any(score.num_seeds > 1 for score in self.scores)
 
@@ -66,23 +65,27 @@ def compare_runs(paths: list[Path]) -> Comparison:
         ConfigError: if a path is neither.
         DataError: if results are missing or unreadable, or the runs do not share photos and labels.
     """
+    # 1. Read the finished runs, and group them into settings.
     runs, left_out = find_runs(paths)
     settings, incomplete = drop_incomplete_folds(group_settings(runs))
     left_out += incomplete
     if not settings:
         raise DataError(f'no setting has run all its folds: {"; ".join(left_out)}. Fix: let its trials finish first.')
-    hits = validation_hits(settings)
+
+    # 2. Align: which run was right about which photo.
+    hits, hits_on_test = validation_hits(settings), test_hits(settings)
+
+    # 3. Measure: accuracies, differences to the best, effects of factors, and what would tell ties apart.
     differences = differences_to_best(hits)
-    tested = test_hits(settings)
     return Comparison(
         settings=settings,
         hits=hits,
         scores=score_settings(hits),
         differences=differences,
         effects=factor_effects(hits, {setting.name: setting.levels for setting in settings}),
-        plans=[required_samples(hits, difference) for difference in differences if difference.tied],
-        confirmed=score_settings(tested) if tested else [],
-        num_test_photos=next(iter(tested.values())).shape[1] if tested else 0,
+        sample_sizes=[required_samples(hits, difference) for difference in differences if difference.tied],
+        test_scores=score_settings(hits_on_test) if hits_on_test else [],
+        num_test_photos=next(iter(hits_on_test.values())).shape[1] if hits_on_test else 0,
         num_folds=len({run.fold for run in runs if run.fold is not None}),
         left_out=left_out,
     )

@@ -1,18 +1,24 @@
-"""Which runs are one setting, and what a reader would call it: by what differs in their configs."""
+"""Runs grouped into settings: what a setting is, and its name.
+
+Runs are one setting if their configs differ in nothing that changes results but the seed and the fold. The trials of a
+sweep are named as the sweep named them. All other runs are named by what differs in their configs.
+"""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flowercls.compare.runs import FOLD, FinishedRun
-from flowercls.config.diff import RUNTIME_ONLY, flatten
+from flowercls.compare.runs import FOLD_LIST, FinishedRun
+from flowercls.config.diff import DATA_CONTENT, DATA_LOCATION, RUNTIME_ONLY, SEED, SESSION, flatten, has_role
 from flowercls.config.dump import THIS_START
 from flowercls.core.errors import DataError
+from flowercls.core.layout import TRIALS_DIR
 
-# Where a difference changes no result, or is compared otherwise: photos by name and manifest, seeds as seeds.
-IGNORED = (*THIS_START, 'randomness.seed', 'resume', 'log_level', 'data_manifest', 'data_root')
-# Always part of the name where they differ, in this order; other keys only where these do not tell settings apart.
-SPOKEN_OF = (
+# Seeds and photos are compared by themselves; the other roles change no result.
+NOT_COMPARED = (THIS_START, SEED, SESSION, DATA_CONTENT, DATA_LOCATION, RUNTIME_ONLY)
+# Part of the name wherever they differ, in this order. Other keys only if these do not tell the settings apart.
+ALWAYS_NAMED = (
     'model.backbone.type',
     'model.backbone.depth',
     'model.backbone.arch',
@@ -21,21 +27,21 @@ SPOKEN_OF = (
     'optim_wrapper.optimizer.lr',
     'train_dataloader.batch_size',
     'train_cfg.max_epochs',
-    'load_from',
 )
-NOT_SET = 'none'
-HASHED = re.compile(r'-[0-9a-f]{8,}\.pth$')  # published weights carry the beginning of their hash in their name
+PUBLISHED_WEIGHTS = re.compile(r'-[0-9a-f]{8,}\.pth$')  # their name ends in the beginning of their hash
+
+Columns = dict[str, list]  # by dotted key, the value in each setting; only keys that differ
 
 
 @dataclass
 class Setting:
-    """Runs that differ in nothing but their seed (and fold).
+    """Runs that differ only in their seed and fold.
 
     Attributes:
-        name: As ``frozen_stages=2, lr=0.01``.
-        levels: By factor, as reports write it; keys that always go together are one factor.
-        also: Further keys that differ between the settings, with this one's values.
-        runs: By seed; with folds, several of one seed.
+        name: ``frozen_stages=2, lr=0.01``.
+        levels: By factor, as reports write it; keys that always change together are one factor.
+        also: Further keys that differ between the settings, with the values of this one.
+        runs: By seed; with folds, several for each seed.
     """
 
     name: str
@@ -43,36 +49,172 @@ class Setting:
     also: dict[str, str]
     runs: dict[int, list[FinishedRun]] = field(default_factory=dict)
 
+    @property
+    def all_runs(self) -> list[FinishedRun]:
+        """Every run, in the order of seeds."""
+        return [run for _, runs in sorted(self.runs.items()) for run in runs]
+
 
 def group_settings(runs: list[FinishedRun]) -> list[Setting]:
-    """Group runs, in the order of their factors' values.
+    """Group runs into settings, in the order of their factors' values.
 
     Raises:
         DataError: if two runs have the same setting, seed and fold.
     """
-    tables = [compared_values(run.config) for run in runs]
-    keys = {key for table in tables for key in table}
-    columns = {key: [table.get(key) for table in tables] for key in keys}
+    groups: dict[str, list[FinishedRun]] = {}
+    tables: dict[str, dict] = {}
+    for run in runs:
+        table = _compared_values(run.config)
+        identity = repr(sorted(table.items()))
+        groups.setdefault(identity, []).append(run)
+        tables[identity] = table
+    columns = {key: [table.get(key) for table in tables.values()] for key in sorted(set().union(*tables.values()))}
     columns = {key: column for key, column in columns.items() if len(set(map(repr, column))) > 1}
-    named = _named_keys(columns)
-    factors = _factors(columns, named)
+    members = list(groups.values())
+    levels, names, named = _sweep_levels(members, columns) or _config_levels(members, columns)
     texts = {key: _texts(column) for key, column in columns.items()}
-    # Weights that all but those from scratch start with go without saying.
-    unsaid = {'load_from'} if len(set(columns.get('load_from', [])) - {None}) == 1 and len(named) > 1 else set()
-    settings: dict[tuple, Setting] = {}
-    for index in sorted(range(len(runs)), key=lambda i: [_order(columns[key][i]) for key in named]):
-        row = {key: columns[key][index] for key in columns}
-        identity = tuple(repr(row[key]) for key in sorted(row))
-        if identity not in settings:
-            written = {key: texts[key][repr(value)] for key, value in row.items()}
-            said = [key for key in named if key not in unsaid or row[key] is None]
-            settings[identity] = _setting(written, named, said, factors, runs[index])
-        _add(settings[identity], runs[index])
-    return list(settings.values())
+    settings = []
+    for i in sorted(range(len(members)), key=lambda i: [_order(value) for value in levels[i].values()]):
+        also = {key: texts[key][i] for key in columns if key not in named}
+        settings.append(Setting(names[i], levels[i], also, _by_seed(members[i])))
+    return settings
+
+
+def _compared_values(config: dict) -> dict[str, object]:
+    """Return every value that can change results by its dotted key; None counts as not set."""
+    values = {}
+    for key, value in flatten(config).items():
+        is_fold_list = key.endswith('ann_file') and FOLD_LIST.search(str(value))
+        if value is None or is_fold_list or has_role(key, *NOT_COMPARED):
+            continue
+        if key == 'load_from' and PUBLISHED_WEIGHTS.search(str(value)):  # the same weights in any folder
+            value = Path(value).name
+        values[key] = tuple(value) if isinstance(value, list) else value
+    return values
+
+
+def _by_seed(runs: list[FinishedRun]) -> dict[int, list[FinishedRun]]:
+    by_seed: dict[int, list[FinishedRun]] = {}
+    for run in runs:
+        for earlier in by_seed.setdefault(run.seed, []):
+            if earlier.fold == run.fold:
+                raise DataError(
+                    f'{earlier.folder} and {run.folder}: have the same setting and the same seed ({run.seed}), so '
+                    'together they show nothing about seeds. Fix: leave one out, or train with another '
+                    'randomness.seed.'
+                )
+        by_seed[run.seed].append(run)
+    return by_seed
+
+
+def _sweep_levels(groups: Sequence[list[FinishedRun]], columns: Columns) -> tuple | None:
+    """Return levels and name of each group as its sweep has them, and the keys they cover.
+
+    A factor that varies inside a group, as the fold does, is no part of the setting. None if the runs are not all
+    trials of the same sweep, or if its names do not tell the groups apart.
+    """
+    sweeps = {run.folder.parent for group in groups for run in group}
+    if len(sweeps) > 1 or not all(run.setting for group in groups for run in group):
+        return None
+    levels = []
+    for group in groups:
+        first, *others = [_parse_setting(run.setting) for run in group]
+        levels.append({f: level for f, level in first.items() if all(other.get(f) == level for other in others)})
+    names = [', '.join(level if f == 'config' else f'{f}={level}' for f, level in row.items()) for row in levels]
+    if len({tuple(row) for row in levels}) > 1 or len(set(names)) < len(names):
+        return None
+    covered = {key for key in columns for factor in levels[0] if f'.{key}'.endswith(f'.{factor}')}
+    return levels, [name or _folder_name(group[0].folder) for name, group in zip(names, groups, strict=True)], covered
+
+
+def _parse_setting(name: str) -> dict[str, str]:
+    """Return the level of each factor in a sweep's name for a setting, ``resnet50_flower,lr=0.01``."""
+    parts = [part.rpartition('=') for part in name.split(',')]
+    return {factor or 'config': level for factor, _, level in parts}
+
+
+def _config_levels(groups: Sequence[list[FinishedRun]], columns: Columns) -> tuple:
+    """Return levels and name of each group by what differs in the configs, and the keys they name."""
+    named = _named_keys(columns)
+    texts = {key: _texts(columns[key]) for key in named}
+    words = {key: _word(key, named) for key in named}
+    factors, levels, names = _factors(columns, named), [], []
+    for i, group in enumerate(groups):
+        levels.append({', '.join(map(words.get, keys)): ', '.join(texts[key][i] for key in keys) for keys in factors})
+        names.append(', '.join(f'{words[key]}={texts[key][i]}' for key in named) or _folder_name(group[0].folder))
+    return levels, names, named
+
+
+def _folder_name(folder: Path) -> str:
+    """Return the name of the run, or of the sweep it is a trial of."""
+    folder = folder.absolute()
+    return folder.parents[1].name if folder.parent.name == TRIALS_DIR else folder.name
+
+
+def _named_keys(columns: Columns) -> list[str]:
+    """Return `ALWAYS_NAMED`, and as few other keys as tell all settings apart, the most telling first."""
+    named = [key for key in ALWAYS_NAMED if key in columns]
+    for key in sorted(columns.keys() - set(named), key=lambda key: (-_count(columns, key), key.count('.'), key)):
+        if _count(columns, *named, key) > _count(columns, *named):
+            named.append(key)
+    return named
+
+
+def _factors(columns: Columns, named: Sequence[str]) -> list[list[str]]:
+    """Return the named keys by factor: a key that another key determines belongs to its factor."""
+    factors: list[list[str]] = []
+    for key in sorted(named, key=lambda key: -_count(columns, key)):
+        leader = next((f for f in factors if _count(columns, f[0], key) == _count(columns, f[0])), None)
+        if leader is None:
+            factors.append([key])
+        else:
+            leader.append(key)
+    return sorted((sorted(factor, key=named.index) for factor in factors), key=lambda factor: named.index(factor[0]))
+
+
+def _count(columns: Mapping[str, list], *keys: str) -> int:
+    """Return the number of different combinations of values."""
+    return len(set(zip(*(map(repr, columns[key]) for key in keys), strict=True))) if keys else 1
+
+
+def _word(key: str, named: Sequence[str]) -> str:
+    """Return the shortest end of a key that tells it from the other named keys; ``backbone`` for ``backbone.type``."""
+    ends = {name: '.' + re.sub(r'\.\d+', '', name).removesuffix('.type') for name in named}  # no positions in lists
+    parts = ends[key].split('.')
+    for number in range(1, len(parts)):
+        tail = '.'.join(parts[-number:])
+        if not any(end.endswith(f'.{tail}') for name, end in ends.items() if name != key):
+            return tail
+    return key
+
+
+def _texts(column: Sequence) -> list[str]:
+    """Return each value as reports write it; in full if two different values would look the same."""
+    num_values = len(set(map(repr, column)))
+    for write in (_short_text, str, repr):
+        texts = ['none' if value is None else write(value) for value in column]
+        if len(set(texts)) == num_values:
+            break
+    return texts
+
+
+def _short_text(value: object) -> str:
+    """Return a value as text; of a path or an address only the file name."""
+    if isinstance(value, float):
+        return f'{value:g}'
+    return str(value).rsplit('/', 1)[-1]
+
+
+def _order(level: str) -> tuple:
+    """Return a key that sorts numbers by value and before text."""
+    try:
+        return 0, float(level), ''
+    except ValueError:
+        return 1, 0.0, level
 
 
 def drop_incomplete_folds(settings: list[Setting]) -> tuple[list[Setting], list[str]]:
-    """Leave out a seed of a setting that lacks some of the folds: the others could not be compared with it.
+    """Leave out each seed of a setting that lacks some of the folds.
 
     Returns:
         The settings that still have a seed, and a line for each seed left out.
@@ -80,131 +222,16 @@ def drop_incomplete_folds(settings: list[Setting]) -> tuple[list[Setting], list[
     Raises:
         DataError: if only some of the runs are of folds.
     """
-    folds = {run.fold for setting in settings for runs in setting.runs.values() for run in runs}
+    folds = {run.fold for setting in settings for run in setting.all_runs}
     if None in folds and len(folds) > 1:
         raise DataError(
-            'some of these runs were validated on a fold, others on the validation set, so they share no photos to be '
-            'compared on. Fix: compare each kind by itself.'
+            'some of these runs were validated on a fold, others on the validation set, so they share no photos. '
+            'Fix: compare runs of each kind separately.'
         )
-    lines = []
-    if len(folds) > 1:
-        for setting in settings:
-            for seed, runs in list(setting.runs.items()):
-                if missing := sorted(map(str, folds - {run.fold for run in runs})):
-                    lines.append(f'{setting.name}, seed {seed}: fold {", ".join(missing)} missing')
-                    del setting.runs[seed]
-    return [setting for setting in settings if setting.runs], lines
-
-
-def compared_values(config: dict) -> dict[str, object]:
-    """Every value of a config by its dotted key, without what changes no result."""
-    found = {key: _normal(key, value) for key, value in flatten(config).items()}
-    return {key: value for key, value in found.items() if not _is_ignored(key, value)}
-
-
-def _normal(key: str, value) -> object:
-    if key == 'load_from' and HASHED.search(str(value)):  # the same weights, wherever they lie
-        return shown(value)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _is_ignored(key: str, value) -> bool:
-    is_fold = key.endswith('ann_file') and FOLD.search(str(value))
-    return key in IGNORED or key.endswith((*RUNTIME_ONLY, '.data_root')) or bool(is_fold)
-
-
-def _named_keys(columns: dict[str, list]) -> list[str]:
-    """Those spoken of, and of the others as few as tell all settings apart, the most telling first."""
-    named = [key for key in SPOKEN_OF if key in columns]
-    others = sorted(columns.keys() - set(named), key=lambda key: (-_levels(columns, [key]), key.count('.'), key))
-    for key in others:
-        if _levels(columns, [*named, key]) > _levels(columns, named):
-            named.append(key)
-    return named
-
-
-def _levels(columns: dict[str, list], keys: list[str]) -> int:
-    return len(set(zip(*(map(repr, columns[key]) for key in keys), strict=True))) if keys else 1
-
-
-def _factors(columns: dict[str, list], named: list[str]) -> list[list[str]]:
-    """Keys that are decided by another one belong to its factor."""
-    factors: list[list[str]] = []
-    for key in sorted(named, key=lambda key: -_levels(columns, [key])):
-        leader = next((f for f in factors if _levels(columns, [f[0], key]) == _levels(columns, [f[0]])), None)
-        factors.append([key]) if leader is None else leader.append(key)
-    in_order = [sorted(factor, key=named.index) for factor in factors]
-    return sorted(in_order, key=lambda factor: named.index(factor[0]))
-
-
-def _setting(
-    written: dict[str, str], named: list[str], said: list[str], factors: list[list[str]], run: FinishedRun
-) -> Setting:
-    return Setting(
-        name=', '.join(f'{_word(key, named)}={written[key]}' for key in said) or _only_name(run.folder),
-        levels={
-            ', '.join(_word(key, named) for key in factor): ', '.join(written[key] for key in factor)
-            for factor in factors
-        },
-        also={key: written[key] for key in sorted(written) if key not in named},
-    )
-
-
-def _only_name(folder: Path) -> str:
-    """Where nothing differs: the run's name, or that of the sweep it is a trial of."""
-    folder = folder.absolute()
-    return folder.parents[1].name if folder.parent.name == 'trials' else folder.name
-
-
-def _texts(column: list) -> dict[str, str]:
-    """By each value's ``repr`` how reports write it; in full where two values would read the same."""
-    for write in (shown, _in_full, repr):
-        texts = {repr(value): write(value) for value in column}
-        if len(set(texts.values())) == len(texts):
-            break
-    return texts
-
-
-def _in_full(value) -> str:
-    return NOT_SET if value is None else str(value)
-
-
-def _word(key: str, named: list[str]) -> str:
-    """The last word of a key, or more of them where another key has the same."""
-    parts = _words(key)
-    for number in range(1, len(parts)):
-        tail = parts[-number:]
-        if not any(_words(other)[-number:] == tail for other in named if other != key):
-            return '.'.join(tail)
-    return key
-
-
-def _words(key: str) -> list[str]:
-    """Without positions in lists, and ``backbone`` for ``backbone.type``."""
-    parts = [part for part in key.split('.') if not part.isdecimal()]
-    return parts[:-1] if parts[-1] == 'type' and len(parts) > 1 else parts
-
-
-def shown(value) -> str:
-    """A value as reports write it; of a path or address only the file."""
-    if value is None:
-        return NOT_SET
-    if isinstance(value, float):
-        return f'{value:g}'
-    return value.rsplit('/', 1)[-1] if isinstance(value, str) else str(value)
-
-
-def _order(value) -> tuple:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return (0, value, '') if is_number else (1, 0, str(value))
-
-
-def _add(setting: Setting, run: FinishedRun) -> None:
-    others = setting.runs.setdefault(run.seed, [])
-    same = next((other for other in others if other.fold == run.fold), None)
-    if same is not None:
-        raise DataError(
-            f'{same.folder} and {run.folder}: are the same setting with the same seed ({run.seed}), so they say '
-            'nothing about seeds. Fix: leave one out, or train with another randomness.seed.'
-        )
-    others.append(run)
+    left_out = []
+    for setting in settings:
+        for seed, runs in list(setting.runs.items()):
+            if missing := sorted(map(str, folds - {run.fold for run in runs})):
+                left_out.append(f'{setting.name}, seed {seed}: fold {", ".join(missing)} missing')
+                del setting.runs[seed]
+    return [setting for setting in settings if setting.runs], left_out

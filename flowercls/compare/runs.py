@@ -1,22 +1,20 @@
-"""What finished runs have left in their folders, read for a comparison."""
+"""Finished runs: run folders and the trials of sweep folders, read for a comparison."""
 
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowercls.config.diff import flatten
+from flowercls.config.diff import DATA_LOCATION, RUN_LENGTH, RUNTIME_ONLY, SAVING, changed_keys
 from flowercls.config.dump import load_dumped
+from flowercls.core import layout
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.evaluate.predictions import Predictions
 from flowercls.sweep.ledger import FINISHED, STARTED, Entry, Ledger
 
-FOLD = re.compile(r'fold_(\d+)_(train|val)\.txt$')
-LAST = re.compile(r'epoch_(\d+)\.pth')
-# May be others in the course of a run: results stay those of the config, or the length is what was asked for.
-FREE = ('max_epochs', '.num_workers', '.persistent_workers', '.pin_memory', '.interval', '.interval_s', '.budget')
-FREE += ('data_root', 'cache_dir', '.end', '.T_max')
-RESULTS = ('config.py', 'metrics.json', 'predictions_val.csv')
+FOLD_LIST = re.compile(r'fold_(\d+)_(train|val)\.txt$')
+EPOCH_CHECKPOINT = re.compile(r'epoch_(\d+)\.pth')
+RESULTS = (layout.CONFIG_FILE, layout.METRICS_FILE, layout.PREDICTIONS_VAL_FILE)
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,12 @@ class FinishedRun:
     Attributes:
         folder: Its path.
         config: Resolved, as plain dicts and lists.
-        seed: Of the run.
+        seed: Seed of the run.
         metrics: Content of metrics.json.
         predictions: Of the best epoch, on the validation set.
-        test: Of the same checkpoint on the test set of the same data; None where it was not tested on it.
-        fold: Which one was validated on; None without folds.
+        test: Of the same checkpoint on the test set of the same data; None if it was not tested on it.
+        fold: Number of the fold that was validated on; None without folds.
+        setting: Name that its sweep gave the setting; empty for a run outside a sweep.
     """
 
     folder: Path
@@ -40,118 +39,64 @@ class FinishedRun:
     predictions: Predictions
     test: Predictions | None
     fold: int | None
+    setting: str = ''
 
 
 def find_runs(paths: list[Path]) -> tuple[list[FinishedRun], list[str]]:
     """Read run folders and sweep folders.
 
     Args:
-        paths: Of both kinds, in any mixture; one that is named twice counts once.
+        paths: Folders of both kinds, in any mixture; a folder that is named twice counts once.
 
     Returns:
-        The finished runs, and for each trial that is left out a line that says why.
+        The finished runs, and for each trial that is left out a line with the reason.
 
     Raises:
         ConfigError: if a path is neither a run folder nor a sweep folder.
-        DataError: if a run named has no results, or they cannot be read.
+        DataError: if a run that is named has no results, or they cannot be read.
     """
     runs: dict[Path, FinishedRun] = {}
     left_out: list[str] = []
     for path in paths:
-        if (path / 'trials').is_dir():
-            folders, unfinished = _finished_trials(path)
+        if (path / layout.TRIALS_DIR).is_dir():
+            trials, unfinished = _finished_trials(path)
             left_out += unfinished
-        elif (path / 'config.py').is_file():
-            folders = [path]
+        elif (path / layout.CONFIG_FILE).is_file():
+            trials = {path: ''}
         else:
             raise ConfigError(
-                f'{path}: is neither a run folder (config.py) nor a sweep folder (trials/). Fix: name folders that '
-                'tools/train.py or tools/sweep.py has written.'
+                f'{path}: is neither a run folder ({layout.CONFIG_FILE}) nor a sweep folder ({layout.TRIALS_DIR}/). '
+                'Fix: name folders that tools/train.py or tools/sweep.py has written.'
             )
-        for folder in folders:
+        for folder, setting in trials.items():
             if folder.resolve() in runs:
                 left_out.append(f'{folder}: named twice, counted once')
             else:
-                runs[folder.resolve()] = read_run(folder)
+                runs[folder.resolve()] = read_run(folder, setting)
     if not runs:
         raise DataError(f'{", ".join(map(str, paths))}: no finished run to compare. Fix: let a trial finish first.')
     return list(runs.values()), left_out
 
 
-def read_run(folder: Path) -> FinishedRun:
-    """Read one run folder.
+def _finished_trials(sweep: Path) -> tuple[dict[Path, str], list[str]]:
+    """Return the folders of finished trials with their settings, and a line for each trial that is left out.
 
-    Raises:
-        DataError: if results are missing or cannot be read.
+    A trial under way has results too, of its best epoch so far. If there is a ledger, it decides.
     """
-    if missing := _missing(folder):
-        raise DataError(
-            f'{folder}: {" and ".join(missing)} missing, so the run cannot be compared. Fix: leave it out, or, if it '
-            f'was interrupted, finish it: python tools/train.py {folder / "config.py"} --resume --work-dir {folder}'
-        )
-    config = load_dumped(folder / 'config.py')
-    if why := _why_not_one_setting(folder, config):
-        raise DataError(f'{folder}: {why}')
-    metrics = _read_json(folder / 'metrics.json')
-    list_file = str(config.get('val_dataloader', {}).get('dataset', {}).get('ann_file', ''))
-    fold = FOLD.search(list_file)
-    return FinishedRun(
-        folder=folder,
-        config=config,
-        seed=_seed_of(config, metrics),
-        metrics=metrics,
-        predictions=Predictions.read_csv(folder / 'predictions_val.csv'),
-        test=_test_predictions(folder, metrics),
-        fold=int(fold[1]) if fold else None,
-    )
-
-
-def _why_not_one_setting(folder: Path, config: dict) -> str:
-    """Why a run does not stand for its config; empty if it does."""
-    last, epochs = _last_checkpoint(folder), config.get('train_cfg', {}).get('max_epochs')
-    if not (folder / f'epoch_{epochs}.pth').is_file() and _is_early(last, epochs, config):
-        return (
-            f'was interrupted ({last} of {epochs} epochs), so it cannot be compared. Fix: leave it out, or finish it: '
-            f'python tools/train.py {folder / "config.py"} --resume --work-dir {folder}'
-        )
-    for earlier in sorted(folder.glob('config_until_*.py'), key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        before, now = flatten(load_dumped(earlier)), flatten(config)
-        keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not key.endswith(FREE)]
-        if keys:
-            return (
-                f'was trained with another config until {earlier.stem.removeprefix("config_until_")} '
-                f'({", ".join(keys[:3])}), so it stands for no setting. Fix: leave it out, or start a new run.'
-            )
-    return ''
-
-
-def _is_early(last: str, epochs: object, config: dict) -> bool:
-    """Whether a run whose newest checkpoint is ``last`` was to go on."""
-    hooks = [str(hook.get('type')) for hook in config.get('custom_hooks') or []]
-    may_stop = any(hook.endswith('EarlyStoppingHook') for hook in hooks)
-    done = LAST.fullmatch(last)
-    return last.startswith('iter_') or bool(done and isinstance(epochs, int) and int(done[1]) < epochs and not may_stop)
-
-
-def _last_checkpoint(folder: Path) -> str:
-    try:
-        return Path((folder / 'last_checkpoint').read_text(encoding='utf-8').strip()).name
-    except (OSError, ValueError):
-        return ''
-
-
-def _finished_trials(sweep: Path) -> tuple[list[Path], list[str]]:
-    """A trial under way has results too, of its best epoch so far: where there is a ledger, it decides."""
-    entries = {Path(entry.run).name: entry for entry in Ledger(sweep / 'ledger.jsonl').latest().values()}
-    finished, unfinished = [], []
-    for folder in sorted(path for path in (sweep / 'trials').iterdir() if path.is_dir()):
-        missing = f'{" and ".join(_missing(folder))} missing' if _missing(folder) else ''
-        why = _why_unfinished(entries.get(folder.name)) if entries else ''
-        if why or missing:
-            unfinished.append(f'{folder.name}: {why or missing}')
+    entries = {Path(entry.run).name: entry for entry in Ledger(sweep / layout.LEDGER_FILE).latest().values()}
+    finished, left_out = {}, []
+    for folder in sorted(path for path in (sweep / layout.TRIALS_DIR).iterdir() if path.is_dir()):
+        entry = entries.get(folder.name)
+        if reason := (_why_unfinished(entry) if entries else '') or _missing_results(folder):
+            left_out.append(f'{folder.name}: {reason}')
         else:
-            finished.append(folder)
-    return _of_the_newest_data(finished, unfinished)
+            finished[folder] = (entry.setting or '') if entry else ''
+    # The photos may have been prepared again between two starts of a sweep: the last trial decides.
+    manifests = {folder: _read_json(folder / layout.METRICS_FILE).get('data_manifest') for folder in finished}
+    newest = max(finished, key=lambda folder: (folder / layout.METRICS_FILE).stat().st_mtime_ns, default=None)
+    outdated = [folder for folder in finished if manifests[folder] != manifests[newest]]
+    left_out += [f'{folder.name}: trained on other photos than {newest.name}, the newest trial' for folder in outdated]
+    return {folder: setting for folder, setting in finished.items() if folder not in outdated}, left_out
 
 
 def _why_unfinished(entry: Entry | None) -> str:
@@ -162,32 +107,83 @@ def _why_unfinished(entry: Entry | None) -> str:
     return 'not finished' if entry.state == STARTED else ': '.join(filter(None, (entry.state, entry.error)))
 
 
-def _of_the_newest_data(folders: list[Path], left_out: list[str]) -> tuple[list[Path], list[str]]:
-    """The photos may have been prepared anew between two starts of a sweep: its last trial decides."""
-    manifests = {folder: _read_json(folder / 'metrics.json').get('data_manifest') for folder in folders}
-    newest = max(folders, key=lambda folder: (folder / 'metrics.json').stat().st_mtime_ns, default=None)
-    others = [folder for folder in folders if manifests[folder] != manifests[newest]]
-    lines = [f'{folder.name}: trained on photos prepared otherwise than those of {newest.name}' for folder in others]
-    return [folder for folder in folders if folder not in others], left_out + lines
+def _missing_results(folder: Path) -> str:
+    missing = ' and '.join(name for name in RESULTS if not (folder / name).is_file())
+    return missing and f'{missing} missing'
 
 
-def _missing(folder: Path) -> list[str]:
-    return [name for name in RESULTS if not (folder / name).is_file()]
+def read_run(folder: Path, setting: str = '') -> FinishedRun:
+    """Read one run folder.
 
+    Args:
+        folder: The run folder.
+        setting: Name that its sweep gave the setting.
 
-def _seed_of(config: dict, metrics: dict) -> int:
+    Raises:
+        DataError: if results are missing or cannot be read, or do not represent one config.
+    """
+    finish = f'python tools/train.py {folder / layout.CONFIG_FILE} --resume --work-dir {folder}'
+    if missing := _missing_results(folder):
+        raise DataError(
+            f'{folder}: {missing}, so the run cannot be compared. Fix: leave it out, or finish it if it was '
+            f'interrupted: {finish}'
+        )
+    config = load_dumped(folder / layout.CONFIG_FILE)
+    if stopped := _where_interrupted(folder, config):
+        raise DataError(
+            f'{folder}: was interrupted ({stopped}), so it cannot be compared. Fix: leave it out, or finish it: '
+            f'{finish}'
+        )
+    _check_config_never_changed(folder, config)
+    metrics = _read_json(folder / layout.METRICS_FILE)
     seed = metrics.get('seed')
-    return seed if isinstance(seed, int) else (config.get('randomness') or {}).get('seed', 0)
+    fold = FOLD_LIST.search(str(config.get('val_dataloader', {}).get('dataset', {}).get('ann_file', '')))
+    return FinishedRun(
+        folder=folder,
+        config=config,
+        seed=seed if isinstance(seed, int) else (config.get('randomness') or {}).get('seed', 0),
+        metrics=metrics,
+        predictions=Predictions.read_csv(folder / layout.PREDICTIONS_VAL_FILE),
+        test=_test_predictions(folder, metrics),
+        fold=int(fold[1]) if fold else None,
+        setting=setting,
+    )
+
+
+def _where_interrupted(folder: Path, config: dict) -> str:
+    """Return how far an interrupted run got; empty if it reached its last epoch or may have stopped early."""
+    epochs = config.get('train_cfg', {}).get('max_epochs')
+    try:
+        newest = Path((folder / layout.LAST_CHECKPOINT_FILE).read_text(encoding='utf-8').strip()).name
+    except (OSError, ValueError):
+        newest = ''
+    if (folder / layout.epoch_checkpoint(epochs)).is_file():
+        return ''
+    may_stop = any(str(hook.get('type')).endswith('EarlyStoppingHook') for hook in config.get('custom_hooks') or [])
+    done = EPOCH_CHECKPOINT.fullmatch(newest)
+    is_early = done and isinstance(epochs, int) and int(done[1]) < epochs and not may_stop
+    return f'{newest} of {epochs} epochs' if is_early or newest.startswith('iter_') else ''
+
+
+def _check_config_never_changed(folder: Path, config: dict) -> None:
+    earlier_configs = folder.glob(f'{layout.OLD_CONFIG_PREFIX}*.py')
+    for earlier in sorted(earlier_configs, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        keys = list(changed_keys(load_dumped(earlier), config, RUNTIME_ONLY, DATA_LOCATION, RUN_LENGTH, SAVING))
+        if keys:
+            raise DataError(
+                f'{folder}: changed its config after {earlier.stem.removeprefix(layout.OLD_CONFIG_PREFIX)} '
+                f'({", ".join(keys[:3])}), so it does not represent one setting. Fix: leave it out, or start a new run.'
+            )
 
 
 def _test_predictions(folder: Path, metrics: dict) -> Predictions | None:
-    """On the test set beside the photos trained with, as the network is; of several such tests the newest."""
+    """Read the newest test of the best checkpoint on the test set of the same data, without augmentation."""
     expected = {'split': 'test', **{key: metrics.get(key) for key in ('checkpoint', 'data_manifest')}}
-    tests = sorted(folder.glob('test_*/metrics.json'), key=lambda path: path.stat().st_mtime_ns)
-    for path in reversed(tests):
-        found = _read_json(path)
-        if not found.get('tta') and all(found.get(key) == value for key, value in expected.items()):
-            return Predictions.read_csv(path.with_name('predictions.csv'))
+    tests = folder.glob(f'{layout.TEST_PREFIX}*/{layout.METRICS_FILE}')
+    for path in sorted(tests, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        content = _read_json(path)
+        if not content.get('tta') and all(content.get(key) == value for key, value in expected.items()):
+            return Predictions.read_csv(path.with_name(layout.PREDICTIONS_FILE))
     return None
 
 
@@ -199,6 +195,6 @@ def _read_json(path: Path) -> dict:
         return content
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(
-            f'{path}: cannot be read ({error}). Expected what tools/train.py or tools/test.py writes. Fix: run that '
+            f'{path}: cannot be read ({error}). Expected a file of tools/train.py or tools/test.py. Fix: run the tool '
             'again, or leave this run out.'
         ) from error

@@ -1,127 +1,110 @@
-"""A comparison in words."""
+"""The verdict of a comparison in words."""
 
 from flowercls.compare.comparison import Comparison
 from flowercls.evaluate.power import POWER, ROUNDING, SampleSize
-from flowercls.evaluate.significance import SEEDS_UNSEEN, Difference, SettingScore
-
-SELECTED = (
-    'These figures are optimistic: each run counts with its best epoch, and the best setting was picked, both by these '
-    'same photos.'
-)
-SELECTED_EPOCH = 'The figure is optimistic: each run counts with its best epoch, picked by these same photos.'
+from flowercls.evaluate.significance import SEEDS_UNSEEN
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
-    """What can be said, a sentence or two a line: the best, the tied, the worse, what would tell more, and how sure."""
+    """Return the verdict, a line each: the best, the tied, the worse, what would tell more apart, how sure it is."""
     return [
-        *_best_and_tied(comparison),
-        *map(_worse, (d for d in comparison.differences if not d.tied)),
-        *(_more(plan, comparison) for plan in comparison.plans),
+        _best_and_tied(comparison),
+        *(
+            f'{d.name} is worse than {d.best}: {d.points:+.2f} points (p {p_text(d.p_value)}), '
+            + ('a minimum cannot be given.' if d.at_least is None else f'at least {d.at_least:.2f} points worse.')
+            for d in comparison.differences
+            if not d.tied
+        ),
+        *(_how_to_tell_apart(size, comparison) for size in comparison.sample_sizes),
         *_how_sure(comparison),
+        *_test_result(comparison),
     ]
 
 
-def _best_and_tied(comparison: Comparison) -> list[str]:
+def _best_and_tied(comparison: Comparison) -> str:
     best = comparison.best
     if not comparison.differences:
-        return [f'There is one setting only, {best.name}, so there is nothing to compare it with.']
+        return f'There is only one setting, {best.name}, so there is nothing to compare it with.'
+    highest = f'{best.name} has the highest top-1, {best.top1:.2f} %'
     tied = [difference for difference in comparison.differences if difference.tied]
-    equal = [difference.name for difference in tied if abs(difference.points) < ROUNDING]
-    as_high = f', and so {"has" if len(equal) == 1 else "have"} {", ".join(equal)}' * bool(equal)
-    highest = f'{best.name} has the highest top-1, {best.top1:.2f} %{as_high}'
     if not tied:
-        return [f'{highest}, and is better than every other setting.']
+        return f'{highest}, and is better than every other setting.'
+    equal = [difference.name for difference in tied if abs(difference.points) < ROUNDING]
+    if equal:
+        highest += f', and so {"has" if len(equal) == 1 else "have"} {", ".join(equal)}'
     listed = '; '.join(f'{d.name} ({d.points:+.2f} points, p {p_text(d.p_value)})' for d in tied)
-    return [f'{highest}. Cannot be told apart from it, so tied for best: {listed}.']
+    return f'{highest}. Tied with it, as the difference may be chance: {listed}.'
 
 
-def _worse(difference: Difference) -> str:
-    least = difference.at_least
-    how_much = f'at least {least:.2f} worse' if least is not None else 'by how much at least cannot be said'
-    return (
-        f'{difference.name} is worse than {difference.best}: {difference.points:+.2f} points, '
-        f'{how_much} (p {p_text(difference.p_value)}).'
-    )
-
-
-def _more(plan: SampleSize, comparison: Comparison) -> str:
-    difference = next(d for d in comparison.differences if d.name == plan.name)
+def _how_to_tell_apart(size: SampleSize, comparison: Comparison) -> str:
+    difference = next(d for d in comparison.differences if d.name == size.name)
     if abs(difference.points) < ROUNDING:
-        return f'{plan.name} and {difference.best} are right equally often: there is nothing to tell them apart by.'
-    sentence = f'To tell {plan.name} from {difference.best}, if they differ by {abs(difference.points):.2f} points:'
-    return f'{sentence} {_what_would_do(plan, comparison.num_photos)}'
+        return f'{size.name} and {difference.best} are right equally often, so no sample can tell them apart.'
+    photos = f'about {_two_digits(size.photos)} photos (now {comparison.num_photos:,})' if size.photos else ''
+    seeds = f'{size.seeds:,} seeds a setting' if size.seeds else ''
+    if not size.seeds_seen:
+        need = f'{photos or "no number of photos"} would be enough for these very models; seed noise is unknown.'
+    elif photos and seeds:
+        need = f'{photos} would be enough, or {seeds} on the present photos.'
+    elif photos:
+        need = f'{photos} would be enough; more seeds alone would not.'
+    elif seeds:
+        need = f'{seeds} on the present photos would be enough; more photos alone would not.'
+    else:
+        need = 'it takes more photos and more seeds together; neither alone would be enough.'
+    return f'To tell {size.name} from {difference.best}, if they differ by {abs(difference.points):.2f} points: {need}'
 
 
-def _what_would_do(plan: SampleSize, num_photos: int) -> str:
-    photos = f'about {_rough(plan.photos)} photos (now {num_photos:,})' if plan.photos else ''
-    seeds = f'{plan.seeds:,} seeds a setting' if plan.seeds else ''
-    if not plan.seeds_seen:
-        return f'{photos or "no number of photos"} would do for these very models; what seeds do is unknown.'
-    if photos and seeds:
-        return f'{photos} would do, or {seeds} on the photos there are.'
-    if photos:
-        return f'{photos} would do; more seeds alone would not.'
-    if seeds:
-        return f'{seeds} on the photos there are would do; more photos alone would not.'
-    return 'neither more photos nor more seeds alone would do, but both together.'
+def _two_digits(number: int) -> str:
+    return f'{float(f"{number:.1e}"):,.0f}'
 
 
 def _how_sure(comparison: Comparison) -> list[str]:
-    lines = [f'One photo is {100 / comparison.num_photos:.2f} points.']
-    if comparison.differences:
-        lines = [f'{lines[0]} {_how_often_wrong(comparison)}']
-    if comparison.plans:
-        often = f'{100 * POWER:.0f} % of cases'
-        lines[0] += f' Numbers of photos and seeds are rough, and find such a difference in {often}.'
-    if comparison.differences and not comparison.seeds_seen:
-        lines.append(f'Note: {SEEDS_UNSEEN}. Three seeds a setting would show it.')
-    lines.append(SELECTED if comparison.differences else SELECTED_EPOCH)
+    one_photo = f'One photo is {100 / comparison.num_photos:.2f} points.'
+    if not comparison.differences:
+        return [one_photo, 'The figure is optimistic: the best epoch of each run was chosen by these same photos.']
+    error_rate = 'If all settings were equally good, at most 5 of 100 such comparisons would call one worse'
+    if comparison.has_seeds:
+        error_rate += ', and at most 5 a level of a factor' * bool(comparison.effects)
+        error_rate += ' (assuming equal seed variance)'
+    lines = [f'{one_photo} {error_rate}.']
+    if comparison.sample_sizes:
+        lines[0] += f' Numbers of photos and seeds are rough; they find the difference in {100 * POWER:.0f} % of cases.'
+    if not comparison.has_seeds:
+        lines.append(f'Note: {SEEDS_UNSEEN}. Three seeds a setting would show that.')
+    lines.append(
+        'These figures are optimistic: the best epoch of each run, and the best setting, were chosen by these same '
+        'photos.'
+    )
     if comparison.num_folds:
         lines.append(
-            f'{comparison.num_folds} folds: every photo counts once, classified by a model that was not trained on '
-            'it; what is left of the optimism is the choice of epochs and of the setting.'
+            f'{comparison.num_folds} folds: every photo counts once, classified by a model that was not trained on it. '
+            'The figures stay optimistic by the choice of epochs and of the setting.'
         )
-    return lines + _confirmed(comparison)
+    return lines
 
 
-def _how_often_wrong(comparison: Comparison) -> str:
-    sentence = 'Of 100 such comparisons of equal settings at most 5 have any wrong verdict'
-    if comparison.effects and comparison.seeds_seen:
-        sentence += ' on a setting, and at most 5 any on a factor'
-    return sentence + (', if the seeds of all settings scatter alike.' if comparison.seeds_seen else '.')
-
-
-def _confirmed(comparison: Comparison) -> list[str]:
+def _test_result(comparison: Comparison) -> list[str]:
     best = comparison.best.name
-    score = next((score for score in comparison.confirmed if score.name == best), None)
+    score = next((score for score in comparison.test_scores if score.name == best), None)
     if score is not None:
-        return [_confirmed_by(score, comparison)]
-    if comparison.confirmed:
+        low, high = score.interval
+        num_runs = len(next(setting for setting in comparison.settings if setting.name == best).all_runs)
+        tested = f', {score.num_seeds} of its {num_runs} runs tested' if score.num_seeds < num_runs else ''
+        return [
+            f'Confirmed on the test set, whose photos chose nothing: {best} has top-1 {score.top1:.2f} % '
+            f'({comparison.num_test_photos:,} photos, 95 % interval {low:.1f}-{high:.1f}{tested}).'
+        ]
+    if comparison.test_scores:
         return [f'{best} was not tested on the test set; only tested settings have a confirmed figure.']
     if comparison.num_folds:
         return []
     return [
-        'Nothing confirms them yet: test the setting that you choose, once, on photos that had no say '
+        'No test set has confirmed the figures. Test the setting that you choose, once, on photos that chose nothing '
         '(prepare_data --test-ratio, then tools/test.py), or validate in folds.'
     ]
 
 
-def _confirmed_by(score: SettingScore, comparison: Comparison) -> str:
-    low, high = score.interval
-    setting = next(setting for setting in comparison.settings if setting.name == score.name)
-    num_runs = sum(len(runs) for runs in setting.runs.values())
-    tested = f', {score.num_seeds} of its {num_runs} runs tested' if score.num_seeds < num_runs else ''
-    return (
-        f'Confirmed on the test set, which had no say: {score.name} has top-1 {score.top1:.2f} % '
-        f'({comparison.num_test_photos:,} photos, 95 % interval {low:.1f}-{high:.1f}{tested}).'
-    )
-
-
 def p_text(p_value: float) -> str:
-    """Two digits of a p-value, as ``= 0.16``; of a tiny one only that it is."""
+    """Return a p-value with two digits, ``= 0.16``; a tiny one as a bound."""
     return '< 0.001' if p_value < 0.001 else f'= {p_value:.2g}'
-
-
-def _rough(number: int) -> str:
-    """Two digits are more than such a plan deserves."""
-    return f'{float(f"{number:.1e}"):,.0f}'

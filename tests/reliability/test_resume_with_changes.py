@@ -124,7 +124,7 @@ def test_a_run_of_two_configs_keeps_both_and_is_not_compared(copied_run, trained
     assert resume(tool, trained_run[0], copied_run, 'train_cfg.max_epochs=4', 'optim_wrapper.optimizer.lr=1e-5') == 0
     said()
     assert tool('compare', copied_run, trained_run[1], '--out', tmp_path / 'other') == 3
-    assert 'another config until epoch_3 (optim_wrapper.optimizer.lr)' in said()
+    assert 'after epoch_3 (optim_wrapper.optimizer.lr)' in said()
 
 
 def test_what_was_best_on_other_photos_does_not_count(copied_run, trained_run, tool, drawn_root, tmp_path):

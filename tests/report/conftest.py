@@ -133,17 +133,35 @@ def sweep_folder(tmp_path, run_folder):
 
 
 @pytest.fixture
-def texts(monkeypatch):
-    """Every text in the figures saved during the test."""
-    found = []
-    save = Figure.savefig
+def saved_figures(monkeypatch):
+    """The figures saved during the test."""
+    figures, save = [], Figure.savefig
 
     def record(figure, *args, **kwargs):
         save(figure, *args, **kwargs)
-        found.extend(text.get_text() for text in figure.findobj(Text) if text.get_text() and text.get_visible())
+        figures.append(figure)
 
     monkeypatch.setattr(Figure, 'savefig', record)
-    return found
+    return figures
+
+
+class Texts:
+    """Every text in the saved figures, as a sequence."""
+
+    def __init__(self, figures):
+        self.figures = figures
+
+    def __iter__(self):
+        found = (text for figure in self.figures for text in figure.findobj(Text) if text.get_visible())
+        return (text.get_text() for text in found if text.get_text())
+
+    def count(self, text):
+        return list(self).count(text)
+
+
+@pytest.fixture
+def texts(saved_figures):
+    return Texts(saved_figures)
 
 
 @pytest.fixture

@@ -29,10 +29,10 @@ def names_of(*configs):
 
 
 def test_seeds_folders_and_loader_workers_make_no_setting():
-    one = config(randomness={'seed': 0}, data_root='a', work_dir='x', load_from='here/net-0123abcd.pth')
-    other = config(randomness={'seed': 1}, data_root='b', work_dir='y', load_from='there/net-0123abcd.pth')
-    other['train_dataloader'] = {'num_workers': 4}
-    (setting,) = group_settings(runs_of(one, other))
+    first = config(randomness={'seed': 0}, data_root='a', work_dir='x', load_from='here/net-0123abcd.pth')
+    second = config(randomness={'seed': 1}, data_root='b', work_dir='y', load_from='there/net-0123abcd.pth')
+    second['train_dataloader'] = {'num_workers': 4}
+    (setting,) = group_settings(runs_of(first, second))
     assert sorted(setting.runs) == [0, 1] and setting.name == 'run0'
 
 
@@ -47,9 +47,14 @@ def test_a_second_key_that_differs_with_the_first_is_told_beside_the_name():
     assert (first.also, second.also) == ({'optim.lr': '0.01'}, {'optim.lr': '0.001'})
 
 
-def test_weights_go_without_saying_unless_there_are_none_or_others():
-    assert names_of(config(0, load_from='net.pth'), config(0, load_from=None), config(1, load_from='net.pth')) == [
+def test_weights_are_named_only_if_they_tell_settings_apart():
+    configs = [config(frozen, load_from=weights) for frozen, weights in ((0, 'a/net.pth'), (0, None), (1, 'a/net.pth'))]
+    assert names_of(*configs) == [
+        'frozen_stages=0, load_from=net.pth',
         'frozen_stages=0, load_from=none',
+        'frozen_stages=1, load_from=net.pth',
+    ]
+    assert names_of(config(0, load_from='a.pth'), config(1, load_from='b.pth')) == [
         'frozen_stages=0',
         'frozen_stages=1',
     ]
@@ -85,6 +90,44 @@ def test_a_seed_without_all_folds_is_left_out():
     assert drop_incomplete_folds(group_settings(runs))[1] == []
 
 
+def trials_of(settings, configs, folds=None):
+    """The trials of one sweep, with the names that it gave the settings."""
+    folds = folds or [None] * len(settings)
+    return [
+        replace(run, folder=Path(f'w/my_sweep/trials/{i}'), setting=name, fold=fold)
+        for i, (run, name, fold) in enumerate(zip(runs_of(*configs), settings, folds, strict=True))
+    ]
+
+
+def test_trials_are_named_as_their_sweep_named_them():
+    trials = trials_of(['resnet,f=10', 'resnet,f=2', 'vgg,f=2'], [config(10), config(2), config(2, backbone='VGG')])
+    settings = group_settings(trials)
+    assert [setting.name for setting in settings] == ['resnet, f=2', 'resnet, f=10', 'vgg, f=2']
+    assert settings[0].levels == {'config': 'resnet', 'f': '2'}
+    assert settings[0].also == {'model.backbone.type': 'ResNet', 'model.frozen_stages': '2'}
+
+
+def test_keys_that_a_factor_of_the_sweep_is_called_after_are_not_told_again():
+    trials = trials_of(['frozen_stages=0', 'frozen_stages=1'], [config(0, lr=1.0), config(1, lr=2.0)])
+    assert [setting.also for setting in group_settings(trials)] == [{'optim.lr': '1'}, {'optim.lr': '2'}]
+
+
+def test_a_fold_is_no_part_of_a_setting():
+    names, configs = [f'f={f},fold={k}' for f in (0, 1) for k in (0, 1)], [config(f) for f in (0, 1) for _ in (0, 1)]
+    settings = group_settings([replace(run, seed=0) for run in trials_of(names, configs, folds=[0, 1, 0, 1])])
+    assert [(setting.name, setting.levels) for setting in settings] == [('f=0', {'f': '0'}), ('f=1', {'f': '1'})]
+    folds_only = trials_of(['fold=0', 'fold=1'], [config(), config()], folds=[0, 1])
+    assert [setting.name for setting in group_settings(folds_only)] == ['my_sweep']
+
+
+def test_trials_of_an_edited_sweep_and_of_several_sweeps_are_named_by_their_configs():
+    edited = trials_of(['f=0', 'f=0'], [config(lr=0.1), config(lr=0.2)])
+    assert [setting.name for setting in group_settings(edited)] == ['lr=0.1', 'lr=0.2']
+    first, second = trials_of(['f=0', 'f=1'], [config(0), config(1)])
+    mixed = [first, replace(second, folder=Path('w/other_sweep/trials/0'))]
+    assert [setting.name for setting in group_settings(mixed)] == ['frozen_stages=0', 'frozen_stages=1']
+
+
 def test_keys_that_go_together_are_one_factor():
     grid = [
         {'model': {'frozen_stages': f, 'backbone': {'type': t, 'depth': d}}}
@@ -97,11 +140,11 @@ def test_keys_that_go_together_are_one_factor():
 
 
 def test_the_same_run_twice_is_refused():
-    with pytest.raises(DataError, match='run0 and run1: are the same setting with the same seed'):
+    with pytest.raises(DataError, match='run0 and run1.*same seed'):
         group_settings(runs_of(config(), config(), seeds=[0, 0]))
 
 
 def test_folds_and_whole_validation_sets_are_not_mixed():
     whole, fold = (replace(run, fold=k, seed=s) for s, k in enumerate((None, 0)) for run in runs_of(config()))
-    with pytest.raises(DataError, match='some of these runs were validated on a fold'):
+    with pytest.raises(DataError, match='on a fold'):
         drop_incomplete_folds(group_settings([whole, fold]))

@@ -1,4 +1,4 @@
-"""Comparisons of run folders: what is read, what is refused, what is said and written."""
+"""Comparisons of run folders and sweeps: runs that are read, refused and left out, the verdict and the files."""
 
 import csv
 import json
@@ -21,22 +21,22 @@ def test_report_as_frozen_2_and_3_cannot_be_told_apart_in_words(tmp_path, write_
     """548 and 551 of 568."""
     two = write_run(tmp_path / 'two', range(20), frozen=2)
     three = write_run(tmp_path / 'three', [*range(10), *range(100, 107)], frozen=3)
-    said = words(two, three)
-    assert 'frozen_stages=3 has the highest top-1, 97.01 %' in said
-    assert 'Cannot be told apart from it, so tied for best: frozen_stages=2 (-0.53 points' in said
-    assert 'To tell frozen_stages=2 from frozen_stages=3, if they differ by 0.53 points: about 8,400 photos' in said
-    assert 'one seed a setting' in said and 'optimistic' in said and 'Nothing confirms them yet' in said
+    text = words(two, three)
+    assert 'frozen_stages=3 has the highest top-1, 97.01 %' in text and 'frozen_stages=2 (-0.53 points' in text
+    assert 'differ by 0.53 points: about 8,400 photos' in text
+    assert all(keyword in text for keyword in ('Tied with it', 'one seed a setting', 'optimistic', 'No test set'))
 
 
-def test_seeds_are_counted_and_the_worse_is_named_with_how_much(tmp_path, write_run):
+def test_seeds_are_counted_and_the_worse_setting_is_named(tmp_path, write_run):
     folders = [write_run(tmp_path / f'a{s}', range(s, 20 + s), frozen=2, seed=s) for s in range(3)]
     folders += [write_run(tmp_path / f'b{s}', range(s, 100 + s), frozen=4, seed=s) for s in range(3)]
     comparison = compare_runs(folders)
     assert [score.num_seeds for score in comparison.scores] == [3, 3]
     (difference,) = comparison.differences
-    said = words(*folders)
-    assert f'frozen_stages=4 is worse than frozen_stages=2: -14.08 points, at least {difference.at_least:.2f}' in said
-    assert 'is better than every other setting' in said and 'one seed a setting' not in said
+    text = words(*folders)
+    assert 'frozen_stages=4 is worse than frozen_stages=2: -14.08 points' in text
+    assert f'at least {difference.at_least:.2f} points' in text
+    assert 'better than every other' in text and 'one seed a setting' not in text
 
 
 def test_a_full_grid_has_the_effect_of_each_factor(tmp_path, write_run):
@@ -52,31 +52,32 @@ def test_a_full_grid_has_the_effect_of_each_factor(tmp_path, write_run):
     assert effects['lr', '0.1'].points == pytest.approx(-100 * 80 / 568) and not effects['lr', '0.1'].tied
     assert effects['frozen_stages', '2'].tied
     assert '## Each factor by itself' in as_markdown(compare_runs(folders))
-    assert 'at most 5 have any wrong verdict on a setting, and at most 5 any on a factor' in words(*folders)
+    assert 'at most 5 a level of a factor (assuming equal seed variance)' in words(*folders)
 
 
 def test_the_test_set_confirms_the_best(tmp_path, write_run, write_test):
-    one, other = write_run(tmp_path / 'a', range(30), frozen=1), write_run(tmp_path / 'b', range(20), frozen=2)
-    write_test(other, range(10))
-    write_test(other, range(50), checkpoint='epoch_1.pth', name='test_epoch_1')  # another checkpoint
-    write_test(one, range(3), split='val')  # the same photos again
-    confirmed = 'Confirmed on the test set, which had no say: frozen_stages=2 has top-1 95.00 % (200'
-    assert confirmed in words(one, other) and 'runs tested' not in words(one, other)
-    another = write_run(tmp_path / 'c', range(20), frozen=2, seed=1)
-    assert confirmed in words(one, other, another) and '1 of its 2 runs tested' in words(one, other, another)
+    worse, best = write_run(tmp_path / 'a', range(30), frozen=1), write_run(tmp_path / 'b', range(20), frozen=2)
+    write_test(best, range(10))
+    write_test(best, range(50), checkpoint='epoch_1.pth', name='test_epoch_1')  # another checkpoint
+    write_test(worse, range(3), split='val')  # the same photos again
+    confirmed = 'frozen_stages=2 has top-1 95.00 % (200 photos'
+    text = words(worse, best)
+    assert 'Confirmed on the test set' in text and confirmed in text and 'runs tested' not in text
+    text = words(worse, best, write_run(tmp_path / 'c', range(20), frozen=2, seed=1))
+    assert confirmed in text and '1 of its 2 runs tested' in text
 
 
 @pytest.mark.parametrize('odd', [{'data_manifest': 'other'}, {'tta': True}])
 def test_a_test_on_other_data_or_of_an_augmented_network_confirms_nothing(tmp_path, write_run, write_test, odd):
     folder = write_run(tmp_path / 'a', range(30))
     write_test(folder, range(10), **odd)
-    assert 'Nothing confirms them yet' in words(folder)
+    assert 'No test set has confirmed' in words(folder)
 
 
 def test_one_setting_alone_has_a_figure_and_no_verdict(tmp_path, write_run):
-    said = words(write_run(tmp_path / 'a', range(30)))
-    assert 'one setting only' in said and 'picked by these same photos' in said
-    assert 'Of 100 such' not in said and 'Three seeds' not in said
+    text = words(write_run(tmp_path / 'a', range(30)))
+    assert 'only one setting' in text and 'chosen by these same photos' in text
+    assert 'of 100 such' not in text and 'Three seeds' not in text
 
 
 def test_folds_of_a_seed_are_put_together(tmp_path, write_run):
@@ -100,7 +101,7 @@ def test_folds_of_a_seed_are_put_together(tmp_path, write_run):
     left = compare_runs(folders[:3])
     assert [score.name for score in left.scores] == ['frozen_stages=1']
     assert left.left_out == ['frozen_stages=2, seed 0: fold 1 missing']
-    with pytest.raises(DataError, match='no setting has run all its folds'):
+    with pytest.raises(DataError, match='all its folds'):
         compare_runs(folders[1:3])
 
 
@@ -110,20 +111,18 @@ def test_folds_of_a_seed_are_put_together(tmp_path, write_run):
 def test_other_photos_other_labels_and_other_data_are_refused(tmp_path, write_run):
     first = write_run(tmp_path / 'a', [1], num_photos=20)
     fewer = write_run(tmp_path / 'b', [1], num_photos=18, frozen=1)
-    with pytest.raises(
-        DataError, match=r'2 only in the first \(flower/018.jpg, flower/019.jpg\), 0 only in the second'
-    ):
+    with pytest.raises(DataError, match=r'2 only in the first \(flower/018.jpg, flower/019.jpg\), 0 only'):
         compare_runs([first, fewer])
     turned = [f'flower/{i:03d}.jpg' for i in [1, 0, *range(2, 20)]]
     swapped = write_run(tmp_path / 'c', [1], images=turned, frozen=1)
-    with pytest.raises(DataError, match='2 photos have different labels .* flower/000.jpg is daisy in the first'):
+    with pytest.raises(DataError, match='2 photos .* flower/000.jpg is daisy'):
         compare_runs([first, swapped])
-    with pytest.raises(DataError, match='differently prepared folders .*abc and xyz'):
+    with pytest.raises(DataError, match='differently prepared .*abc and xyz'):
         compare_runs([first, write_run(tmp_path / 'd', [1], num_photos=20, frozen=1, manifest='xyz')])
 
 
 def test_what_is_no_run_or_has_no_results_is_refused(tmp_path, write_run):
-    with pytest.raises(ConfigError, match='neither a run folder'):
+    with pytest.raises(ConfigError, match='neither'):
         compare_runs([tmp_path])
     folder = write_run(tmp_path / 'a', [1], num_photos=20)
     (folder / 'predictions_val.csv').unlink()
@@ -131,7 +130,7 @@ def test_what_is_no_run_or_has_no_results_is_refused(tmp_path, write_run):
         compare_runs([folder])
     write_run(tmp_path / 'b', [1], num_photos=20)
     (tmp_path / 'b' / 'metrics.json').write_text('{"top1"')
-    with pytest.raises(DataError, match='metrics.json: cannot be read'):
+    with pytest.raises(DataError, match='metrics.json: cannot'):
         compare_runs([tmp_path / 'b'])
 
 
@@ -157,7 +156,7 @@ def test_a_trial_under_way_is_left_out_and_said_so(sweep):
     assert 'frozen1_seed1: not finished' in as_markdown(comparison)
 
 
-def test_why_a_trial_failed_is_said_and_a_run_counts_once(sweep):
+def test_the_reason_of_a_failed_trial_is_kept_and_a_run_counts_once(sweep):
     entries = [
         {'key': trial.name, 'run': f'trials/{trial.name}', 'state': 'finished'}
         for trial in (sweep / 'trials').iterdir()
@@ -171,15 +170,15 @@ def test_why_a_trial_failed_is_said_and_a_run_counts_once(sweep):
 
 
 def test_one_setting_is_no_best(tmp_path, write_run):
-    said = commands.compare([write_run(tmp_path / 'a', [1])], out=tmp_path / 'out')
-    assert '| a | 99.82 | 1 | 99.0-100.0 | - | - | - | - |' in said and 'best**' not in said
+    text = commands.compare([write_run(tmp_path / 'a', [1])], out=tmp_path / 'out')
+    assert '| a | 99.82 | 1 | 99.0-100.0 | - | - | - | - |' in text and 'best**' not in text
     (row,) = json.loads((tmp_path / 'out' / 'comparison.json').read_text())['settings']
     assert row['verdict'] is None
 
 
 def test_of_equal_settings_both_are_highest(tmp_path, write_run):
-    said = words(write_run(tmp_path / 'a', [1], frozen=1), write_run(tmp_path / 'b', [2], frozen=2))
-    assert 'frozen_stages=1 has the highest top-1, 99.82 %, and so has frozen_stages=2. ' in said
+    text = words(write_run(tmp_path / 'a', [1], frozen=1), write_run(tmp_path / 'b', [2], frozen=2))
+    assert 'highest top-1, 99.82 %, and so has frozen_stages=2. ' in text
 
 
 def test_of_photos_prepared_anew_only_the_newest_trials_are_compared(sweep, write_run):
@@ -187,9 +186,7 @@ def test_of_photos_prepared_anew_only_the_newest_trials_are_compared(sweep, writ
         write_run(sweep / 'trials' / f'frozen0_seed{seed}-2', [seed], seed=seed, manifest='new')
     comparison = compare_runs([sweep])
     assert [(score.name, score.num_seeds) for score in comparison.scores] == [('sweep', 2)]
-    assert (
-        len(comparison.left_out) == 4 and 'prepared otherwise than those of frozen0_seed1-2' in comparison.left_out[0]
-    )
+    assert len(comparison.left_out) == 4 and 'other photos than frozen0_seed1-2' in comparison.left_out[0]
 
 
 def test_files_of_a_sweep_are_renewed_in_its_folder_and_nowhere_else(sweep, tmp_path, monkeypatch):
@@ -204,8 +201,8 @@ def test_files_of_a_sweep_are_renewed_in_its_folder_and_nowhere_else(sweep, tmp_
 
 
 def test_csv_and_json_say_the_same(sweep):
-    said = commands.compare([sweep])
-    assert said.startswith((sweep / 'comparison.md').read_text().partition('\n![')[0])
+    text = commands.compare([sweep])
+    assert text.startswith((sweep / 'comparison.md').read_text().partition('\n![')[0])
     assert (sweep / 'comparison.png').read_bytes().startswith(b'\x89PNG')
     with (sweep / 'comparison.csv').open(newline='') as file:
         rows = list(csv.DictReader(file))
