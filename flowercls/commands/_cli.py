@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -63,6 +64,8 @@ def run(verb: str, argv: Sequence[str] | None = None, *, is_tool: bool = True) -
     )
     module.add_arguments(parser)
     options = parser.parse_args(argv)
+    if verb == 'train':  # for command.txt in the run folder
+        options.command = shlex.join([*command.split(), *(sys.argv[1:] if argv is None else argv)])
     try:
         with signals.handle_signals(getattr(options, 'launcher', 'none')):
             return module.run(options)

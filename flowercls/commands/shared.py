@@ -1,22 +1,16 @@
 """What several verbs need."""
 
-import os
-import sys
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mmengine.config import Config
+from flowercls.core.layout import METRICS_FILE
 
+if TYPE_CHECKING:
     from flowercls.train.tester import Evaluation
 
 Overrides = Sequence[str] | dict
-
-
-def starting_weights(cfg: 'Config') -> Path | None:
-    """The checked file that a config's ``load_from`` names; None if it names none."""
-    return weights_file(cfg.load_from) if cfg.get('load_from') else None
 
 
 def weights_file(load_from: str) -> Path:
@@ -26,14 +20,12 @@ def weights_file(load_from: str) -> Path:
     return find_weights(load_from)
 
 
-def warn_of_trust(path: Path) -> None:
-    """Say, once, what ``--trust-checkpoint`` means for ``path``."""
-    if int(os.environ.get('RANK', 0)) == 0:
-        print(
-            f'warning: --trust-checkpoint: if {path} holds code, it is run, and may do whatever you may do',
-            file=sys.stderr,
-            flush=True,
-        )
+def best_epoch_in(folder: Path) -> int | None:
+    """Return the epoch that ``metrics.json`` of a run folder is about; None where there is none."""
+    try:
+        return json.loads((folder / METRICS_FILE).read_text(encoding='utf-8')).get('epoch')
+    except (OSError, ValueError):
+        return None
 
 
 def draw_evaluation(folder: Path, found: 'Evaluation | None', show_dir: str | None = None) -> None:

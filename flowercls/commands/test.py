@@ -1,12 +1,11 @@
 """Evaluate a checkpoint: top-1 with its interval, and precision, recall and F1 of each class."""
 
 import argparse
-import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercls.commands.shared import Overrides, draw_evaluation, warn_of_trust
+from flowercls.commands.shared import Overrides, draw_evaluation
 from flowercls.core import signals
 
 EXAMPLES = (
@@ -102,22 +101,15 @@ def test(
     check_checkpoint_exists(checkpoint)
     cfg = ready_config(find_config(config), overrides, Flags(**flags))
 
-    from flowercls.core.distributed import decide_once
-    from flowercls.train import run_summary, tester
-    from flowercls.train.run_dir import results_folder
+    from flowercls.train import tester
+    from flowercls.train.run_summary import describe_test
 
-    with contextlib.ExitStack() as stack:  # the main process alone makes the folder, and clears it away
-        place = results_folder(Path(work_dir or checkpoint.parent), checkpoint)
-        folder = decide_once(lambda: stack.enter_context(place))
-        cfg.work_dir = str(folder)
-        if trust_checkpoint:
-            warn_of_trust(checkpoint)
-        found = tester.run_test(cfg, checkpoint, tta=tta, trusted=trust_checkpoint)
-        if found is None:
-            return ''
-        _write_output(out, found.predictions, found.metrics)
-        draw_evaluation(folder, found, show_dir)
-        return run_summary.describe_test(found.metrics, folder)
+    evaluation = tester.test(cfg, checkpoint, work_dir=work_dir, tta=tta, trusted=trust_checkpoint)
+    if evaluation is None:
+        return ''
+    _write_output(out, evaluation.predictions, evaluation.metrics)
+    draw_evaluation(evaluation.folder, evaluation, show_dir)
+    return describe_test(evaluation.metrics, evaluation.folder)
 
 
 def _check_output(out: str | None, item: str | None) -> None:

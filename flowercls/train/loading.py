@@ -1,5 +1,7 @@
 """What is loaded into a run's model, and whether it belongs there."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,16 @@ def load_starting_weights(runner: Runner, path: Path) -> WeightsReport:
     report = apply_weights(unwrapped(runner.model), checkpoint, source=str(path), same_classes=same_classes)
     runner.logger.info(str(report))
     return report
+
+
+def warn_of_trust(path: Path) -> None:
+    """Print, once, the risk of ``--trust-checkpoint`` for ``path``."""
+    if int(os.environ.get('RANK', 0)) == 0:
+        print(
+            f'warning: --trust-checkpoint: if {path} holds code, it is run, and may do whatever you may do',
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 @contextmanager

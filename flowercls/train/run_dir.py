@@ -8,7 +8,7 @@ import glob
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mmengine.config import Config
 from flowercls.config.dump import dump_config
 from flowercls.core.errors import CheckpointError, ConfigError, DiskError, RunInUseError
 from flowercls.core.files import atomic_write, disk_errors, sync_folder
+from flowercls.core.layout import COMMAND_FILE
 from flowercls.train.checkpoint_files import remove_half_written
 
 WORK_DIRS = Path('work_dirs')
@@ -202,6 +203,28 @@ def last_checkpoint(folder: Path) -> Path | None:
     return path if path.is_file() else None
 
 
+def begin_run(
+    plan: RunPlan, cfg: Config, config_path: str | Path, changed: Sequence[str] = (), command: str | None = None
+) -> None:
+    """Write ``config.py``, a copy of its source and ``command.txt``: from now on the folder holds a run.
+
+    Args:
+        plan: Where the run lives and what it resumes from.
+        cfg: The resolved config.
+        config_path: The file that it was loaded from.
+        changed: Keys of the config that have other values than before; then the earlier config is kept, too.
+        command: The command as typed; one line of ``command.txt`` for each start.
+    """
+    if plan.checkpoint and changed:
+        keep_earlier_config(plan.folder, plan.checkpoint)
+    write_config(plan.folder, cfg, config_path)
+    if command is not None:
+        path = plan.folder / COMMAND_FILE
+        before = path.read_text(encoding='utf-8') if plan.checkpoint and path.is_file() else ''
+        with atomic_write(path) as file:
+            file.write(f'{before}{command}\n')
+
+
 def write_config(folder: Path, cfg: Config, source: str | Path) -> None:
     """Write ``config.py``, resolved so that it runs by itself, and a copy of the file it came from.
 
@@ -258,13 +281,13 @@ RUN_APART = 'start a run of its own without --resume and with another --work-dir
 
 
 @contextlib.contextmanager
-def occupied_run_folder(stem: str, work_dir: str | Path | None, resume: str | None) -> Iterator[RunPlan]:
-    """Plan a run, make its folder, and keep other processes out of it for the length of the ``with`` block.
+def claim_run_dir(stem: str, work_dir: str | Path | None, resume: str | None) -> Iterator[RunPlan]:
+    """Plan a run, make its folder, and lock it for the length of the ``with`` block, in the main process for all.
 
-    A folder made here goes again if nothing was begun in it, that is, if no ``config.py`` was written.
+    A new folder is removed if the run fails before its ``config.py`` is written.
 
     Args:
-        stem: As the others, see `plan_run`.
+        stem: Name of the config.
         work_dir: ``--work-dir``.
         resume: None, ``'auto'``, or the path of a checkpoint.
 
@@ -274,6 +297,14 @@ def occupied_run_folder(stem: str, work_dir: str | Path | None, resume: str | No
         CheckpointError: if the checkpoint named does not exist.
         DiskError: if the folder may not be written to.
     """
+    from flowercls.core.distributed import decide_once
+
+    with contextlib.ExitStack() as stack:
+        yield decide_once(lambda: stack.enter_context(_claim_alone(stem, work_dir, resume)))
+
+
+@contextlib.contextmanager
+def _claim_alone(stem: str, work_dir: str | Path | None, resume: str | None) -> Iterator[RunPlan]:
     plan, was_made = _plan_and_make(stem, work_dir, resume)
     try:
         with lock_folder(plan.folder):  # a folder that another process has locked meanwhile is not ours to remove

@@ -3,6 +3,7 @@
 Evaluating a checkpoint, and what a pass over a set leaves.
 """
 
+import contextlib
 import sys
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
+from flowercls.core.distributed import decide_once
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import write_json
 from flowercls.evaluate.mm_metric import CompactEvaluator
@@ -20,6 +22,8 @@ from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.train.config_errors import building
 from flowercls.train.decoded_photos import use_photo_store
 from flowercls.train.hooks import provenance, report_of
+from flowercls.train.loading import warn_of_trust
+from flowercls.train.run_dir import results_folder
 from flowercls.train.runner import ClassifierRunner, build_runner
 
 
@@ -61,11 +65,13 @@ class Evaluation:
     Attributes:
         predictions: Of every photo.
         metrics: The content of metrics.json.
+        folder: Where the results are.
         photos: Their files in the same order; empty where they are not the ones that were predicted.
     """
 
     predictions: Predictions
     metrics: dict
+    folder: Path
     photos: list[str] = field(default_factory=list)
 
 
@@ -77,7 +83,7 @@ def evaluation_of_best(runner: ClassifierRunner, result: 'TrainResult') -> Evalu
     predictions.write_mistakes_csv(result.folder / 'mistakes.csv')
     # A run that was begun by an earlier version may lack some of the figures.
     metrics = {**result.metrics(), **predictions.metrics()}
-    return Evaluation(predictions, metrics, _photos(runner.val_dataloader.dataset, predictions))
+    return Evaluation(predictions, metrics, result.folder, _photos(runner.val_dataloader.dataset, predictions))
 
 
 def _photos(dataset, predictions: Predictions) -> list[str]:
@@ -85,18 +91,31 @@ def _photos(dataset, predictions: Predictions) -> list[str]:
     return files if [image_name(file) for file in files] == predictions.images else []
 
 
-def run_test(cfg: Config, checkpoint: Path, *, tta: bool = False, trusted: bool = False) -> Evaluation | None:
+def test(
+    cfg: Config, checkpoint: Path, *, work_dir: str | Path | None = None, tta: bool = False, trusted: bool = False
+) -> Evaluation | None:
     """Evaluate ``checkpoint`` on the config's test set; write ``predictions.csv``, ``mistakes.csv``, ``metrics.json``.
 
     Args:
-        cfg: Derived and checked, with ``work_dir``, the folder to write to.
+        cfg: The resolved config.
         checkpoint: A checkpoint of the config's model and classes.
+        work_dir: The results go to ``<work_dir>/test_<checkpoint stem>/``, or ``-2``, ``-3``, ... where it holds
+            results already. The default is the folder of the checkpoint.
         tta: Whether to augment at test time.
         trusted: Whether ``checkpoint`` may hold more than plain data, see `read_checkpoint`.
 
     Returns:
         None in all but the main process.
     """
+    with contextlib.ExitStack() as stack:  # the main process alone makes the folder, and clears it away
+        folder = results_folder(Path(work_dir or checkpoint.parent), checkpoint)
+        cfg.work_dir = str(decide_once(lambda: stack.enter_context(folder)))
+        if trusted:
+            warn_of_trust(checkpoint)
+        return _test(cfg, checkpoint, tta, trusted)
+
+
+def _test(cfg: Config, checkpoint: Path, tta: bool, trusted: bool) -> Evaluation | None:
     if tta:
         use_tta_pipeline(cfg)
     runner = build_runner(cfg)
@@ -138,4 +157,4 @@ def _write_test(runner: ClassifierRunner, origin: dict) -> Evaluation:
     predictions.write_csv(folder / 'predictions.csv')
     predictions.write_mistakes_csv(folder / 'mistakes.csv')
     write_json(folder / 'metrics.json', metrics)
-    return Evaluation(predictions, metrics, _photos(runner.test_dataloader.dataset, predictions))
+    return Evaluation(predictions, metrics, folder, _photos(runner.test_dataloader.dataset, predictions))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -23,6 +24,9 @@ from flowercls.train.loop import dead_workers_explained
 from flowercls.train.resume import KEYS, follow_new_schedule
 from flowercls.train.run_dir import last_checkpoint
 from flowercls.train.runner import ClassifierRunner
+
+if TYPE_CHECKING:
+    from flowercls.train.tester import Evaluation
 
 OF_VALIDATION = ('data_manifest', 'val_dataloader', 'val_evaluator')  # keys that make scores other ones, as they begin
 
@@ -41,6 +45,7 @@ class TrainResult:
         best_checkpoint: Its file; None without validation.
         last_checkpoint: The ``epoch_N.pth`` of the last epoch; None where the config saves none.
         last_top1: Validation top-1 of the last epoch in percent; None without validation.
+        evaluation: Of the best checkpoint, in the main process; None without validation.
     """
 
     folder: Path
@@ -52,6 +57,7 @@ class TrainResult:
     best_checkpoint: Path | None
     last_checkpoint: Path | None
     last_top1: float | None
+    evaluation: 'Evaluation | None' = None
 
     def metrics(self) -> dict:
         """The content of metrics.json."""
@@ -87,8 +93,8 @@ def run_training(
 
 
 @contextlib.contextmanager
-def unshaken_log() -> Iterator[None]:
-    """A line that the log's disk does not take is lost, without the traceback that `logging` would print each time."""
+def suppress_log_errors() -> Iterator[None]:
+    """Drop log lines that cannot be written (disk full) instead of printing a traceback for each."""
     before, logging.raiseExceptions = logging.raiseExceptions, False
     try:
         yield

@@ -136,7 +136,7 @@ def test_a_checkpoint_without_its_config_is_not_taken_for_a_run(trained_run, too
     shutil.copy(folder / 'epoch_2.pth', tmp_path / 'epoch_2.pth')
     for options in (('--resume', tmp_path / 'epoch_2.pth'), ('--work-dir', tmp_path, '--resume')):
         assert tool('train', config, *options) == 2
-        assert 'has no config.py' in said(capsys)
+        assert 'config.py is missing' in said(capsys)
 
 
 def test_a_launcher_that_launched_nothing_is_named(write_config, tool, tmp_path, capsys):

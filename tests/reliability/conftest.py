@@ -69,19 +69,12 @@ def quick_train(tool, write_config, tmp_path_factory):
 
     Only in a child process: it changes the modules. With a ``journal`` each step adds a line to that file.
     """
-    import flowercls.commands.train as apis_training
-    from flowercls.report import run_page
-    from flowercls.train import run_summary
-
     config = write_config(tmp_path_factory.mktemp('quick'), TINY)
 
     def train(folder, *arguments, journal=None):
         if journal is not None:
             _keep_journal(journal)
-        apis_training._draw_curves = apis_training.draw_evaluation = lambda *_: None
-        run_page.write_run_report = lambda *_: None
-        run_summary.describe_run = lambda *_: ''
-        return tool('train', config, '--work-dir', folder, *arguments)
+        return tool('train', config, '--work-dir', folder, '--no-pictures', *arguments)
 
     return train
 

@@ -8,7 +8,7 @@ import pytest
 from flowercls.core.errors import DiskError, RunInUseError
 from flowercls.train import run_dir
 from flowercls.train.checkpoint import write_checkpoint
-from flowercls.train.run_dir import occupied_run_folder
+from flowercls.train.run_dir import claim_run_dir
 
 HOLDER = """
 import fcntl, sys
@@ -39,7 +39,7 @@ def make_run(folder):
 
 
 def test_two_starts_of_one_config_take_two_folders():
-    with occupied_run_folder('net', None, None) as one, occupied_run_folder('net', None, None) as two:
+    with claim_run_dir('net', None, None) as one, claim_run_dir('net', None, None) as two:
         assert [one.folder, two.folder] == [Path('work_dirs/net'), Path('work_dirs/net-2')]
 
 
@@ -52,7 +52,7 @@ def test_a_folder_that_another_start_takes_meanwhile_is_left_to_it(monkeypatch):
         return make_folder(folder)
 
     monkeypatch.setattr(run_dir, 'make_folder', slower)
-    with occupied_run_folder('net', None, None) as plan:
+    with claim_run_dir('net', None, None) as plan:
         assert plan.folder == Path('work_dirs/net-2') and 'net-2' in plan.announcement
     assert Path('work_dirs/net').is_dir()
 
@@ -64,24 +64,24 @@ def test_a_run_in_which_a_process_works_is_refused_until_that_has_ended():
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b'ready\n'
         with pytest.raises(RunInUseError, match='work_dirs/net: process 77 is working') as caught:
-            occupied_run_folder('net', None, 'auto').__enter__()
+            claim_run_dir('net', None, 'auto').__enter__()
         assert caught.value.exit_code == 8
         holder.kill()  # without a chance to clean up
-    with occupied_run_folder('net', None, 'auto') as plan:
+    with claim_run_dir('net', None, 'auto') as plan:
         assert plan.folder == folder
 
 
 def test_a_folder_made_for_a_run_that_never_began_goes_again():
-    with pytest.raises(ValueError), occupied_run_folder('net', None, None) as plan:
+    with pytest.raises(ValueError), claim_run_dir('net', None, None) as plan:
         (plan.folder / 'run.log').touch()
         raise ValueError
     assert not plan.folder.exists()
-    with pytest.raises(ValueError), occupied_run_folder('net', None, None) as plan:
+    with pytest.raises(ValueError), claim_run_dir('net', None, None) as plan:
         (plan.folder / 'config.py').touch()
         raise ValueError
     assert plan.folder.is_dir()
     Path('mine').mkdir()
-    with pytest.raises(ValueError), occupied_run_folder('net', 'mine', None):
+    with pytest.raises(ValueError), claim_run_dir('net', 'mine', None):
         raise ValueError
     assert Path('mine').is_dir()
 
@@ -100,7 +100,7 @@ def test_a_start_that_is_refused_leaves_the_folder_to_the_one_that_works_in_it(m
 
     monkeypatch.setattr(run_dir, 'make_folder', and_another_is_faster)
     with pytest.raises(RunInUseError):
-        occupied_run_folder('net', 'mine', None).__enter__()
+        claim_run_dir('net', 'mine', None).__enter__()
     assert (folder / '.lock').is_file()
     with started[0] as holder:
         holder.kill()
@@ -112,16 +112,16 @@ def test_a_folder_that_may_not_be_written_to_is_an_error_of_the_disk(monkeypatch
 
     monkeypatch.setattr(pathlib.Path, 'open', refuse)
     with pytest.raises(DiskError, match='work_dirs/net: may not be written'):
-        occupied_run_folder('net', None, None).__enter__()
+        claim_run_dir('net', None, None).__enter__()
     assert not Path('work_dirs/net').exists()
     Path('mine').mkdir()
     with pytest.raises(DiskError):
-        occupied_run_folder('net', 'mine', None).__enter__()
+        claim_run_dir('net', 'mine', None).__enter__()
     assert Path('mine').is_dir()
 
 
 def test_an_error_inside_is_not_taken_for_one_of_the_folder():
-    with pytest.raises(PermissionError), occupied_run_folder('net', None, None):
+    with pytest.raises(PermissionError), claim_run_dir('net', None, None):
         raise PermissionError(13, 'Permission denied', '/photos')
 
 
@@ -140,7 +140,7 @@ def test_what_a_killed_process_left_of_a_checkpoint_goes():
     kept = ['notes.txt', '.notes.71.tmp', '.epoch_3.pth.tmp']
     for name in left + kept:
         (folder / name).touch()
-    with occupied_run_folder('net', None, 'auto'):
+    with claim_run_dir('net', None, 'auto'):
         assert {path.name for path in folder.iterdir()} == {'config.py', '.lock', *kept}
 
 
@@ -153,6 +153,6 @@ def test_what_another_process_saves_before_the_lock_is_held_is_seen(monkeypatch)
         return plans[-1]
 
     monkeypatch.setattr(run_dir, 'plan_run', plan_and_lose_time)
-    with occupied_run_folder('net', None, 'auto') as plan:
+    with claim_run_dir('net', None, 'auto') as plan:
         assert plans[0].checkpoint is None
         assert plan.checkpoint == folder / 'epoch_2.pth'
