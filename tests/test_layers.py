@@ -1,6 +1,7 @@
 """Rooms import only what DESIGN's table allows, stay small, and no two modules are called the same."""
 
 import ast
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -68,6 +69,12 @@ def test_no_two_modules_have_the_same_last_name():
     modules = [path.parent if path.name == '__init__.py' else path for path in PACKAGE.rglob('*.py')]
     assert [name for name, n in Counter(path.stem for path in modules if path.parent.name != 'commands').items()
             if n > 1] == []  # fmt: skip
+
+
+def test_a_wheel_holds_every_room():
+    project = tomllib.loads((PACKAGE.parent / 'pyproject.toml').read_text(encoding='utf-8'))
+    rooms = {'.'.join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob('__init__.py')}
+    assert set(project['tool']['setuptools']['packages']) == rooms | {'flowercls.configs'}
 
 
 def test_only_one_file_reads_and_writes_checkpoints():
