@@ -14,7 +14,7 @@ from flowercls.core import signals
 from flowercls.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flowercls.data.prepare.preparation import PreparedReport
+    from flowercls.data.prepare.preparation import PrepareResult
 
 EXAMPLES = (
     'my_photos data/flower            # my_photos/daisy/..., my_photos/rose/..., split 8:2',
@@ -88,7 +88,7 @@ def prepare(
     download: str | None = None,
     sha256: str | None = None,
     **options,
-) -> 'PreparedReport':
+) -> 'PrepareResult':
     """Make a prepared folder from a folder of photos per class.
 
     Args:
@@ -114,7 +114,7 @@ def prepare(
     return prepare_folder(raw_dir, out_dir, **options)
 
 
-def _prepare_download(url: str, out_dir: str | Path, sha256: str | None, options: dict) -> 'PreparedReport':
+def _prepare_download(url: str, out_dir: str | Path, sha256: str | None, options: dict) -> 'PrepareResult':
     """Keep the photos in ``<out_dir>-raw``; in a dry run nothing stays, not even what was fetched."""
     from flowercls.core.download import fetch_archive
     from flowercls.data.prepare.preparation import prepare as prepare_folder
@@ -123,11 +123,11 @@ def _prepare_download(url: str, out_dir: str | Path, sha256: str | None, options
     with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') if dry_run else contextlib.nullcontext() as folder:
         raw_dir = Path(folder, 'raw') if dry_run else Path(f'{Path(out_dir)}-raw')
 
-        def bring() -> Path:
+        def fetch_raw() -> Path:
             archive = fetch_archive(url, raw_dir, sha256=sha256)
             new = 'not recorded in a dry run' if dry_run else 'recorded now, checked from now on'
             known = new if archive.recorded else 'as expected'
             print(f'photos in {archive.path}, SHA-256 of the archive {archive.sha256} ({known})', flush=True)
             return archive.path
 
-        return prepare_folder(raw_dir, out_dir, bring=bring, **options)
+        return prepare_folder(raw_dir, out_dir, fetch_raw=fetch_raw, **options)

@@ -20,7 +20,8 @@ from typing import Any
 from flowercls.config.overrides import merge
 from flowercls.config.suggest import CLOSE, did_you_mean
 from flowercls.core.errors import ConfigError, DataError
-from flowercls.core.prepared_folder import ANN_FILES, DATA_PREFIXES, has_test_set
+from flowercls.core.layout import ANN_FILES, DATA_PREFIXES
+from flowercls.core.prepared_folder import has_test_set
 
 BARE_HEAD = 'ClsHead'  # takes finished scores: the classification layer is in the backbone
 SCORES_IN_BACKBONE = ('VGG', 'InceptionV3', 'TorchvisionBackbone')

@@ -1,11 +1,11 @@
 """The one decoder: every photo that is prepared, trained on, tested or predicted becomes pixels here.
 
-Two decoders disagree on rotated, transparent, 16-bit and damaged files, and then a model is tested on other pixels than
-it was trained on. So there is one, with one rule for each odd case: the EXIF orientation is applied, transparency is
-laid on white, 16 bits are scaled to 8 (never cut off), an animation gives its first frame, and a file that does not
-decode to its very last row is an error. The size is checked in the header, before any pixel is decoded.
+Two decoders disagree on rotated, transparent, 16-bit and damaged files; a model would be tested on other pixels than it
+was trained on. So each odd case has one rule here: the EXIF orientation is applied, transparency is laid on white,
+16 bits are scaled to 8, an animation gives its first frame, and a file that does not decode to its last row is an
+error. The size is checked in the header, before any pixel is decoded.
 
-Where no pixels are needed, but only whether a photo is whole and what it looks like from afar, `glance` is faster.
+`read_thumbnail` is faster: it checks the whole file too, but makes only a small grey picture.
 """
 
 import os
@@ -16,9 +16,9 @@ from PIL import Image
 
 from flowercls.data.image_formats import open_checked, pillow_errors, read_content, unreadable
 
-# EXIF orientation -> what turns the stored pixels upright (EXIF 2.32, table 4, tag 0x0112).
+# EXIF orientation -> the transpose that turns the stored pixels upright (EXIF 2.32, table 4, tag 0x0112).
 _ORIENTATION_TAG = 0x0112
-_SIDEWAYS = 5  # from this one on, width and height change places
+_MIN_SIDEWAYS = 5  # from this orientation on, width and height are swapped
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -28,7 +28,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# How a PNG stores grey of 2 and 4 bits, in Pillow's words -> what it multiplies the pixels by, but no transparent one.
+# Pillow's name of a PNG's grey of 2 or 4 bits -> the factor it applies to pixels, but not to the transparent value.
 _GREY_STEPS = {'L;2': 85, 'L;4': 17}
 
 
@@ -38,8 +38,8 @@ class Photo:
 
     Attributes:
         rgb: Pixels, shape (H, W, 3), uint8, upright.
-        format: What the file really is, whatever its name says: one of `FORMATS`.
-        conversions: What another decoder might have done otherwise, in the order in which it was done.
+        format: The file's real format, whatever its name says: one of `FORMATS`.
+        conversions: Steps that another decoder might do otherwise, in the order in which they were done.
     """
 
     rgb: np.ndarray
@@ -48,8 +48,8 @@ class Photo:
 
 
 @dataclass(frozen=True, eq=False)
-class Glance:
-    """What a photo looks like from afar.
+class Thumbnail:
+    """A small grey picture of a photo.
 
     Attributes:
         grey: The whole photo, small, upright, in mode L.
@@ -74,79 +74,73 @@ def decode_rgb(source: str | os.PathLike | bytes) -> np.ndarray:
         Array of shape (H, W, 3), uint8, C-contiguous and writable.
 
     Raises:
-        UnreadablePhoto: if the file is missing, no image, damaged, or too large.
+        UnreadablePhoto: if the file is missing, not an image, damaged, or too large.
     """
     return read_photo(source).rgb
 
 
 def read_photo(source: str | os.PathLike | bytes) -> Photo:
-    """Decode a photo and say what was done to it. Arguments and errors as in `decode_rgb`."""
+    """Decode a photo, with its format and conversions. Arguments and errors as in `decode_rgb`."""
     name = f'<{len(source)} bytes>' if isinstance(source, bytes) else os.fspath(source)
     content = source if isinstance(source, bytes) else read_content(name)
     with pillow_errors(name):
-        image, kind, conversions = open_checked(content, name)
-        _apply_clear_colour(image, content, name)
+        image, image_format, conversions = open_checked(content, name)
+        _apply_transparent_colour(image, content, name)
         image, orientation = _load_upright(image)
-        rgb = _to_rgb(image, kind, name)
-    return Photo(rgb, kind, _with_turn(conversions, orientation))
+        rgb = _to_rgb(image, image_format, name)
+    return Photo(rgb, image_format, _with_turn(conversions, orientation))
 
 
-def glance(content: bytes, least_px: tuple[int, int]) -> Glance:
-    """Read a photo to its last row, but make only a small grey picture of it; errors as in `decode_rgb`.
+def read_thumbnail(content: bytes, min_px: tuple[int, int]) -> Thumbnail:
+    """Read a photo to its last row, but make only a small grey picture; errors as in `decode_rgb`.
 
-    A JPEG's data is unpacked to its end, and then only the coarse part of it becomes pixels, in half the time.
+    Of a JPEG all data are unpacked, but only the coarse part becomes pixels: half the time.
 
     Args:
         content: Of the file.
-        least_px: Width and height that the picture should have at least, where the photo is as large.
+        min_px: Minimal width and height of the thumbnail, unless the photo is smaller.
     """
     name = f'<{len(content)} bytes>'
     with pillow_errors(name):
-        image, kind, conversions = open_checked(content, name)
-        size, is_small = image.size, _make_small(image, least_px)
-        _apply_clear_colour(image, content, name)
-        image, orientation = _load_upright(image)
-        if is_small:
-            grey, size = image, size[::-1] if orientation >= _SIDEWAYS else size
-        else:
-            grey = Image.fromarray(_to_rgb(image, kind, name)).convert('L')
+        image, image_format, conversions = open_checked(content, name)
+        size = image.size
+        is_draft = image.format == 'JPEG' and image.mode in ('L', 'RGB') and image.draft('L', min_px) is not None
+        _apply_transparent_colour(image, content, name)
+        grey, orientation = _load_upright(image)
+        if not is_draft:
+            grey = Image.fromarray(_to_rgb(grey, image_format, name)).convert('L')
             size = grey.size
-    factor = min(grey.width // least_px[0], grey.height // least_px[1])
+        elif orientation >= _MIN_SIDEWAYS:
+            size = size[::-1]
+    factor = min(grey.width // min_px[0], grey.height // min_px[1])
     grey = grey.reduce(factor) if factor > 1 else grey
-    return Glance(grey, size, kind, _with_turn(conversions, orientation))
-
-
-def _make_small(image: Image.Image, least_px: tuple[int, int]) -> bool:
-    """Let a plain JPEG be unpacked small and grey; whether it will be."""
-    if image.format != 'JPEG' or image.mode not in ('L', 'RGB'):
-        return False
-    return image.draft('L', least_px) is not None
+    return Thumbnail(grey, size, image_format, _with_turn(conversions, orientation))
 
 
 def _with_turn(conversions: tuple[str, ...], orientation: int) -> tuple[str, ...]:
     return (*conversions, 'orientation applied') if orientation != 1 else conversions
 
 
-def _apply_clear_colour(image: Image.Image, content: bytes, name: str) -> None:
-    """Lay a PNG's transparent colour on white where Pillow would look for it in vain, among values scaled to 8 bits."""
-    clear = image.info.get('transparency')
-    if image.format != 'PNG' or clear is None or not image.tile:
+def _apply_transparent_colour(image: Image.Image, content: bytes, name: str) -> None:
+    """Lay a PNG's transparent colour on white where Pillow would search it among values scaled to 8 bits."""
+    transparent = image.info.get('transparency')
+    if image.format != 'PNG' or transparent is None or not image.tile:
         return
     raw = image.tile[0].args
     if raw in _GREY_STEPS:
-        image.info['transparency'] = clear * _GREY_STEPS[raw]
+        image.info['transparency'] = transparent * _GREY_STEPS[raw]
     if raw == 'RGB;16B':
-        # The high bytes are in the pixels; the low ones come to light if the same data is read in the other order.
-        other, _, _ = open_checked(content, name)
-        other.tile = [tile._replace(args='RGB;16L') for tile in other.tile]
-        values = np.array(image, np.uint16) << 8 | np.array(other)
+        # The pixels hold the high bytes; reading the same data in the other byte order gives the low bytes.
+        low_bytes, _, _ = open_checked(content, name)
+        low_bytes.tile = [tile._replace(args='RGB;16L') for tile in low_bytes.tile]
+        values = np.array(image, np.uint16) << 8 | np.array(low_bytes)
         del image.info['transparency']
-        image.paste((255, 255, 255), mask=Image.fromarray((values == clear).all(axis=2)))
+        image.paste((255, 255, 255), mask=Image.fromarray((values == transparent).all(axis=2)))
 
 
 def _load_upright(image: Image.Image) -> tuple[Image.Image, int]:
-    """(pixels as they should be seen, EXIF orientation that was undone or 1)."""
-    if image.format == 'TIFF':  # Pillow turns a TIFF while it loads, and forgets the tag
+    """Load the pixels; returns them upright, and the EXIF orientation that was undone or 1."""
+    if image.format == 'TIFF':  # Pillow turns a TIFF upright while it loads, and drops the tag
         orientation = _orientation(image)
         image.load()
         return image, orientation if orientation in _UPRIGHT else 1
@@ -164,13 +158,13 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image, kind: str, name: str) -> np.ndarray:
+def _to_rgb(image: Image.Image, image_format: str, name: str) -> np.ndarray:
     if image.mode == 'RGB' and 'transparency' not in image.info:
         return np.array(image)
-    if image.mode.startswith('I;16') or (image.mode == 'I' and kind in ('PNG', 'PPM')):
+    if image.mode.startswith('I;16') or (image.mode == 'I' and image_format in ('PNG', 'PPM')):
         return _from_16_bits(image)
     if image.mode not in ('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'CMYK', 'YCbCr'):
-        raise unreadable(name, 'unsupported format', f'{kind} with pixels of type {image.mode}')
+        raise unreadable(name, 'unsupported format', f'{image_format} with pixels of type {image.mode}')
     if image.has_transparency_data:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
@@ -180,6 +174,6 @@ def _to_rgb(image: Image.Image, kind: str, name: str) -> np.ndarray:
 def _from_16_bits(image: Image.Image) -> np.ndarray:
     values = np.array(image)
     grey = (values >> 8).astype(np.uint8)
-    if isinstance(clear := image.info.get('transparency'), int):
-        grey[values == clear] = 255
+    if isinstance(transparent := image.info.get('transparency'), int):
+        grey[values == transparent] = 255
     return np.repeat(grey[:, :, None], 3, axis=2)

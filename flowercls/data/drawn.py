@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from flowercls.core.files import disk_errors
 from flowercls.data.drawn_species import SPECIES, Brush, Colour, flat, shade
 from flowercls.data.prepare.preparation import prepare
-from flowercls.data.prepare.prepare_summary import PreparedReport
+from flowercls.data.prepare.prepare_summary import PrepareResult
 
 OVERSIZE = 3  # drawn this many times too large
 WHITE, YELLOW, ORANGE = (246, 244, 238), (248, 206, 44), (243, 142, 40)
@@ -191,7 +191,7 @@ def _photographed(image: Image.Image, rng: Generator) -> Image.Image:
 pass
 
 
-def prepare_drawn(out_dir: str | os.PathLike, drawing: dict | None = None, **options) -> PreparedReport:
+def prepare_drawn(out_dir: str | os.PathLike, drawing: dict | None = None, **options) -> PrepareResult:
     """Draw flowers into a temporary raw folder and prepare that.
 
     Args:
@@ -206,4 +206,4 @@ def prepare_drawn(out_dir: str | os.PathLike, drawing: dict | None = None, **opt
             draw_flowers(folder, **drawing)
             return Path(folder)
 
-        return prepare(folder, out_dir, bring=draw, drawn=drawing, **options)
+        return prepare(folder, out_dir, fetch_raw=draw, drawn=drawing, **options)

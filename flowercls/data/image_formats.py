@@ -1,8 +1,6 @@
-"""The error for a file that does not become pixels: why, and what to do about it.
+"""Formats of photos: read a file, refuse what is not a photo or too large, open the rest without decoding it.
 
-A photo's file → an opened image: what it really is, whether it is too large, what will have to be done to it.
-
-Everything here looks at headers only; a PNG's checksums are the one exception. See `decode` for the pixels.
+Only headers are looked at, and a PNG's checksums. The pixels are decoded in `flowercls.data.decode`.
 """
 
 import contextlib
@@ -16,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import (
-    AvifImagePlugin,  # noqa: F401  importing a plugin is what makes its format known
+    AvifImagePlugin,  # noqa: F401  importing a plugin registers its format
     BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
     Image,
@@ -31,7 +29,18 @@ from PIL import (
 from flowercls.core.errors import DataError
 
 MAX_PIXELS = 50_000_000
-# Reason for a refusal -> what the user can do about it. The keys are all the reasons there are.
+MAX_FILE_BYTES = 512 << 20
+FORMATS = ('JPEG', 'PNG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'AVIF', 'JPEG2000', 'PPM')
+# Files that people take for photos: first bytes, what the file is, reason for the refusal.
+_FOREIGN = (
+    (rb'.{4}ftyp(hei|hev|mif1|msf1)', 'a HEIC photo', 'unsupported format'),
+    (rb'%PDF', 'a PDF', 'unsupported format'),
+    (rb'8BPS', 'a Photoshop file', 'unsupported format'),
+    (rb'\x00\x00\x01\x00', 'an icon', 'unsupported format'),
+    (rb'\s*(<\?xml.*)?<svg', 'an SVG drawing', 'unsupported format'),
+    (rb'\s*<(!doctype html|html)', 'a web page', 'not an image'),
+)
+# Reason for a refusal -> fix. The keys are all possible reasons.
 FIXES = {
     'missing file': 'check the path',
     'not a file': 'give the path of one photo',
@@ -46,24 +55,24 @@ FIXES = {
 
 
 class UnreadablePhoto(DataError):  # noqa: N818  reads as what it is
-    """A file that does not become pixels; ``reason`` is one of the keys of `FIXES`, ``detail`` says more."""
+    """A file that cannot be decoded; ``reason`` is a key of `FIXES`, ``detail`` says more."""
 
     def __init__(self, message: str, reason: str = 'damaged', detail: str = '') -> None:
-        # A DataLoader builds the error anew from its worker's traceback; only the message itself is for the user.
+        # A DataLoader rebuilds the error from its worker's traceback; only the message itself is for the user.
         super().__init__(message.rpartition('UnreadablePhoto: ')[2].strip())
         self.reason = reason
         self.detail = detail
 
 
 def unreadable(name: str, reason: str, detail: object) -> UnreadablePhoto:
-    """The error for the file ``name``; ``reason`` is one of the keys of `FIXES`."""
+    """Return the error for the file ``name``; ``reason`` is a key of `FIXES`."""
     return UnreadablePhoto(f'{name}: {reason} ({detail}). Fix: {FIXES[reason]}.', reason, str(detail))
 
 
 @contextlib.contextmanager
 def pillow_errors(name: str) -> Iterator[None]:
-    """Turn whatever Pillow raises about the file ``name`` into an `UnreadablePhoto`."""
-    # Hostile bytes make Pillow's plugins raise nearly anything: OSError, SyntaxError, ValueError, struct.error, ...
+    """Turn every error that Pillow raises about the file ``name`` into an `UnreadablePhoto`."""
+    # Hostile bytes make Pillow's plugins raise many types: OSError, SyntaxError, ValueError, struct.error, ...
     try:
         yield
     except (UnreadablePhoto, MemoryError):
@@ -73,26 +82,11 @@ def pillow_errors(name: str) -> Iterator[None]:
         raise unreadable(name, 'truncated' if cut else 'damaged', error) from error
 
 
-pass
-
-MAX_FILE_BYTES = 512 << 20
-FORMATS = ('JPEG', 'PNG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'AVIF', 'JPEG2000', 'PPM')
-# How files begin that people take for photos: start, what it is, reason.
-_FOREIGN = (
-    (rb'.{4}ftyp(hei|hev|mif1|msf1)', 'a HEIC photo', 'unsupported format'),
-    (rb'%PDF', 'a PDF', 'unsupported format'),
-    (rb'8BPS', 'a Photoshop file', 'unsupported format'),
-    (rb'\x00\x00\x01\x00', 'an icon', 'unsupported format'),
-    (rb'\s*(<\?xml.*)?<svg', 'an SVG drawing', 'unsupported format'),
-    (rb'\s*<(!doctype html|html)', 'a web page', 'not an image'),
-)
-
-
 def read_content(path: str | os.PathLike) -> bytes:
-    """Read the bytes of a photo; refuse, without reading it, a file that is too big to be one."""
+    """Read the bytes of a photo; a file that is too large is refused without reading it."""
     name = os.fspath(path)
     try:
-        status = Path(name).stat()  # before it is opened, for which a pipe would wait
+        status = Path(name).stat()  # before opening: a pipe would block
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             raise unreadable(name, 'not a file', 'a pipe, a socket or a device')
         with Path(name).open('rb', buffering=0) as file:
@@ -108,42 +102,39 @@ def read_content(path: str | os.PathLike) -> bytes:
 
 
 def open_checked(content: bytes, name: str) -> tuple[Image.Image, str, tuple[str, ...]]:
-    """(photo whose pixels are not decoded yet, what the file really is, what will be done to it)."""
+    """Open a photo without decoding it; returns the image, its real format and the conversions it will need."""
     if not content:
         raise unreadable(name, 'empty file', '0 bytes')
     image = _open(content, name)
-    _check_size(image, name)
-    _check_png_pixels(image, content)
-    return image, _true_format(content, image), _conversions(image)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise unreadable(name, 'too large', f'{width}x{height} pixels')
+    if image.format == 'PNG':
+        _check_png_pixels(content)
+    # Phones store JPEGs with an extra picture behind the first ("MPO"); every reader takes the file for a JPEG.
+    image_format = 'JPEG' if content.startswith(b'\xff\xd8') else image.format
+    return image, image_format, _conversions(image)
 
 
 def _open(content: bytes, name: str) -> Image.Image:
-    # What Image.open does, without its warning on large photos (the filter for it is global to the process), without
-    # formats that start other programs (EPS), and with the plugin's own error instead of "cannot identify".
+    # As Image.open, but without its warning on large photos (its filter is global to the process), without formats
+    # that start other programs (EPS), and with the plugin's own error instead of "cannot identify".
     head = content[:16]
-    for known in FORMATS:
-        factory, accepts = Image.OPEN[known]
+    for image_format in FORMATS:
+        factory, accepts = Image.OPEN[image_format]
         accepted = accepts(head)
         if isinstance(accepted, str):  # the plugin says that its library is missing
             raise unreadable(name, 'unsupported format', accepted)
         if accepted:
             return factory(io.BytesIO(content), name)
-    for start, what, reason in _FOREIGN:
-        if re.match(start, content[:1024], re.IGNORECASE | re.DOTALL):
-            raise unreadable(name, reason, what)
+    for first_bytes, description, reason in _FOREIGN:
+        if re.match(first_bytes, content[:1024], re.IGNORECASE | re.DOTALL):
+            raise unreadable(name, reason, description)
     raise unreadable(name, 'not an image', f'starts with {content[:12]!r}')
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise unreadable(name, 'too large', f'{width}x{height} pixels')
-
-
-def _check_png_pixels(image: Image.Image, content: bytes) -> None:
+def _check_png_pixels(content: bytes) -> None:
     # Pillow skips the checksums of pixel data, so a flipped bit would become a photo with wrong colours.
-    if image.format != 'PNG':
-        return
     start = 8
     while start + 12 <= len(content):
         size = int.from_bytes(content[start : start + 4])
@@ -154,24 +145,19 @@ def _check_png_pixels(image: Image.Image, content: bytes) -> None:
         start += 12 + size
 
 
-def _true_format(content: bytes, image: Image.Image) -> str:
-    # Phones store JPEGs with an extra picture behind the first one ("MPO"); for every reader it is a JPEG.
-    return 'JPEG' if content.startswith(b'\xff\xd8') else image.format
-
-
 def _conversions(image: Image.Image) -> tuple[str, ...]:
-    # Before load, which forgets how the pixels were stored.
+    # To be called before load(), which drops how the pixels were stored.
     frames = 1 if image.format in ('JPEG', 'MPO') else getattr(image, 'n_frames', 1)
-    said = {
+    needed = {
         f'first of {frames} frames': frames > 1,
         'CMYK to RGB': image.mode == 'CMYK',
         '16-bit scaled': _has_16_bits(image),
         'palette to RGB': image.mode in ('P', 'PA'),
         'alpha on white': image.has_transparency_data,
     }
-    return tuple(what for what, happened in said.items() if happened)
+    return tuple(conversion for conversion, is_needed in needed.items() if is_needed)
 
 
 def _has_16_bits(image: Image.Image) -> bool:
-    # Pillow reads 16-bit colour as the mode RGB and scales it itself; only the layout of the raw data tells.
+    # Pillow reads 16-bit colour as mode RGB and scales it itself; only the layout of the raw data shows it.
     return image.mode.startswith('I') or any(';16' in str(tile[3]) for tile in image.tile)

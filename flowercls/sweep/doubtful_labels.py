@@ -14,7 +14,7 @@ import numpy as np
 
 from flowercls.config import resolve_config
 from flowercls.core.files import atomic_write, delimiter_of
-from flowercls.core.prepared_folder import DATA_PREFIXES
+from flowercls.core.layout import DATA_PREFIXES
 from flowercls.evaluate.label_errors import LabelCheck, check_labels, count_pairs
 from flowercls.evaluate.predictions import Predictions
 from flowercls.sweep.folds import OutOfFold, mean_over_seeds

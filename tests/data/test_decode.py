@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from flowercls.data import image_formats
-from flowercls.data.decode import decode_rgb, glance, read_photo
+from flowercls.data.decode import decode_rgb, read_photo, read_thumbnail
 from flowercls.data.image_formats import UnreadablePhoto
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -254,8 +254,8 @@ SORTS = {
 
 
 @pytest.mark.parametrize('sort', SORTS)
-def test_a_glance_shows_what_the_decoder_decodes(sort):
-    whole, seen = read_photo(SORTS[sort]), glance(SORTS[sort], (72, 64))
+def test_a_thumbnail_shows_what_the_decoder_decodes(sort):
+    whole, seen = read_photo(SORTS[sort]), read_thumbnail(SORTS[sort], (72, 64))
     height, width, _ = whole.rgb.shape
     assert (seen.size, seen.format, seen.conversions) == ((width, height), whole.format, whole.conversions)
     if sort != 'small JPEG':
@@ -265,11 +265,11 @@ def test_a_glance_shows_what_the_decoder_decodes(sort):
 
 
 @pytest.mark.parametrize('sort', SORTS)
-def test_a_glance_refuses_what_the_decoder_refuses(sort):
+def test_a_thumbnail_refuses_what_the_decoder_refuses(sort):
     whole = SORTS[sort]
     for end in (0, 1, 100, len(whole) // 3, len(whole) // 2, len(whole) - 200, len(whole) - 9, len(whole) - 3):
         found = []
-        for look in (read_photo, lambda content: glance(content, (72, 64))):
+        for look in (read_photo, lambda content: read_thumbnail(content, (72, 64))):
             try:
                 look(whole[:end])
                 found.append(None)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from flowercls.data.prepare import duplicates
-from flowercls.data.prepare.duplicates import group_near_copies, set_copies_aside
+from flowercls.data.prepare.duplicates import find_exact_duplicates, group_near_duplicates
 from flowercls.data.prepare.scan import RawPhoto
 
 
@@ -18,14 +18,18 @@ def photo(path, content):
 
 
 def test_of_equal_photos_in_one_class_the_first_path_is_kept():
-    copies = set_copies_aside([photo('rose/a', 'x'), photo('rose/b', 'y'), photo('rose/c', 'x'), photo('rose/d', 'x')])
+    copies = find_exact_duplicates(
+        [photo('rose/a', 'x'), photo('rose/b', 'y'), photo('rose/c', 'x'), photo('rose/d', 'x')]
+    )
     assert [kept.path for kept in copies.kept] == ['rose/a', 'rose/b']
     assert [(out.path, kept.path) for out, kept in copies.duplicates] == [('rose/c', 'rose/a'), ('rose/d', 'rose/a')]
     assert copies.conflicts == ()
 
 
 def test_one_photo_in_two_classes_leaves_all_its_copies_out():
-    copies = set_copies_aside([photo('daisy/a', 'x'), photo('rose/a', 'x'), photo('rose/b', 'x'), photo('rose/c', 'y')])
+    copies = find_exact_duplicates(
+        [photo('daisy/a', 'x'), photo('rose/a', 'x'), photo('rose/b', 'x'), photo('rose/c', 'y')]
+    )
     assert [kept.path for kept in copies.kept] == ['rose/c']
     assert copies.duplicates == ()
     assert [(skip.path, skip.reason, skip.detail) for skip in copies.conflicts] == [
@@ -61,27 +65,27 @@ def test_groups_are_those_that_comparing_every_pair_finds(seed):
         hashes.append((along, flip_bits(across, rng.choice(64, rng.integers(0, 14), replace=False))))
     expected = near_by_brute_force(hashes)
     assert 60 < len(set(expected)) < 180  # there is something to find, and something not to
-    assert group_near_copies(hashes) == expected
+    assert group_near_duplicates(hashes) == expected
 
 
 def test_exactly_four_bits_in_four_bands_are_near_and_five_are_not():
     along = 0x0F0F_0F0F_0F0F_0F0F
-    assert group_near_copies([(along, 0), (flip_bits(along, [0, 20, 40, 63]), 0)]) == [0, 0]
-    assert group_near_copies([(along, 0), (flip_bits(along, [0, 14, 27, 40, 63]), 0)]) == [0, 1]
-    assert group_near_copies([(along, 0), (along, (1 << 10) - 1)]) == [0, 0]
-    assert group_near_copies([(along, 0), (along, (1 << 11) - 1)]) == [0, 1]
+    assert group_near_duplicates([(along, 0), (flip_bits(along, [0, 20, 40, 63]), 0)]) == [0, 0]
+    assert group_near_duplicates([(along, 0), (flip_bits(along, [0, 14, 27, 40, 63]), 0)]) == [0, 1]
+    assert group_near_duplicates([(along, 0), (along, (1 << 10) - 1)]) == [0, 0]
+    assert group_near_duplicates([(along, 0), (along, (1 << 11) - 1)]) == [0, 1]
 
 
 def test_a_chain_of_near_photos_is_one_group():
     along = 0x0F0F_0F0F_0F0F_0F0F
     chain = [(flip_bits(along, range(length)), 0) for length in (8, 0, 4)]
-    assert group_near_copies(chain) == [0, 0, 0]
+    assert group_near_duplicates(chain) == [0, 0, 0]
 
 
 def test_plain_pictures_are_not_taken_for_copies_of_each_other():
     # The hashes of plain colours are all zero, those of plain gradients all ones.
-    assert group_near_copies([(0, 0), (0, 0), (2**64 - 1, 5), (2**64 - 1, 5)]) == [0, 1, 2, 3]
-    assert group_near_copies([]) == []
+    assert group_near_duplicates([(0, 0), (0, 0), (2**64 - 1, 5), (2**64 - 1, 5)]) == [0, 1, 2, 3]
+    assert group_near_duplicates([]) == []
 
 
 def test_the_search_does_not_compare_every_pair(monkeypatch):
@@ -89,7 +93,7 @@ def test_the_search_does_not_compare_every_pair(monkeypatch):
     real = np.bitwise_count
     monkeypatch.setattr(duplicates.np, 'bitwise_count', lambda array: compared.append(array.size) or real(array))
     rng = np.random.default_rng(0)
-    group_near_copies([tuple(pair) for pair in rng.integers(0, 2**63, (4000, 2))])
+    group_near_duplicates([tuple(pair) for pair in rng.integers(0, 2**63, (4000, 2))])
     every_pair = 4000 * 3999 // 2
     assert sum(compared) < every_pair / 100
 
@@ -119,4 +123,4 @@ def test_a_photo_saved_again_is_a_near_copy(change):
     blocks = np.random.default_rng(1).integers(30, 200, (8, 8, 3), dtype=np.uint8)
     image = Image.fromarray(blocks).resize((320, 240), Image.Resampling.BICUBIC)
     other = Image.fromarray(blocks[::-1]).resize((320, 240), Image.Resampling.BICUBIC)
-    assert group_near_copies([hash_pair(image), hash_pair(change(image)), hash_pair(other)]) == [0, 0, 2]
+    assert group_near_duplicates([hash_pair(image), hash_pair(change(image)), hash_pair(other)]) == [0, 0, 2]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from flowercls.data.prepare import overview
 from flowercls.data.prepare.preparation import prepare
@@ -42,10 +42,9 @@ def test_each_class_has_a_row_with_its_own_photos_of_each_set(tmp_path):
 
 def test_the_bars_grow_with_the_counts(tmp_path):
     sheet = prepared(tmp_path)
-    blue = np.array([0x48, 0x78, 0xA8])
-    orange = np.array([0xE0, 0x8A, 0x3C])
+    colours = [ImageColor.getrgb(overview.COLOURS[name]) for name in ('training_set', 'val_set')]
     middle_of_bar = sheet[overview.HEAD_PX + 63]
-    train, val = ((np.abs(middle_of_bar - colour).max(axis=1) == 0).sum() for colour in (blue, orange))
+    train, val = ((np.abs(middle_of_bar - colour).max(axis=1) == 0).sum() for colour in colours)
     assert train / val == pytest.approx(8 / 2, rel=0.1)
 
 

@@ -410,7 +410,7 @@ def test_what_became_of_a_killed_run_is_in_the_summary(raw, out, tmp_path):
     left.mkdir()
     (left / '.preparing').touch()
     assert run(raw, out, dry_run=True).leftovers == () and left.is_dir()
-    assert f'{left}: left by a run that was killed; removed' in run(raw, out).summary()
+    assert f'{left}: left by a killed run; removed' in run(raw, out).summary()
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out', 'raw']
 
 
@@ -455,8 +455,8 @@ def test_photos_are_brought_only_when_nothing_is_wrong_with_the_options(raw, out
     (out / 'thesis.txt').write_text('my only copy')
     for options, place in (({}, out), ({'val_ratio': 2}, tmp_path / 'new'), ({}, raw / 'inside')):
         with pytest.raises(ConfigError):
-            run(raw, place, bring=lambda: pytest.fail('photos were brought'), **options)
-    assert run(tmp_path / 'later', tmp_path / 'new', bring=lambda: raw).scanned == 15
+            run(raw, place, fetch_raw=lambda: pytest.fail('photos were brought'), **options)
+    assert run(tmp_path / 'later', tmp_path / 'new', fetch_raw=lambda: raw).scanned == 15
 
 
 @pytest.mark.parametrize('place', ['.', 'rose', 'rose/new', '..', 'link/new'])

@@ -42,7 +42,7 @@ def names(folder):
 @posix
 def test_what_a_killed_run_left_is_removed_and_named(out, killed):
     (said,) = staging.clear_leftovers(out)
-    assert said == f'{killed}: left by a run that was killed; removed'
+    assert said == f'{killed}: left by a killed run; removed'
     assert names(out.parent) == []
 
 

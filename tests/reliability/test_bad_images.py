@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowercls.data.decode import decode_rgb, glance, read_photo
+from flowercls.data.decode import decode_rgb, read_photo, read_thumbnail
 from flowercls.data.image_formats import FIXES, UnreadablePhoto
 from flowercls.data.prepare import preparation as prepare_module
 from flowercls.data.prepare import scan as scan_module
@@ -179,9 +179,9 @@ def test_what_is_left_of_damaged_files_is_either_whole_or_reported(prepared):
     assert {reasons[name] for name in damaged if name in reasons} >= {'truncated', 'damaged', 'not an image'}
 
 
-def test_a_glance_and_the_decoder_agree_on_damaged_files():
+def test_a_thumbnail_and_the_decoder_agree_on_damaged_files():
     for name, content in odd_photos.mutants(NUM_MUTANTS, seed=1):
-        answers = [answer(look, content) for look in (read_photo, lambda content: glance(content, (72, 64)))]
+        answers = [answer(look, content) for look in (read_photo, lambda content: read_thumbnail(content, (72, 64)))]
         assert answers[0] == answers[1], name
 
 

@@ -1,1 +1,1 @@
-"""A raw folder of photos → a prepared folder."""
+"""Raw folder of photos → prepared folder."""

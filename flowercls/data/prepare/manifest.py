@@ -1,13 +1,13 @@
 """manifest.json: what was done to a raw folder, for programs.
 
-Nothing of the moment or the machine is in it, so the same command gives the same file. A photo is a line, made when it
-is written: with a hundred thousand of them the whole would not be small.
+It holds nothing of the time or the machine, so the same command gives the same file. It is written line by line, a
+photo a line, because the whole would be large in memory.
 """
 
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from flowercls.core.files import atomic_write
 from flowercls.data.prepare.split_plan import Plan
@@ -18,40 +18,17 @@ MANIFEST_VERSION = 1
 def write_manifest(
     path: Path, plan: Plan, hashes: dict[str, str], options: dict[str, Any], drawn: dict[str, Any] | None = None
 ) -> None:
-    """Write the manifest of a prepared folder, whole or not at all.
+    """Write the manifest of a prepared folder, atomically.
 
     Args:
         path: The file.
         plan: What was done.
         hashes: SHA-256 of each file of the prepared folder.
         options: Seed, ratios and folds of the split.
-        drawn: How the photos were drawn, None if they were not.
+        drawn: How the photos were drawn, None for photos that are not drawn.
     """
-    head = {'version': MANIFEST_VERSION, 'classes': list(plan.classes), **options}
-    head |= ({} if drawn is None else {'drawn': drawn}) | {'counts': _counts(plan)}
-    tables = {'images': _images(plan, hashes), 'skipped': _skipped(plan), 'duplicates': _duplicates(plan)}
-    with atomic_write(path) as file:
-        file.write('{\n  ' + ',\n  '.join(f'{_json(key)}: {_json(value)}' for key, value in head.items()))
-        for key, rows in tables.items():
-            file.write(f',\n  {_json(key)}: [')
-            _write_rows(file, rows)
-        file.write('\n}\n')
-
-
-def _write_rows(file: TextIO, rows: Iterable[dict]) -> None:
-    number = -1
-    for number, row in enumerate(rows):
-        file.write(f'{"," if number else ""}\n    {_json(row)}')
-    file.write(']' if number < 0 else '\n  ]')
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _counts(plan: Plan) -> dict[str, Any]:
     converted = sum(bool(planned.converted) for planned in plan.photos)
-    return {
+    counts = {
         'scanned': plan.num_scanned,
         'copied': len(plan.photos) - converted,
         'converted': converted,
@@ -59,6 +36,21 @@ def _counts(plan: Plan) -> dict[str, Any]:
         'duplicates': len(plan.duplicates),
         'sets': plan.counts(),
     }
+    head = {'version': MANIFEST_VERSION, 'classes': list(plan.classes), **options}
+    head |= ({} if drawn is None else {'drawn': drawn}) | {'counts': counts}
+    skipped = (
+        {'raw': writable(skip.path), 'reason': skip.reason, 'detail': writable(skip.detail)} for skip in plan.skipped
+    )
+    duplicates = (
+        {'raw': writable(left_out.path), 'duplicate_of': writable(kept.path), 'sha256': kept.sha256}
+        for left_out, kept in plan.duplicates
+    )
+    with atomic_write(path) as file:
+        file.write('{\n  ' + ',\n  '.join(f'{_json(key)}: {_json(value)}' for key, value in head.items()))
+        for key, rows in (('images', _images(plan, hashes)), ('skipped', skipped), ('duplicates', duplicates)):
+            file.write(f',\n  {_json(key)}: [')
+            file.writelines(_row_lines(rows))
+        file.write('\n}\n')
 
 
 def _images(plan: Plan, hashes: dict[str, str]) -> Iterator[dict[str, Any]]:
@@ -76,16 +68,17 @@ def _images(plan: Plan, hashes: dict[str, str]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _skipped(plan: Plan) -> Iterator[dict[str, Any]]:
-    for skip in plan.skipped:
-        yield {'raw': writable(skip.path), 'reason': skip.reason, 'detail': writable(skip.detail)}
+def _row_lines(rows: Iterable[dict]) -> Iterator[str]:
+    number = -1
+    for number, row in enumerate(rows):
+        yield f'{"," if number else ""}\n    {_json(row)}'
+    yield ']' if number < 0 else '\n  ]'
 
 
-def _duplicates(plan: Plan) -> Iterator[dict[str, Any]]:
-    for left_out, kept in plan.duplicates:
-        yield {'raw': writable(left_out.path), 'duplicate_of': writable(kept.path), 'sha256': kept.sha256}
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def writable(text: str) -> str:
-    """``text`` with bytes that are not UTF-8 (in old file names) escaped, as no UTF-8 file can hold them."""
+    """Return ``text`` with bytes that are not UTF-8 (in old file names) escaped, as no UTF-8 file can hold them."""
     return text.encode('utf-8', 'backslashreplace').decode()

@@ -1,38 +1,38 @@
-"""What was done to a raw folder, as text for the person who asked; see `manifest` for programs."""
+"""Result of a preparation, and its summary as text; `manifest` has the same for programs."""
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowercls.data.prepare.scan import Skipped
-from flowercls.data.prepare.split import TITLES, TRAIN, VAL
+from flowercls.core.layout import SET_TITLES, TRAIN_DIR, VAL_DIR
+from flowercls.data.prepare.scan import Skipped, class_of
 from flowercls.data.prepare.split_plan import Plan
 
-# What BaseDT calls enough for a class; below it only says so.
-ENOUGH = {TRAIN: 100, VAL: 10}
+# BaseDT calls this many photos of a class enough. Fewer are only mentioned.
+ENOUGH = {TRAIN_DIR: 100, VAL_DIR: 10}
 
 
 @dataclass(frozen=True)
-class PreparedReport:
+class PrepareResult:
     """What became of every file of a raw folder; paths are relative to it, with ``/``.
 
     Attributes:
         out_dir: The prepared folder.
         classes: Class names, in the order of their labels.
         counts: Photos of each class in each set, ``counts['val_set']['rose']``.
-        scanned: Files found; always copied + converted + left out as skipped or duplicates.
-        copied: Photos taken byte for byte.
-        converted: (path, what was done to it) of the other photos taken.
+        scanned: Number of files; always copied + converted + skipped + duplicates.
+        copied: Number of photos taken byte for byte.
+        converted: (path, conversions) of the other photos taken.
         skipped: Files left out, with the reason; label conflicts are among them.
         duplicates: (path left out, path of the same photo kept), within one class.
-        conflicts: Those skipped because the same photo lies in two classes.
+        conflicts: Files skipped because the same photo lies in two classes.
         near_duplicates: Groups of paths that look the same; kept, each group in one set.
         seed: Of the split.
-        num_folds: How many folds were written, None if not asked for.
-        leftovers: What became of folders that runs that were killed left next to it.
-        backup: Where a prepared folder that was in the way is now.
+        num_folds: Number of folds written, None if not asked for.
+        leftovers: What became of folders left by killed runs.
+        backup: Where the former prepared folder is now, None if there was none.
         dry_run: Whether nothing was written.
     """
 
@@ -53,69 +53,45 @@ class PreparedReport:
     dry_run: bool = False
 
     def summary(self) -> str:
-        """Counts, then every file with a problem, by reason."""
-        parts = [self._title(), _table(self.classes, self.counts), self._balance()]
-        parts += _grouped('left out', self._left_out())
-        parts += _grouped('converted to plain RGB', ((path, ', '.join(done), '') for path, done in self.converted))
-        parts += self._near_duplicate_lines() + self._few_photos_lines()
-        if self.backup:
-            parts.append(f'the folder that was there before is now {self.backup}')
-        if self.leftovers:
-            parts.append('\n'.join(map(printable, self.leftovers)))
-        return '\n\n'.join(parts)
-
-    def _title(self) -> str:
+        """Return the counts, then every file with a problem, by reason."""
         total = self.copied + len(self.converted)
         folds = f', {self.num_folds} folds' if self.num_folds else ''
         would = ' (dry run: nothing was written)' if self.dry_run else ''
-        return f'{self.out_dir}: {total:,} photos of {len(self.classes)} classes, seed {self.seed}{folds}{would}'
-
-    def _balance(self) -> str:
-        return (
+        left_out = [(skip.path, skip.reason, skip.detail) for skip in self.skipped]
+        left_out += [(path, 'duplicate', f'the same photo as {kept}') for path, kept in self.duplicates]
+        converted = [(path, ', '.join(conversions), '') for path, conversions in self.converted]
+        parts = [
+            f'{self.out_dir}: {total:,} photos of {len(self.classes)} classes, seed {self.seed}{folds}{would}',
+            _table(self.classes, self.counts),
             f'{self.scanned:,} files scanned = {self.copied:,} copied + {len(self.converted):,} converted'
-            f' + {len(self.skipped):,} skipped + {len(self.duplicates):,} duplicates'
-        )
-
-    def _left_out(self) -> Iterator[tuple[str, str, str]]:
-        yield from ((skip.path, skip.reason, skip.detail) for skip in self.skipped)
-        yield from ((path, 'duplicate', f'the same photo as {kept}') for path, kept in self.duplicates)
-
-    def _near_duplicate_lines(self) -> list[str]:
-        if not self.near_duplicates:
-            return []
-        lines = [f'near-duplicates: groups of photos that look the same ({len(self.near_duplicates)}), kept in one set']
-        for group in self.near_duplicates:
-            mixed = len({path.split('/')[0] for path in group}) > 1
-            lines.append(
-                '  ' + '  '.join(map(printable, group)) + ('  (different classes: check them)' if mixed else '')
-            )
-        return ['\n'.join(lines)]
-
-    def _few_photos_lines(self) -> list[str]:
-        lines = []
-        for set_name, enough in ENOUGH.items():
-            few = [f'{label} {number}' for label, number in self.counts[set_name].items() if number < enough]
-            if few:
-                lines.append(f'few {TITLES[set_name]} photos, better {enough} of a class: {printable(", ".join(few))}')
-        return ['\n'.join(lines)] if lines else []
+            f' + {len(self.skipped):,} skipped + {len(self.duplicates):,} duplicates',
+            _by_reason('left out', left_out),
+            _by_reason('converted to plain RGB', converted),
+            _near_duplicates(self.near_duplicates),
+            _few_photos(self.counts),
+            f'the folder that was there before is now {self.backup}' if self.backup else '',
+            '\n'.join(map(printable, self.leftovers)),
+        ]
+        return '\n\n'.join(filter(None, parts))
 
 
-def make_report(
+def make_result(
     plan: Plan,
     out_dir: str | os.PathLike,
     *,
     seed: int,
     num_folds: int | None,
     leftovers: tuple[str, ...] = (),
+    backup: Path | None = None,
     dry_run: bool = False,
-) -> PreparedReport:
+) -> PrepareResult:
     """Sum up a plan that was carried out, or, with ``dry_run``, would be."""
     groups = defaultdict(list)
     for planned in plan.photos:
         if planned.group is not None:
             groups[planned.group].append(planned.photo.path)
     converted = sorted((planned.photo.path, planned.converted) for planned in plan.photos if planned.converted)
-    return PreparedReport(
+    return PrepareResult(
         out_dir=Path(out_dir),
         classes=plan.classes,
         counts=plan.counts(),
@@ -129,32 +105,50 @@ def make_report(
         seed=seed,
         num_folds=num_folds,
         leftovers=leftovers,
+        backup=backup,
         dry_run=dry_run,
     )
 
 
 def printable(text: str) -> str:
-    """``text`` on one line of any terminal: line breaks, control characters and broken bytes escaped."""
+    """Return ``text`` on one line of any terminal: line breaks, control characters and broken bytes are escaped."""
     return ''.join(letter if letter.isprintable() else letter.encode('unicode_escape').decode() for letter in text)
 
 
 def _table(classes: Iterable[str], counts: dict[str, dict[str, int]]) -> str:
     names = [printable(name) for name in classes]
     width = max(map(len, [*names, 'class', 'total']))
-    lines = [f'{"class":{width}}' + ''.join(f'{TITLES[name]:>12}' for name in counts)]
+    lines = [f'{"class":{width}}' + ''.join(f'{SET_TITLES[name]:>12}' for name in counts)]
     for name, label in zip(names, classes, strict=True):
         lines.append(f'{name:{width}}' + ''.join(f'{of_set[label]:>12,}' for of_set in counts.values()))
     totals = [sum(of_set.values()) for of_set in counts.values()]
     return '\n'.join([*lines, f'{"total":{width}}' + ''.join(f'{total:>12,}' for total in totals)])
 
 
-def _grouped(title: str, rows: Iterable[tuple[str, str, str]]) -> list[str]:
-    by_reason = defaultdict(list)
+def _by_reason(title: str, rows: list[tuple[str, str, str]]) -> str:
+    """Return the (path, reason, detail) of ``rows`` as text, by reason; empty without rows."""
+    lines_of = defaultdict(list)
     for path, reason, detail in rows:
-        by_reason[reason].append(f'    {printable(path)}' + (f': {printable(detail)}' if detail else ''))
-    if not by_reason:
-        return []
-    lines = [f'{title}: {sum(map(len, by_reason.values())):,} files']
-    for reason, found in sorted(by_reason.items()):
-        lines += [f'  {reason} ({len(found):,})', *found]
-    return ['\n'.join(lines)]
+        lines_of[reason].append(f'    {printable(path)}' + (f': {printable(detail)}' if detail else ''))
+    lines = [f'{title}: {len(rows):,} files'] if rows else []
+    for reason, reason_lines in sorted(lines_of.items()):
+        lines += [f'  {reason} ({len(reason_lines):,})', *reason_lines]
+    return '\n'.join(lines)
+
+
+def _near_duplicates(groups: tuple[tuple[str, ...], ...]) -> str:
+    lines = [f'near-duplicates: groups of photos that look the same ({len(groups)}), kept in one set'] if groups else []
+    for paths in groups:
+        is_mixed = len(set(map(class_of, paths))) > 1
+        note = '  (different classes: check them)' if is_mixed else ''
+        lines.append('  ' + '  '.join(map(printable, paths)) + note)
+    return '\n'.join(lines)
+
+
+def _few_photos(counts: dict[str, dict[str, int]]) -> str:
+    lines = []
+    for set_name, enough in ENOUGH.items():
+        few = [f'{label} {number}' for label, number in counts[set_name].items() if number < enough]
+        if few:
+            lines.append(f'few {SET_TITLES[set_name]} photos, better {enough} of a class: {printable(", ".join(few))}')
+    return '\n'.join(lines)

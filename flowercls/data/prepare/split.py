@@ -1,7 +1,7 @@
-"""Which photo goes to which set: exact shares of every class, near copies together, the same on every machine.
+"""Split into sets and folds: exact shares of every class, groups together, the same result on every machine.
 
-Each photo draws its place from a hash of the seed, its class and its content. So neither the order of files nor the
-file system matters, and photos that are added later leave most others where they were.
+Each photo draws a number from a hash of the seed, its class and its content. So neither the order of files nor the file
+system matters, and photos that are added later leave most others where they were.
 """
 
 import hashlib
@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from math import floor
 
 from flowercls.core.errors import ConfigError
-
-TRAIN, VAL, TEST = 'training_set', 'val_set', 'test_set'
-TITLES = {TRAIN: 'training', VAL: 'validation', TEST: 'test'}  # for people
+from flowercls.core.layout import TEST_DIR, TRAIN_DIR, VAL_DIR
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What the split needs to know of a photo.
+class SplitItem:
+    """A photo as the split sees it.
 
     Attributes:
         class_name: Its class.
         sha256: Of its content.
-        group: Photos of one group, near copies, go to one set.
+        group: Photos of one group (near-duplicates) go to one set.
     """
 
     class_name: str
@@ -32,64 +30,64 @@ class Place:
 
 
 def count_for_share(num_photos: int, share: float) -> int:
-    """Photos of a class that make up ``share`` of it: rounded half up, at least 1, none of a zero share."""
+    """Return how many photos of a class make up ``share``: rounded half up, at least 1, 0 of a zero share."""
     return max(1, floor(share * num_photos + 0.5)) if share > 0 else 0
 
 
-def split_photos(photos: Sequence[Place], *, val_ratio: float, test_ratio: float = 0.0, seed: int = 0) -> list[str]:
-    """Assign each photo to `TRAIN`, `VAL` or `TEST`.
+def split_photos(photos: Sequence[SplitItem], *, val_ratio: float, test_ratio: float = 0.0, seed: int = 0) -> list[str]:
+    """Assign each photo to `TRAIN_DIR`, `VAL_DIR` or `TEST_DIR`.
 
     Args:
         photos: Of all classes, in any order.
         val_ratio: Share of each class for validation, in (0, 1).
         test_ratio: Share of each class for the test set, in [0, 1).
-        seed: Another seed is another split.
+        seed: Another seed gives another split.
 
     Returns:
-        The set of each photo. Every class has exactly its share, unless its groups are too big for that; then it comes
-        close. The training set keeps at least one photo of each class, so a class of one group is all in it.
+        The set of each photo. Every class has exactly its share, or comes close if its groups are too large. The
+        training set keeps at least one photo of each class, so a class of one group is all in it.
     """
     groups = _Groups(photos, seed)
     sizes = Counter(photo.class_name for photo in photos)
-    # Training comes first, then validation, then test, where a class is too small for all of them.
+    # In a class that is too small for all sets, training comes first, then validation, then test.
     spare = {name: size - 1 - (test_ratio > 0 and size > 2) for name, size in sizes.items()}
     wanted = {name: min(count_for_share(size, val_ratio), spare[name]) for name, size in sizes.items()}
-    groups.fill(VAL, wanted, chance_below=val_ratio)
-    spare = {name: size - 1 - groups.taken[VAL][name] for name, size in sizes.items()}
+    groups.fill(VAL_DIR, wanted, max_draw=val_ratio)
+    spare = {name: size - 1 - groups.taken[VAL_DIR][name] for name, size in sizes.items()}
     wanted = {name: min(count_for_share(size, test_ratio), spare[name]) for name, size in sizes.items()}
-    groups.fill(TEST, wanted, chance_below=val_ratio + test_ratio)
-    return [groups.set_of.get(photo.group, TRAIN) for photo in photos]
+    groups.fill(TEST_DIR, wanted, max_draw=val_ratio + test_ratio)
+    return [groups.set_of.get(photo.group, TRAIN_DIR) for photo in photos]
 
 
 class _Groups:
-    """Groups of photos, in the order that the seed draws, being handed out to sets."""
+    """Groups of photos, in the order that the seed draws, as they are handed out to sets."""
 
-    def __init__(self, photos: Sequence[Place], seed: int) -> None:
+    def __init__(self, photos: Sequence[SplitItem], seed: int) -> None:
         self.set_of: dict[int, str] = {}
         self.taken: dict[str, Counter] = defaultdict(Counter)
         members = defaultdict(list)
         for photo in photos:
             members[photo.group].append(photo)
         self._sizes = {group: Counter(photo.class_name for photo in same) for group, same in members.items()}
-        # One draw a group, by one of its photos; the smallest of all its draws would favour big groups.
-        self._rank = {group: _draw(min(same, key=lambda photo: photo.sha256), seed) for group, same in members.items()}
-        self._order = sorted(members, key=lambda group: self._rank[group])
+        # One draw for each group, by one of its photos: the smallest of all its draws would favour large groups.
+        self._draw = {group: _draw(min(same, key=lambda photo: photo.sha256), seed) for group, same in members.items()}
+        self._order = sorted(members, key=lambda group: self._draw[group])
         self._left = Counter(photo.class_name for photo in photos)
 
-    def fill(self, name: str, wanted: dict[str, int], chance_below: float) -> None:
+    def fill(self, name: str, wanted: dict[str, int], max_draw: float) -> None:
         """Hand groups to the set ``name`` until each class has as many photos there as ``wanted`` says."""
-        # Big groups come in by their own draw, as any photo would; if they only filled gaps, or came first, the near
-        # copies would gather in one set. Then photos without near copies make the numbers exact.
-        bigger = [group for group in self._order if self._sizes[group].total() > 1]
+        # Large groups are taken by their own draw, like any photo: if they only filled gaps, or came first, the
+        # near-duplicates would gather in one set. Then photos without near-duplicates make the numbers exact.
+        large = [group for group in self._order if self._sizes[group].total() > 1]
         single = [group for group in self._order if self._sizes[group].total() == 1]
-        for candidates in ([group for group in bigger if self._rank[group] < chance_below], single, bigger):
+        for candidates in ([group for group in large if self._draw[group] < max_draw], single, large):
             for group in candidates:
-                self._take_if(name, group, wanted, self._fits)
-        for group in sorted(bigger, key=lambda group: self._sizes[group].total()):
-            self._take_if(name, group, wanted, self._brings_closer)
+                self._take_if(self._fits, name, group, wanted)
+        for group in sorted(large, key=lambda group: self._sizes[group].total()):
+            self._take_if(self._brings_closer, name, group, wanted)
 
-    def _take_if(self, name: str, group: int, wanted: dict[str, int], good: Callable[..., bool]) -> None:
-        if group not in self.set_of and good(self._sizes[group], self.taken[name], wanted):
+    def _take_if(self, is_suitable: Callable[..., bool], name: str, group: int, wanted: dict[str, int]) -> None:
+        if group not in self.set_of and is_suitable(self._sizes[group], self.taken[name], wanted):
             self.set_of[group] = name
             self.taken[name].update(self._sizes[group])
             self._left.subtract(self._sizes[group])
@@ -98,7 +96,7 @@ class _Groups:
         return all(taken[label] + count <= wanted[label] for label, count in size.items())
 
     def _brings_closer(self, size: Counter, taken: Counter, wanted: dict[str, int]) -> bool:
-        # A set without a class is worse than any number; a training set without it is out of the question.
+        # The training set must keep every class; another set without a class is worse than any deviation.
         if any(self._left[label] <= count for label, count in size.items()):
             return False
         if any(taken[label] == 0 < wanted[label] for label in size):
@@ -108,19 +106,19 @@ class _Groups:
         return after < before
 
 
-def _draw(photo: Place, seed: int) -> float:
-    """Number in [0, 1) that depends on nothing but the arguments."""
+def _draw(photo: SplitItem, seed: int) -> float:
+    """Return a number in [0, 1) that depends on nothing but the arguments."""
     digest = hashlib.sha256(f'{seed}/{photo.class_name}/{photo.sha256}'.encode()).digest()
     return int.from_bytes(digest[:6]) / 2**48
 
 
-def make_folds(photos: Sequence[Place], num_folds: int, seed: int = 0) -> list[int]:
-    """Number of the fold in which each photo is validation; every class is spread evenly, groups stay together.
+def make_folds(photos: Sequence[SplitItem], num_folds: int, seed: int = 0) -> list[int]:
+    """Return in which fold each photo is validated; every class is spread evenly, groups stay together.
 
     Raises:
         ConfigError: if a class has fewer groups of photos than folds.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # slow to import, and rarely needed
+    from sklearn.model_selection import StratifiedGroupKFold  # here: slow to import, and rarely needed
 
     groups = defaultdict(set)
     for photo in photos:
@@ -132,12 +130,12 @@ def make_folds(photos: Sequence[Place], num_folds: int, seed: int = 0) -> list[i
             'Fix: ask for fewer folds, or add photos.'
         )
     order = sorted(range(len(photos)), key=lambda index: (photos[index].class_name, photos[index].sha256))
-    number = {}  # groups numbered by first appearance in this order, so that nothing else decides
+    number = {}  # groups are numbered by first appearance in this order, so that nothing else decides
     group_ids = [number.setdefault(photos[index].group, len(number)) for index in order]
     labels = [photos[index].class_name for index in order]
     folds = [0] * len(photos)
     splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=seed)
-    for fold, (_, chosen) in enumerate(splitter.split(order, labels, group_ids)):
-        for place in chosen:
-            folds[order[place]] = fold
+    for fold, (_, validated) in enumerate(splitter.split(order, labels, group_ids)):
+        for position in validated:
+            folds[order[position]] = fold
     return folds

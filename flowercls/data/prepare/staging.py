@@ -1,7 +1,7 @@
-"""The folder a prepared folder grows in, next to its final place: it appears whole, under its name, or not at all.
+"""Staging folder of a preparation: the prepared folder appears complete, under its name, or not at all.
 
-A process that is killed cannot clear up, so the next one does. Whoever works in a staging folder holds a lock on the
-marker in it, which the system releases when that process ends, however it ends.
+A killed process cannot clean up, so the next one does. A process that works in a staging folder holds a lock on the
+marker file in it, which the system releases when the process ends, however it ends.
 """
 
 import contextlib
@@ -16,42 +16,42 @@ from typing import IO
 
 from flowercls.core.errors import ConfigError, DiskError
 from flowercls.core.files import disk_errors, sync_folder
-from flowercls.data.prepare.split import TEST, TRAIN, VAL
+from flowercls.core.layout import ANN_FILES, CLASSES_FILE, DATA_PREFIXES, FOLDS_DIR, MANIFEST_FILE, OVERVIEW_FILE
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing is locked there, and so nothing is cleared
+except ImportError:  # Windows: nothing is locked there, and so nothing is removed
     fcntl = None
 
 MARKER = '.preparing'
-LONGEST_WITHOUT_MARKER_S = 10  # from making a folder to its marker, or from that to its name; it takes microseconds
-_FILES = r'(classes\.txt|train\.txt|val\.txt|test\.txt|manifest\.json|overview\.png)'
-_OURS = re.compile(rf'{_FILES}|\.{_FILES}\.\d+\.tmp|{TRAIN}|{VAL}|{TEST}|folds|{re.escape(MARKER)}')
+MAX_WITHOUT_MARKER_S = 10  # between folder and marker, or marker and final name; really microseconds
+_FILES = '|'.join(map(re.escape, (CLASSES_FILE, *ANN_FILES.values(), MANIFEST_FILE, OVERVIEW_FILE)))
+_FOLDERS = '|'.join((*DATA_PREFIXES.values(), FOLDS_DIR))
+_OURS = re.compile(rf'({_FILES})|\.({_FILES})\.\d+\.tmp|{_FOLDERS}|{re.escape(MARKER)}')
 _APPEARED = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 
 
 def is_used(folder: Path) -> bool:
-    """Whether there is something that may not be written over."""
+    """Return whether the folder holds anything, so that it must not be overwritten."""
     return folder.is_dir() and any(folder.iterdir())
 
 
 def refusal(out: Path) -> ConfigError:
-    """What to say when the prepared folder's name is taken."""
+    """Return the error for a name that is taken."""
     return ConfigError(
-        f'{out}: is there already, and is not empty. Fix: choose another name, or --overwrite, '
-        'which moves the folder aside and keeps it.'
+        f'{out}: is there already, and is not empty. Fix: choose another name, or pass --overwrite, which moves the '
+        'folder aside and keeps it.'
     )
 
 
 @contextlib.contextmanager
 def staging_folder(out: Path) -> Iterator[Path]:
-    """A folder next to ``out``, on the same file system; whatever is left of it at the end is removed."""
+    """Make a folder next to ``out``, on the same file system; it is removed if the ``with`` block raises."""
     out = out.resolve()
     missing = [folder for folder in out.parents if not folder.exists()]
     staging = _free_name(out.with_name(f'.{out.name}.preparing-{os.getpid()}'))
     with contextlib.ExitStack() as held:
         try:
-            # Before the photos are read: who may not write here should not wait for that.
             try:
                 with disk_errors(out):
                     out.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def staging_folder(out: Path) -> Iterator[Path]:
 def _hold_marker(staging: Path) -> IO[bytes]:
     file = (new := staging / f'{MARKER}.new').open('xb')
     if _lock(file):
-        new.rename(staging / MARKER)  # only now: a marker without a lock is taken for one of a process that is dead
+        new.rename(staging / MARKER)  # only now: a marker without a lock belongs to a dead process
     else:
         file.close()
         new.unlink()
@@ -79,7 +79,7 @@ def _hold_marker(staging: Path) -> IO[bytes]:
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Whether the lock is ours now; not if another process has it, nor where files cannot be locked."""
+    """Take the lock; returns False if another process has it, or files cannot be locked here."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (OSError, AttributeError):
@@ -88,19 +88,19 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def clear_leftovers(out: Path) -> tuple[str, ...]:
-    """Remove staging folders of ``out`` whose process was killed; says what was removed, and what was left alone."""
+    """Remove staging folders of ``out`` whose process was killed; returns a line on each folder."""
     out = out.resolve()
     name = re.compile(rf'\.{re.escape(out.name)}\.preparing-\d+(-\d+)?')
     try:
-        found = sorted(folder for folder in out.parent.iterdir() if name.fullmatch(folder.name))
-    except OSError:  # what is wrong with the place is said when the folder is made
+        folders = sorted(folder for folder in out.parent.iterdir() if name.fullmatch(folder.name))
+    except OSError:  # `staging_folder` reports it
         return ()
-    return tuple(_clear(folder) for folder in found if folder.is_dir() and not folder.is_symlink())
+    return tuple(_clear(folder) for folder in folders if folder.is_dir() and not folder.is_symlink())
 
 
 def _clear(folder: Path) -> str:
-    left_alone = f'{folder}: in use by another run, or not made by this tool; left alone'
-    removed = f'{folder}: left by a run that was killed; removed'
+    left_alone = f'{folder}: in use by another run, or not made by prepare_data; left alone'
+    removed = f'{folder}: left by a killed run; removed'
     try:
         entries = list(folder.iterdir())
         if _has_lost_its_process(folder, entries):
@@ -117,11 +117,12 @@ def _clear(folder: Path) -> str:
 
 
 def _has_lost_its_process(folder: Path, entries: list[Path]) -> bool:
-    """Whether its process was killed in its first or its last moment: a living one is without a marker no longer."""
+    """Return whether its process was killed in its first or last moment: a living one soon has a marker, or is done."""
     names = {entry.name for entry in entries}
-    is_bare, is_finished = names <= {f'{MARKER}.new'}, 'manifest.json' in names and all(map(_OURS.fullmatch, names))
-    waits = time.time() - folder.stat().st_mtime > LONGEST_WITHOUT_MARKER_S
-    return waits and MARKER not in names and (is_bare or is_finished)
+    is_bare = names <= {f'{MARKER}.new'}
+    is_finished = MANIFEST_FILE in names and all(map(_OURS.fullmatch, names))
+    is_old = time.time() - folder.stat().st_mtime > MAX_WITHOUT_MARKER_S
+    return is_old and MARKER not in names and (is_bare or is_finished)
 
 
 def publish(staging: Path, out: Path, overwrite: bool) -> Path | None:
@@ -130,14 +131,14 @@ def publish(staging: Path, out: Path, overwrite: bool) -> Path | None:
     Args:
         staging: The finished folder.
         out: Its name.
-        overwrite: Move what has this name aside.
+        overwrite: Move a folder of that name aside.
 
     Returns:
-        Where the folder that had the name before is now.
+        The new name of the folder that was moved aside; None if there was none.
 
     Raises:
-        ConfigError: if another folder got the name meanwhile, without ``overwrite``. If it is the same folder, as when
-            one command is started twice, it is taken, and ``staging`` removed.
+        ConfigError: if another folder got the name meanwhile, without ``overwrite``. If the other folder is the same,
+            as when one command is started twice, it is kept, and ``staging`` is removed.
     """
     (staging / MARKER).unlink(missing_ok=True)
     real, backup = out.resolve(), None
@@ -162,10 +163,10 @@ def publish(staging: Path, out: Path, overwrite: bool) -> Path | None:
     return backup if out.is_symlink() or not backup else out.with_name(backup.name)
 
 
-def _same_manifest(one: Path, other: Path) -> bool:
-    """Whether both folders are the same; their manifests hold the digests of all photos and say where each is."""
+def _same_manifest(first: Path, second: Path) -> bool:
+    """Return whether both folders are the same: a manifest holds the path and digest of every photo."""
     try:
-        return (one / 'manifest.json').read_bytes() == (other / 'manifest.json').read_bytes()
+        return (first / MANIFEST_FILE).read_bytes() == (second / MANIFEST_FILE).read_bytes()
     except OSError:
         return False
 
