@@ -1,7 +1,7 @@
 """What test_golden.py compares with, and the command that writes it again: python tests/golden/make.py [PART ...].
 
-Parts: weights, help, configs, variants, sweeps, shapes, names; all of them if none is named. What differs afterwards
-shows in `git diff`: a change that was not meant is mended in the code, not here. `made_by_49a770b/` is never made again.
+Parts: weights, help, configs, variants, sweeps, shapes, names; all of them if none is named. What is another one then
+shows in `git diff`: a change that was not meant is mended in the code, not here. `made_by_49a770b/` stays as it is.
 
 Only `resolve` and `registered_names` know modules of flowercls; all else goes through tools/.
 """
@@ -176,13 +176,11 @@ def train_cases(root, folder, interrupted=False):
             (0, '', [*demo, 'from_epoch_1', '--resume', f'{runs["demo"]}/epoch_1.pth']),
         ]
         runs |= {'stopped': 'stopped', 'from epoch 1': 'from_epoch_1'}
-    drive(commands, folder, root, [folder])
+    said = drive(commands, folder, root, [folder])
     if interrupted:
-        assert (folder / 'stopped' / f'iter_{STOPPED_AT}.pth').exists()
-    return {
-        name: digest(folder / run / (folder / run / 'last_checkpoint').read_text().strip())
-        for name, run in runs.items()
-    }
+        assert f'resumed from iter_{STOPPED_AT}.pth' in said[-2], said[-2]
+        assert f'resumed from {runs["demo"]}/epoch_1.pth' in said[-1], said[-1]
+    return {name: digest(folder / run / (folder / run / 'last_checkpoint').read_text()) for name, run in runs.items()}
 
 
 # Help: what each tool says of itself.
@@ -245,7 +243,7 @@ def differing_lines(base, lines):
 def variants_of_the_readme():
     """What configs/README.md offers: the reports' commands, its recipes, and every model by its pattern.
 
-    Each a dict: its ``name``, the experiment it is compared ``with``, and either ``options`` or the ``text`` of a config.
+    Each a dict: its ``name``, the experiment it is compared ``with``, and ``options``, or the ``text`` of a config.
     """
     readme = (CONFIGS / 'README.md').read_text(encoding='utf-8')
     lines = [line for line in readme.splitlines() if line.startswith('|') and 'tools/train.py' in line]
@@ -288,7 +286,7 @@ def sweep_listings(names):
 
 
 def shape(value):
-    """Sorted keys and types of a value of a JSON file; of a list, what its items have in common and in which they differ."""
+    """Sorted keys and types of a value of a JSON file; of a list one for all items, or all where they differ."""
     if isinstance(value, dict):
         return {key: shape(value[key]) for key in sorted(value)}
     if not isinstance(value, list):
