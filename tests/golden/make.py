@@ -100,7 +100,8 @@ STOPPED_AT = 7  # of 15 steps, five an epoch
 DRIVER = """
 import json, os, runpy, sys
 if hasattr(os, 'sched_setaffinity'):
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # so a run takes one thread
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})  # so a run takes one thread
 for code, stop, argv in json.loads(sys.argv[1]):
     os.environ['STOP_AT_STEP'] = str(stop)
     sys.argv = argv

@@ -1,4 +1,4 @@
-"""The demo at a quarter of its width again, on forty drawn flowers: a run that takes little room."""
+"""The demo with an eighth of its width, on sixty drawn flowers: a run that takes little room."""
 
 _base_ = ['configs/demo_flower.py']
 
