@@ -23,6 +23,19 @@ REPOSITORY = GOLDEN.parent.parent
 CONFIGS = REPOSITORY / 'configs'
 TOOLS = ('prepare_data', 'train', 'test', 'sweep', 'compare', 'report', 'benchmark')
 CLASSES = ('daisy', 'dandelion', 'rose', 'sunflower', 'tulip')
+TORCHVISION = (
+    'convnext_tiny',
+    'densenet121',
+    'efficientnet_b0',
+    'inception_v3',
+    'mobilenet_v3_large',
+    'resnet18',
+    'resnet50',
+    'resnext50_32x4d',
+    'swin_t',
+    'vgg11',
+    'vit_b_16',
+)  # architectures that have been tested
 PATTERN_OF_A_MODEL = 'resnet50_flower'  # the experiment that README's pattern for another backbone is compared with
 
 
@@ -32,10 +45,10 @@ PATTERN_OF_A_MODEL = 'resnet50_flower'  # the experiment that README's pattern f
 def resolve(path, options=()):
     """The resolved config as text, for any machine, and the notes about it; data are looked for from the cwd."""
     from flowercls.config import resolve_config
-    from flowercls.config.resolved import resolved_text
+    from flowercls.config.dump import dump_config
 
     cfg, notes = resolve_config(path, list(options))
-    return resolved_text(cfg), notes
+    return dump_config(cfg), notes
 
 
 def registered_names():
@@ -258,8 +271,13 @@ def variants_of_the_readme():
         text = f"_base_ = ['configs/{PATTERN_OF_A_MODEL}.py']\n{text}\n"
         yield {'name': f'recipe: {name}', 'with': PATTERN_OF_A_MODEL, 'text': text}
     (pattern,) = re.findall(r'```python\n(.*?)```', readme, re.DOTALL)
-    for model in sorted(path.stem for path in (CONFIGS / '_base_' / 'models').glob('*.py')):
-        text = pattern.replace("'_base_/", "'configs/_base_/").replace('/convnext_tiny.py', f'/{model}.py')
+    models = {path.stem: '' for path in (CONFIGS / '_base_' / 'models').glob('*.py')}
+    del models['torchvision']
+    models |= {f'torchvision_{arch}': f"model = dict(backbone=dict(arch='{arch}'))\n" for arch in TORCHVISION}
+    for model, addition in sorted(models.items()):
+        text = pattern.replace("'_base_/", "'configs/_base_/") + addition
+        file = 'torchvision' if addition else model
+        text = text.replace('/convnext_tiny.py', f'/{file}.py')
         yield {'name': f'model: {model}', 'with': PATTERN_OF_A_MODEL, 'text': text}
 
 
