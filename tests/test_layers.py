@@ -21,7 +21,7 @@ MAY_IMPORT = {
     'compare': {'core', 'config', 'evaluate', 'sweep.ledger'},
     'report': {'core', 'config', 'evaluate', 'sweep.ledger', 'compare'},
 }
-MAY_IMPORT |= dict.fromkeys(('commands', 'benchmark', 'registration'), {*MAY_IMPORT, 'benchmark', 'registration'})
+MAY_IMPORT |= dict.fromkeys(('commands', 'registration'), {*MAY_IMPORT, 'registration'})
 DOORS = {'BaseDT': 'data/prepare/', 'matplotlib': 'report/', 'jinja2': 'report/page'}
 
 

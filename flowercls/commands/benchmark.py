@@ -1,35 +1,52 @@
 """Measure how fast a config trains: mmpretrain's own Runner, ours, and a bare loop, in turns."""
 
 import argparse
+import contextlib
 import functools
+import multiprocessing
+import os
+import platform
+import statistics
 import sys
-from collections.abc import Sequence
+import tempfile
+import time
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowercls.commands.shared import Overrides
 from flowercls.core import signals
-from flowercls.core.errors import ConfigError
+from flowercls.core.errors import ConfigError, FlowerclsError
 
 if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.hooks import Hook
+    from mmengine.runner import Runner
     from rich.table import Table
 
-WIDTH = 150  # of a table that no terminal limits
 EXAMPLES = (
     'configs/resnet50_flower.py --out benchmark.json',
     'configs/resnet50_flower.py --cases full frozen-3 --repeats 3',
 )
+# By name: `model.frozen_stages`, and whether the frozen stages' output is cached. mmpretrain cannot cache it.
+CASES = {'full': (0, False), **{f'frozen-{n}': (n, False) for n in (1, 2, 3, 'all')}}
+CASES |= {f'frozen-{n}-cached': (n, True) for n in (1, 2, 3, 'all')}
+STOCK, OURS, BARE = CONTESTANTS = ('stock', 'ours', 'bare')
+ONLY_STEPS = {'train_cfg.max_epochs': 100_000, 'default_hooks.checkpoint': None}
+MIN_STEPS = 3  # of a round
+TABLE_WIDTH = 150  # where the output is not a terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.add_argument('config', help='a config file')
-    parser.add_argument('--repeats', type=int, default=5, help='rounds of each (default: 5)')
+    parser.add_argument('--repeats', type=int, default=5, help='rounds of each contestant (default: 5)')
     parser.add_argument('--out', metavar='FILE', help='a JSON file to write, with every round, versions and hardware')
-    cases = ['full', *(f'frozen-{n}{kind}' for kind in ('', '-cached') for n in (1, 2, 3, 'all'))]
-    parser.add_argument('--cases', nargs='+', choices=cases, metavar='CASE', help=f'of {", ".join(cases)}')
-    parser.add_argument('--contestants', nargs='+', choices=['stock', 'ours', 'bare'], help='default: all three')
-    parser.add_argument('--seconds', type=float, default=8.0, help='least duration of a round (default: 8)')
+    parser.add_argument('--cases', nargs='+', choices=CASES, metavar='CASE', help=f'of {", ".join(CASES)}')
+    parser.add_argument('--contestants', nargs='+', choices=CONTESTANTS, help='default: all three')
+    parser.add_argument('--seconds', type=float, default=8.0, help='shortest duration of a round (default: 8)')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override config keys')
 
 
@@ -37,16 +54,15 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the table, return the exit code."""
     from rich.console import Console
 
-    arguments = dict(vars(options))
-    arguments['overrides'] = arguments.pop('cfg_options')
-    table = benchmark(arguments.pop('config'), **arguments)
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+    arguments = {**vars(options), 'overrides': options.cfg_options}
+    del arguments['cfg_options']
+    Console(width=None if sys.stdout.isatty() else TABLE_WIDTH).print(benchmark(**arguments))
     return 0
 
 
 def after_interruption(interruption: signals.Interrupted, options: argparse.Namespace) -> str:
     """Return what the user may do next."""
-    return 'nothing was written for the case that was measured'
+    return 'the case that was being measured is not in the file'
 
 
 def benchmark(
@@ -63,38 +79,358 @@ def benchmark(
 
     Args:
         config: Path of the config file.
-        repeats: Rounds of each.
+        repeats: Rounds of each contestant.
         out: A JSON file to write, with every round, versions and hardware.
-        cases: Names of `flowercls.benchmark.cases.CASES`; None is all of them.
+        cases: Names in `CASES`; None is all of them.
         contestants: Some of ``'stock'``, ``'ours'``, ``'bare'``; None is all.
-        seconds: A round takes at least these, and three steps.
+        seconds: Shortest duration of a round, which has at least three steps.
         overrides: As ``--cfg-options``.
 
     Raises:
-        ConfigError: if the config is wrong, there is such a file already, or a number makes no sense.
+        ConfigError: if the config is wrong, ``out`` exists, or a number is out of range.
     """
     from flowercls.config.loader import find_config, parse_overrides
+    from flowercls.core.files import write_json
+    from flowercls.train.run_config import Flags, ready_config
     from flowercls.train.run_dir import make_folder
 
     if repeats < 1 or seconds <= 0:
-        raise ConfigError(f'--repeats {repeats} --seconds {seconds}: expected at least one round that takes time.')
+        raise ConfigError(f'--repeats {repeats} --seconds {seconds}: expected at least one round, longer than 0 s.')
     if out is not None and Path(out).exists():
         raise ConfigError(f'--out {out}: exists already. Fix: name another file, or remove this one.')
     if out is not None:
         make_folder(Path(out).absolute().parent)
-    extra = dict(overrides) if isinstance(overrides, dict) else parse_overrides(overrides)
-
-    from flowercls.benchmark.cases import CONTESTANTS, cases_named
-    from flowercls.benchmark.contest import measure
-    from flowercls.benchmark.pace import Round
-    from flowercls.benchmark.summary import as_table, hardware, summarise
-    from flowercls.core.files import write_json
-
-    who, say = list(contestants or CONTESTANTS), functools.partial(print, flush=True)
-    order, results = Round(lead=1, steps=3, seconds=seconds), {}
-    for case in cases_named(cases):
-        answers = measure(str(find_config(config)), extra, case, who, repeats, order, say)
-        results[case.name] = summarise(answers)
+    path, extra = str(find_config(config)), overrides if isinstance(overrides, dict) else parse_overrides(overrides)
+    ready_config(path, extra, Flags(no_validate=True))  # a mistake shows here, before any process starts
+    results: dict[str, dict] = {}
+    for case in cases or CASES:
+        results[case.replace('-', ' ')] = summarise(_measure(case, path, extra, contestants, repeats, seconds))
         if out is not None:
-            write_json(out, {'config': str(config), 'overrides': extra, 'hardware': hardware(), 'cases': results})
+            write_json(out, {'config': str(config), 'overrides': extra, 'hardware': _hardware(), 'cases': results})
     return as_table(results)
+
+
+def _measure(
+    case: str, config: str, extra: dict, contestants: Sequence[str] | None, repeats: int, seconds: float
+) -> dict[str, list[dict]]:
+    """Return the messages of each contestant's `clock`: its start, then its rounds.
+
+    Contestants are processes that train in turns, so a slow moment of the machine meets all of them.
+    """
+    frozen, is_cached = CASES[case]
+    messages: dict[str, list[dict]] = {}
+    with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder:
+        overrides = {**extra, **ONLY_STEPS, 'model.frozen_stages': frozen, 'cache_dir': folder}
+        start = functools.partial(_process, config, overrides, is_cached, seconds)
+        with contextlib.ExitStack() as running:
+            pipes = {}
+            for name in contestants or CONTESTANTS:  # one after the other: a first step is timed alone
+                print(f'{case}: {name} starts', flush=True)
+                pipes[name] = running.enter_context(start(name))
+                messages[name] = [_receive(name, pipes[name])]
+            for number in range(1, repeats + 1):
+                for name, pipe in pipes.items():
+                    pipe.send('next round')
+                    messages[name].append(figures := _receive(name, pipe))
+                    rate = figures['photos'] / figures['seconds']
+                    print(f'{case}: round {number}/{repeats}, {name} {rate:.1f} photos/s', flush=True)
+        if OURS in messages:  # a second start finds the caches of the first
+            with start(OURS) as pipe:
+                messages[OURS][0]['again_s'] = _receive(OURS, pipe)['first_step_s']
+    return messages
+
+
+@contextlib.contextmanager
+def _process(config: str, overrides: dict, is_cached: bool, seconds: float, name: str) -> Iterator[Connection]:
+    pipe, far_end = multiprocessing.Pipe()
+    arguments = (far_end, time.time(), config, overrides, is_cached, seconds, name)
+    process = multiprocessing.get_context('spawn').Process(target=_compete, args=arguments)
+    process.start()
+    far_end.close()
+    try:
+        yield pipe
+    finally:
+        pipe.close()  # ends the process at its next step
+        process.join(30)
+        process.kill()
+        process.join()
+
+
+def _receive(name: str, pipe: Connection) -> dict:
+    try:
+        message = pipe.recv()
+    except EOFError as error:
+        raise RuntimeError(f'{name} has failed; its traceback is above') from error
+    if isinstance(message, FlowerclsError):
+        raise message
+    return message
+
+
+def _compete(
+    pipe: Connection, created: float, config: str, overrides: dict, is_cached: bool, seconds: float, name: str
+) -> None:
+    """Train as one contestant, in a process of its own, until nobody asks for another round."""
+    if name == STOCK:
+        os.environ['THP_MEM_ALLOC_ENABLE'] = '0'  # torch's default; importing flowercls.train sets 1
+    warnings.simplefilter('ignore')
+
+    from flowercls.train.run_config import Flags, ready_config
+
+    stopwatch = clock(pipe, created, seconds)
+    hook = _clock_hook(stopwatch)  # imports torch, which is part of the start
+    next(stopwatch)
+    overrides['feature_cache.views'] = int(name == OURS and is_cached)
+    with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder, contextlib.redirect_stdout(None):
+        try:
+            cfg = ready_config(config, {**overrides, 'work_dir': folder}, Flags(no_validate=True))
+            if name == STOCK:
+                contestant = stock_runner(cfg)
+                contestant.register_hook(hook)
+                contestant.train()
+            elif name == OURS:
+                _train_ours(cfg, hook)
+            else:
+                _train_bare(cfg, is_cached, stopwatch)
+        except FlowerclsError as error:
+            pipe.send(error)
+
+
+def clock(pipe: Connection, created: float, seconds: float) -> Generator[None, int | None, None]:
+    """Time the steps of a training loop, a round at a time.
+
+    The loop sends None when a batch is there, and the number of its photos when the step is done. The first step
+    follows the start; each message on ``pipe`` then asks for a round: one step that is not timed, and timed ones.
+    Sent back are ``imports_s`` and ``first_step_s``, then for each round ``photos``, ``seconds``, ``waited`` (the
+    seconds between steps, spent on data) and the peak memory so far in bytes.
+
+    Args:
+        pipe: To the process that asks.
+        created: `time.time` at which this process was asked for.
+        seconds: Shortest duration of a round.
+
+    Raises:
+        SystemExit: if the other end of the pipe is closed.
+    """
+    imported = time.time()
+    yield
+    yield
+    _wait_for_gpu()
+    pipe.send({'imports_s': imported - created, 'first_step_s': time.time() - imported})
+    while True:
+        yield
+        try:
+            pipe.recv()
+        except (EOFError, ConnectionResetError):
+            sys.exit()
+        yield
+        _wait_for_gpu()
+        started = ended = time.perf_counter()
+        steps, photos, waited = 0, 0, 0.0
+        while steps < MIN_STEPS or ended - started < seconds:
+            yield
+            waited += time.perf_counter() - ended
+            photos += yield
+            steps, ended = steps + 1, time.perf_counter()
+        _wait_for_gpu()
+        pipe.send({'photos': photos, 'seconds': time.perf_counter() - started, 'waited': waited, **_peak_memory()})
+
+
+def _clock_hook(stopwatch: Generator) -> 'Hook':
+    from mmengine.hooks import Hook
+
+    class ClockHook(Hook):
+        priority = 'LOWEST'  # the work of all other hooks is part of the step
+
+        def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+            stopwatch.send(None)
+
+        def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+            stopwatch.send(len(data_batch['data_samples']))
+
+    return ClockHook()
+
+
+def _wait_for_gpu() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _peak_memory() -> dict[str, float]:
+    """Return bytes: of this process, of the largest of its loader workers, and of the GPU."""
+    import resource
+
+    import torch
+
+    unit = 1 if sys.platform == 'darwin' else 1024
+    own, workers = (
+        resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return {'memory': own, 'worker_memory': workers, 'gpu_memory': gpu}
+
+
+def _train_ours(cfg: 'Config', hook: 'Hook') -> None:
+    from flowercls.train.decoded_photos import use_photo_store
+    from flowercls.train.runner import build_runner
+    from flowercls.train.training import run_training
+
+    runner = build_runner(cfg)
+    use_photo_store(runner)
+    runner.register_hook(hook)
+    run_training(runner)
+
+
+def stock_runner(cfg: 'Config') -> 'Runner':
+    """Build the training of mmpretrain as its own train.py does, in float32, with its own classes and transforms.
+
+    Args:
+        cfg: Ours, resolved and checked. Photos, model, batch size, optimizer and ``work_dir`` are taken over. The
+            modules that ``model.frozen_stages`` freezes are frozen as mmpretrain's backbones freeze theirs: without
+            gradient, in evaluation mode.
+    """
+    import torch
+    from mmengine.config import Config
+    from mmengine.hooks import Hook
+    from mmengine.runner import Runner
+
+    from flowercls.models.freezing import frozen_modules, frozen_parameters
+    from flowercls.models.stages import cut
+
+    class KeepInEval(Hook):
+        def before_train_epoch(self, runner) -> None:
+            for module in frozen_modules(runner.model, stages, frozen):
+                module.training = False
+
+    ours, size, workers = cfg.train_dataloader, cfg.get('input_size', 224), cfg.train_dataloader.get('num_workers', 0)
+    pipeline = [  # of mmpretrain's configs/_base_/datasets/imagenet_bs32.py
+        {'type': 'LoadImageFromFile'},
+        {'type': 'RandomResizedCrop', 'scale': size},
+        {'type': 'RandomFlip', 'prob': 0.5, 'direction': 'horizontal'},
+        {'type': 'PackInputs'},
+    ]
+    dataset = {'type': 'CustomDataset', 'data_root': cfg.data_root, 'with_label': True, 'pipeline': pipeline}
+    dataset['data_prefix'] = ours.dataset.data_prefix
+    loader = {'batch_size': ours.batch_size, 'num_workers': workers, 'persistent_workers': workers > 0}
+    loader |= {'sampler': {'type': 'DefaultSampler', 'shuffle': True}, 'collate_fn': {'type': 'default_collate'}}
+    model = {**cfg.model.to_dict(), 'type': 'ImageClassifier'}
+    frozen, *_ = (model.pop(key, 0) for key in ('frozen_stages', 'precision', 'channels_last'))
+    stock = {
+        'default_scope': 'mmpretrain',
+        'custom_imports': {'imports': ['flowercls.registration']},  # a torchvision backbone is ours
+        'model': model,
+        'data_preprocessor': cfg.data_preprocessor.to_dict(),
+        'train_dataloader': {**loader, 'pin_memory': torch.cuda.is_available(), 'dataset': dataset},
+        'train_cfg': cfg.train_cfg.to_dict(),
+        'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': cfg.optim_wrapper.optimizer.to_dict()},
+        # No checkpoints, as in ours; mmengine adds its other default hooks.
+        'default_hooks': {'logger': {'type': 'LoggerHook', 'interval': 100}, 'checkpoint': None},
+        'log_level': 'WARNING',
+        'work_dir': cfg.work_dir,
+    }
+    runner = Runner.from_cfg(Config(stock))
+    if frozen:
+        stages = cut(runner.model.backbone)
+        for parameter in frozen_parameters(runner.model, stages, frozen):
+            parameter.requires_grad_(False)
+        runner.register_hook(KeepInEval())
+    return runner
+
+
+def _train_bare(cfg: 'Config', is_cached: bool, stopwatch: Generator) -> None:
+    """Train in a plain loop on one batch of random numbers: the upper bound of the speed.
+
+    The model's precision and memory layout, the batch size and the optimizer are those of ``cfg``. With ``is_cached``
+    the batch is an output of the frozen stages.
+    """
+    import torch
+    from mmengine.registry import init_default_scope
+    from mmpretrain.registry import MODELS
+    from torch import nn
+
+    from flowercls.train.optimizer import one_kernel
+    from flowercls.train.runner import use_all_cores
+
+    use_all_cores()
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    init_default_scope('mmpretrain')
+    model = MODELS.build(dict(cfg.model)).to(device).train()
+    size = cfg.get('input_size', 224)
+    inputs = torch.randn(cfg.train_dataloader.batch_size, 3, size, size, device=device)
+    if model.channels_last:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    if is_cached:
+        inputs = model.extract_frozen(inputs)
+        model.accept_features()
+    labels = torch.arange(len(inputs), device=device) % cfg.data_preprocessor.num_classes
+    options = {**one_kernel(cfg.optim_wrapper.optimizer), **cfg.optim_wrapper.optimizer}
+    optimizer = getattr(torch.optim, options.pop('type'))([p for p in model.parameters() if p.requires_grad], **options)
+    while True:
+        stopwatch.send(None)
+        optimizer.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+        stopwatch.send(len(inputs))
+
+
+def summarise(rounds: dict[str, list[dict]]) -> dict[str, Any]:
+    """Return the figures of one case, as in the JSON file.
+
+    Args:
+        rounds: By contestant: the start, then each round, as `clock` sends them.
+
+    Returns:
+        ``contestants``: for each, photos per second of every round with median, lowest and highest, the median share of
+        time spent waiting for data, seconds to import and to the first step, peak memory in bytes. ``to_stock`` and
+        ``to_bare``: medians of the ratios of rounds that ran one after the other; None without that contestant.
+    """
+    figures, rates = {}, {}
+    for name, (start, *timed) in rounds.items():
+        rates[name] = photos_per_s = [r['photos'] / r['seconds'] for r in timed]
+        figures[name] = {**start, 'photos_per_s': photos_per_s, 'median': statistics.median(photos_per_s)}
+        figures[name] |= {'lowest': min(photos_per_s), 'highest': max(photos_per_s)}
+        figures[name]['waiting'] = statistics.median(r['waited'] / r['seconds'] for r in timed)
+        figures[name] |= {key: timed[-1][key] for key in ('memory', 'worker_memory', 'gpu_memory')}
+    ratios = {STOCK: None, BARE: None}
+    for other in ratios.keys() & rates.keys() if OURS in rates else ():
+        ratios[other] = statistics.median(a / b for a, b in zip(rates[OURS], rates[other], strict=True))
+    return {'contestants': figures, 'to_stock': ratios[STOCK], 'to_bare': ratios[BARE]}
+
+
+def as_table(cases: dict[str, dict]) -> 'Table':
+    """Return the figures of all cases as a table for a terminal."""
+    from rich.table import Table
+
+    table = Table(caption='medians, in brackets lowest and highest; ratios are medians over rounds run in turns')
+    for column in ('case', *CONTESTANTS, 'ours / stock', 'ours / bare', 'waiting', 'first step, then', 'memory'):
+        table.add_column(column, justify='left' if column == 'case' else 'right')
+    for name, case in cases.items():
+        row = [name]
+        for contestant in CONTESTANTS:
+            f = case['contestants'].get(contestant)
+            row.append(f'{f["median"]:.1f} ({f["lowest"]:.1f}-{f["highest"]:.1f})' if f else '-')
+        row += [f'{case[key]:.2f}' if case[key] else '-' for key in ('to_stock', 'to_bare')]
+        if ours := case['contestants'].get(OURS):
+            row += [f'{100 * ours["waiting"]:.1f} %', f'{ours["first_step_s"]:.1f} s, {ours["again_s"]:.1f} s']
+            row.append(f'{(ours["gpu_memory"] or ours["memory"]) / 2**30:.1f} GiB')
+        table.add_row(*row)
+    return table
+
+
+def _hardware() -> dict[str, Any]:
+    """Return the machine and the versions that figures hold for."""
+    import mmengine
+    import mmpretrain
+    import torch
+    import torchvision
+
+    from flowercls.core.workers import usable_cpus
+
+    cpu_info = Path('/proc/cpuinfo')
+    lines = cpu_info.read_text(encoding='utf-8').splitlines() if cpu_info.is_file() else []
+    cpu_names = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
+    machine = {'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None}
+    machine |= {'cpu': next(cpu_names, platform.processor()), 'cores': usable_cpus()}
+    versions = {library.__name__: library.__version__ for library in (torch, torchvision, mmengine, mmpretrain)}
+    return {**machine, 'python': platform.python_version(), **versions}

@@ -76,6 +76,9 @@ class StagedClassifier(ImageClassifier):
         # Others keep torch's own layout: some call view() in a way that needs it.
         self.channels_last = resolve_channels_last(channels_last) and self.stages is not None
         self._freeze()
+        # Whether the pooled features can be cached: nothing before the output of the pooling is trained.
+        is_frozen = num_frozen_stages(frozen_stages) == 4 and not self.stages.parameters_of('head')
+        self.caches_pooled = is_frozen and self.with_neck and not any(p.requires_grad for p in self.neck.parameters())
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
         if isinstance(self.data_preprocessor, PhotoPreprocessor):
@@ -154,12 +157,6 @@ class StagedClassifier(ImageClassifier):
             return inputs
         with torch.no_grad(), self.body_precision(inputs):
             return self.stages.prefix(inputs, num_frozen_stages(self.frozen_stages))
-
-    @property
-    def caches_pooled(self) -> bool:
-        """Whether `extract_frozen` returns pooled features: nothing before the pooling's output is trained."""
-        is_frozen = num_frozen_stages(self.frozen_stages) == 4 and not self.stages.parameters_of('head')
-        return is_frozen and self.with_neck and not any(p.requires_grad for p in self.neck.parameters())
 
     @torch.no_grad()
     def extract_frozen(self, inputs: Tensor) -> Tensor:

@@ -1,0 +1,136 @@
+"""The benchmark on a tiny network: its figures mean nothing there, but the clock, the ratios and the contestants do."""
+
+import importlib
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from flowercls.train.run_config import Flags, ready_config
+from flowercls.train.runner import build_runner
+
+benchmark = importlib.import_module('flowercls.commands.benchmark')  # the package has a function of that name
+MEMORY = {'memory': 3 * 2**30, 'worker_memory': 0, 'gpu_memory': 0}
+
+
+class Time:
+    """A clock that moves only when told to."""
+
+    now = 100.0
+
+    def perf_counter(self):
+        return self.now
+
+    time = perf_counter
+
+
+class Pipe:
+    """Asks for some rounds, and keeps what is sent."""
+
+    def __init__(self, rounds):
+        self.rounds, self.messages = rounds, []
+        self.send = self.messages.append
+
+    def recv(self):
+        if self.rounds == 0:
+            raise EOFError
+        self.rounds -= 1
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Train with steps of 2 s, after 1 s for data each; returns what the clock sends."""
+    time = Time()
+    monkeypatch.setattr(benchmark, 'time', time)
+
+    def run(rounds, seconds):
+        pipe = Pipe(rounds)
+        stopwatch = benchmark.clock(pipe, 90.0, seconds)
+        next(stopwatch)
+        with pytest.raises(SystemExit):
+            while True:
+                time.now += 1
+                stopwatch.send(None)
+                time.now += 2
+                stopwatch.send(32)
+        return pipe.messages
+
+    return run
+
+
+def test_the_clock_times_the_start_and_whole_rounds(measured):
+    start, first, second = measured(rounds=2, seconds=0.5)
+    assert start == {'imports_s': 10.0, 'first_step_s': 3.0}
+    assert (first['photos'], first['seconds'], first['waited']) == (96, 9.0, 3.0) and first['memory'] > 2**20
+    assert (second['photos'], second['seconds']) == (96, 9.0)
+
+
+def test_a_round_lasts_as_long_as_it_shall(measured):
+    _, only = measured(rounds=1, seconds=10)
+    assert (only['photos'], only['seconds'], only['waited']) == (32 * 4, 12.0, 4.0)
+
+
+def rounds(*rates, waited=0.0):
+    start = {'imports_s': 1.0, 'first_step_s': 2.5, 'again_s': 1.25}
+    return [start, *({'photos': rate * 2, 'seconds': 2.0, 'waited': waited, **MEMORY} for rate in rates)]
+
+
+def test_ratios_are_medians_over_rounds_in_turns():
+    case = benchmark.summarise(
+        {'stock': rounds(1, 2, 4), 'ours': rounds(6, 8, 12, waited=0.1), 'bare': rounds(8, 8, 12)}
+    )
+    assert case['to_stock'] == 4.0 and case['to_bare'] == 1.0  # of 6, 4, 3 and 0.75, 1, 1
+    out = io.StringIO()
+    only_ours = benchmark.summarise({'ours': rounds(5)})
+    Console(file=out, width=160).print(benchmark.as_table({'full': case, 'frozen 3': only_ours}))
+    (line,) = [line for line in out.getvalue().splitlines() if 'full' in line]
+    assert [cell.strip() for cell in line.strip('│').split('│')] == [
+        'full', '2.0 (1.0-4.0)', '8.0 (6.0-12.0)', '8.0 (8.0-12.0)', '4.00', '1.00', '5.0 %', '2.5 s, 1.2 s', '3.0 GiB',
+    ]  # fmt: skip
+    assert only_ours['to_stock'] is None and '5.0 (5.0-5.0)' in out.getvalue()
+
+
+@pytest.mark.parametrize('frozen', [0, 2, 'all'])
+def test_stock_trains_the_same_parameters_on_the_same_photos(write_config, tmp_path, frozen):
+    cfg = ready_config(write_config(tmp_path), {'model.frozen_stages': frozen}, Flags(no_validate=True))
+    cfg.work_dir = str(tmp_path / 'run')
+    runners = [build_runner(cfg), benchmark.stock_runner(cfg)]
+    trained, in_training, photos, batch_sizes = [], [], [], []
+    for runner in runners:
+        runner.model.train()
+        runner.call_hook('before_train_epoch')
+        trained.append([name for name, p in runner.model.named_parameters() if p.requires_grad])
+        modules = [name for name, m in runner.model.named_modules() if m.training and name.startswith('backbone.')]
+        in_training.append([name for name in modules if name.count('.') > 1])
+        loader = runner.build_dataloader(runner._train_dataloader)
+        infos = [loader.dataset.get_data_info(i) for i in range(len(loader.dataset))]
+        photos.append(sorted(info['img_path'].rpartition('/')[2] for info in infos))
+        batch_sizes.append(loader.batch_size)
+    for ours, stock in (trained, in_training, photos, batch_sizes):
+        assert ours == stock
+    assert type(runners[1].model).__module__.startswith('mmpretrain.')
+
+
+def test_mistakes_are_found_before_anything_is_measured(write_config, tool, tmp_path, capsys):
+    config = write_config(tmp_path)
+    assert tool('benchmark', config, '--cfg-options', 'optim_wrapper.optimiser.lr=1') == 2
+    assert "'optim_wrapper.optimizer.lr'" in capsys.readouterr().err
+    assert tool('benchmark', config, '--repeats', 0) == 2
+    (tmp_path / 'there.json').write_text('mine')
+    assert tool('benchmark', config, '--out', tmp_path / 'there.json') == 2
+    assert (tmp_path / 'there.json').read_text() == 'mine'
+
+
+@pytest.mark.slow  # seven processes, each imports torch and mmpretrain
+def test_all_contestants_train_in_turns(write_config, tool, tmp_path, capsys):
+    options = ('--repeats', 2, '--seconds', 0.01, '--cases', 'frozen-2', 'frozen-all-cached')
+    assert tool('benchmark', write_config(tmp_path), *options, '--out', tmp_path / 'figures.json') == 0
+    figures = json.loads((tmp_path / 'figures.json').read_text())
+    assert figures['hardware']['cores'] >= 1 and list(figures['cases']) == ['frozen 2', 'frozen all cached']
+    for case in figures['cases'].values():
+        assert list(case['contestants']) == ['stock', 'ours', 'bare']
+        for contestant in case['contestants'].values():
+            assert len(contestant['photos_per_s']) == 2 and contestant['median'] > 0 and contestant['memory'] > 2**20
+        assert case['to_stock'] > 0 and case['to_bare'] > 0 and case['contestants']['ours']['again_s'] > 0
+    assert 'frozen all cached' in capsys.readouterr().out
