@@ -89,7 +89,8 @@ def benchmark(
     Raises:
         ConfigError: if the config is wrong, ``out`` exists, or a number is out of range.
     """
-    from flowercls.config.loader import find_config, parse_overrides
+    from flowercls.config.loader import find_config
+    from flowercls.config.overrides import parse_overrides
     from flowercls.core.files import write_json
     from flowercls.train.run_config import Flags, ready_config
     from flowercls.train.run_dir import make_folder

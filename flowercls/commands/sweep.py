@@ -77,7 +77,8 @@ def sweep(
         CheckpointError: if starting weights are missing or damaged.
         RunInUseError: if another process works on this sweep.
     """
-    from flowercls.config.loader import find_config, parse_overrides
+    from flowercls.config.loader import find_config
+    from flowercls.config.overrides import parse_overrides
     from flowercls.sweep.launcher import check_jobs
     from flowercls.sweep.spec import read_sweep_file
     from flowercls.sweep.trials import describe_size, make_trials

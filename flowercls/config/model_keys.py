@@ -1,13 +1,33 @@
-"""Starting weights that a torchvision network names itself, brought to `load_from`: the one checked door.
-
-What `feature_cache` needs of the rest of a config, and what follows from it.
-"""
+"""The model of a config: its type, its starting weights, and the cache of what its frozen stages compute."""
 
 from typing import Any
 
-from flowercls.config.data_keys import OURS
-from flowercls.config.schema import DEFAULTS
+from flowercls.config.data_keys import IMAGE_FOLDER
+from flowercls.config.schema import at_path, defaults, type_name
 from flowercls.core.errors import ConfigError
+
+# The fewest of 4, 8 and all views whose accuracy could not be told from that of a run without a cache: MobileNetV2 on
+# real photos, three seeds; configs/sweeps/mobilenet_v2_feature_cache.py, figures in configs/README.md.
+AUTO_VIEWS = 4
+
+
+def derive_model(cfg: Any) -> list[str]:
+    """Complete `model` and its neighbours in place; returns notes on what was changed."""
+    notes, model = [], cfg.model
+    if type_name(model) == 'ImageClassifier':
+        model.type = 'StagedClassifier'
+        notes = ['model: ImageClassifier replaced by StagedClassifier, which trains the same and can freeze stages.']
+    if model.get('type') == 'StagedClassifier':
+        for key, value in defaults('model').items():
+            model.setdefault(key, value)
+    if at_path(model, 'train_cfg.augments') and at_path(model, 'head.cal_acc'):
+        model.head.cal_acc = False
+        notes.append(
+            'model.head.cal_acc is off: mixed photos have several labels; training accuracy counts their shares.'
+        )
+    if not cfg.get('data_preprocessor'):
+        cfg.data_preprocessor = {}
+    return notes
 
 
 def derive_starting_weights(cfg: Any) -> None:
@@ -20,7 +40,7 @@ def derive_starting_weights(cfg: Any) -> None:
         ('torchvision://resnet18.imagenet1k_v1', 224)
     """
     backbone = cfg['model'].get('backbone') or {}
-    if str(backbone.get('type')).rpartition('.')[2] != 'TorchvisionBackbone':
+    if type_name(backbone) != 'TorchvisionBackbone':
         return
     arch, weights = backbone.get('arch'), backbone.get('weights')
     cfg.setdefault('input_size', 299 if arch == 'inception_v3' else 224)
@@ -28,67 +48,44 @@ def derive_starting_weights(cfg: Any) -> None:
         cfg.setdefault('load_from', f'torchvision://{arch}.{weights.lower()}')
 
 
-AUTO = 'auto'
-# The fewest of 4, 8 and all whose accuracy could not be told from that of a run without kept features: MobileNetV2 on
-# real photos, three seeds; configs/sweeps/mobilenet_v2_feature_cache.py, figures in configs/README.md.
-AUTO_VIEWS = 4
-
-
 def derive_feature_cache(cfg: Any) -> list[str]:
-    """Complete `feature_cache` in place, and make the training photos have its views.
+    """Complete `feature_cache` in place, and give the training photos as many views.
 
-    ``'auto'`` becomes a number: 0 where nothing is frozen, or where features cannot stand for photos.
+    ``'auto'`` becomes a number: 0 if nothing is frozen, or if features cannot take the place of photos.
 
     Returns:
-        Sentences about what was changed.
+        Notes on what was changed.
 
     Raises:
-        ConfigError: if photos are mixed in training, or other views are asked for in another place.
+        ConfigError: if photos are mixed in training, or the dataset asks for other views.
     """
-    cache = cfg.get('feature_cache')
+    cache, loader = cfg.get('feature_cache'), cfg.train_dataloader
     if cache is None:
         return []
-    for key, value in DEFAULTS['feature_cache'].items():
+    for key, value in defaults('feature_cache').items():
         cache.setdefault(key, value)
-    if cache.views == AUTO:
-        _choose_views(cfg, cache)
+    mixes_photos = at_path(cfg, 'model.train_cfg.augments') or at_path(cfg, 'data_preprocessor.batch_augments')
+    frozen = cfg.model.get('frozen_stages')
+    if cache.views == 'auto':
+        # Only these two can say which view of which photo a sample is.
+        knows_views = [type_name(loader.get(part)) for part in ('dataset', 'sampler')] == [
+            IMAGE_FOLDER,
+            'CounterSampler',
+        ]
+        is_useful = frozen and not mixes_photos and knows_views
+        cache.views = (loader.dataset.get('views') or AUTO_VIEWS) if is_useful else 0
     if not cache.views:
         return []
-    if _mixes_photos(cfg):
+    if mixes_photos:
         raise ConfigError(
             f'{cfg.filename}: feature_cache keeps the features of single photos, and model.train_cfg.augments (mixup, '
             'cutmix) mixes photos before the network sees them. Fix: feature_cache.views=0, or model.train_cfg=None.'
         )
-    _set_views(cfg, None if cache.views == 'all' else cache.views)
-    if cfg.model.get('frozen_stages'):
-        return []
-    return ['feature_cache: no stage is frozen, so there is nothing to keep; every epoch is computed as without.']
-
-
-def _choose_views(cfg: Any, cache: Any) -> None:
-    loader = cfg.train_dataloader
-    frozen = cfg.model.get('frozen_stages')
-    if not frozen or _mixes_photos(cfg) or not _says_which_view(loader):
-        cache.views = 0
-    else:
-        cache.views = loader.dataset.get('views') or AUTO_VIEWS
-
-
-def _mixes_photos(cfg: Any) -> bool:
-    preprocessor = cfg.get('data_preprocessor') or {}
-    return bool((cfg.model.get('train_cfg') or {}).get('augments') or preprocessor.get('batch_augments'))
-
-
-def _says_which_view(loader: Any) -> bool:
-    types = [str(loader[name].get('type')).rpartition('.')[2] for name in ('dataset', 'sampler')]
-    return types == [OURS, 'CounterSampler']
-
-
-def _set_views(cfg: Any, views: int | None) -> None:
-    dataset = cfg.train_dataloader.dataset
-    if dataset.get('views') not in (None, views):
+    views = None if cache.views == 'all' else cache.views
+    if loader.dataset.get('views') not in (None, views):
         raise ConfigError(
-            f'{cfg.filename}: feature_cache.views is {cfg.feature_cache.views!r}, train_dataloader.dataset.views is '
-            f'{dataset.views!r}. Fix: set the first alone.'
+            f'{cfg.filename}: feature_cache.views is {cache.views!r}, train_dataloader.dataset.views is '
+            f'{loader.dataset.views!r}. Fix: set only feature_cache.views.'
         )
-    dataset.views = views
+    loader.dataset.views = views
+    return [] if frozen else ['feature_cache: no stage is frozen, so nothing is cached and every epoch is computed.']

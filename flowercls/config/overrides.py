@@ -1,14 +1,158 @@
-"""How a child config, or an override, is laid over its base: mmengine's rules with one change.
+"""Overrides of a config: KEY=VALUE texts read, checked and written, and how they, or a child, are laid over a base.
 
-Upstream, a child's `optimizer=dict(type='AdamW')` keeps the base's `momentum=0.9` of SGD and fails when it is built.
-Here a new `type` starts afresh, as `_delete_=True` would, for the parts that are exchanged whole: see `EXCHANGED`.
+mmengine merges; one rule is ours. Upstream, a child's `optimizer=dict(type='AdamW')` keeps the base's `momentum=0.9` of
+SGD and fails when it is built. Here a new `type` starts afresh, as `_delete_=True` would, for the parts in `EXCHANGED`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict, DictAction
+
+from flowercls.config.schema import SECTIONS, at_path, is_misspelt, known_keys
+from flowercls.config.suggest import did_you_mean, nearest_name, raise_mistakes
+from flowercls.core.errors import ConfigError
+
+Overrides = Mapping[str, Any] | Iterable[str]
+PATHS = ('data_root', 'load_from', 'work_dir', 'cache_dir')  # taken as written; mmengine drops blanks, splits at commas
+# Among the arguments of one class near names are common (in_channels, mid_channels), and `components` knows them all.
+SIBLING_CUTOFF = 0.92
+
+
+# ---------------------------------------------------------------- text
+
+
+def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
+    """Return `KEY=VALUE` texts as a dict; values are read as mmengine's tools read them, paths are kept as they are.
+
+    Example:
+        >>> parse_overrides(['optim_wrapper.optimizer.lr=1e-3', 'model.frozen_stages=all', 'load_from=None'])
+        {'optim_wrapper.optimizer.lr': 0.001, 'model.frozen_stages': 'all', 'load_from': None}
+
+    Raises:
+        ConfigError: naming every text that is not KEY=VALUE or whose value cannot be read.
+    """
+    parsed, mistakes = {}, []
+    for item in items:
+        key, equals, value = item.partition('=')
+        if not equals or not all(key.split('.')):
+            mistakes.append(f"--cfg-options: '{item}' is not KEY=VALUE, as in optim_wrapper.optimizer.lr=0.001")
+            continue
+        try:
+            parsed[key] = _parse_value(key, value)
+        except ConfigError as error:
+            mistakes.append(f"--cfg-options: '{item}': {error}")
+    raise_mistakes(mistakes, 'the command line')
+    return parsed
+
+
+def _parse_value(key: str, value: str) -> Any:
+    if key.rpartition('.')[2] in PATHS:
+        return None if value == 'None' else value
+    try:
+        if 'dict(' not in value and '{' not in value:
+            return DictAction._parse_iterable(value)
+    except AssertionError as error:
+        raise ConfigError('brackets do not match') from error
+    except RecursionError:
+        pass  # mmengine's answer to a comma in brackets that follow a name
+    raise ConfigError(
+        'cannot be read: a value is text, a number or a list of them. Fix: write it into a config file; '
+        'single values in what is there can be given, as in custom_hooks.0.momentum=0.001'
+    )
+
+
+def as_options(overrides: Mapping[str, Any]) -> list[str]:
+    """Return ``overrides`` as one writes them after ``--cfg-options``.
+
+    Example:
+        >>> as_options({'model.frozen_stages': 'all', 'a.scale': (0.1, 1.0), 'load_from': None})
+        ['model.frozen_stages=all', 'a.scale=(0.1,1.0)', 'load_from=None']
+    """
+    return [f'{key}={as_text(value)}' for key, value in overrides.items()]
+
+
+def as_text(value: Any) -> str:
+    """Return a value as `parse_overrides` reads it."""
+    if isinstance(value, list | tuple):
+        inside = ','.join(map(as_text, value))
+        return f'[{inside}]' if isinstance(value, list) else f'({inside})'
+    return str(value)
+
+
+# ---------------------------------------------------------------- keys
+
+
+def unknown_overrides(cfg: dict, overrides: Mapping[str, Any]) -> list[str]:
+    """Return one line for each override whose key neither exists in the config nor is known for its section."""
+    mistakes = []
+    for key in overrides:
+        answer = _wrong_part(cfg, key.split('.'), overrides)
+        if answer is not None:
+            mistakes.append(f"--cfg-options: unknown key '{key}'{answer or _nearest_path(cfg, key)}")
+        elif key.partition('.')[0] not in SECTIONS['']:
+            fix = _uses_of(cfg, key.partition('.')[0])
+            mistakes.append(f"--cfg-options: '{key}' only names a variable of the file, which is already used up.{fix}")
+    return mistakes
+
+
+def _wrong_part(cfg: Any, parts: list[str], overrides: Mapping[str, Any]) -> str | None:
+    """Return None if the key is right, else the reason; '' if the nearest key is the best answer."""
+    for i, part in enumerate(parts):
+        path = '.'.join(parts[:i])
+        if isinstance(cfg, list | tuple):
+            if not part.isdigit() or int(part) >= len(cfg):
+                return f": '{path}' is a list of {len(cfg)}, its parts are numbered from 0"
+            cfg = cfg[int(part)]
+        elif isinstance(cfg, dict) and part in cfg:
+            cfg = cfg[part]
+        elif cfg is None or isinstance(cfg, dict):
+            return _wrong_new_key(path, cfg or {}, parts[i:], overrides)
+        else:
+            return f": '{path}' is {cfg!r} and has no parts"
+    return None
+
+
+def _wrong_new_key(path: str, content: dict, parts: list[str], overrides: Mapping[str, Any]) -> str | None:
+    """Return the answer to a key that ``content`` at ``path`` does not have, and that goes on with ``parts``."""
+    known = known_keys(path, content)
+    if known is None:  # its class decides; the arguments of an old type say nothing about a new one
+        near = f'{path}.type' not in overrides and nearest_name(parts[0], content, cutoff=SIBLING_CUTOFF)
+        return '' if near else None
+    if parts[0] not in known and (path == '' or is_misspelt(path, parts[0], known)):
+        return ''
+    return _wrong_new_key(f'{path}.{parts[0]}'.removeprefix('.'), {}, parts[1:], overrides) if parts[1:] else None
+
+
+def _nearest_path(cfg: dict, key: str) -> str:
+    paths = set(_paths(cfg)) | {
+        f'{section}.{name}'.removeprefix('.') for section in SECTIONS for name in SECTIONS[section]
+    }
+    same_ending = [path for path in paths if path.rpartition('.')[2] == key.rpartition('.')[2]]
+    if '.' not in key and len(same_ending) == 1:
+        return f" (did you mean '{same_ending[0]}'?)"
+    return did_you_mean(key, same_ending) or did_you_mean(key, paths, cutoff=0.6)
+
+
+def _paths(node: Any, start: str = '') -> Iterator[str]:
+    """Yield the dotted paths of everything in a config, lists by number."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, value in children:
+        path = f'{start}.{key}'.removeprefix('.')
+        yield path
+        yield from _paths(value, path)
+
+
+def _uses_of(cfg: dict, name: str) -> str:
+    """Return where the value of a variable stands in the sections of a config, as a fix."""
+    value = cfg[name]
+    uses = [path for path in _paths(cfg) if path.partition('.')[0] in SECTIONS[''] and at_path(cfg, path) == value]
+    uses = [path for path in uses if type(at_path(cfg, path)) is type(value)]
+    return f' Fix: set {" or ".join(uses[:3])}.' if uses else ''
+
+
+# ---------------------------------------------------------------- merging
 
 EXCHANGED = ('optimizer', 'param_scheduler', 'loss', 'sampler')  # a new type drops the old type's arguments
 LEFTOVERS = ('_delete_', '_scope_')
@@ -34,7 +178,7 @@ def replaced_in_mmengine(name: str, function: Callable) -> Iterator[None]:
 
 
 def merge(child: dict, base: dict | list, allow_list_keys: bool = False) -> dict | list:
-    """``base`` with ``child`` laid over it; neither is changed."""
+    """Return ``base`` with ``child`` laid over it; neither is changed."""
     base = base.copy()
     for key in EXCHANGED:
         if isinstance(base, dict) and isinstance(child.get(key), dict) and key in base:
@@ -42,23 +186,31 @@ def merge(child: dict, base: dict | list, allow_list_keys: bool = False) -> dict
     return _mmengine_merge(child, base, allow_list_keys)
 
 
-def _without_exchanged(child: dict, base: Any) -> Any:
-    # A list of schedulers is addressed as {'0': {...}} by overrides such as `param_scheduler.0.type=StepLR`.
-    if isinstance(base, (list, tuple)):
-        numbered = {int(key): value for key, value in child.items() if str(key).isdigit()}
-        return [_without_exchanged(numbered[i], old) if i in numbered else old for i, old in enumerate(base)]
-    if _has_other_type(child, base):
-        return type(base)()
-    return base
+def _without_exchanged(child: Any, base: Any) -> Any:
+    if isinstance(base, list | tuple):  # `param_scheduler.0.type=StepLR` arrives as {'0': {'type': 'StepLR'}}
+        return [_without_exchanged(child.get(str(i), {}), entry) for i, entry in enumerate(base)]
+    both = isinstance(child, dict) and isinstance(base, dict) and 'type' in child and 'type' in base
+    return type(base)() if both and child['type'] != base['type'] else base
 
 
-def _has_other_type(child: Any, base: Any) -> bool:
-    both = isinstance(child, dict) and isinstance(base, dict)
-    return both and 'type' in child and 'type' in base and child['type'] != base['type']
+def merge_overrides(cfg: Config, overrides: Mapping[str, Any]) -> list[str]:
+    """Lay overrides over a config in place; returns a line for a key that does not fit."""
+    # One merge for each top-level name: a new `type` and its arguments arrive as one, and an error names its key.
+    groups: dict[str, dict[str, Any]] = {}
+    for key, value in overrides.items():
+        groups.setdefault(key.partition('.')[0], {})[key] = ConfigDict._hook(value)
+    with fresh_types():
+        for key, group in groups.items():
+            try:
+                cfg.merge_from_dict(group)
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                return [f"--cfg-options: '{key}' does not fit the config: {error.args[0] if error.args else error}"]
+    strip_leftovers(cfg._cfg_dict)
+    return []
 
 
-def strip_leftovers(node: Any) -> Any:
-    """Remove what merging leaves behind, in place: a `_delete_` that had nothing to delete, mmpretrain's `_scope_`.
+def strip_leftovers(node: Any) -> None:
+    """Remove in place what merging leaves behind: a `_delete_` that had nothing to delete, mmpretrain's `_scope_`.
 
     The scope of another package stays: its classes are found only with it.
     """
@@ -66,26 +218,6 @@ def strip_leftovers(node: Any) -> Any:
         for key in LEFTOVERS:
             if key in node and (key == '_delete_' or node[key] in (None, 'mmpretrain')):
                 del node[key]
-        for value in dict.values(node):
-            strip_leftovers(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            strip_leftovers(value)
-    return node
-
-
-def as_options(overrides: Mapping[str, Any]) -> list[str]:
-    """``overrides`` as one writes them after ``--cfg-options``.
-
-    Example:
-        >>> as_options({'model.frozen_stages': 'all', 'a.scale': (0.1, 1.0), 'load_from': None})
-        ['model.frozen_stages=all', 'a.scale=(0.1,1.0)', 'load_from=None']
-    """
-    return [f'{key}={as_text(value)}' for key, value in overrides.items()]
-
-
-def as_text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        inside = ','.join(as_text(item) for item in value)
-        return f'[{inside}]' if isinstance(value, list) else f'({inside})'
-    return str(value)
+    # ConfigDict has a `values` of its own, which builds what it returns.
+    for value in dict.values(node) if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
+        strip_leftovers(value)

@@ -1,10 +1,11 @@
-"""One source for each fact: what a config leaves open follows from `data_root`, `max_epochs` and `model.frozen_stages`.
+"""The steps from a loaded config to a complete one, in order, and what the command line and this machine add.
 
 A derived config is complete: written down and loaded again it is the same, and mmpretrain's own tools can run it.
 """
 
+import copy
 import os
-from typing import Any
+from dataclasses import dataclass
 
 from mmengine.config import Config, ConfigDict
 
@@ -16,28 +17,32 @@ from flowercls.config.data_keys import (
     derive_num_classes,
     derive_topk,
 )
-from flowercls.config.loader import Overrides, load_with_notes
-from flowercls.config.model_keys import derive_feature_cache, derive_starting_weights
-from flowercls.config.overrides import strip_leftovers
+from flowercls.config.loader import load_with_notes
+from flowercls.config.model_keys import derive_feature_cache, derive_model, derive_starting_weights
+from flowercls.config.overrides import Overrides, strip_leftovers
 from flowercls.config.schedule import derive_schedules
-from flowercls.config.schema import at_path, derive_runtime, known_keys
+from flowercls.config.schema import REGISTRATION, at_path, defaults, known_keys, type_name
 from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError
 from flowercls.core.prepared_folder import class_names
 
-MODEL_DEFAULTS = {'frozen_stages': 0, 'precision': 'auto', 'channels_last': 'auto'}
 REQUIRED = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
-# What a section must have, if it is there.
-PARTS = ('model.backbone', 'model.head', 'train_dataloader.dataset', 'val_dataloader.dataset') + (
-    ('optim_wrapper.optimizer',)
+REQUIRED_PARTS = ('model.backbone', 'model.head', 'train_dataloader.dataset', 'val_dataloader.dataset') + (
+    ('optim_wrapper.optimizer',)  # each where its section is there
 )
+# Top-level keys with a default; None switches off the last two.
+RUNTIME = ('env_cfg', 'visualizer', 'log_level', 'load_from', 'resume', 'randomness', 'cache_dir')
+MAY_BE_NONE = ('photo_cache', 'feature_cache')
 
 
 def resolve_config(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[Config, list[str]]:
-    """A loaded and derived config, and sentences about what the user may not expect.
+    """Load and derive a config.
+
+    Returns:
+        The config, and notes on what the user may not expect.
 
     Raises:
-        ConfigError: as `load_config`, or if what it says does not fit together.
+        ConfigError: as `load_config`, or if its values contradict each other.
         DataError: if `data_root` is not a prepared folder.
     """
     cfg, notes = load_with_notes(path, overrides)
@@ -45,56 +50,65 @@ def resolve_config(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[
 
 
 def derive_config(cfg: Config) -> list[str]:
-    """Complete a config in place from its prepared folder; doing so twice changes nothing more.
+    """Complete a config in place: what it leaves open follows from its prepared folder, epochs and frozen stages.
+
+    Deriving twice changes nothing more.
 
     Returns:
-        Sentences about everything that was changed without being asked for.
+        Notes on everything that was changed without being asked for.
 
     Raises:
         ConfigError: if a section is missing, or two places name different data folders.
         DataError: if `data_root` is not a prepared folder.
     """
     _check_sections(cfg)
-    _check_epochs(cfg)
-    _check_validation(cfg)
-    notes = _data_root(cfg)
+    notes = _derive_data_root(cfg)
     names = class_names(cfg.data_root)
     derive_starting_weights(cfg)
-    notes += _model(cfg) + derive_runtime(cfg) + derive_loaders(cfg, names)
-    notes += derive_num_classes(cfg, len(names)) + derive_topk(cfg, len(names))
-    notes += derive_class_weights(cfg, names) + derive_feature_cache(cfg)
-    notes += _schedule(cfg)
+    notes += derive_model(cfg)
+    notes += _derive_runtime(cfg)
+    notes += _derive_hooks(cfg)
+    notes += derive_loaders(cfg, names)
+    notes += derive_num_classes(cfg, len(names))
+    notes += derive_topk(cfg, len(names))
+    notes += derive_class_weights(cfg, names)
+    notes += derive_feature_cache(cfg)
+    if 'type' in cfg.train_cfg:
+        cfg.train_cfg.pop('by_epoch', None)  # mmengine refuses both; the type says more
+    else:
+        cfg.train_cfg.setdefault('by_epoch', True)
+        cfg.train_cfg.setdefault('val_interval', 1)
+    if cfg.get('param_scheduler'):
+        cfg.param_scheduler, schedule_notes = derive_schedules(cfg.param_scheduler, cfg.train_cfg.max_epochs)
+        notes += schedule_notes
+    strip_leftovers(cfg._cfg_dict)
     for key, value in list(cfg.items()):
-        cfg[key] = ConfigDict._hook(strip_leftovers(value))
+        cfg[key] = ConfigDict._hook(value)
     return notes
 
 
 def _check_sections(cfg: Config) -> None:
+    """Raise `ConfigError` if a section that everything else follows from is missing or contradicts another one."""
     missing = [name for name in REQUIRED if not cfg.get(name)]
-    present = {name for name in cfg if cfg.get(name)}
-    if known_keys('model', cfg.get('model')) is None:
-        present.discard('model')  # a class of its own, with parts of its own
-    missing += [path for path in PARTS if path.partition('.')[0] in present and not at_path(cfg._cfg_dict, path)]
+    for path in REQUIRED_PARTS:
+        section = path.partition('.')[0]
+        of_a_foreign_class = section == 'model' and known_keys('model', cfg.get('model')) is None
+        if cfg.get(section) and not of_a_foreign_class and not at_path(cfg, path):
+            missing.append(path)
     if missing:
-        fix = 'add a _base_ file that sets it, as configs/resnet50_flower.py does'
-        raise ConfigError(f'{cfg.filename}: {", ".join(missing)} missing. Fix: {fix}.')
-    raise_mistakes(missing_types(cfg._cfg_dict), cfg.filename or 'the config')
-
-
-def _check_epochs(cfg: Config) -> None:
-    train = cfg.train_cfg
-    kind = str(train.get('type')).rpartition('.')[2]
-    if 'max_iters' in train or train.get('by_epoch') is False or kind == 'IterBasedTrainLoop':
         raise ConfigError(
-            f'{cfg.filename}: train_cfg counts iterations ({dict(train)}); runs, checkpoints '
-            'and results here count epochs. Fix: train_cfg = dict(max_epochs=..., val_interval=1), with _delete_=True '
-            'where a base says otherwise.'
+            f'{cfg.filename}: {", ".join(missing)} missing. '
+            'Fix: add a _base_ file that sets it, as configs/resnet50_flower.py does.'
+        )
+    raise_mistakes(missing_types(cfg._cfg_dict), cfg.filename or 'the config')
+    train = cfg.train_cfg
+    if 'max_iters' in train or train.get('by_epoch') is False or type_name(train) == 'IterBasedTrainLoop':
+        raise ConfigError(
+            f'{cfg.filename}: train_cfg counts iterations ({dict(train)}); runs, checkpoints and results here count '
+            'epochs. Fix: train_cfg = dict(max_epochs=..., val_interval=1), with _delete_=True over a base.'
         )
     if 'max_epochs' not in train:
         raise ConfigError(f'{cfg.filename}: train_cfg.max_epochs is missing. Fix: train_cfg = dict(max_epochs=...).')
-
-
-def _check_validation(cfg: Config) -> None:
     off = [name for name in ('val_dataloader', 'val_evaluator') if cfg.get(name) is None]
     on = [name for name in ('val_dataloader', 'val_evaluator', 'val_cfg') if cfg.get(name) is not None]
     if off and on:
@@ -104,7 +118,7 @@ def _check_validation(cfg: Config) -> None:
         )
 
 
-def _data_root(cfg: Config) -> list[str]:
+def _derive_data_root(cfg: Config) -> list[str]:
     if cfg.get('data_root'):
         return []
     roots = {dataset.get('data_root') for _, dataset in datasets_in(cfg.train_dataloader, '')} - {None, ''}
@@ -114,33 +128,94 @@ def _data_root(cfg: Config) -> list[str]:
     return [f'data_root is {cfg.data_root}, as train_dataloader.dataset.data_root.']
 
 
-def _model(cfg: Config) -> list[str]:
-    notes, model = [], cfg.model
-    if str(model.get('type')).rpartition('.')[2] == 'ImageClassifier':
-        model.type = 'StagedClassifier'
-        notes = ['model: ImageClassifier replaced by StagedClassifier, which trains the same and can freeze stages.']
-    if model.get('type') == 'StagedClassifier':
-        for key, value in MODEL_DEFAULTS.items():
-            model.setdefault(key, value)
-    if (model.get('train_cfg') or {}).get('augments') and (model.get('head') or {}).get('cal_acc'):
-        model.head.cal_acc = False
-        notes.append(
-            'model.head.cal_acc is off: mixed photos have several labels; training accuracy counts their shares.'
-        )
-    if not cfg.get('data_preprocessor'):
-        cfg.data_preprocessor = ConfigDict()
-    cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
+def _derive_runtime(cfg: Config) -> list[str]:
+    """Complete names, seed, logging and caches, and replace what a base of another origin has in their place."""
+    notes, values = [], copy.deepcopy(defaults(''))
+    for key in (*RUNTIME, *MAY_BE_NONE):
+        if cfg.get(key) is None and not (key in MAY_BE_NONE and key in cfg):
+            cfg[key] = values[key]
+    for key, value in values['optim_wrapper'].items():
+        cfg.optim_wrapper.setdefault(key, value)
+    if cfg.get('default_scope') not in (None, 'mmpretrain'):
+        notes.append(f"default_scope is 'mmpretrain' instead of '{cfg.default_scope}'.")
+    cfg.default_scope = 'mmpretrain'
+    imports = at_path(cfg, 'custom_imports.imports') or []
+    imports = [imports] if isinstance(imports, str) else list(imports)
+    imports += [] if REGISTRATION in imports else [REGISTRATION]
+    cfg.custom_imports = {**(cfg.get('custom_imports') or {}), 'imports': imports}
+    if cfg.randomness.get('diff_rank_seed'):
+        cfg.randomness.diff_rank_seed = False
+        notes.append('randomness.diff_rank_seed is False: processes draw differently anyway, from one seed.')
+    if cfg.randomness.get('seed') is None:
+        cfg.randomness.seed = 0
+        notes.append('randomness.seed is 0: without a seed a run can be neither repeated nor resumed exactly.')
+    for backend in cfg.visualizer.get('vis_backends') or []:
+        if backend.get('type') == 'LocalVisBackend':
+            backend['type'] = 'ScalarsBackend'
+            notes.append(
+                'visualizer: LocalVisBackend replaced by ScalarsBackend, which writes into the run folder itself.'
+            )
     return notes
 
 
-def _schedule(cfg: Any) -> list[str]:
-    train = cfg.train_cfg
-    if 'type' in train:
-        train.pop('by_epoch', None)  # mmengine refuses both; the type says more
-    else:
-        train.setdefault('by_epoch', True)
-        train.setdefault('val_interval', 1)
-    if not cfg.get('param_scheduler') or not train.get('max_epochs'):
-        return []
-    cfg.param_scheduler, notes = derive_schedules(cfg.param_scheduler, train.max_epochs)
+def _derive_hooks(cfg: Config) -> list[str]:
+    """Add the hooks that are missing, and put ours in the place of mmengine's checkpoint hook."""
+    hooks, default_hooks = dict(cfg.get('default_hooks') or {}), copy.deepcopy(defaults('default_hooks'))
+    added = [name for name in default_hooks if name not in hooks]  # a hook that is None is switched off, and stays so
+    notes = [f'default_hooks: {", ".join(added)} added.'] if added else []
+    hook, default = hooks.get('checkpoint'), default_hooks['checkpoint']
+    if type_name(hook) == 'CheckpointHook':
+        kept = {key: hook[key] for key in default if key != 'type' and hook.get(key) is not None}
+        if kept.get('save_best') == 'auto':
+            del kept['save_best']  # the first metric: accuracy/top1, our default
+        if 'loss' in str(kept.get('save_best')):
+            default['rule'] = 'less'
+        dropped = ', '.join(key for key in hook if key not in default)
+        hooks['checkpoint'] = {**default, **kept}
+        note = 'default_hooks.checkpoint: CheckpointHook replaced by WholeCheckpointHook'
+        notes.append(f'{note}, without {dropped}.' if dropped else f'{note}.')
+    cfg.default_hooks = {**hooks, **{name: default_hooks[name] for name in added}}
     return notes
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The options of a command line that change any config.
+
+    Attributes:
+        amp: Compute in bfloat16, also where the hardware does not gain from it.
+        no_validate: Skip validation; then there is no best checkpoint either.
+        auto_scale_lr: Scale the learning rate with the batch size.
+        deterministic: Use only deterministic operations on a GPU.
+        launcher: ``'none'``, or mmengine's name of the program that started several processes.
+    """
+
+    amp: bool = False
+    no_validate: bool = False
+    auto_scale_lr: bool = False
+    deterministic: bool = False
+    launcher: str = 'none'
+
+
+def apply_flags(cfg: Config, flags: Flags) -> None:
+    """Change a derived config in place as the command line says.
+
+    Raises:
+        ConfigError: if ``auto_scale_lr`` is asked for without a batch size to scale from.
+    """
+    cfg.launcher = flags.launcher
+    if flags.amp:
+        cfg.model.precision = 'bf16'
+    if flags.deterministic:
+        cfg.randomness.deterministic = True
+    if flags.auto_scale_lr:
+        if not cfg.get('auto_scale_lr'):
+            raise ConfigError(
+                '--auto-scale-lr: the config does not say which batch size its learning rate is meant for. '
+                'Fix: auto_scale_lr = dict(base_batch_size=32)'
+            )
+        cfg.auto_scale_lr.enable = True
+    if flags.no_validate:
+        cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
+        if cfg.default_hooks.get('checkpoint'):
+            cfg.default_hooks.checkpoint.save_best = None

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowercls.config.loader import Reading, parse_overrides
-from flowercls.config.overrides import as_options, as_text
+from flowercls.config.loader import Reading
+from flowercls.config.overrides import as_options, as_text, parse_overrides
 from flowercls.config.suggest import did_you_mean, raise_mistakes
 from flowercls.core.errors import ConfigError
 

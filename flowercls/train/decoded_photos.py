@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from mmengine.runner import Runner
 
-from flowercls.config.data_keys import OURS, datasets_in, dicts_inside
+from flowercls.config.data_keys import IMAGE_FOLDER, datasets_in, dicts_inside
 from flowercls.core.errors import DiskError
 from flowercls.core.terminal import as_size, num_bytes
 from flowercls.core.workers import usable_cpus
@@ -68,7 +68,7 @@ def _leave_cores_to_network(runner: Runner) -> None:
 def _datasets(runner: Runner) -> Iterator[dict]:
     for loader in _loaders(runner):
         for _, dataset in datasets_in(loader, ''):
-            if str(dataset.get('type')).rpartition('.')[2] == OURS:
+            if str(dataset.get('type')).rpartition('.')[2] == IMAGE_FOLDER:
                 yield dataset
 
 

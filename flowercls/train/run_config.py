@@ -4,13 +4,13 @@ import inspect
 import json
 import os
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
 
 from flowercls.config import check_components, derive_config
 from flowercls.config.loader import load_with_notes
+from flowercls.config.resolve import Flags, apply_flags
 from flowercls.core.errors import ConfigError
 
 FALSE_ALARMS = (
@@ -18,25 +18,6 @@ FALSE_ALARMS = (
     'In MMCV v1.4.4, we modified the default value of args',  # MobileNetV3: means users of older versions
     'Detected call of `scheduler.step\\(\\)`',  # with accumulated batches, before the first of them is complete
 )
-
-
-@dataclass(frozen=True)
-class Flags:
-    """What the command line asks of any config.
-
-    Attributes:
-        amp: Compute in bfloat16, also where the hardware does not gain from it.
-        no_validate: Skip validation; then there is no best checkpoint either.
-        auto_scale_lr: Scale the learning rate with the batch size.
-        deterministic: Use only deterministic operations on a GPU.
-        launcher: ``'none'``, or mmengine's name of what started several processes.
-    """
-
-    amp: bool = False
-    no_validate: bool = False
-    auto_scale_lr: bool = False
-    deterministic: bool = False
-    launcher: str = 'none'
 
 
 def ready_config(path: str | Path, overrides, flags: Flags, drawn_folder: str | None = None) -> Config:
@@ -63,7 +44,7 @@ def ready_config(path: str | Path, overrides, flags: Flags, drawn_folder: str | 
         cfg.data_root = _data_folder(cfg, drawn_folder)
     schedulers = cfg.get('param_scheduler')
     notes += derive_config(cfg)
-    _apply(flags, cfg)
+    apply_flags(cfg, flags)
     for message in FALSE_ALARMS:
         warnings.filterwarnings('ignore', message=message)
     check_components(Config({**cfg, 'param_scheduler': schedulers}, filename=cfg.filename))  # also those left out
@@ -74,24 +55,6 @@ def ready_config(path: str | Path, overrides, flags: Flags, drawn_folder: str | 
 
     fit_to_machine(cfg)
     return cfg
-
-
-def _apply(flags: Flags, cfg: Config) -> None:
-    if flags.amp:
-        cfg.model.precision = 'bf16'
-    if flags.deterministic:
-        cfg.randomness.deterministic = True
-    if flags.auto_scale_lr:
-        if not cfg.get('auto_scale_lr'):
-            raise ConfigError(
-                '--auto-scale-lr: the config does not say which batch size its learning rate is meant for. '
-                'Fix: auto_scale_lr = dict(base_batch_size=32)'
-            )
-        cfg.auto_scale_lr.enable = True
-    if flags.no_validate:
-        cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
-        if cfg.default_hooks.get('checkpoint'):
-            cfg.default_hooks.checkpoint.save_best = None
 
 
 def _data_folder(cfg: Config, drawn_folder: str | None) -> str | None:

@@ -85,7 +85,7 @@ def test_a_class_without_photos_and_lists_that_cannot_be_read_are_refused(resolv
 
 def test_both_remedies_at_once_are_told(resolve):
     _, notes = resolve(**{'train_dataloader.sampler.balanced': True})
-    assert len(notes) == 1 and 'both even the classes out' in notes[0] and 'Fix: one of the two' in notes[0]
+    assert len(notes) == 1 and 'both favour rare classes' in notes[0] and 'Fix: ' in notes[0]
 
 
 def test_the_losses_that_are_said_to_take_weights_do():

@@ -54,7 +54,7 @@ def test_photos_have_the_views_that_are_kept(resolve, views, of_photos):
 
 def test_where_nothing_is_frozen_the_views_stay_and_that_is_said(resolve):
     cfg, notes = resolve(feature_cache__views=4)
-    assert cfg.train_dataloader.dataset.views == 4 and 'nothing to keep' in notes[0]
+    assert cfg.train_dataloader.dataset.views == 4 and 'nothing is cached' in notes[0]
 
 
 def test_views_are_asked_for_in_one_place(resolve):

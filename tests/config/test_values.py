@@ -19,7 +19,7 @@ OURS = 'configs/resnet50_flower.py'
         (
             "optim_wrapper = dict(constructor='DefaultOptimWrapperConstructor', "
             'paramwise_cfg=dict(stage_lr_mult=dict(stem=0.1)))',
-            'stage_lr_mult: DefaultOptimWrapperConstructor does not know it',
+            'stage_lr_mult: DefaultOptimWrapperConstructor does not know',
         ),
         (
             'optim_wrapper = dict(paramwise_cfg=dict(stage_lr_mult=dict(stem=0)))',
@@ -43,7 +43,7 @@ OURS = 'configs/resnet50_flower.py'
             'param_scheduler.0.eta_min_ratio: expected a number',
         ),
         ("param_scheduler = dict(type='PolyLR', by_epoch='no')", 'param_scheduler.0.by_epoch: expected True or False'),
-        ("log_level = 'LOUD'", 'log_level: expected DEBUG, INFO'),
+        ("log_level = 'LOUD'", "log_level: expected 'DEBUG', 'INFO'"),
         ("resume = 'no'", 'resume: expected True or False'),
         ('custom_imports = ["a"]', 'custom_imports: expected dict(...)'),
     ],
