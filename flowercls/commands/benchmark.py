@@ -273,12 +273,12 @@ def _peak_memory() -> dict[str, float]:
 
 
 def _train_ours(cfg: 'Config', hook: 'Hook') -> None:
-    from flowercls.train.decoded_photos import use_photo_store
+    from flowercls.train.decoded_photos import use_photo_cache
     from flowercls.train.runner import build_runner
     from flowercls.train.training import run_training
 
     runner = build_runner(cfg)
-    use_photo_store(runner)
+    use_photo_cache(runner)
     runner.register_hook(hook)
     run_training(runner)
 

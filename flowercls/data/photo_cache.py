@@ -1,14 +1,15 @@
-"""The photos of a prepared folder, decoded once: RGB bytes, one photo after the other, in one memory-mapped file.
+"""Photo cache: the photos of a prepared folder, decoded once into one memory-mapped file of RGB bytes.
 
-All sets of the folder share one store, and so do folds and the trials of a sweep. Photos whose short side is longer
-than the store's size are shrunk to it, by the very function that a ``Resize`` in a pipeline would shrink them with.
+All sets of the folder share one cache, and so do folds and the trials of a sweep. A photo whose short side is longer
+than the size of the cache is shrunk by the same function as in a pipeline's ``Resize``.
 
-The photos of a store that is complete, see `photo_store`, for the datasets that draw from them.
+Start reading at `prepare_photo_cache`, which a run calls before its loaders are built; its data sets read `PhotoCache`.
 """
 
 import hashlib
 import json
 import os
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,34 +17,133 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import PIL
 import torch
 import torchvision
 
-from flowercls.core.errors import DataError
+from flowercls.core.errors import DataError, DiskError
 from flowercls.core.files import sha256_of
+from flowercls.core.layout import MANIFEST_FILE
+from flowercls.core.terminal import as_size
 from flowercls.core.workers import usable_cpus, with_progress
 from flowercls.data.array_store import ArrayStore, Building
 from flowercls.data.image_formats import read_content
 from flowercls.data.transforms import load_rgb, shrunk
 
 FORMAT = 2  # of the arrays below
+MIN_SIZE_PX = 256  # a validation photo of 224 px is usually cut from one of this size
 BLOCK = 16  # photos that a thread takes at a time
+# Transforms after which the pixels of the file no longer count: their sizes are absolute, or shares of the photo.
+_SCALING = re.compile('Resize|^EfficientNet')
+_SIZE_KEYS = ('size', 'scale', 'crop_size', 'min_size', 'max_size', 'target_size')
+
+
+def prepare_photo_cache(
+    data_root: str | os.PathLike,
+    pipelines: list,
+    cache_dir: str | os.PathLike,
+    budget: int | None,
+    report: Callable[[str], object],
+) -> tuple[dict | None, bool]:
+    """Decode the photos of a prepared folder, unless this was done before, and report files that were changed.
+
+    Several processes may call this at the same time: one decodes, the others wait.
+
+    Args:
+        data_root: The prepared folder.
+        pipelines: Configs of the pipelines of all data sets of the folder.
+        cache_dir: Where caches lie.
+        budget: Bytes that the decoded photos may take; None reads photos from their files.
+        report: Called with each line for the user.
+
+    Returns:
+        The argument ``photo_cache`` for `ImageFolder`, and whether the cache is complete. The argument is None without
+        a budget, a manifest, or a size that suits all pipelines. Where only room is missing it is not None: then photos
+        are shrunk as in the cache each time, so that the room changes no result.
+
+    Raises:
+        DataError: if a photo cannot be read or decoded.
+    """
+    size = cache_size(pipelines)
+    photos = list_photos(data_root, size or MIN_SIZE_PX)
+    if photos is None:
+        return None, False
+    arguments = {'folder': str(cache_dir), 'key': photos.key, 'size': size} if budget is not None and size else None
+    reason = None
+    if budget is not None and size is None:
+        reason = 'a pipeline does not resize photos before it crops them'
+    elif budget is not None and photos.num_bytes > budget:
+        reason = f'{photos} decode to {as_size(photos.num_bytes)}, above photo_cache.budget ({as_size(budget)})'
+    if reason:
+        report(f'off, because {reason}; photos are read from their files')
+    is_cached = budget is not None and reason is None
+    try:
+        changed = _decode_once if is_cached else changed_files
+        _report_changed(changed(ArrayStore(cache_dir), photos, report), photos, report)
+    except DiskError as error:
+        report(f'off: {error} Until then photos are read from their files.')
+        return arguments, False
+    return arguments, is_cached
+
+
+def _decode_once(store: ArrayStore, photos: 'PhotoList', report: Callable[[str], object]) -> list[str]:
+    is_here = store.read(photos.key) is not None
+    if not is_here:
+        report(f'decoding {photos} once, to {as_size(photos.num_bytes)}')
+        build_photo_cache(store, photos, report)
+    note = ', decoded before' if is_here else ''
+    report(f'{photos}, {as_size(store.size_of(photos.key))}, {store.folder_of(photos.key)}{note}')
+    return _changed(store, photos, photos.key)
+
+
+def _report_changed(changed: list[str], photos: 'PhotoList', report: Callable[[str], object]) -> None:
+    if changed:
+        report(
+            f'{len(changed):,} of {photos} {"are" if len(changed) > 1 else "is"} not as prepared, first {changed[0]}: '
+            'replaced, or damaged. Fix: prepare again, unless it was replaced on purpose.'
+        )
+
+
+def cache_size(pipelines: list) -> int | None:
+    """Return the short side in pixels that suits all ``pipelines``: the largest size in them, at least `MIN_SIZE_PX`.
+
+    None if a pipeline would give another result from a smaller photo: if it crops a number of pixels, takes the whole
+    photo as it is, or scales it by a factor.
+    """
+    sizes = [MIN_SIZE_PX]
+    for pipeline in pipelines:
+        steps = [step for step in _dicts_in(pipeline) if re.search('Resize|Crop', str(step.get('type')))]
+        names = [str(step.get('type')).rpartition('.')[2] for step in steps]
+        if not steps or not _SCALING.search(names[0]) or any('scale_factor' in step for step in steps):
+            return None
+        for value in (step.get(key) for step in steps for key in _SIZE_KEYS):
+            values = value if isinstance(value, list | tuple) else [value]
+            sizes += [number for number in values if isinstance(number, int) and not isinstance(number, bool)]
+    return max(sizes)
+
+
+def _dicts_in(node: Any) -> Iterator[dict]:
+    """Yield every dict in a config node, outer ones first."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
+        yield from _dicts_in(child)
 
 
 @dataclass(frozen=True)
 class PhotoList:
-    """What a store holds, known before any photo is decoded.
+    """The photos of a cache, known before any is decoded; ``str()`` gives their number.
 
     Attributes:
         data_root: The prepared folder.
         size: Short side in pixels that larger photos are shrunk to.
         names: Files in the folder with forward slashes, as bytes, sorted.
-        file_shapes: Height and width of each file, shape (N, 2), as the manifest has them.
-        digests: SHA-256 of each file as it was prepared; None where the manifest has none.
-        key: Another one for other photos, another size, or another decoder.
+        file_shapes: Height and width of each file, shape (N, 2), from the manifest.
+        digests: SHA-256 of each file as it was prepared; None if the manifest has none.
+        key: Name of the cache; it differs for other photos, another size, or another decoder.
     """
 
     data_root: Path
@@ -53,16 +153,19 @@ class PhotoList:
     digests: tuple[str | None, ...]
     key: str
 
+    def __str__(self) -> str:
+        return f'{len(self.names):,} photos'
+
     @cached_property
     def shapes(self) -> np.ndarray:
-        """Height and width of each photo in the store, shape (N, 2)."""
+        """Height and width of each photo in the cache, shape (N, 2)."""
         short = self.file_shapes.min(axis=1, keepdims=True)
-        shrunk = self.size * self.file_shapes // short  # rounded down, as torchvision does
-        return np.where(short > self.size, shrunk, self.file_shapes)
+        smaller = self.size * self.file_shapes // short  # rounded down, as in torchvision
+        return np.where(short > self.size, smaller, self.file_shapes)
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """Where each photo's bytes begin, and where the last one's end, shape (N + 1,)."""
+        """First byte of each photo, and the end of the last, shape (N + 1,)."""
         return np.concatenate([[0], np.cumsum(3 * self.shapes.prod(axis=1, dtype=np.int64))])
 
     @property
@@ -71,32 +174,32 @@ class PhotoList:
         return int(self.offsets[-1])
 
     def path(self, row: int) -> Path:
-        """The file of a photo."""
+        """Return the file of a photo."""
         return self.data_root / self.names[row].decode()
 
     def is_changed(self, row: int, content: bytes) -> bool:
-        """Whether a file is not as it was prepared: a JPEG with some bytes overwritten decodes, to other pixels."""
+        """Return whether a file differs from the prepared one: a damaged JPEG may decode, to other pixels."""
         return self.digests[row] not in (None, hashlib.sha256(content).hexdigest())
 
 
 def list_photos(data_root: str | os.PathLike, size: int) -> PhotoList | None:
-    """The photos of a prepared folder that a store of ``size`` would hold; None for a folder without a manifest."""
+    """Return the photos for a cache of ``size``; None for a folder without a usable manifest."""
     data_root = Path(data_root)
-    manifest = data_root / 'manifest.json'
+    manifest = data_root / MANIFEST_FILE
     try:
         images = json.loads(manifest.read_text(encoding='utf-8'))['images']
         sizes = {image['file']: (int(image['size'][1]), int(image['size'][0])) for image in images}
         digests = {image['file']: image.get('sha256') for image in images}
-        files = {name: stat for name in sizes if _is_inside(name) and (stat := _stat(data_root / name))}
+        files = {name: stat for name in sizes if (stat := _stat_inside(data_root, name))}
         names = sorted((name.encode(), name) for name in files if min(sizes[name]) > 0)
         file_shapes = np.array([sizes[name] for _, name in names], np.int64)
-    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):  # not what we write
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):  # not our manifest
         return None
     if not names:
         return None
-    # A photo that was replaced by hand has another time or another length. Newer decoders may give other pixels.
-    says = [FORMAT, size, sha256_of(manifest), PIL.__version__, torchvision.__version__, sorted(files.items())]
-    digest = hashlib.sha256(json.dumps(says).encode()).hexdigest()[:16]
+    # A photo that was replaced by hand has another time or length. Newer decoders may give other pixels.
+    parts = [FORMAT, size, sha256_of(manifest), PIL.__version__, torchvision.__version__, sorted(files.items())]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     return PhotoList(
         data_root=data_root,
         size=size,
@@ -107,52 +210,55 @@ def list_photos(data_root: str | os.PathLike, size: int) -> PhotoList | None:
     )
 
 
-def build_photo_store(store: ArrayStore, photos: PhotoList, on_wait: Callable[[], object] | None = None) -> bool:
-    """Decode all ``photos``, unless another process is at it already, which is then waited for.
+def _stat_inside(data_root: Path, name: str) -> tuple[int, int] | None:
+    """Return size and time of a file of the folder; None if it is missing, or the name leads out of the folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or '..' in path.parts:
+        return None
+    try:
+        status = (data_root / name).stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
-    Args:
-        store: Where to.
-        photos: What `list_photos` found.
-        on_wait: Called once if another process has to be waited for.
 
-    Returns:
-        Whether they were decoded here.
+def build_photo_cache(store: ArrayStore, photos: PhotoList, report: Callable[[str], object]) -> bool:
+    """Decode all ``photos`` into ``store``, unless another process does; returns whether they were decoded here.
 
     Raises:
         DataError: if a photo cannot be read or decoded.
-        DiskError: if the store cannot be written.
+        DiskError: if the cache cannot be written.
     """
     about = {'photos': len(photos.names), 'data_root': str(photos.data_root.absolute()), 'size': photos.size}
-    with store.building(photos.key, about, on_wait) as building:
+    with store.building(photos.key, about, _on_wait(report)) as building:
         if building is not None:
             _fill(building, photos)
     return building is not None
 
 
-def changed_photos(store: ArrayStore, photos: PhotoList) -> list[str]:
-    """Photos of a complete store that were not the files that had been prepared: replaced by hand, or damaged."""
-    return _changed(store, photos, photos.key)
-
-
-def changed_files(store: ArrayStore, photos: PhotoList, on_wait: Callable[[], object] | None = None) -> list[str]:
-    """As `changed_photos`, where photos are read from their files: these are read once, and the outcome is kept.
+def changed_files(store: ArrayStore, photos: PhotoList, report: Callable[[str], object]) -> list[str]:
+    """Return the files that are not as prepared; all are read once, and the result is kept in ``store``.
 
     Raises:
-        DiskError: if the outcome cannot be written.
+        DiskError: if the result cannot be written.
     """
     key = f'checked-{photos.key}'
-    with store.building(key, {'data_root': str(photos.data_root.absolute())}, on_wait) as building:
+    with store.building(key, {'data_root': str(photos.data_root.absolute())}, _on_wait(report)) as building:
         if building is not None:
             changed = building.array('changed', (len(photos.names),), np.bool_)
 
             def check(row: int) -> None:
                 try:
                     changed[row] = photos.is_changed(row, read_content(photos.path(row)))
-                except DataError:  # whoever needs its pixels says more
+                except DataError:  # decoding it will say more
                     changed[row] = True
 
             _for_each(check, len(photos.names), 'checking photos')
     return _changed(store, photos, key)
+
+
+def _on_wait(report: Callable[[str], object]) -> Callable[[], object]:
+    return lambda: report('another process is reading the photos; waiting')
 
 
 def _changed(store: ArrayStore, photos: PhotoList, key: str) -> list[str]:
@@ -162,8 +268,7 @@ def _changed(store: ArrayStore, photos: PhotoList, key: str) -> list[str]:
 
 def _fill(building: Building, photos: PhotoList) -> None:
     number = len(photos.names)
-    names = building.array('names', (number,), photos.names.dtype)
-    names[:] = photos.names
+    building.array('names', (number,), photos.names.dtype)[:] = photos.names
     building.array('offsets', (number + 1,), np.int64)[:] = photos.offsets
     building.array('file_shapes', (number, 2), np.int32)[:] = photos.file_shapes
     shapes = building.array('shapes', (number, 2), np.int32)
@@ -182,16 +287,16 @@ def _fill(building: Building, photos: PhotoList) -> None:
     _for_each(put, number, 'decoding photos')
 
 
-def _for_each(function: Callable[[int], None], number: int, what: str) -> None:
-    for _ in with_progress(_in_threads(function, number), number, what):
+def _for_each(function: Callable[[int], None], number: int, title: str) -> None:
+    for _ in with_progress(_in_threads(function, number), number, title):
         pass
 
 
 def _in_threads(function: Callable[[int], None], number: int) -> Iterator[int]:
-    """Yield 0 to ``number`` - 1 after a call with each; by threads, as Pillow decodes without Python's lock."""
+    """Yield 0 to ``number`` - 1 after a call with each; in threads, as Pillow decodes without Python's lock."""
     is_over = threading.Event()
 
-    def block(start: int) -> range:
+    def call_block(start: int) -> range:
         rows = range(start, min(start + BLOCK, number))
         for row in rows:
             if not is_over.is_set():
@@ -200,35 +305,22 @@ def _in_threads(function: Callable[[int], None], number: int) -> Iterator[int]:
 
     with ThreadPoolExecutor(usable_cpus()) as threads:
         try:
-            for rows in threads.map(block, range(0, number, BLOCK)):
+            for rows in threads.map(call_block, range(0, number, BLOCK)):
                 yield from rows
         finally:
-            is_over.set()  # a block can take seconds, and a signal should not
+            is_over.set()  # a block can take seconds, and a signal should not wait for it
             threads.shutdown(cancel_futures=True)
 
 
-def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and '..' not in path.parts
+class PhotoCache:
+    """The photos of one cache by name; a photo that is not in it is made from its file, with the same pixels.
 
-
-def _stat(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
-
-
-class StoredPhotos:
-    """The photos of one store, looked up by name; those that are not in it are made of their files, the same.
-
-    The files are opened at the first look, in each process anew: what travels to a loader worker is only their place.
+    The arrays are opened at the first look, in each process anew: only their place travels to a loader worker.
 
     Args:
         folder: Of the `ArrayStore`.
-        key: Of the store, see `PhotoList`.
-        size: Its size, see `PhotoList`.
+        key: Of the cache, see `PhotoList`.
+        size: Of the cache, see `PhotoList`.
     """
 
     def __init__(self, folder: str, key: str, size: int) -> None:
@@ -239,7 +331,7 @@ class StoredPhotos:
         return {**self.__dict__, '_arrays': None}
 
     def find(self, name: str) -> dict | None:
-        """``img``, a read-only view in BGR order, and ``ori_shape``, the file's (H, W); None if it is not here."""
+        """Return ``img``, a read-only view in BGR order, and ``ori_shape``, the file's (H, W); None if not cached."""
         if self._arrays is None:
             self._open()
         row = self._row(name.replace(os.sep, '/').encode())
@@ -250,7 +342,7 @@ class StoredPhotos:
         return {'img': rgb[..., ::-1], 'ori_shape': tuple(self._arrays['file_shapes'][row].tolist())}
 
     def read(self, path: str) -> dict:
-        """What `find` would find of a photo's file, if it were there, but in memory that may be written to.
+        """Make from a file what `find` would return, in writable memory.
 
         Raises:
             DataError: if the file cannot be read or decoded.
@@ -262,8 +354,7 @@ class StoredPhotos:
         arrays = ArrayStore(self.folder).read(self.key) or {}
         self._arrays = {key: np.asarray(array) for key, array in arrays.items()}
         with warnings.catch_warnings(action='ignore'):
-            # torch warns of arrays that are not to be written to, once: here, as nothing writes into these, see
-            # `TorchvisionTransforms`.
+            # torch warns once of read-only arrays: here, as nothing writes into ours, see `TorchvisionTransforms`.
             torch.from_numpy(np.broadcast_to(np.uint8(0), 1))
 
     def _row(self, name: bytes) -> int | None:
@@ -271,5 +362,5 @@ class StoredPhotos:
         if names is None or len(name) > names.itemsize:
             return None
         row = int(np.searchsorted(names, np.array(name, names.dtype)))
-        found = row < len(names) and names[row] == name and self._arrays['shapes'][row].all()
-        return row if found else None
+        is_cached = row < len(names) and names[row] == name and self._arrays['shapes'][row].all()
+        return row if is_cached else None

@@ -1,8 +1,8 @@
 """Randomness drawn from counters, never from a running state.
 
-The order of an epoch is f(seed, epoch); the augmentation of a photo is f(seed, epoch, its number). So a run can be
-picked up in the middle of an epoch, the number of loader workers changes nothing, and two settings with one seed see
-the same augmented photos.
+The order of an epoch is f(seed, epoch); the augmentation of a photo is f(seed, epoch, its number). So a run resumes
+exactly in the middle of an epoch, the number of loader workers changes nothing, and two settings with one seed see the
+same augmented photos.
 """
 
 import contextlib
@@ -12,12 +12,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-# Separate streams: a step and an epoch with equal numbers must not share their random numbers.
-ORDER, AUGMENTATION, STEP, INITIAL_WEIGHTS, PASS, NORM_STATISTICS = 1, 2, 3, 4, 5, 6
+# Streams: a step and an epoch with equal numbers must not share their random numbers.
+ORDER, AUGMENTATION, STEP, INITIAL_WEIGHTS, CLASS_PASS, NORM_STATISTICS = 1, 2, 3, 4, 5, 6
 
 
 def derive_seed(*counters: int) -> int:
-    """A 64-bit seed that depends on every counter and on nothing else.
+    """Return a 64-bit seed that depends on every counter and on nothing else.
 
     Args:
         counters: Non-negative integers; by convention the run's seed, a stream (`ORDER`, `AUGMENTATION`, ...),
@@ -30,7 +30,7 @@ def derive_seed(*counters: int) -> int:
 
 
 def seed_generators(seed: int) -> None:
-    """Seed Python's, numpy's and torch's global generators: transforms and layers draw from all three."""
+    """Seed the global generators of Python, numpy and torch: transforms and layers draw from all three."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed % 2**63)
@@ -38,7 +38,7 @@ def seed_generators(seed: int) -> None:
 
 @contextlib.contextmanager
 def seeded(*counters: int) -> Iterator[None]:
-    """Run a block with all CPU generators seeded from ``counters``; afterwards they are as they were before."""
+    """Run a ``with`` block with all CPU generators seeded from ``counters``; afterwards restore their states."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         seed = derive_seed(*counters)
@@ -53,20 +53,20 @@ def seeded(*counters: int) -> Iterator[None]:
 
 
 class SampleKey(int):
-    """The number of a photo that also says in which run and epoch it is asked for, and how often it was before.
+    """The number of a photo with the seed, the epoch, and its occurrence in the epoch.
 
-    An int, so that any dataset can be indexed with it; it travels to loader workers with the index itself, which is
-    why they need to be told nothing between epochs.
+    It is an int, so any dataset can be indexed with it. It carries the epoch to loader workers, so they need no other
+    message between epochs.
     """
 
     seed: int
     epoch: int
-    repeat: int  # 0 for the first time in the epoch
+    occurrence: int  # 0 for the first time in the epoch
 
-    def __new__(cls, index: int, seed: int, epoch: int, repeat: int = 0) -> 'SampleKey':
+    def __new__(cls, index: int, seed: int, epoch: int, occurrence: int = 0) -> 'SampleKey':
         key = super().__new__(cls, index)
-        key.seed, key.epoch, key.repeat = seed, epoch, repeat
+        key.seed, key.epoch, key.occurrence = seed, epoch, occurrence
         return key
 
     def __getnewargs__(self) -> tuple[int, int, int, int]:
-        return int(self), self.seed, self.epoch, self.repeat
+        return int(self), self.seed, self.epoch, self.occurrence

@@ -41,7 +41,7 @@ class FeatureDataset(Dataset):
 
     def _row_key(self, key: int) -> tuple[int, int]:
         """Return a photo's index and, if repeats count, its appearance in the epoch."""
-        return int(key), key.repeat if self._counts_repeats and isinstance(key, SampleKey) else 0
+        return int(key), key.occurrence if self._counts_repeats and isinstance(key, SampleKey) else 0
 
     def __len__(self) -> int:
         return len(self.photos)

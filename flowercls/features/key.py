@@ -66,8 +66,8 @@ class FeatureKeys:
         """
         photos = {
             'photos': _hash(_file_identity(loader.dataset, sample) for sample in samples),
-            'views': _hash((int(s), s.repeat) if isinstance(s, SampleKey) else int(s) for s in samples),
-            'store': loader.dataset.photo_store,  # photos may be shrunk in it
+            'views': _hash((int(s), s.occurrence) if isinstance(s, SampleKey) else int(s) for s in samples),
+            'store': loader.dataset.photo_cache,  # photos may be shrunk in it
             'pipeline': repr(pipeline),
             'batch_size': loader.batch_size,
             **counters,

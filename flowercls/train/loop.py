@@ -188,14 +188,14 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def _batches_left(self) -> Iterator[dict]:
         """Batches of the epoch that are still to be trained; none of the others is loaded."""
         sampler = self.dataloader.sampler
-        if not hasattr(sampler, 'first'):  # not ours: what was trained already is loaded, and passed over
+        if not hasattr(sampler, 'start_at'):  # not ours: what was trained already is loaded, and passed over
             yield from itertools.islice(self.dataloader, self.batches_done, None)
             return
-        sampler.first = self.batches_done * self.dataloader.batch_size
+        sampler.start_at(self.batches_done * self.dataloader.batch_size)
         try:
             yield from self.dataloader
         finally:
-            sampler.first = 0
+            sampler.start_at(0)
 
     def _validate(self) -> None:
         try:

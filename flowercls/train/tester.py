@@ -20,7 +20,7 @@ from flowercls.core.files import write_json
 from flowercls.evaluate.mm_metric import CompactEvaluator
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.train.config_errors import building
-from flowercls.train.decoded_photos import use_photo_store
+from flowercls.train.decoded_photos import use_photo_cache
 from flowercls.train.hooks import provenance, report_of
 from flowercls.train.loading import warn_of_trust
 from flowercls.train.run_dir import results_folder
@@ -120,7 +120,7 @@ def _test(cfg: Config, checkpoint: Path, tta: bool, trusted: bool) -> Evaluation
         use_tta_pipeline(cfg)
     runner = build_runner(cfg)
     runner.trusted = checkpoint if trusted else None
-    use_photo_store(runner)
+    use_photo_cache(runner)
     meta: dict = {}
 
     def load(runner: ClassifierRunner) -> None:

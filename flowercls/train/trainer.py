@@ -85,7 +85,7 @@ def train(
                 loading.load_starting_weights(the_runner, weights)  # a try: what does not fit is said first
             if the_runner.rank == 0:
                 print(run.announcement, flush=True)
-            decoded_photos.use_photo_store(the_runner)
+            decoded_photos.use_photo_cache(the_runner)
             if the_runner.rank == 0:
                 print(describe_run(the_runner, weights, run.checkpoint), flush=True)
                 the_runner.begun = lambda: begin_run(run, cfg, config_path, changed, command)

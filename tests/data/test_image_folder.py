@@ -162,7 +162,7 @@ def test_augmentation_of_a_photo_does_not_depend_on_the_others(drawn_root):
     in_epoch = dict(inputs(data, epoch=2, seed=4))
     assert (data[SampleKey(7, seed=4, epoch=2)]['inputs'] == in_epoch[7]).all()
     assert (data[SampleKey(7, seed=5, epoch=2)]['inputs'] != in_epoch[7]).any()
-    assert (data[SampleKey(7, seed=4, epoch=2, repeat=1)]['inputs'] != in_epoch[7]).any()
+    assert (data[SampleKey(7, seed=4, epoch=2, occurrence=1)]['inputs'] != in_epoch[7]).any()
 
 
 def test_torchvision_reads_the_prepared_sets_with_the_same_classes(drawn_root):

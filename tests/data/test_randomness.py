@@ -8,8 +8,8 @@ from flowercls.data.randomness import AUGMENTATION, SampleKey, derive_seed, seed
 
 
 def test_key_is_an_index_that_keeps_its_epoch_on_the_way_to_a_worker():
-    key = pickle.loads(pickle.dumps(SampleKey(3, seed=5, epoch=7, repeat=2)))
-    assert (key, key.seed, key.epoch, key.repeat) == (3, 5, 7, 2)
+    key = pickle.loads(pickle.dumps(SampleKey(3, seed=5, epoch=7, occurrence=2)))
+    assert (key, key.seed, key.epoch, key.occurrence) == (3, 5, 7, 2)
     assert 'abcd'[key] == 'd'
 
 

@@ -86,9 +86,9 @@ def test_balanced_order_depends_on_seed_and_epoch_alone_and_is_shuffled():
 
 def test_a_photo_that_comes_again_in_an_epoch_is_another_sample():
     keys = list(CounterSampler(Labelled(20, 2), balanced=True))
-    seen = {(int(key), key.repeat) for key in keys}
-    assert len(seen) == len(keys) == 22 and max(key.repeat for key in keys) >= 5  # 11 of 2
-    assert {key.repeat for key in CounterSampler(range(5))} == {0}
+    seen = {(int(key), key.occurrence) for key in keys}
+    assert len(seen) == len(keys) == 22 and max(key.occurrence for key in keys) >= 5  # 11 of 2
+    assert {key.occurrence for key in CounterSampler(range(5))} == {0}
 
 
 def test_classes_of_one_size_lose_no_photo_by_being_balanced():

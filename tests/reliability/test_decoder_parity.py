@@ -1,4 +1,4 @@
-"""Odd photos are the same pixels to training, validation and test, from the photo store and from their files."""
+"""Odd photos are the same pixels to training, validation and test, from the photo cache and from their files."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,9 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from flowercls.data.decode import decode_rgb
+from flowercls.data.photo_cache import MIN_SIZE_PX
 from flowercls.data.prepare.preparation import prepare
-from flowercls.train.decoded_photos import LEAST_SIZE, use_photo_store
+from flowercls.train.decoded_photos import use_photo_cache
 from flowercls.train.run_config import Flags, ready_config
 from flowercls.train.runner import build_runner
 from flowercls.train.tester import use_tta_pipeline
@@ -89,7 +90,7 @@ def datasets(write_config, tmp_path):
         if tta:
             use_tta_pipeline(cfg)
         runner = build_runner(cfg)
-        use_photo_store(runner)
+        use_photo_cache(runner)
         loaders = {'train': runner.train_dataloader, 'val': runner.val_dataloader, 'test': runner.test_dataloader}
         return {name: loader.dataset for name, loader in loaders.items()}
 
@@ -103,12 +104,12 @@ def expected(path):
 
 
 def is_larger(path):
-    return min(decode_rgb(path).shape[:2]) > LEAST_SIZE
+    return min(decode_rgb(path).shape[:2]) > MIN_SIZE_PX
 
 
 def in_store(dataset, number):
     path = Path(dataset.get_data_info(number)['img_path']).relative_to(dataset.data_root)
-    return dataset._stored is not None and dataset._stored.find(path.as_posix()) is not None
+    return dataset._cached is not None and dataset._cached.find(path.as_posix()) is not None
 
 
 @pytest.mark.parametrize('name', ['prepared', 'by hand', 'by hand with a manifest'])
@@ -122,7 +123,7 @@ def test_all_ways_to_read_a_photo_give_the_same_pixels(folders, datasets, odd_fi
         for number in range(len(dataset)):
             path = dataset.get_data_info(number)['img_path']
             difference = (dataset[number]['inputs'].int() - expected(path).int()).abs()
-            if dataset._stored is not None and is_larger(path):
+            if dataset._cached is not None and is_larger(path):
                 assert difference.float().mean() < MOST_BY_SHRINKING, path
             else:
                 assert difference.max() == 0, path

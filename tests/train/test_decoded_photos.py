@@ -1,4 +1,4 @@
-"""Which store a run draws its photos from, who makes it, and when photos are read from their files instead."""
+"""Which photo cache a run reads, which process makes it, and when photos are read from their files instead."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from flowercls.config.diff import check_unchanged
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_size
 from flowercls.data.array_store import ArrayStore
-from flowercls.train.decoded_photos import store_size, use_photo_store
+from flowercls.train.decoded_photos import use_photo_cache
 from flowercls.train.run_config import Flags, ready_config
 from flowercls.train.run_dir import write_config
 from flowercls.train.runner import build_runner
@@ -40,31 +40,31 @@ def stores(tmp_path):
     return [path.name for path in (tmp_path / 'cache').glob('photos-*') if path.is_dir()]
 
 
-def test_a_run_makes_the_store_and_the_next_one_takes_it(start, pixels, tmp_path, capsys):
+def test_a_run_makes_the_cache_and_the_next_one_takes_it(start, pixels, tmp_path, capsys):
     runner = start()
-    use_photo_store(runner)
+    use_photo_cache(runner)
     (name,) = stores(tmp_path)
     assert name.startswith('photos-256px-')
     said = capsys.readouterr().out.splitlines()
     size = as_size(ArrayStore(tmp_path / 'cache').size_of(name))
     assert said == [
-        f'photo store: decoding 60 photos once, to {as_size(pixels)}',
-        f'photo store: 60 photos, {size}, {tmp_path}/cache/{name}',
+        f'photo cache: decoding 60 photos once, to {as_size(pixels)}',
+        f'photo cache: 60 photos, {size}, {tmp_path}/cache/{name}',
     ]
     given = dict(folder=f'{tmp_path}/cache', key=name)
     for loader in (runner.train_dataloader, runner.val_dataloader, runner.test_dataloader):
-        assert (loader.dataset._stored.folder, loader.dataset._stored.key) == tuple(given.values())
+        assert (loader.dataset._cached.folder, loader.dataset._cached.key) == tuple(given.values())
         assert loader.dataset[0]['inputs'].shape == (3, 64, 64)
-        assert len(loader.dataset._stored._arrays['pixels']) == pixels
+        assert len(loader.dataset._cached._arrays['pixels']) == pixels
 
-    use_photo_store(start())
-    assert capsys.readouterr().out == f'photo store: 60 photos, {size}, {tmp_path}/cache/{name}, decoded before\n'
+    use_photo_cache(start())
+    assert capsys.readouterr().out == f'photo cache: 60 photos, {size}, {tmp_path}/cache/{name}, decoded before\n'
 
 
-def test_what_is_written_down_of_a_run_does_not_name_the_store(start, tmp_path):
+def test_what_is_written_down_of_a_run_does_not_name_the_cache(start, tmp_path):
     runner = start()
-    use_photo_store(runner)
-    assert 'photo_store' not in runner.cfg.pretty_text and "photo_cache = dict(budget='8GB')" in runner.cfg.pretty_text
+    use_photo_cache(runner)
+    assert 'photos-256px' not in runner.cfg.pretty_text
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_what_is_written_down_of_a_run_does_not_name_the_store(start, tmp_path):
     ],
     ids=['never none', 'one for four cores', 'a GPU computes', 'files are decoded in every epoch', 'and by choice'],
 )
-def test_workers_that_draw_from_the_store_leave_a_cpu_to_the_network(
+def test_workers_that_draw_from_the_cache_leave_a_cpu_to_the_network(
     cores, on_gpu, extra, expected, start, monkeypatch
 ):
-    for module in ('photo_cache', 'runner'):
+    for module in ('decoded_photos', 'runner'):
         monkeypatch.setattr(f'flowercls.train.{module}.usable_cpus', lambda: cores)
     runner = start(f'train_dataloader = dict(num_workers=8)\nval_dataloader = dict(num_workers=1)\n{extra}\n')
     monkeypatch.setattr('torch.cuda.is_available', lambda: on_gpu)
-    use_photo_store(runner)
+    use_photo_cache(runner)
     monkeypatch.undo()
     assert (runner.train_dataloader.num_workers, runner.val_dataloader.num_workers) == expected
     assert runner.cfg.train_dataloader.num_workers == min(8, cores)  # as the config says it
@@ -96,40 +96,40 @@ def test_workers_that_draw_from_the_store_leave_a_cpu_to_the_network(
     [
         (
             "photo_cache = dict(budget='0.1MB')",
-            'MB, above photo_cache.budget (0.10 MB); they are read from their files',
+            'above photo_cache.budget (0.10 MB)',
         ),
         ('photo_cache = None', ''),
         (
             "train_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage'), dict(type='TorchvisionTransforms', "
             "transforms=[dict(type='RandomCrop', size=32)]), dict(type='PackInputs')]))",
-            'none, as a pipeline cuts photos before it resizes them',
+            'before it crops',
         ),
     ],
     ids=['above the budget', 'switched off', 'no resizing'],
 )
-def test_photos_are_read_from_files_where_there_is_no_store(start, tmp_path, capsys, extra, said):
+def test_photos_are_read_from_files_where_there_is_no_cache(start, tmp_path, capsys, extra, said):
     runner = start(extra)
-    use_photo_store(runner)
+    use_photo_cache(runner)
     out = capsys.readouterr().out
     assert said in out if said else out == ''
     assert stores(tmp_path) == []
     dataset = runner.train_dataloader.dataset
     assert dataset[0]['inputs'].shape[0] == 3
     # How much room there is changes no pixel: what the store would have is made of the file.
-    assert (dataset._stored.size if dataset._stored else None) == (256 if 'budget' in extra else None)
+    assert (dataset._cached.size if dataset._cached else None) == (256 if 'budget' in extra else None)
 
 
-def test_a_folder_by_hand_has_no_store_and_nothing_is_said(start, drawn_root, tmp_path, capsys):
+def test_a_folder_by_hand_has_no_cache_and_nothing_is_said(start, drawn_root, tmp_path, capsys):
     by_hand = shutil.copytree(drawn_root, tmp_path / 'by_hand')
     (by_hand / 'manifest.json').unlink()
-    use_photo_store(start(data_root=by_hand))
+    use_photo_cache(start(data_root=by_hand))
     assert capsys.readouterr().out == '' and stores(tmp_path) == []
 
 
 def test_a_cache_that_cannot_be_written_ends_no_run(start, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr('shutil.disk_usage', lambda path: shutil._ntuple_diskusage(10, 10, 0))
     runner = start()
-    use_photo_store(runner)
+    use_photo_cache(runner)
     out = capsys.readouterr().out
     assert 'the disk is full' in out and 'photos are read from their files' in out
     assert stores(tmp_path) == []
@@ -146,43 +146,7 @@ def test_where_the_cache_lies_and_how_large_it_may_be_do_not_hinder_a_resume(sta
         check_unchanged(run, start('photo_cache = None').cfg)
 
 
-def torchvision(*transforms):
-    return [dict(type='LoadImage'), dict(type='TorchvisionTransforms', transforms=list(transforms))]
-
-
-@pytest.mark.parametrize(
-    ('transforms', 'size'),
-    [
-        ([dict(type='RandomResizedCrop', size=224, scale=(0.3, 1.0))], 256),
-        ([dict(type='Resize', size=342), dict(type='CenterCrop', size=299)], 342),
-        ([dict(type='RandomRotation', degrees=15), dict(type='Resize', size=[300, 400])], 400),
-        ([dict(type='Resize', size=64), dict(type='RandomCrop', size=300, pad_if_needed=True)], 300),
-        ([dict(type='RandomCrop', size=300), dict(type='Resize', size=224)], None),
-        ([dict(type='RandomHorizontalFlip')], None),
-        ([dict(type='Resize', scale_factor=0.5), dict(type='CenterCrop', size=112)], None),
-        ([], None),
-    ],
-)
-def test_the_size_is_the_largest_that_a_pipeline_asks_for(transforms, size):
-    assert store_size([torchvision(*transforms)]) == size
-
-
-def test_all_pipelines_count_and_so_do_those_of_mmpretrain():
-    crop = [dict(type='LoadImage'), dict(type='RandomResizedCrop', scale=320)]
-    edge = [
-        dict(type='LoadImage'),
-        dict(type='ResizeEdge', scale=438, edge='short'),
-        dict(type='CenterCrop', crop_size=384),
-    ]
-    flips = [[dict(type='RandomFlip', prob=0.0)], [dict(type='PackInputs')]]
-    tta = [*torchvision(dict(type='Resize', size=448)), dict(type='TestTimeAug', transforms=flips)]
-    assert store_size([crop]) == 320
-    assert store_size([crop, edge]) == 438
-    assert store_size([crop, edge, tta]) == 448
-    assert store_size([crop, None]) is None
-
-
-def test_a_training_draws_from_the_store_and_a_dry_run_leaves_none(tool, write_config, tmp_path, capsys):
+def test_a_training_draws_from_the_cache_and_a_dry_run_leaves_none(tool, write_config, tmp_path, capsys):
     config = write_config(tmp_path, f"cache_dir = '{tmp_path / 'cache'}'\ntrain_cfg = dict(max_epochs=1)\n")
     assert tool('train', config, '--dry-run') == 0
     assert not (tmp_path / 'cache').exists()
@@ -190,12 +154,12 @@ def test_a_training_draws_from_the_store_and_a_dry_run_leaves_none(tool, write_c
     checkpoint = tmp_path / 'stored' / 'best_accuracy_top1_epoch_1.pth'
     assert tool('test', config, checkpoint) == 0
     out = capsys.readouterr().out
-    assert out.count('photo store: decoding') == 1 and out.count('decoded before') == 1
-    assert 'photo_store' not in (tmp_path / 'stored' / 'config.py').read_text()
+    assert out.count('photo cache: decoding') == 1 and out.count('decoded before') == 1
+    assert 'photos-256px' not in (tmp_path / 'stored' / 'config.py').read_text()
 
     # The flowers are smaller than the store's size, so the same run without it has the same figures.
     assert tool('train', config, '--work-dir', tmp_path / 'files', '--cfg-options', 'photo_cache=None') == 0
-    assert 'photo store' not in capsys.readouterr().out
+    assert 'photo cache' not in capsys.readouterr().out
     files = [Path(tmp_path, run, 'metrics.json').read_text(encoding='utf-8') for run in ('stored', 'files')]
     stored, from_files = map(json.loads, files)
     assert stored == from_files

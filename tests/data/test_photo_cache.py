@@ -1,4 +1,4 @@
-"""Photos from the store are the photos of the files, bit for bit where they were not shrunk."""
+"""Photos from the cache are the photos of the files, bit for bit where they were not shrunk."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from flowercls.core.errors import DataError
 from flowercls.data import photo_cache
 from flowercls.data.array_store import ArrayStore
 from flowercls.data.image_folder import ImageFolder
-from flowercls.data.photo_cache import StoredPhotos, build_photo_store, list_photos
+from flowercls.data.photo_cache import PhotoCache, build_photo_cache, cache_size, list_photos
 from flowercls.data.randomness import SampleKey
 from flowercls.data.sampler import CounterSampler
 
@@ -69,7 +69,7 @@ def cache(tmp_path):
 def made(cache, root, size):
     """Make a store and return it as an argument of `ImageFolder`."""
     photos = list_photos(root, size)
-    build_photo_store(cache, photos)
+    build_photo_cache(cache, photos, print)
     return dict(folder=str(cache.folder), key=photos.key, size=size)
 
 
@@ -94,11 +94,11 @@ def no_decoding(monkeypatch):
     return lambda: monkeypatch.setattr('flowercls.data.transforms.decode_rgb', refuse)
 
 
-def test_photos_no_larger_than_the_store_are_augmented_alike(root, cache, no_decoding):
-    from_files, stored = dataset(root, AUGMENTED), dataset(root, AUGMENTED, photo_store=made(cache, root, 100))
+def test_photos_no_larger_than_the_cache_are_augmented_alike(root, cache, no_decoding):
+    from_files, cached = dataset(root, AUGMENTED), dataset(root, AUGMENTED, photo_cache=made(cache, root, 100))
     expected = [view(from_files, number, epoch) for epoch in range(3) for number in range(6)]
     no_decoding()
-    shown = [view(stored, number, epoch) for epoch in range(3) for number in range(6)]
+    shown = [view(cached, number, epoch) for epoch in range(3) for number in range(6)]
     assert all((a == b).all() for a, b in zip(shown, expected, strict=True))
     assert (shown[0] != shown[6]).any()  # two epochs
 
@@ -108,16 +108,16 @@ def test_larger_photos_are_shrunk_as_a_resize_in_the_pipeline_would(root, cache,
     for arguments in ({}, val):
         store = made(cache, root, 32)
         assert_same_views(
-            dataset(root, VALIDATED, **arguments), dataset(root, VALIDATED, **arguments, photo_store=store)
+            dataset(root, VALIDATED, **arguments), dataset(root, VALIDATED, **arguments, photo_cache=store)
         )
     no_decoding()
-    photos = [dataset(root, [dict(type='LoadImage')], photo_store=store)[number] for number in range(6)]
+    photos = [dataset(root, [dict(type='LoadImage')], photo_cache=store)[number] for number in range(6)]
     assert [photo['img'].shape[:2] for photo in photos] == [(32, 48), (48, 32), (32, 32), (32, 50), (48, 32), (91, 32)]
     assert [photo['ori_shape'] for photo in photos] == SHAPES[:6]
     assert all(photo['img_shape'] == photo['img'].shape[:2] for photo in photos)
 
 
-def test_sets_and_folds_share_one_store(root, cache, no_decoding):
+def test_sets_and_folds_share_one_cache(root, cache, no_decoding):
     store = made(cache, root, 100)
     no_decoding()
     for list_file, folder, number in (
@@ -125,9 +125,9 @@ def test_sets_and_folds_share_one_store(root, cache, no_decoding):
         ('val.txt', 'val_set', 2),
         ('folds/fold_0_val.txt', '', 2),
     ):
-        data = dataset(root, AUGMENTED, list_file, folder, photo_store=store)
+        data = dataset(root, AUGMENTED, list_file, folder, photo_cache=store)
         assert len([data[i] for i in range(len(data))]) == number
-    assert build_photo_store(cache, list_photos(root, 100)) is False  # made once
+    assert build_photo_cache(cache, list_photos(root, 100), print) is False  # made once
     assert len(list(cache.folder.glob('photos-100px-*/'))) == 1
 
 
@@ -136,7 +136,7 @@ def test_a_relative_data_root_finds_its_photos(root, cache, no_decoding, monkeyp
     no_decoding()
     monkeypatch.chdir(root)
     for written in ('.', './', '../flower', '../flower/'):
-        view(dataset(written, AUGMENTED, photo_store=store), 0)
+        view(dataset(written, AUGMENTED, photo_cache=store), 0)
 
 
 def test_a_replaced_photo_is_seen(root, cache):
@@ -147,20 +147,20 @@ def test_a_replaced_photo_is_seen(root, cache):
     os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns + 1))
     after = made(cache, root, 100)
     assert before['key'] != after['key']
-    assert_same_views(dataset(root, AUGMENTED), dataset(root, AUGMENTED, photo_store=after))
+    assert_same_views(dataset(root, AUGMENTED), dataset(root, AUGMENTED, photo_cache=after))
 
 
 def test_a_photo_of_another_size_than_the_manifest_says_is_read_from_its_file(root, cache):
     save_noise(root / 'training_set' / 'rose' / 'Blüte 0.png', (80, 20), seed=99)
     store = made(cache, root, 100)
-    stored = StoredPhotos(**store)
-    assert stored.find('training_set/rose/Blüte 0.png') is None
-    assert stored.find('training_set/rose/Blüte 1.png') is not None
-    assert_same_views(dataset(root, AUGMENTED), dataset(root, AUGMENTED, photo_store=store))
+    cached = PhotoCache(**store)
+    assert cached.find('training_set/rose/Blüte 0.png') is None
+    assert cached.find('training_set/rose/Blüte 1.png') is not None
+    assert_same_views(dataset(root, AUGMENTED), dataset(root, AUGMENTED, photo_cache=store))
 
 
 @pytest.mark.parametrize('change', ['size', 'manifest'])
-def test_the_key_follows_what_the_store_holds(root, change):
+def test_the_key_follows_what_the_cache_holds(root, change):
     key = list_photos(root, 100).key
     assert list_photos(root, 100).key == key
     manifest = root / 'manifest.json'
@@ -169,7 +169,7 @@ def test_the_key_follows_what_the_store_holds(root, change):
     assert list_photos(root, 101 if change == 'size' else 100).key != key
 
 
-def test_a_folder_without_a_manifest_has_no_store(root):
+def test_a_folder_without_a_manifest_has_no_cache(root):
     (root / 'manifest.json').unlink()
     assert list_photos(root, 100) is None
 
@@ -184,11 +184,11 @@ def test_a_manifest_leads_to_photos_in_its_folder_only(root, tmp_path):
 
 
 @pytest.mark.parametrize('size', [100, 40])
-def test_without_its_store_a_dataset_makes_the_same_pixels_of_files(root, cache, size):
+def test_without_its_cache_a_dataset_makes_the_same_pixels_of_files(root, cache, size):
     store = made(cache, root, size)
     gone = dict(store, folder=str(cache.folder / 'gone'))
-    assert_same_views(dataset(root, AUGMENTED, photo_store=store), dataset(root, AUGMENTED, photo_store=gone))
-    one, other = (dataset(root, [dict(type='LoadImage')], photo_store=place) for place in (store, gone))
+    assert_same_views(dataset(root, AUGMENTED, photo_cache=store), dataset(root, AUGMENTED, photo_cache=gone))
+    one, other = (dataset(root, [dict(type='LoadImage')], photo_cache=place) for place in (store, gone))
     assert [one[n]['ori_shape'] for n in range(6)] == [other[n]['ori_shape'] for n in range(6)] == SHAPES[:6]
 
 
@@ -223,7 +223,7 @@ def test_a_damaged_photo_ends_the_making_and_is_named(root, cache):
 
 
 def test_loader_workers_and_pickles_carry_no_pixels(root, cache, no_decoding):
-    plain, data = dataset(root, AUGMENTED), dataset(root, AUGMENTED, photo_store=made(cache, root, 100))
+    plain, data = dataset(root, AUGMENTED), dataset(root, AUGMENTED, photo_cache=made(cache, root, 100))
     no_decoding()
     view(data, 0)  # opens the files
     assert len(pickle.dumps(data)) < len(pickle.dumps(plain)) + 1000
@@ -232,7 +232,7 @@ def test_loader_workers_and_pickles_carry_no_pixels(root, cache, no_decoding):
 
 @pytest.mark.parametrize('num_workers', [1, 2])
 def test_loader_workers_change_nothing(root, cache, num_workers):
-    data = dataset(root, AUGMENTED, photo_store=made(cache, root, 64))
+    data = dataset(root, AUGMENTED, photo_cache=made(cache, root, 64))
 
     def epoch(num_workers):
         sampler = CounterSampler(data, seed=1)
@@ -257,23 +257,59 @@ NOTHING = dict(type='TorchvisionTransforms', transforms=[dict(type='RandomHorizo
     ],
     ids=['in place', 'another library', 'after nothing', 'after a flip'],
 )
-def test_transforms_that_write_into_a_photo_leave_the_store_as_it_is(root, cache, steps):
+def test_transforms_that_write_into_a_photo_leave_the_cache_as_it_is(root, cache, steps):
     pipeline = [dict(type='LoadImage'), *steps, dict(type='PackInputs')]
     store = made(cache, root, 200)
     before = cache.read(store['key'])['pixels'].copy()
-    from_files, stored = dataset(root, pipeline), dataset(root, pipeline, photo_store=store)
+    from_files, cached = dataset(root, pipeline), dataset(root, pipeline, photo_cache=store)
     for _ in range(2):  # what was written would show the second time
-        assert_same_views(from_files, stored)
+        assert_same_views(from_files, cached)
     assert (cache.read(store['key'])['pixels'] == before).all()
 
 
-def test_transforms_of_torchvision_get_the_store_itself(root, cache, monkeypatch):
-    data = dataset(root, VALIDATED, photo_store=made(cache, root, 100))
+def test_transforms_of_torchvision_get_the_cache_itself(root, cache, monkeypatch):
+    data = dataset(root, VALIDATED, photo_cache=made(cache, root, 100))
     taken = []
     step = data.pipeline.transforms[1]
     compose = step.compose
     monkeypatch.setattr(step, 'compose', lambda image: taken.append(image) or compose(image))
     data[0]
-    pixels = data._stored._arrays['pixels']
+    pixels = data._cached._arrays['pixels']
     assert np.shares_memory(taken[0].numpy(), pixels) and isinstance(pixels.base, np.memmap)
     assert Path(pixels.base.filename).name == 'pixels.npy'
+
+
+def torchvision(*transforms):
+    return [dict(type='LoadImage'), dict(type='TorchvisionTransforms', transforms=list(transforms))]
+
+
+@pytest.mark.parametrize(
+    ('transforms', 'size'),
+    [
+        ([dict(type='RandomResizedCrop', size=224, scale=(0.3, 1.0))], 256),
+        ([dict(type='Resize', size=342), dict(type='CenterCrop', size=299)], 342),
+        ([dict(type='RandomRotation', degrees=15), dict(type='Resize', size=[300, 400])], 400),
+        ([dict(type='Resize', size=64), dict(type='RandomCrop', size=300, pad_if_needed=True)], 300),
+        ([dict(type='RandomCrop', size=300), dict(type='Resize', size=224)], None),
+        ([dict(type='RandomHorizontalFlip')], None),
+        ([dict(type='Resize', scale_factor=0.5), dict(type='CenterCrop', size=112)], None),
+        ([], None),
+    ],
+)
+def test_the_size_is_the_largest_that_a_pipeline_asks_for(transforms, size):
+    assert cache_size([torchvision(*transforms)]) == size
+
+
+def test_all_pipelines_count_and_so_do_those_of_mmpretrain():
+    crop = [dict(type='LoadImage'), dict(type='RandomResizedCrop', scale=320)]
+    edge = [
+        dict(type='LoadImage'),
+        dict(type='ResizeEdge', scale=438, edge='short'),
+        dict(type='CenterCrop', crop_size=384),
+    ]
+    flips = [[dict(type='RandomFlip', prob=0.0)], [dict(type='PackInputs')]]
+    tta = [*torchvision(dict(type='Resize', size=448)), dict(type='TestTimeAug', transforms=flips)]
+    assert cache_size([crop]) == 320
+    assert cache_size([crop, edge]) == 438
+    assert cache_size([crop, edge, tta]) == 448
+    assert cache_size([crop, None]) is None
