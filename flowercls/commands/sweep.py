@@ -1,24 +1,17 @@
 """Train every setting of a sweep file with every seed. Started again, a sweep goes on where it stopped."""
 
 import argparse
-import contextlib
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercls.commands.shared import Overrides, weights_file
 from flowercls.core import signals
-from flowercls.core.errors import FlowerclsError
+from flowercls.core.errors import FlowerclsError, WorkerError
 
 if TYPE_CHECKING:
     from flowercls.sweep.doubtful_labels import DoubtfulLabels
-    from flowercls.sweep.folds import OutOfFold
-    from flowercls.sweep.scheduler import Progress
-    from flowercls.sweep.spec import SweepFile
-    from flowercls.sweep.sweep_dir import SweepReport
-    from flowercls.sweep.trials import Trial
+    from flowercls.sweep.sweeper import SweepResult
 
 EXAMPLES = (
     'configs/sweeps/frozen_stages.py --dry-run       # list the trials, check their configs',
@@ -52,6 +45,22 @@ def after_interruption(interruption: signals.Interrupted, options: argparse.Name
     return 'the same command goes on where this stopped'
 
 
+@dataclass(frozen=True)
+class SweepReport:
+    """How a sweep ended.
+
+    Attributes:
+        text: The last block to show.
+        exit_code: 0; 9 if a trial failed; else the code of what kept the trials from being compared or joined.
+    """
+
+    text: str
+    exit_code: int = 0
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def sweep(
     sweep_file: str | Path,
     *,
@@ -60,132 +69,65 @@ def sweep(
     overrides: Overrides = (),
     retry_failed: bool = False,
     dry_run: bool = False,
-) -> 'SweepReport':
-    """Train every setting of a sweep file with every seed; started again, go on where it stopped.
+) -> SweepReport:
+    """Train every setting of a sweep file with every seed. Started again, the sweep goes on where it stopped.
 
     Args:
         sweep_file: Path of the sweep file.
-        jobs: How many trials run at once, each with its share of the cores, or a GPU.
-        work_dir: Folder of the sweep; the default is ``work_dirs/<name of the file>``.
+        jobs: How many trials run at once, each with its part of the cores, or a GPU.
+        work_dir: The sweep folder; the default is ``work_dirs/<name of the file>``.
         overrides: As ``--cfg-options``, for all trials.
         retry_failed: Try failed trials again.
         dry_run: List the trials and check their configs; write nothing.
 
     Raises:
         ConfigError: naming the mistakes in the sweep file and in the configs of all its settings.
-        DataError: if a prepared folder is missing or is none.
+        DataError: if a prepared folder is missing.
         CheckpointError: if starting weights are missing or damaged.
         RunInUseError: if another process works on this sweep.
     """
     from flowercls.config.loader import find_config
-    from flowercls.config.overrides import parse_overrides
-    from flowercls.sweep.launcher import check_jobs
-    from flowercls.sweep.spec import read_sweep_file
-    from flowercls.sweep.trials import describe_size, make_trials
-
-    check_jobs(jobs)
-    sweep_file = find_config(sweep_file)
-    sweep = read_sweep_file(sweep_file)
-    extra = dict(overrides) if isinstance(overrides, dict) else parse_overrides(overrides)
-    print(f'{sweep_file}: checking its {describe_size(sweep)}', flush=True)
-    with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') if dry_run else contextlib.nullcontext() as drawn:
-        trials, notes = make_trials(sweep, extra, drawn)
-        for load_from in dict.fromkeys(trial.load_from for trial in trials if trial.load_from):
-            weights_file(load_from)  # once, before several trials fetch or miss the same file
-    print(*(f'{note}\n' for note in notes), sep='', end='', flush=True)
-
-    from flowercls.sweep.sweep_dir import SweepReport, list_trials, run_folder_of  # heavy: after all mistakes
-
-    folder = Path(work_dir) if work_dir else run_folder_of(sweep_file)
-    if dry_run:
-        return SweepReport(list_trials(trials, folder, retry_failed=retry_failed))
-    return _run_sweep(sweep, extra, trials, folder, jobs, retry_failed)
-
-
-def _run_sweep(
-    sweep: 'SweepFile', extra: dict, trials: list['Trial'], folder: Path, jobs: int, retry_failed: bool
-) -> 'SweepReport':
-    from flowercls.report.curves import read_epochs
-    from flowercls.sweep.display import Display
     from flowercls.sweep.launcher import LocalLauncher
-    from flowercls.sweep.ledger import Ledger
-    from flowercls.sweep.scheduler import SweepRun, plan_trials
-    from flowercls.sweep.stale import notes_of_others
-    from flowercls.sweep.sweep_dir import LEDGER_FILE, occupied_sweep_folder, record_command
+    from flowercls.sweep.sweeper import describe_dry_run, plan_sweep, run_sweep
 
-    with occupied_sweep_folder(folder):
-        record_command(folder, sweep.path, extra)
-        ledger = Ledger(folder / LEDGER_FILE)
-        all_progress = plan_trials(trials, folder, ledger, retry_failed=retry_failed)
-        for note in notes_of_others(all_progress, ledger, folder):
-            print(note, flush=True)
-        with Display(jobs) as display:
-            SweepRun(folder, ledger, LocalLauncher(jobs), read_epochs, display.show).run(all_progress)
-        return _after_the_last_trial(sweep, all_progress, folder)
+    launcher = LocalLauncher(jobs)
+    sweep_file = find_config(sweep_file)
+    plan = plan_sweep(sweep_file, work_dir, overrides, dry_run=dry_run)
+    for load_from in plan.starting_weights:
+        weights_file(load_from)  # once, before several trials fetch or miss the same file
+    if dry_run:
+        return SweepReport(describe_dry_run(plan, retry_failed=retry_failed))
 
-
-def _after_the_last_trial(sweep: 'SweepFile', all_progress: list['Progress'], folder: Path) -> 'SweepReport':
-    """What is made of a sweep's trials: this is the place for whatever looks at all of them."""
+    from flowercls.report.curves import read_epochs
     from flowercls.report.sweep_page import write_sweep_report
-    from flowercls.sweep.sweep_dir import describe_sweep
+    from flowercls.sweep.ledger import FAILED
 
-    compared, mistake = _comparison(all_progress, folder)
-    joined = _joined_folds(sweep, all_progress, folder)
-    report = write_sweep_report(folder, sweep.path, str(mistake or ''))
-    mistakes = [one for one in (mistake, joined.mistake) if one is not None]
-    return describe_sweep(
-        all_progress, folder, compared, joined.out_of_fold, joined.doubtful, mistakes, joined.notes, report
-    )
-
-
-@dataclass
-class JoinedFolds:
-    """What was made of the folds of a sweep, as far as that went.
-
-    Attributes:
-        out_of_fold: The predictions of all folds.
-        doubtful: The labels that these make doubtful.
-        notes: What else has to be said.
-        mistake: What kept something from being made.
-    """
-
-    out_of_fold: Sequence['OutOfFold'] = ()
-    doubtful: 'DoubtfulLabels | None' = None
-    notes: Sequence[str] = ()
-    mistake: FlowerclsError | None = None
+    result = run_sweep(plan, launcher, read_epochs, retry_failed=retry_failed)
+    comparison, mistake = _compare(result)
+    if result.doubtful:
+        _draw_doubtful_labels(result.doubtful)
+    report = write_sweep_report(result.folder, sweep_file, str(mistake or ''))
+    mistakes = [error for error in (mistake, result.error) if error]
+    exit_code = mistakes[0].exit_code if mistakes else 0
+    if any(state.state == FAILED for state in result.states):
+        exit_code = WorkerError.exit_code
+    return SweepReport(_describe(result, comparison, report), exit_code)
 
 
-def _joined_folds(sweep: 'SweepFile', all_progress: list['Progress'], folder: Path) -> JoinedFolds:
-    from flowercls.sweep.doubtful_labels import find_doubtful_labels
-    from flowercls.sweep.folds import collect_out_of_fold
-
-    joined = JoinedFolds()
-    try:
-        joined.out_of_fold, joined.notes = collect_out_of_fold(sweep, all_progress, folder)
-        joined.doubtful = find_doubtful_labels(joined.out_of_fold, folder)
-        _draw_doubtful_labels(joined.doubtful)
-    except FlowerclsError as error:  # the trials are done all the same
-        what = 'no labels to review' if joined.out_of_fold else 'no out-of-fold figure'
-        joined.notes, joined.mistake = [*joined.notes, f'{what}: {error}'], error
-    return joined
-
-
-def _comparison(all_progress: list['Progress'], folder: Path) -> tuple[str, FlowerclsError | None]:
-    """The comparison of all finished trials in the folder, or why there is none."""
+def _compare(result: 'SweepResult') -> tuple[str, FlowerclsError | None]:
+    """Return the comparison of all finished trials as text, and what prevented it."""
     from flowercls.commands.compare import compare
     from flowercls.sweep.ledger import FINISHED
 
-    if not any(progress.state == FINISHED for progress in all_progress):
+    if not any(state.state == FINISHED for state in result.states):
         return '', None
     try:
-        return compare([folder]), None
-    except FlowerclsError as error:  # the trials are done all the same
+        return compare([result.folder]), None
+    except FlowerclsError as error:  # the trials are finished all the same
         return f'not compared: {error}', error
 
 
-def _draw_doubtful_labels(doubtful: 'DoubtfulLabels | None') -> None:
-    if doubtful is None:
-        return
+def _draw_doubtful_labels(doubtful: 'DoubtfulLabels') -> None:
     from flowercls.data.decode import decode_rgb
     from flowercls.report.gallery import plot_doubtful_labels
 
@@ -196,3 +138,14 @@ def _draw_doubtful_labels(doubtful: 'DoubtfulLabels | None') -> None:
         lambda number: decode_rgb(doubtful.photo(number)),
         doubtful.picture,
     )
+
+
+def _describe(result: 'SweepResult', comparison: str, report: Path) -> str:
+    """Return the last block: results, comparison, failures, and where the files are."""
+    from flowercls.sweep.display import describe_failures, display_path, results_table
+
+    lines = [results_table(result.states), ''] + ([comparison, ''] if comparison else [])
+    lines += [f'out of fold: top-1 {item.top1:.2f} %, {display_path(item.path)}' for item in result.out_of_fold]
+    lines += [*result.notes, *(result.doubtful.describe() if result.doubtful else [])]
+    lines += describe_failures(result.states)
+    return '\n'.join([*lines, f'report: {display_path(report)}', f'sweep folder: {display_path(result.folder)}'])

@@ -1,154 +1,172 @@
-"""What a person sees of a sweep: a live table on a terminal, plain lines elsewhere; and the table of its results."""
+"""What a user sees of a sweep: its progress, its plan, and its results."""
 
+import os
 import time
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from flowercls.core.terminal import as_duration
 from flowercls.sweep.ledger import FAILED, FINISHED
-from flowercls.sweep.scheduler import RUNNING, WAITING, Progress
+from flowercls.sweep.scheduler import RUNNING, WAITING, TrialState
 
 REFRESH_S, LINE_S = 1.0, 60.0
-ORDER = (RUNNING, FAILED, WAITING, FINISHED)  # of the live table, which shows as much as fits
-ROOM_FOR_OTHER_LINES = 7
+IN_USE = 'in use'  # a waiting trial whose folder is not free yet
 
 
 class Display:
-    """Shows how far a sweep is; a context manager.
+    """Prints a line for each change; on a terminal, also shows a progress bar for each running trial.
 
     Args:
         jobs: How many trials run at once.
-        console: Where to; None is the standard output.
+        console: The output; None is the standard output.
     """
 
     def __init__(self, jobs: int, console: Console | None = None) -> None:
         self._jobs = jobs
         self._console = console or Console(highlight=False, soft_wrap=True)
-        # No thread of its own refreshes it: this process forks.
-        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
-        self._states: dict[str, str] = {}
-        self._said_to_wait: set[str] = set()
+        self._bars = Progress(
+            TextColumn('{task.description}', markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn('{task.fields[figures]}'),
+            console=self._console,
+            auto_refresh=False,  # no thread: this process forks
+            disable=not self._console.is_terminal,
+        )
+        self._news: dict[str, str] = {}  # by the key of each trial
         self._shown_at = time.monotonic() - REFRESH_S
 
     def __enter__(self) -> 'Display':
-        if self._live:
-            self._live.start()
+        self._bars.start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._live:
-            self._live.stop()
+        self._bars.stop()
 
-    def show(self, all_progress: list[Progress]) -> None:
-        """Show what is new."""
-        now = time.monotonic()
-        ended = all(progress.state in (FINISHED, FAILED) for progress in all_progress)
-        if self._live:
-            if now - self._shown_at >= REFRESH_S or ended:
-                self._shown_at = now
-                self._live.update(live_table(all_progress, self._jobs, self._console.height), refresh=True)
-            return
-        for progress in all_progress:
-            if self._is_news(progress):
-                self._console.print(change_line(progress), markup=False)
-                self._shown_at = now
-        if now - self._shown_at >= LINE_S:
+    def show(self, states: Sequence[TrialState]) -> None:
+        """Show what has changed."""
+        now, is_first = time.monotonic(), not self._news
+        for state in states:
+            news = IN_USE if state.state == WAITING and state.in_use_since is not None else state.state
+            is_old = is_first and news in (FINISHED, FAILED)  # since an earlier start of the sweep
+            if news not in (WAITING, self._news.get(state.trial.key)) and not is_old:
+                self._console.print(change_line(state), markup=False)
+                if self._bars.disable:
+                    self._shown_at = now
+            self._news[state.trial.key] = news
+        if self._bars.disable and now - self._shown_at >= LINE_S:
+            self._console.print(status_line(states, self._jobs), markup=False)
             self._shown_at = now
-            self._console.print(status_line(all_progress, self._jobs), markup=False)
+        is_done = all(state.state in (FINISHED, FAILED) for state in states)
+        if not self._bars.disable and (is_done or now - self._shown_at >= REFRESH_S):
+            self._draw_bars(states)
+            self._shown_at = now
 
-    def _is_news(self, progress: Progress) -> bool:
-        key, state = progress.trial.key, progress.state
-        before = self._states.get(key)
-        self._states[key] = state
-        if state == WAITING:  # worth a line, once, where something is in the way
-            is_first = progress.in_use_since is not None and key not in self._said_to_wait
-            self._said_to_wait.update([key] * is_first)
-            return is_first
-        return state == RUNNING if before is None else state != before
-
-
-def change_line(progress: Progress) -> str:
-    """One line for a trial whose state has changed."""
-    name = progress.folder.name
-    if progress.state == RUNNING:
-        return f'{name}: {"goes on" if progress.can_go_on else "started"}'
-    if progress.state == FINISHED:
-        return f'{name}: finished, top-1 {_percent(progress.top1)}, {as_duration(progress.time_s or 0)}'
-    if progress.state == FAILED:
-        return f'{name}: failed, {progress.error}'
-    return f'{name}: waits for a process of an earlier start that still works in its folder'
+    def _draw_bars(self, states: Sequence[TrialState]) -> None:
+        for task in self._bars.task_ids:
+            self._bars.remove_task(task)
+        pace = seconds_per_epoch(states)
+        for state in states:
+            if state.state == RUNNING:
+                left = '' if pace is None else f', {as_duration(state.seconds_left(pace))} left'
+                figures = f'top-1 {_percent(state.top1)}{left}'
+                total = state.trial.max_epochs
+                self._bars.add_task(state.folder.name, completed=state.epoch, total=total, figures=figures)
+        num_ended = sum(state.state in (FINISHED, FAILED) for state in states)
+        figures = status_line(states, self._jobs).partition(';')[0]
+        self._bars.add_task('all trials', completed=num_ended, total=len(states), figures=figures)
+        self._bars.refresh()
 
 
-def status_line(all_progress: list[Progress], jobs: int) -> str:
-    """How far the sweep is, in a line."""
-    count = Counter(progress.state for progress in all_progress)
-    parts = [f'{count[FINISHED]} of {len(all_progress)} finished']
-    parts += [f'{count[FAILED]} failed'] * bool(count[FAILED])
-    left = seconds_left(all_progress, jobs)
-    if left is not None:
-        parts.append(f'about {as_duration(left)} left')
+def change_line(state: TrialState) -> str:
+    """Return one line for a trial whose state has changed."""
+    name = state.folder.name
+    if state.state == RUNNING:
+        return f'{name}: {"resumed" if state.can_resume else "started"}'
+    if state.state == FINISHED:
+        return f'{name}: finished, top-1 {_percent(state.top1)}, {as_duration(state.time_s or 0)}'
+    if state.state == FAILED:
+        return f'{name}: failed, {state.error}'
+    return f'{name}: waits, because a process of an earlier start still works in its folder'
+
+
+def status_line(states: Sequence[TrialState], jobs: int) -> str:
+    """Return the progress of the sweep as one line."""
+    count = Counter(state.state for state in states)
+    parts = [f'{count[FINISHED]} of {len(states)} finished']
+    parts += [f'{count[FAILED]} failed'] if count[FAILED] else []
+    left = seconds_left(states, jobs)
+    parts += [] if left is None else [f'about {as_duration(left)} left']
     running = [
-        f'{p.folder.name} epoch {p.epoch}/{p.trial.max_epochs} top-1 {_percent(p.top1)}'
-        for p in all_progress
-        if p.state == RUNNING
+        f'{state.folder.name} epoch {state.epoch}/{state.trial.max_epochs} top-1 {_percent(state.top1)}'
+        for state in states
+        if state.state == RUNNING
     ]
     return '; '.join([', '.join(parts), *running])
 
 
-def seconds_left(all_progress: list[Progress], jobs: int) -> float | None:
-    """Until the whole sweep is done, judged by an epoch's mean time so far; None before the first, and at the end."""
-    epochs = seconds = 0.0
-    for progress in all_progress:
-        if progress.state == FINISHED and progress.time_s and progress.epochs_of_start:
-            epochs, seconds = epochs + progress.epochs_of_start, seconds + progress.time_s
-        elif progress.state == RUNNING and progress.seconds_left is not None:
-            total = progress.seconds_left + progress.seconds_running()
-            epochs, seconds = epochs + progress.epochs_of_start, seconds + total
-    open_ones = [progress for progress in all_progress if progress.state in (WAITING, RUNNING)]
-    if not epochs or not open_ones:
+def seconds_per_epoch(states: Sequence[TrialState]) -> float | None:
+    """Return the mean time of an epoch so far; None before the first."""
+    epochs, seconds = (sum(figures) for figures in zip(*(state.pace for state in states), strict=True))
+    return seconds / epochs if epochs else None
+
+
+def seconds_left(states: Sequence[TrialState], jobs: int) -> float | None:
+    """Return the estimated time until the end of the sweep; None before the first epoch, and at the end."""
+    pace = seconds_per_epoch(states)
+    unfinished = [state for state in states if state.state in (WAITING, RUNNING)]
+    if pace is None or not unfinished:
         return None
-    left = (
-        seconds / epochs * (progress.trial.max_epochs - progress.epoch)
-        if progress.seconds_left is None
-        else progress.seconds_left
-        for progress in open_ones
-    )
-    return sum(left) / min(jobs, len(open_ones))
+    return sum(state.seconds_left(pace) for state in unfinished) / min(jobs, len(unfinished))
 
 
-def live_table(all_progress: list[Progress], jobs: int, height: int) -> Table:
-    """The running trials and as many others as fit into ``height`` lines."""
-    table = Table(caption=status_line(all_progress, jobs).partition(';')[0], caption_justify='left')
-    for column in ('trial', 'state', 'epoch', 'top-1', 'left'):
-        table.add_column(column, justify='left' if column in ('trial', 'state') else 'right', overflow='fold')
-    ordered = sorted(all_progress, key=lambda progress: ORDER.index(progress.state))
-    for progress in ordered[: max(jobs, height - ROOM_FOR_OTHER_LINES)]:
-        left = as_duration(progress.seconds_left) if progress.state == RUNNING and progress.seconds_left else ''
-        is_known = progress.state in (RUNNING, FINISHED)
-        epoch = f'{progress.epoch}/{progress.trial.max_epochs}' if progress.state == RUNNING else ''
-        table.add_row(progress.folder.name, progress.state, epoch, _percent(progress.top1) if is_known else '', left)
-    return table
-
-
-def results_table(all_progress: list[Progress]) -> str:
-    """Top-1 of each setting and seed in percent, as plain text; what is missing is named instead of a figure."""
-    seeds = list(dict.fromkeys(progress.trial.seed for progress in all_progress))
+def results_table(states: Sequence[TrialState]) -> str:
+    """Return a plain table of top-1 in percent by setting and seed, or the state of a trial that has none."""
+    seeds = list(dict.fromkeys(state.trial.seed for state in states))
     cells: dict[str, dict[int, str]] = {}
-    for progress in all_progress:
-        figure = _percent(progress.top1).removesuffix(' %') if progress.state == FINISHED else progress.state
-        cells.setdefault(progress.trial.setting, {})[progress.trial.seed] = figure
+    for state in states:
+        figure = _percent(state.top1).removesuffix(' %') if state.state == FINISHED else state.state
+        cells.setdefault(state.trial.setting.name, {})[state.trial.seed] = figure
     rows = [['top-1, %', *(f'seed {seed}' for seed in seeds)]]
-    rows += [[setting, *(of_seed.get(seed, '') for seed in seeds)] for setting, of_seed in cells.items()]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = (
-        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        for row in rows
-    )
+    rows += [[setting, *(by_seed.get(seed, '') for seed in seeds)] for setting, by_seed in cells.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for setting, *figures in rows:
+        lines.append(
+            [setting.ljust(widths[0]), *(f.rjust(width) for f, width in zip(figures, widths[1:], strict=True))]
+        )
     return '\n'.join('  '.join(line) for line in lines)
+
+
+def describe_plan(states: Sequence[TrialState], notes: Sequence[str]) -> str:
+    """Return what a start of the sweep would do: each trial, and whether it would run."""
+    width = max(len(state.folder.name) for state in states)
+    lines = []
+    for state in states:
+        plan = ('to resume' if state.can_resume else 'to run') if state.state == WAITING else state.state
+        lines.append(f'{state.folder.name.ljust(width)}  {plan}')
+    return '\n'.join([*notes, *lines, f'dry run: {len(states)} trials, their configs checked, nothing written'])
+
+
+def describe_failures(states: Sequence[TrialState]) -> list[str]:
+    """Return a line for each error with all trials that it stopped, and how to try them again."""
+    trials: dict[str | None, list[str]] = {}
+    for state in states:
+        if state.state == FAILED:
+            trials.setdefault(state.error, []).append(state.folder.name)
+    lines = [f'failed: {", ".join(names)}: {error}' for error, names in trials.items()]
+    return [*lines, 'try these again with --retry-failed'] if lines else []
+
+
+def display_path(path: Path) -> str:
+    """Return the path relative to the working folder if it lies inside."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith('..') else relative
 
 
 def _percent(top1: float | None) -> str:

@@ -1,159 +1,39 @@
-"""``doubtful_labels.csv``: a list for a person to review, written anew without losing what the person wrote into it.
-
-From the out-of-fold predictions of a sweep: which labels a person should look at. None is ever changed.
-"""
+"""Labels for a user to review, from out-of-fold predictions; no label is ever changed."""
 
 import csv
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from flowercls.config import resolve_config
 from flowercls.core.files import atomic_write, delimiter_of
-from flowercls.core.layout import DATA_PREFIXES
+from flowercls.core.layout import DATA_PREFIXES, DOUBTFUL_LABELS_FILE
 from flowercls.evaluate.label_errors import LabelCheck, check_labels, count_pairs
 from flowercls.evaluate.predictions import Predictions
+from flowercls.sweep.display import display_path
 from flowercls.sweep.folds import OutOfFold, mean_over_seeds
-from flowercls.sweep.scheduler import shown_path
 
-OURS = ('rank', 'image', 'label', 'suggested', 'score_label', 'score_suggested', 'margin')
-REVIEW = 'review'  # the first of the columns that are the person's
-
-
-class _UnreadableReview(Exception):  # noqa: N818  reads as what it is; no error of the user's, the file is just left alone
-    """A file that may hold a person's work and cannot be taken apart."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    ours: list[str]
-    theirs: list[str]
-
-    @property
-    def image(self) -> str:
-        return self.ours[OURS.index('image')]
-
-    @property
-    def is_worth_keeping(self) -> bool:
-        # A line without a photo is a remark below the table.
-        return any(cell.strip() for cell in (self.theirs if self.image else self.ours + self.theirs))
-
-
-@dataclass(frozen=True)
-class _Review:
-    delimiter: str
-    own_columns: list[str]
-    rows: list[_Row]
-
-
-def write_review(path: Path, rows: Sequence[Sequence[str]]) -> tuple[Path, list[Path]]:
-    """Write the doubtful labels, and beside each what a person has written to it in an earlier file of this name.
-
-    Columns are those of ``OURS``, then ``review``, then any that the person has added. What they wrote about photos
-    that are not listed any more stays at the end, without a rank. A file that cannot be read stays as it is; the new
-    one is then named ``-2``.
-
-    Args:
-        path: CSV file, there already or not.
-        rows: The cells of our own columns.
-
-    Returns:
-        The file written, and those that could not be read.
-
-    Raises:
-        DiskError: if the disk is full or may not be written to.
-    """
-    unread = []
-    for place in _names(path):
-        try:
-            review = _read(place)
-        except _UnreadableReview:
-            unread.append(place)
-        else:
-            _write(place, review, _merge(rows, review))
-            return place, unread
-    raise AssertionError('the names are endless')
-
-
-def _names(path: Path) -> Iterator[Path]:
-    yield path
-    yield from (path.with_stem(f'{path.stem}-{number}') for number in itertools.count(2))
-
-
-def _read(path: Path) -> _Review:
-    try:
-        text = path.read_bytes().decode('utf-8-sig')
-        delimiter = delimiter_of(text)
-        # Strict: a quote that is never closed would swallow the lines after it.
-        lines = [line for line in csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True) if line]
-    except FileNotFoundError:
-        return _Review(',', [REVIEW], [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _UnreadableReview from error
-    return _taken_apart(delimiter, lines) if lines else _Review(delimiter, [REVIEW], [])
-
-
-def _taken_apart(delimiter: str, lines: list[list[str]]) -> _Review:
-    header = [name.strip() for name in lines[0]]
-    if 'image' not in header:
-        raise _UnreadableReview
-    header += [''] * (max(map(len, lines)) - len(header))  # a remark to the right of the table has no title
-    ours = [header.index(name) if name in header else None for name in OURS]
-    own = [i for i, name in enumerate(header) if i not in ours and name != REVIEW]
-    theirs = [header.index(REVIEW) if REVIEW in header else None, *own]
-    rows = [_Row(_cells(line, ours), _cells(line, theirs)) for line in lines[1:]]
-    return _Review(delimiter, [REVIEW, *(header[i] for i in own)], rows)
-
-
-def _cells(line: list[str], places: list[int | None]) -> list[str]:
-    return [line[i] if i is not None and i < len(line) else '' for i in places]
-
-
-def _merge(rows: Sequence[Sequence[str]], review: _Review) -> list[list[str]]:
-    listed = {row[OURS.index('image')] for row in rows}
-    written: dict[str, list[str]] = {}
-    kept = []
-    for old in filter(lambda row: row.is_worth_keeping, review.rows):
-        if old.image in listed and old.image not in written:
-            written[old.image] = old.theirs
-        else:
-            kept.append(['' if old.image else old.ours[0], *old.ours[1:], *old.theirs])
-    nothing = [''] * len(review.own_columns)
-    return [[*row, *written.get(row[OURS.index('image')], nothing)] for row in rows] + kept
-
-
-def _write(path: Path, review: _Review, rows: list[list[str]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter=review.delimiter, lineterminator='\n')
-    writer.writerows([[*OURS, *review.own_columns], *rows])
-    with atomic_write(path) as file:
-        # Spreadsheets take a file for one of their own old encodings unless it begins with this mark.
-        file.write(text.getvalue() if text.getvalue().isascii() else f'\ufeff{text.getvalue()}')
-
-
-pass
-
-
-FILE = 'doubtful_labels.csv'
-PAIRS_SHOWN = 3
-WEAK = 75.0  # percent: models that are wrong more often than this are poor judges of labels
+COLUMNS = ('rank', 'image', 'label', 'suggested', 'score_label', 'score_suggested', 'margin')
+IMAGE = COLUMNS.index('image')
+REVIEW = 'review'  # the first of the user's columns
+MAX_PAIRS_SHOWN = 3
+MIN_TOP1 = 75.0  # percent; a weaker model is a poor judge of labels
 
 
 @dataclass(frozen=True)
 class DoubtfulLabels:
-    """What a label check came to.
+    """The result of a label check.
 
     Attributes:
-        predictions: Of all photos, the mean over the seeds.
-        check: The doubtful ones among them.
-        origin: What the predictions are of, ``5 folds``.
+        predictions: Of all photos, with the mean scores over the seeds.
+        check: The doubtful labels.
+        origin: Where the predictions are from, ``5 folds``.
         data_root: The prepared folder.
-        path: The list written.
-        unread: Earlier lists that could not be read and were left as they are.
+        path: The list that was written.
+        unread: Earlier lists that could not be read and were left alone.
     """
 
     predictions: Predictions
@@ -165,81 +45,143 @@ class DoubtfulLabels:
 
     @property
     def picture(self) -> Path:
-        """Where the gallery of them belongs."""
+        """Path of the gallery of doubtful photos."""
         return self.path.with_suffix('.png')
 
     def photo(self, number: int) -> Path:
-        """The file of a photo; if it is in no set any more, where it may have been."""
+        """Return the file of a photo, or where it was if it is gone."""
         places = [self.data_root / prefix / self.predictions.images[number] for prefix in DATA_PREFIXES.values()]
         return next((place for place in places if place.is_file()), places[0])
 
     def describe(self) -> list[str]:
-        """Lines for the end of a sweep."""
+        """Return lines for the end of a sweep."""
         num_doubtful, num_photos = len(self.check.numbers), len(self.predictions.images)
-        lines = [f'{shown_path(path)}: could not be read and was left as it is' for path in self.unread]
+        lines = [f'{display_path(path)}: could not be read and was left as it is' for path in self.unread]
         if not num_doubtful:
             return [*lines, f'labels to review: none of {num_photos:,} photos, {self.origin}']
-        where = f'{shown_path(self.path)}, {self.picture.suffix}'
-        lines.append(f'labels to review: {num_doubtful:,} of {num_photos:,} photos, {where}; nothing was changed')
+        where = f'{display_path(self.path)}, {self.picture.suffix}'
         names = self.predictions.class_names
-        pairs = count_pairs(self.predictions.labels, self.check)[:PAIRS_SHOWN]
-        most = ', '.join(f'{names[label]} that may be {names[other]} ({photos})' for label, other, photos in pairs)
-        lines.append(f'  most often: {most}; {self.origin}')
-        if self.top1 < WEAK:
+        pairs = count_pairs(self.predictions.labels, self.check)[:MAX_PAIRS_SHOWN]
+        frequent = ', '.join(f'{names[label]} that may be {names[other]} ({count})' for label, other, count in pairs)
+        lines += [
+            f'labels to review: {num_doubtful:,} of {num_photos:,} photos, {where}; nothing was changed',
+            f'  most often: {frequent}; {self.origin}',
+        ]
+        top1 = self.predictions.metrics()['top1']
+        if top1 < MIN_TOP1:
             lines.append(
-                f'  by models that are right on {self.top1:.0f} % of the photos: much of this may be their fault'
+                f'  the models are right on only {top1:.0f} % of the photos, so many of these doubts are wrong'
             )
         return lines
 
-    @property
-    def top1(self) -> float:
-        """Of the predictions, in percent."""
-        return self.predictions.metrics()['top1']
-
 
 def find_doubtful_labels(out_of_fold: Sequence[OutOfFold], folder: Path) -> DoubtfulLabels | None:
-    """Write ``doubtful_labels.csv`` into a sweep's folder; what was written into an earlier one is kept in it.
+    """Write ``doubtful_labels.csv`` into a sweep folder, and keep the user's remarks in an earlier one.
 
-    Of several settings the one with the best mean top-1 is taken; the scores of its seeds are averaged.
+    The setting with the best mean top-1 is used, with scores averaged over its seeds.
 
     Args:
-        out_of_fold: All of the sweep.
-        folder: Of the sweep.
+        out_of_fold: All out-of-fold predictions of the sweep.
+        folder: The sweep folder.
 
     Returns:
-        None if there are no out-of-fold predictions.
+        None without out-of-fold predictions.
 
     Raises:
-        DataError: if the seeds were run on different photos.
-        DiskError: if the disk is full or may not be written to.
+        DataError: if the seeds have different photos.
+        DiskError: if the list cannot be written.
     """
     if not out_of_fold:
         return None
     settings: dict[tuple[str, ...], list[OutOfFold]] = {}
-    for found in out_of_fold:
-        settings.setdefault(found.setting, []).append(found)
-    best = max(settings.values(), key=lambda seeds: np.mean([found.top1 for found in seeds]))
-    predictions = mean_over_seeds(best)
+    for item in out_of_fold:
+        settings.setdefault(item.setting, []).append(item)
+    seeds = max(settings.values(), key=lambda seeds: np.mean([seed.top1 for seed in seeds]))
+    origin = [f'{len(seeds[0].folds)} folds']
+    if len(seeds) > 1:
+        origin.append(f'mean of {len(seeds)} seeds')
+    if len(settings) > 1:
+        origin.append(','.join(seeds[0].setting))
+    predictions = mean_over_seeds(seeds)
     check = check_labels(predictions.scores, predictions.labels)
-    path, unread = write_review(folder / FILE, _rows(predictions, check))
-    trial = best[0].folds[0].trial
-    data_root = Path(resolve_config(trial.config, trial.overrides)[0].data_root)
-    return DoubtfulLabels(predictions, check, _origin(best, len(settings) > 1), data_root, path, unread)
-
-
-def _origin(seeds: Sequence[OutOfFold], is_one_of_several: bool) -> str:
-    parts = [f'{len(seeds[0].folds)} folds']
-    parts += [f'mean of {len(seeds)} seeds'] * (len(seeds) > 1)
-    parts += [','.join(seeds[0].setting)] * is_one_of_several
-    return ', '.join(parts)
-
-
-def _rows(predictions: Predictions, check: LabelCheck) -> list[list[str]]:
-    """Cells of the list; scores and margins in percent."""
     names, rows = predictions.class_names, []
     for rank, (i, suggested, margin) in enumerate(zip(check.numbers, check.suggested, check.margins, strict=True), 1):
         label, scores = predictions.labels[i], predictions.scores[i]
-        figures = (scores[label], scores[suggested], margin)
-        percentages = [f'{100 * figure:.2f}' for figure in figures]
+        percentages = [f'{100 * figure:.2f}' for figure in (scores[label], scores[suggested], margin)]
         rows.append([str(rank), predictions.images[i], names[label], names[suggested], *percentages])
-    return rows
+    path, unread = write_review(folder / DOUBTFUL_LABELS_FILE, rows)
+    data_root = Path(seeds[0].folds[0].trial.cfg.data_root)
+    return DoubtfulLabels(predictions, check, ', '.join(origin), data_root, path, unread)
+
+
+def write_review(path: Path, rows: Sequence[Sequence[str]]) -> tuple[Path, list[Path]]:
+    """Write the list of doubtful labels, with the user's remarks from an earlier list of this name.
+
+    After our columns come ``review`` and any columns that the user has added. Remarks about photos that are not
+    listed any more stay at the end, without a rank. A file that cannot be read is left alone; the new list is then
+    named ``-2``.
+
+    Args:
+        path: The CSV file, which may exist.
+        rows: Cells of our columns.
+
+    Returns:
+        The file written, and the files that could not be read.
+
+    Raises:
+        DiskError: if the list cannot be written.
+    """
+    unread = []
+    for place in itertools.chain([path], (path.with_stem(f'{path.stem}-{number}') for number in itertools.count(2))):
+        try:
+            delimiter, titles, old_rows = _read_review(place)
+            break
+        except (OSError, ValueError, csv.Error):
+            unread.append(place)
+    listed, remarks, rest = {row[IMAGE] for row in rows}, {}, []
+    for ours, theirs in old_rows:
+        image = ours[IMAGE]
+        if not any(cell.strip() for cell in (theirs if image else ours + theirs)):  # no photo: below the table
+            continue
+        if image in listed and image not in remarks:
+            remarks[image] = theirs
+        else:
+            rest.append(['' if image else ours[0], *ours[1:], *theirs])
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter, lineterminator='\n')
+    writer.writerow([*COLUMNS, *titles])
+    writer.writerows([*row, *remarks.get(row[IMAGE], [''] * len(titles))] for row in rows)
+    writer.writerows(rest)
+    with atomic_write(place) as file:
+        # Without this mark, spreadsheets read the file in an old encoding.
+        file.write(text.getvalue() if text.getvalue().isascii() else f'\ufeff{text.getvalue()}')
+    return place, unread
+
+
+def _read_review(path: Path) -> tuple[str, list[str], list[tuple[list[str], list[str]]]]:
+    """Return the delimiter, the titles of the user's columns, and for each row the cells of our and their columns.
+
+    Raises:
+        OSError, ValueError, csv.Error: if the file is not such a list.
+    """
+    if not path.exists():
+        return ',', [REVIEW], []
+    text = path.read_bytes().decode('utf-8-sig')
+    delimiter = delimiter_of(text)
+    # Strict: a quote that is never closed would hide the lines after it.
+    lines = [line for line in csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True) if line]
+    if not lines:
+        return delimiter, [REVIEW], []
+    header = [title.strip() for title in lines[0]]
+    header += [''] * (max(map(len, lines)) - len(header))  # a remark to the right of the table has no title
+    positions = {title: header.index(title) for title in (*COLUMNS, REVIEW) if title in header}
+    if 'image' not in positions:
+        raise ValueError('no column for the photos')
+    added = [i for i in range(len(header)) if i not in positions.values()]
+    rows = []
+    for line in lines[1:]:
+        cells = [*line, *[''] * (len(header) - len(line))]
+        ours = [cells[positions[title]] if title in positions else '' for title in COLUMNS]
+        review = cells[positions[REVIEW]] if REVIEW in positions else ''
+        rows.append((ours, [review, *(cells[i] for i in added)]))
+    return delimiter, [REVIEW, *(header[i] for i in added)], rows

@@ -1,4 +1,4 @@
-"""From the folds of a sweep: what was predicted for every prepared photo by a model that never saw it."""
+"""Out-of-fold predictions: each prepared photo, predicted by a model that never saw it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,21 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from flowercls.config import resolve_config
 from flowercls.core.errors import DataError
+from flowercls.core.layout import OOF_PREDICTIONS_STEM, PREDICTIONS_VAL_FILE
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.sweep.ledger import FINISHED
-from flowercls.sweep.scheduler import Progress
-from flowercls.sweep.spec import SweepFile
-from flowercls.sweep.trials import short_name
+from flowercls.sweep.scheduler import TrialState
+from flowercls.sweep.spec import SweepSpec
+from flowercls.sweep.trials import Trial, shorten_name
 
-FOLD_KEY = 'val_dataloader.dataset.ann_file'  # a factor that sets it is a factor of folds
-
-
-def fold_factor(sweep: SweepFile) -> int | None:
-    """Which of the sweep's factors chooses the fold; None in an ordinary sweep."""
-    found = [i for i, choices in enumerate(sweep.factors) if all(FOLD_KEY in choice.overrides for choice in choices)]
-    return found[0] if found else None
+FOLD_KEY = 'val_dataloader.dataset.ann_file'  # a factor that sets it chooses the fold
 
 
 @dataclass(frozen=True)
@@ -28,67 +22,64 @@ class OutOfFold:
     """The joined predictions of one setting's folds with one seed.
 
     Attributes:
-        path: The file they are in.
+        path: The file that holds them.
         predictions: Its content.
         top1: Over all photos, in percent.
-        setting: The choices of the sweep's other factors.
-        folds: The runs they come from.
+        setting: The levels of the sweep's other factors.
+        folds: The trials of the folds.
     """
 
     path: Path
     predictions: Predictions
     top1: float
     setting: tuple[str, ...]
-    folds: Sequence[Progress]
+    folds: Sequence[TrialState]
 
 
 def collect_out_of_fold(
-    sweep: SweepFile, all_progress: Sequence[Progress], folder: Path
+    spec: SweepSpec, states: Sequence[TrialState], folder: Path
 ) -> tuple[list[OutOfFold], list[str]]:
-    """Write ``oof_predictions.csv`` from the best checkpoints' predictions of all folds.
+    """Write ``oof_predictions.csv`` from the predictions of all folds' best checkpoints; nothing without folds.
 
-    With several seeds or further factors there is one file for each, named after it. It is written where all folds
-    are finished and hold every photo of their lists.
+    With several seeds or other factors, each combination has a file named after it. A file is written if all its
+    folds are finished and their validation sets make up all photos in their lists.
 
     Returns:
-        What was written, and a line for each file that was not, or is older.
+        The files written, and a note for each file that was not written or is older.
 
     Raises:
         DataError: if a photo is in two folds, or a list or predictions cannot be read.
     """
-    factor = fold_factor(sweep)
-    if factor is None:
+    is_fold = [all(FOLD_KEY in level.overrides for level in levels) for levels in spec.factors]
+    if not any(is_fold):
         return [], []
-    groups: dict[tuple[tuple[str, ...], int], list[Progress]] = {}
-    for progress in all_progress:
-        others = tuple(choice for i, choice in enumerate(progress.trial.choices) if i != factor)
-        groups.setdefault((others, progress.trial.seed), []).append(progress)
+    factor = is_fold.index(True)
+    groups: dict[tuple[tuple[str, ...], int], list[TrialState]] = {}
+    for state in states:
+        levels = state.trial.setting.levels
+        groups.setdefault((levels[:factor] + levels[factor + 1 :], state.trial.seed), []).append(state)
     written, notes = [], []
     for (setting, seed), folds in groups.items():
-        name = short_name(','.join([*setting, f'seed{seed}']))
-        if reason := _unfinished(folds) or _uncovered(folds):
-            notes.append(f'no out-of-fold figure for {name}: {reason}')
+        name = shorten_name(','.join([*setting, f'seed{seed}']))
+        if reason := _why_incomplete(folds):
+            notes.append(f'no out-of-fold predictions for {name}: {reason}')
             continue
-        path = folder / ('oof_predictions.csv' if len(groups) == 1 else f'oof_predictions_{name}.csv')
-        joined = join_folds(_files(folds))
-        joined.write_csv(path)
-        written.append(OutOfFold(path, joined, joined.metrics()['top1'], setting, folds))
-    return written, notes + _older(folder, written)
+        path = folder / f'{OOF_PREDICTIONS_STEM}{"" if len(groups) == 1 else f"_{name}"}.csv'
+        predictions = join_folds([state.folder / PREDICTIONS_VAL_FILE for state in folds])
+        predictions.write_csv(path)
+        written.append(OutOfFold(path, predictions, predictions.metrics()['top1'], setting, folds))
+    older = {path.name for path in folder.glob(f'{OOF_PREDICTIONS_STEM}*.csv')} - {item.path.name for item in written}
+    if older:
+        notes.append(f'from an earlier start, and kept: {", ".join(sorted(older))}')
+    return written, notes
 
 
-def _files(folds: Sequence[Progress]) -> list[Path]:
-    return [progress.folder / 'predictions_val.csv' for progress in folds]
-
-
-def _unfinished(folds: Sequence[Progress]) -> str:
-    names = [progress.folder.name for progress in folds if progress.state != FINISHED]
-    return f'{", ".join(names)} not finished' if names else ''
-
-
-def _uncovered(folds: Sequence[Progress]) -> str:
-    """Why the folds are not all that belong together: together they validate every photo of their lists."""
-    listed = {name for progress in folds for name in _listed(progress)}
-    validated = {image for path in _files(folds) for image in Predictions.read_csv(path).images}
+def _why_incomplete(folds: Sequence[TrialState]) -> str:
+    if unfinished := [state.folder.name for state in folds if state.state != FINISHED]:
+        return f'{", ".join(unfinished)} not finished'
+    listed = {image for state in folds for image in _listed_images(state.trial)}
+    files = [state.folder / PREDICTIONS_VAL_FILE for state in folds]
+    validated = {image for path in files for image in Predictions.read_csv(path).images}
     if validated == listed:
         return ''
     return (
@@ -97,40 +88,31 @@ def _uncovered(folds: Sequence[Progress]) -> str:
     )
 
 
-def _listed(progress: Progress) -> set[str]:
-    """The photos that a trial was trained or validated on."""
-    cfg, _ = resolve_config(progress.trial.config, progress.trial.overrides)
-    names = set()
-    for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        path = Path(cfg.data_root, loader.dataset.ann_file)
+def _listed_images(trial: Trial) -> set[str]:
+    """Return the photos that a trial was trained or validated on."""
+    images = set()
+    for loader in (trial.cfg.train_dataloader, trial.cfg.val_dataloader):
+        path = Path(trial.cfg.data_root, loader.dataset.ann_file)
         try:
             lines = path.read_text(encoding='utf-8-sig').splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f'{path}: cannot be read ({error}). Fix: prepare the photos again.') from error
-        names |= {image_name(line.rpartition(' ')[0]) for line in lines if line.strip()}
-    return names
-
-
-def _older(folder: Path, written: Sequence[OutOfFold]) -> list[str]:
-    names = {path.name for path in folder.glob('oof_predictions*.csv')} - {found.path.name for found in written}
-    if not names:
-        return []
-    which = 'is of an earlier start and was' if len(names) == 1 else 'are of earlier starts and were'
-    return [f'{", ".join(sorted(names))}: {which} left there']
+        images |= {image_name(line.rpartition(' ')[0]) for line in lines if line.strip()}
+    return images
 
 
 def join_folds(paths: Sequence[Path]) -> Predictions:
-    """The predictions of all folds as one, sorted by photo.
+    """Return the predictions of all folds as one, sorted by photo.
 
     Raises:
-        DataError: if a photo is in two folds, or the folds have other classes.
+        DataError: if a photo is in two folds, or the folds have different classes.
     """
     folds = [Predictions.read_csv(path) for path in paths]
     images = [image for fold in folds for image in fold.images]
     if len(set(images)) < len(images) or any(fold.class_names != folds[0].class_names for fold in folds):
         raise DataError(
-            f'{paths[0].parents[1]}: the validation photos of its folds overlap, or have other classes, so they do not '
-            'make up one set. Fix: name the lists of one python tools/prepare_data.py ... --folds in the sweep file.'
+            f'{paths[0].parents[1]}: the folds have a validation photo in common, or different classes, so they cannot '
+            'be joined. Fix: name the lists of one python tools/prepare_data.py ... --folds in the sweep file.'
         )
     order = sorted(range(len(images)), key=images.__getitem__)
     labels, scores = (np.concatenate([getattr(fold, name) for fold in folds]) for name in ('labels', 'scores'))
@@ -138,17 +120,16 @@ def join_folds(paths: Sequence[Path]) -> Predictions:
 
 
 def mean_over_seeds(seeds: Sequence[OutOfFold]) -> Predictions:
-    """The mean of each photo's scores over several seeds of one setting.
+    """Return predictions with the mean of each photo's scores over several seeds of one setting.
 
     Raises:
-        DataError: if they are of different photos.
+        DataError: if the seeds have different photos or classes.
     """
     first = seeds[0].predictions
-    for found in seeds[1:]:
-        other = found.predictions
-        if (other.images, other.class_names) != (first.images, first.class_names):
+    for seed in seeds[1:]:
+        if (seed.predictions.images, seed.predictions.class_names) != (first.images, first.class_names):
             raise DataError(
-                f'{found.path}: is of other photos or classes than {seeds[0].path.name}, so their mean says nothing. '
-                'Fix: run both seeds with the lists of one python tools/prepare_data.py ... --folds.'
+                f'{seed.path}: has other photos or classes than {seeds[0].path.name}, so their scores cannot be '
+                'averaged. Fix: run both seeds with the lists of one python tools/prepare_data.py ... --folds.'
             )
-    return replace(first, scores=np.mean([found.predictions.scores for found in seeds], axis=0))
+    return replace(first, scores=np.mean([seed.predictions.scores for seed in seeds], axis=0))

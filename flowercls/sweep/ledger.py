@@ -1,4 +1,4 @@
-"""What became of each trial: one line an event, only ever appended, so that no kill can lose what was known before."""
+"""The ledger of a sweep: what became of each trial, one line an event, only ever appended."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from flowercls.core.files import disk_errors, sync_folder
 
 STARTED, FINISHED, FAILED = 'started', 'finished', 'failed'
+MAX_NUMBER = 1e12  # of any number in a line
 
 
 @dataclass(frozen=True)
@@ -15,15 +16,15 @@ class Entry:
     """One line of ``ledger.jsonl``.
 
     Attributes:
-        key: Of the trial: resolved config, data and seed.
-        setting: Its name, as ``frozen_stages=2,lr=0.01``.
-        seed: Its seed.
+        key: Key of the trial: its resolved config, data and seed.
+        setting: Name of the setting, ``frozen_stages=2,lr=0.01``.
+        seed: The seed.
         state: ``'started'``, ``'finished'`` or ``'failed'``.
-        run: Its run folder, relative to the sweep's.
-        top1: Validation top-1 of its best epoch in percent, if finished with validation.
-        time_s: Wall-clock seconds of the start that ended so.
-        error: Exit code and last words, if failed.
-        epochs: How many epochs of it that start did, if finished; None in ledgers that do not say so.
+        run: The run folder, relative to the sweep folder.
+        top1: Validation top-1 of the best epoch in percent, if finished with validation.
+        time_s: Wall-clock seconds of the start that ended in this state.
+        error: Exit code and error message, if failed.
+        epochs: Epochs that this start ran, if finished; None in ledgers of older versions.
     """
 
     key: str
@@ -38,10 +39,10 @@ class Entry:
 
 
 class Ledger:
-    """The file ``ledger.jsonl`` of a sweep's folder.
+    """The file ``ledger.jsonl`` in a sweep folder.
 
     Args:
-        path: Of the file, which appears with the first entry.
+        path: Path of the file, which is created with the first entry.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -63,12 +64,12 @@ class Ledger:
         sync_folder(self.path.parent)
 
     def entries(self) -> list[Entry]:
-        """All entries in order; a line torn by a kill or a crash is passed over."""
+        """Return all entries in order, without lines that a kill or a crash has torn."""
         lines = self.path.read_bytes().split(b'\n') if self.path.exists() else []
-        return [entry for entry in map(_parsed, lines) if entry is not None]
+        return [entry for entry in map(_parse, lines) if entry is not None]
 
     def latest(self) -> dict[str, Entry]:
-        """The last entry of each trial by its key; what is finished stays so."""
+        """Return the last entry of each trial by its key; a finished trial stays finished."""
         latest: dict[str, Entry] = {}
         for entry in self.entries():
             if entry.key not in latest or entry.state == FINISHED or latest[entry.key].state != FINISHED:
@@ -83,20 +84,21 @@ def _ends_torn(file) -> bool:
     return file.read(1) != b'\n'
 
 
-def _parsed(line: bytes) -> Entry | None:
+def _parse(line: bytes) -> Entry | None:
+    """Return the entry of a line; None for any line that `Ledger.append` did not write."""
     try:
         content = json.loads(line)
         entry = Entry(**{field.name: content.get(field.name) for field in fields(Entry)})
+        run = PurePath(entry.run)
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return entry if entry.key and _is_sound(entry) else None
-
-
-def _is_sound(entry: Entry) -> bool:
-    """Whether it can be one that was written here; a ledger may come from somebody else, with its folder."""
-    texts = (entry.key, entry.state, entry.run, entry.setting or '', entry.error or '')
+    texts = (entry.key, entry.state, entry.setting or '', entry.error or '')
     numbers = (entry.seed or 0, entry.top1 or 0, entry.time_s or 0, entry.epochs or 0)
-    if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int | float) for n in numbers):
-        return False
-    run = PurePath(entry.run)
-    return not run.is_absolute() and '..' not in run.parts and all(0 <= number < 1e12 for number in numbers)
+    is_sound = (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int | float) and 0 <= number < MAX_NUMBER for number in numbers)
+        # The sweep folder may be a stranger's: no line leads out of it.
+        and not run.is_absolute()
+        and '..' not in run.parts
+    )
+    return entry if entry.key and is_sound else None

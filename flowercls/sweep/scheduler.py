@@ -1,171 +1,151 @@
-"""How far a trial is, and how long it will still take.
-
-Run what a sweep's ledger does not know as finished, and write down what becomes of it.
-"""
+"""The scheduler: run the trials that the ledger does not know as finished, and record what becomes of them."""
 
 import json
-import os
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from flowercls.core.errors import DiskError, RunInUseError
+from flowercls.core.layout import LAST_CHECKPOINT_FILE, METRICS_FILE, SCALARS_FILE, TRIALS_DIR
 from flowercls.sweep.launcher import Handle, Launcher
 from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Entry, Ledger
 from flowercls.sweep.trials import Trial
 from flowercls.train.run_dir import holds_run, lock_folder
 
-WAITING, RUNNING = 'waiting', 'running'  # besides what the ledger says; only shown
-RETRY_S, LONGEST_RETRY_S = 3.0, 30.0  # between looks at a folder in which a process of an earlier start is still alive
-GIVE_UP_S = 300.0  # such a process would have died with its sweep, or soon be done
+WAITING, RUNNING = 'waiting', 'running'  # the states that are not in the ledger
+POLL_S = 0.2
+RETRY_S = 3.0  # between looks at a run folder in which a process of an earlier start still works
+GIVE_UP_S = 300.0  # such a process dies with its sweep, or ends soon
 ReadEpochs = Callable[[Path], list[dict]]  # from a scalars.json
 
 
 @dataclass
-class Progress:
-    """How far a trial is.
+class TrialState:
+    """How far a trial is; only the `TrialScheduler` changes it.
 
     Attributes:
-        trial: Which.
+        trial: The trial.
         folder: Its run folder.
         state: ``'waiting'``, ``'running'``, ``'finished'`` or ``'failed'``.
-        is_begun: Whether an earlier start had begun it.
-        epoch: Complete epochs, as far as known.
+        was_started: Whether an earlier start of the sweep has started it.
+        epoch: Number of complete epochs, as far as known.
         top1: Best validation top-1 so far, in percent.
         time_s: Wall-clock seconds of the start that ended.
+        epochs: Number of epochs in ``time_s``; None is all.
         error: Why it failed.
-        seconds_left: Until it is done, if that can be told.
-        not_before: Time of `time.monotonic` before which it is not started.
-        in_use_since: Time of `time.monotonic` at which another process was first found at work in its folder.
-        epochs: Which ``time_s`` is the time of; None stands for all.
+        in_use_since: Time of `time.monotonic` at which another process was first met in its folder.
+        not_before: Time of `time.monotonic` of the next attempt to start it.
     """
 
     trial: Trial
     folder: Path
     state: str = WAITING
-    is_begun: bool = False
+    was_started: bool = False
     epoch: int = 0
     top1: float | None = None
     time_s: float | None = None
-    error: str | None = None
-    seconds_left: float | None = None
-    not_before: float = 0.0
-    in_use_since: float | None = None
     epochs: int | None = None
-    _since: float = 0.0
-    _epoch_after: float = 0.0
-    _first_epoch: int | None = None
+    error: str | None = None
+    in_use_since: float | None = None
+    not_before: float = 0.0
+    _start_time: float = 0.0
+    _first_epoch: int | None = None  # complete epochs at the start
+    _seconds_at_epoch: float = 0.0  # from the start to the end of the last epoch
 
     @property
-    def can_go_on(self) -> bool:
+    def can_resume(self) -> bool:
         """Whether an earlier start has left a checkpoint."""
-        return self.is_begun and (self.folder / 'last_checkpoint').is_file()
+        return self.was_started and (self.folder / LAST_CHECKPOINT_FILE).is_file()
+
+    @property
+    def seconds_running(self) -> float:
+        """Wall-clock seconds since its start."""
+        return time.monotonic() - self._start_time
+
+    @property
+    def pace(self) -> tuple[int, float]:
+        """Number of epochs of its last start, and the seconds they took; zeros if not known."""
+        if self.state == RUNNING:
+            return self.epoch - (self._first_epoch or 0), self._seconds_at_epoch
+        if self.state == FINISHED and self.time_s:
+            return self.trial.max_epochs if self.epochs is None else self.epochs, self.time_s
+        return 0, 0.0
+
+    def seconds_left(self, pace: float) -> float:
+        """Return the estimated time to its end, at ``pace`` seconds an epoch."""
+        since_epoch = self.seconds_running - self._seconds_at_epoch if self.state == RUNNING else 0.0
+        return max(0.0, pace * (self.trial.max_epochs - self.epoch) - since_epoch)
 
     def begin(self) -> None:
-        """Start its clock."""
-        self.state, self._since, self.error = RUNNING, time.monotonic(), None
-        self._first_epoch = self.epochs = None
+        """Set the state to running, and start its clock."""
+        self.state, self.error, self.epochs = RUNNING, None, None
+        self._start_time, self._first_epoch, self._seconds_at_epoch = time.monotonic(), None, 0.0
 
-    @property
-    def epochs_of_start(self) -> int:
-        """How many epochs the start that runs, or has finished it, is for; those of an earlier one do not count."""
-        return self.trial.max_epochs - (self._first_epoch or 0) if self.epochs is None else self.epochs
-
-    def wait_for_folder(self) -> bool:
-        """Wait, each time as long again as altogether before; returns whether there is still hope."""
-        now = time.monotonic()
-        self.state = WAITING
-        self.in_use_since = now if self.in_use_since is None else self.in_use_since
-        waited = now - self.in_use_since
-        self.not_before = now + min(max(waited, RETRY_S), LONGEST_RETRY_S)
-        return waited < GIVE_UP_S
-
-    def look(self, read_epochs: ReadEpochs) -> None:
-        """Read how far it is."""
-        scalars = self.folder / 'scalars.json'
-        epochs = read_epochs(scalars) if scalars.exists() else []
+    def update(self, epochs: list[dict]) -> None:
+        """Take in the figures of all epochs so far."""
         epoch = epochs[-1]['epoch'] if epochs else 0
-        self.top1 = max((epoch['accuracy/top1'] for epoch in epochs if 'accuracy/top1' in epoch), default=None)
+        self.top1 = max((figures['accuracy/top1'] for figures in epochs if 'accuracy/top1' in figures), default=None)
         if self._first_epoch is None:
-            self._first_epoch = epoch
-        if epoch != self.epoch:
-            self.epoch, self._epoch_after = epoch, self.seconds_running()
-        self.seconds_left = self._judged_by(self.epoch - self._first_epoch)
+            self._first_epoch = self.epoch = epoch
+        elif epoch != self.epoch:
+            self.epoch, self._seconds_at_epoch = epoch, self.seconds_running
 
-    def _judged_by(self, done: int) -> float | None:
-        if done < 1:
-            return None
-        all_left = self._epoch_after / done * (self.trial.max_epochs - self.epoch)
-        return max(0.0, all_left - (self.seconds_running() - self._epoch_after))
-
-    def seconds_running(self) -> float:
-        """Since this start of it."""
-        return time.monotonic() - self._since
-
-    def entry(self, state: str, folder: Path) -> Entry:
-        """What the ledger of the sweep in ``folder`` shall say."""
-        trial, run = self.trial, self.folder.relative_to(folder).as_posix()
-        figures = (self.top1, self.time_s, self.error, self.epochs)
-        return Entry(trial.key, trial.setting, trial.seed, state, run, *figures)
+    def finish(self, top1: float | None) -> None:
+        """Set the state to finished, with the validation top-1 in percent if there is one."""
+        self.state, self.top1, self.time_s = FINISHED, top1, round(self.seconds_running, 1)
+        self.epoch, self.epochs = self.trial.max_epochs, self.trial.max_epochs - (self._first_epoch or 0)
 
 
-pass
-
-POLL_S = 0.2
-
-
-def plan_trials(trials: list[Trial], folder: Path, ledger: Ledger, *, retry_failed: bool = False) -> list[Progress]:
-    """Where each trial stands and where its run folder is.
+def plan_trials(trials: list[Trial], folder: Path, ledger: Ledger, *, retry_failed: bool = False) -> list[TrialState]:
+    """Return the state and the run folder of each trial.
 
     Args:
-        trials: All of the sweep.
-        folder: Of the sweep.
-        ledger: What became of them so far.
-        retry_failed: Let failed ones wait for another try.
+        trials: All trials of the sweep.
+        folder: The sweep folder.
+        ledger: The sweep's ledger.
+        retry_failed: Whether failed trials wait for another attempt.
     """
-    known = ledger.latest()
-    taken = {entry.run for entry in known.values()}
-    return [_progress(trial, folder, known.get(trial.key), taken, retry_failed) for trial in trials]
+    entries = ledger.latest()
+    taken = {entry.run for entry in entries.values()}
+    states = []
+    for trial in trials:
+        entry = entries.get(trial.key)
+        if entry is None:
+            run = _free_run(trial, folder, taken)
+            taken.add(run)
+            states.append(TrialState(trial, folder / run))
+            continue
+        state = TrialState(trial, folder / entry.run, was_started=True)
+        has_results = (state.folder / METRICS_FILE).is_file() if entry.top1 is not None else state.folder.is_dir()
+        if (entry.state == FINISHED and has_results) or (entry.state == FAILED and not retry_failed):
+            state.state, state.top1, state.time_s = entry.state, entry.top1, entry.time_s
+            state.epochs, state.error = entry.epochs, entry.error
+        states.append(state)
+    return states
 
 
-def _progress(trial: Trial, folder: Path, entry: Entry | None, taken: set[str], retry_failed: bool) -> Progress:
-    if entry is None:
-        run = _free_name(trial, folder, taken)
-        taken.add(run)
-        return Progress(trial, folder / run)
-    progress = Progress(trial, folder / entry.run, is_begun=True)
-    if entry.state == FINISHED and not _has_results(progress.folder, entry):
-        return progress  # deleted: it is trained again
-    if entry.state == FINISHED or (entry.state == FAILED and not retry_failed):
-        progress.state, progress.top1 = entry.state, entry.top1
-        progress.time_s, progress.error, progress.epochs = entry.time_s, entry.error, entry.epochs
-    return progress
-
-
-def _has_results(folder: Path, entry: Entry) -> bool:
-    return (folder / 'metrics.json').is_file() if entry.top1 is not None else folder.is_dir()
-
-
-def _free_name(trial: Trial, folder: Path, taken: set[str]) -> str:
-    """A run folder that neither the ledger names nor another run is in: a setting keeps its name with other data."""
-    name, number = f'trials/{trial.name}', 1
+def _free_run(trial: Trial, folder: Path, taken: set[str]) -> str:
+    """Return a run folder that is new: with other data, a trial of the same name may have been run before."""
+    name, number = f'{TRIALS_DIR}/{trial.name}', 1
     while name in taken or holds_run(folder / name):
         number += 1
-        name = f'trials/{trial.name}-{number}'
+        name = f'{TRIALS_DIR}/{trial.name}-{number}'
     return name
 
 
-class SweepRun:
-    """One start of a sweep.
+class TrialScheduler:
+    """Runs the waiting trials of a sweep.
 
     Args:
-        folder: Of the sweep.
+        folder: The sweep folder.
         ledger: Its ledger.
         launcher: Starts the trials.
         read_epochs: Reads the figures of each epoch from a ``scalars.json``.
-        show: Is called with all trials, often.
+        show: Is called with the states of all trials, often.
+        poll_s: Seconds between looks at running trials.
+        retry_s: Seconds between looks at a run folder that is in use.
+        give_up_s: Seconds after which a trial fails whose run folder is in use.
     """
 
     def __init__(
@@ -174,93 +154,105 @@ class SweepRun:
         ledger: Ledger,
         launcher: Launcher,
         read_epochs: ReadEpochs,
-        show: Callable[[list[Progress]], object],
+        show: Callable[[list[TrialState]], object],
+        *,
+        poll_s: float = POLL_S,
+        retry_s: float = RETRY_S,
+        give_up_s: float = GIVE_UP_S,
     ) -> None:
         self._folder, self._ledger, self._launcher = folder, ledger, launcher
         self._read_epochs, self._show = read_epochs, show
-        self._running: list[tuple[Progress, Handle]] = []
+        self._poll_s, self._retry_s, self._give_up_s = poll_s, retry_s, give_up_s
+        self._running: list[tuple[TrialState, Handle]] = []
 
-    def run(self, all_progress: list[Progress]) -> None:
-        """Run every trial that waits; one that fails costs only itself.
+    def run(self, states: list[TrialState]) -> None:
+        """Run every waiting trial; the others go on if one fails.
 
-        Trials that run when this is interrupted are stopped, and stay "started" in the ledger: they go on next time.
+        An interruption stops the running trials. They stay "started" in the ledger and are resumed at the next start.
 
         Raises:
-            DiskError: if a trial could not write, as no other could; it and all that run go on next time.
+            DiskError: if a trial could not write, as no other could; it and all running trials are resumed next time.
         """
-        queue = deque(progress for progress in all_progress if progress.state == WAITING)
         try:
-            while queue or self._running:
-                self._start_next(queue)
-                for progress, _ in self._running:
-                    progress.look(self._read_epochs)
-                self._show(all_progress)
-                time.sleep(POLL_S)
-                queue.extend(self._settle_ended())
-            self._show(all_progress)
+            while any(state.state in (WAITING, RUNNING) for state in states):
+                self._start_waiting(states)
+                for state, _ in self._running:
+                    scalars = state.folder / SCALARS_FILE
+                    state.update(self._read_epochs(scalars) if scalars.exists() else [])
+                self._show(states)
+                time.sleep(self._poll_s)
+                self._settle_ended()
+            self._show(states)
         finally:
             self._stop_all()
 
-    def _start_next(self, queue: deque[Progress]) -> None:
-        for progress in [p for p in queue if p.not_before <= time.monotonic()]:
+    def _start_waiting(self, states: list[TrialState]) -> None:
+        for state in states:
             if len(self._running) >= self._launcher.slots:
                 return
-            queue.remove(progress)
-            if in_use := _in_use(progress.folder):
-                queue.extend(self._let_wait(progress, in_use))
+            if state.state != WAITING or time.monotonic() < state.not_before:
                 continue
-            self._ledger.append(progress.entry(STARTED, self._folder))
-            progress.begin()
-            self._running.append((progress, self._launcher.start(progress.trial, progress.folder)))
+            if in_use := _in_use(state.folder):
+                self._retry_later(state, in_use)
+                continue
+            self._record(state, STARTED)
+            state.begin()
+            self._running.append((state, self._launcher.start(state.trial, state.folder)))
 
-    def _let_wait(self, progress: Progress, in_use: str) -> list[Progress]:
-        """Returns what is to be started again: the trial, unless it has waited for long enough."""
-        if progress.wait_for_folder():
-            return [progress]
-        self._fail(progress, in_use)
-        return []
+    def _retry_later(self, state: TrialState, reason: str) -> None:
+        now = time.monotonic()
+        if state.in_use_since is None:
+            state.in_use_since = now
+        if now - state.in_use_since >= self._give_up_s:
+            self._fail(state, reason)
+        else:
+            state.state, state.not_before = WAITING, now + self._retry_s
 
-    def _settle_ended(self) -> list[Progress]:
-        """Write down what became of trials that have ended; returns those to be started again."""
-        again = []
-        for progress, handle in list(self._running):
+    def _settle_ended(self) -> None:
+        for state, handle in list(self._running):
             code = handle.poll()
             if code is None:
                 continue
-            self._running.remove((progress, handle))
+            self._running.remove((state, handle))
             if code == DiskError.exit_code:
-                raise DiskError(_stopped_by(progress, handle))
+                raise DiskError(
+                    f'trial {state.folder.name}: {handle.failure_summary()} The sweep has stopped, because other '
+                    'trials would fail in the same way. The same command resumes it.'
+                )
             if code == RunInUseError.exit_code:
-                again += self._let_wait(progress, handle.last_words())
+                self._retry_later(state, handle.failure_summary())
+            elif code == 0:
+                self._finish(state)
             else:
-                self._settle(progress, handle, code)
-        return again
+                state.time_s = round(state.seconds_running, 1)
+                self._fail(state, handle.failure_summary())
 
-    def _settle(self, progress: Progress, handle: Handle, code: int) -> None:
-        progress.time_s = round(progress.seconds_running(), 1)
-        if code != 0:
-            self._fail(progress, handle.last_words())
-            return
-        progress.epochs = progress.epochs_of_start
-        progress.state, progress.top1, progress.epoch = FINISHED, _top1(progress.folder), progress.trial.max_epochs
-        self._ledger.append(progress.entry(FINISHED, self._folder))
+    def _finish(self, state: TrialState) -> None:
+        metrics = state.folder / METRICS_FILE  # missing if nothing was validated
+        state.finish(json.loads(metrics.read_text(encoding='utf-8'))['top1'] if metrics.exists() else None)
+        self._record(state, FINISHED)
 
-    def _fail(self, progress: Progress, error: str) -> None:
-        progress.state, progress.top1, progress.error = FAILED, None, error
-        self._ledger.append(progress.entry(FAILED, self._folder))
+    def _fail(self, state: TrialState, error: str) -> None:
+        state.state, state.top1, state.error = FAILED, None, error
+        self._record(state, FAILED)
+
+    def _record(self, state: TrialState, event: str) -> None:
+        trial, run = state.trial, state.folder.relative_to(self._folder).as_posix()
+        figures = (state.top1, state.time_s, state.error, state.epochs)
+        self._ledger.append(Entry(trial.key, trial.setting.name, trial.seed, event, run, *figures))
 
     def _stop_all(self) -> None:
         for _, handle in self._running:
-            handle.ask_to_stop()
+            handle.request_stop()
         for _, handle in self._running:
-            handle.stop()
-        for progress, handle in self._running:
-            if handle.poll() == 0:  # it was just done
-                self._settle(progress, handle, 0)
+            handle.wait_stopped()
+        for state, handle in self._running:
+            if handle.poll() == 0:  # it had just finished
+                self._finish(state)
 
 
 def _in_use(folder: Path) -> str:
-    """Why a trial cannot be started yet; asked here, because it costs a trial seconds to find out."""
+    """Return the reason why a trial cannot start yet; a process would need seconds to find out."""
     if not folder.is_dir():
         return ''
     try:
@@ -268,24 +260,3 @@ def _in_use(folder: Path) -> str:
             return ''
     except RunInUseError as error:
         return f'exit code {error.exit_code}: {type(error).__name__}: {error}'
-
-
-def _stopped_by(progress: Progress, handle: Handle) -> str:
-    return (
-        f'trial {progress.folder.name}: {handle.last_words()} The sweep has stopped, because other trials would meet '
-        'the same; then the same command goes on here.'
-    )
-
-
-def _top1(folder: Path) -> float | None:
-    """Of the best epoch; None where nothing was validated."""
-    try:
-        return json.loads((folder / 'metrics.json').read_text(encoding='utf-8'))['top1']
-    except FileNotFoundError:
-        return None
-
-
-def shown_path(path: Path) -> str:
-    """As the user would type it, where that is shorter."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith('..') else relative

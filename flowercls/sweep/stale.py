@@ -1,81 +1,69 @@
-"""Finished trials that a sweep does not count as its own: of an edited config, of other photos, of a lost ledger."""
+"""Finished trials that a sweep does not count: of an edited config, of other photos, of a lost ledger."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from flowercls.config import resolve_config
-from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY, flatten
+from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY, changed_keys, flatten
 from flowercls.config.dump import THIS_START, load_dumped
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import sha256_of
-from flowercls.sweep.ledger import FINISHED, Entry, Ledger
-from flowercls.sweep.scheduler import WAITING, Progress
+from flowercls.core.layout import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, TRIALS_DIR
+from flowercls.sweep.ledger import FINISHED, Ledger
+from flowercls.sweep.scheduler import WAITING, TrialState
+from flowercls.sweep.trials import Trial
 
-MOST_KEYS = 3  # in the note
-AUTO = 'auto'
+MAX_KEYS = 3  # in a note
 
 
-def notes_of_others(all_progress: list[Progress], ledger: Ledger, folder: Path) -> list[str]:
-    """Why trials that look finished are trained again, in sentences; none where none is.
+def describe_stale_trials(states: Sequence[TrialState], ledger: Ledger, folder: Path) -> list[str]:
+    """Return notes that say why finished trials are run again; none if there are no such trials.
 
     Args:
-        all_progress: Of all trials.
-        ledger: Of the sweep.
-        folder: Of the sweep.
+        states: The states of all trials.
+        ledger: The sweep's ledger.
+        folder: The sweep folder.
     """
-    return [note for note in (_of_edits(all_progress, ledger, folder), _of_a_lost_ledger(ledger, folder)) if note]
-
-
-def _of_a_lost_ledger(ledger: Ledger, folder: Path) -> str:
-    known = {entry.run for entry in ledger.entries()}
-    runs = sorted(path.parent.relative_to(folder).as_posix() for path in folder.glob('trials/*/metrics.json'))
-    unknown = [run for run in runs if run not in known]
-    if not unknown:
-        return ''
-    return (
-        f'note: {ledger.path} does not know {len(unknown)} of the runs in {folder / "trials"}, first {unknown[0]}; '
-        'they stay, and their settings are trained again beside them. If it was lost or damaged, stop and put it back.'
-    )
-
-
-def _of_edits(all_progress: list[Progress], ledger: Ledger, folder: Path) -> str:
-    waiting = {(p.trial.setting, p.trial.seed): p for p in all_progress if p.state == WAITING}
-    current = {progress.trial.key for progress in all_progress}
-    old = {
+    notes = []
+    waiting = {(state.trial.setting.name, state.trial.seed): state.trial for state in states if state.state == WAITING}
+    current = {state.trial.key for state in states}
+    stale = {
         (entry.setting, entry.seed): entry
         for entry in ledger.latest().values()
         if entry.state == FINISHED and entry.key not in current and (entry.setting, entry.seed) in waiting
     }
-    if not old:
-        return ''
-    (place, entry), number = next(iter(old.items())), len(old)
-    trials = 'a finished trial was' if number == 1 else f'{number} finished trials were'
-    return (
-        f'note: {trials} of the same settings and seeds, but {_what_differs(waiting[place], entry, folder)}. '
-        'They stay in the folder; these run beside them.'
-    )
+    if stale:
+        place, entry = next(iter(stale.items()))
+        reason = _what_differs(waiting[place], folder / entry.run)
+        trials = 'a finished trial has' if len(stale) == 1 else f'{len(stale)} finished trials have'
+        notes.append(
+            f'note: {trials} the same setting and seed, but {reason}. The old runs are kept, and these trials are run '
+            'again beside them.'
+        )
+    known = {entry.run for entry in ledger.entries()}
+    runs = sorted(path.parent.relative_to(folder).as_posix() for path in folder.glob(f'{TRIALS_DIR}/*/{METRICS_FILE}'))
+    if unknown := [run for run in runs if run not in known]:
+        notes.append(
+            f'note: {ledger.path} has no line about {len(unknown)} of the runs in {folder / TRIALS_DIR}, first '
+            f'{unknown[0]}. They are kept, and their settings are trained again. If the ledger was lost or damaged, '
+            'stop and put it back.'
+        )
+    return notes
 
 
-def _what_differs(progress: Progress, entry: Entry, folder: Path) -> str:
-    path = folder / entry.run / 'config.py'
+def _what_differs(trial: Trial, run: Path) -> str:
     try:
-        before = flatten(load_dumped(path))
-    except ConfigError:  # gone, or no longer what was written
-        return 'of another config'
-    cfg, _ = resolve_config(progress.trial.config, progress.trial.overrides)
-    manifest = Path(cfg.data_root, 'manifest.json')
+        before = load_dumped(run / CONFIG_FILE)
+    except ConfigError:  # gone, or edited
+        return 'another config'
+    manifest = Path(trial.cfg.data_root, MANIFEST_FILE)
     if before.get('data_manifest') and manifest.is_file() and before['data_manifest'] != sha256_of(manifest):
-        return 'of photos prepared otherwise, so they are not compared with these'
-    now = {key: value for key, value in flatten(cfg.to_dict()).items() if value != AUTO}  # which a run has settled
-    changed = [key for key in now if key in before and _plain(before[key]) != _plain(now[key]) and _matters(key)]
-    if not changed:
-        return 'of photos prepared otherwise, or of a config with other keys'
-    shown = [f'{key}: {before[key]} -> {now[key]}' for key in changed[:MOST_KEYS]]
-    return f'of another config ({"; ".join(shown + ["..."] * (len(changed) > MOST_KEYS))})'
-
-
-def _matters(key: str) -> bool:
-    return key not in THIS_START and not key.endswith(RUNTIME_ONLY + DATA_LOCATION)
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+        return 'differently prepared photos, so it is not compared with these'
+    before = flatten(before)
+    # A run has replaced 'auto' by what its machine can do.
+    now = {key: value for key, value in flatten(trial.cfg.to_dict()).items() if key in before and value != 'auto'}
+    changes = changed_keys({key: before[key] for key in now}, now, THIS_START, RUNTIME_ONLY, DATA_LOCATION)
+    if not changes:
+        return 'differently prepared photos, or a config with other keys'
+    shown = [f'{key}: {before[key]} -> {now[key]}' for key in now if key in changes]  # in the order of the config
+    more = '; ...' if len(shown) > MAX_KEYS else ''
+    return f'another config ({"; ".join(shown[:MAX_KEYS])}{more})'

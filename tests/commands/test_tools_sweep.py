@@ -17,9 +17,8 @@ import pytest
 
 from flowercls.data.prepare.preparation import prepare
 from flowercls.evaluate.predictions import Predictions, image_name
-from flowercls.sweep.ledger import FINISHED, STARTED, Ledger
-from flowercls.sweep.scheduler import Progress
-from flowercls.sweep.spec import read_sweep_file
+from flowercls.sweep.ledger import FINISHED, STARTED, Entry, Ledger
+from flowercls.sweep.spec import read_spec
 from flowercls.sweep.trials import make_trials
 from flowercls.train.run_dir import lock_folder
 
@@ -207,7 +206,7 @@ def folds_run(write_config, drawn_root, tmp_path):
     path = tmp_path / 'my_folds.py'
     path.write_text(FOLDS_SWEEP.format(config=write_config(tmp_path, data_root=root)))
     ledger, wrong = Ledger(folder / 'ledger.jsonl'), []
-    for trial in make_trials(read_sweep_file(path))[0]:
+    for trial in make_trials(read_spec(path))[0]:
         run = folder / 'trials' / trial.name
         run.mkdir(parents=True)
         lines = (root / trial.overrides['val_dataloader.dataset.ann_file']).read_text().splitlines()
@@ -224,7 +223,7 @@ def folds_run(write_config, drawn_root, tmp_path):
         (run / 'config.py').write_text(
             f'val_dataloader = dict(dataset=dict(ann_file="folds/fold_{trial.name[5]}_val.txt"))'
         )
-        ledger.append(Progress(trial, run, FINISHED, top1=99.0).entry(FINISHED, folder))
+        ledger.append(Entry(trial.key, trial.setting.name, 0, FINISHED, f'trials/{trial.name}', top1=99.0))
     return path, folder, root, wrong
 
 

@@ -1,10 +1,11 @@
-"""Sweep files over tiny configs, and trials that are run by a stand-in."""
+"""Sweep files over tiny configs, and a fake launcher."""
 
 import json
 
 import pytest
+from mmengine.config import Config
 
-from flowercls.sweep.trials import Trial
+from flowercls.sweep.trials import Setting, Trial
 
 
 @pytest.fixture
@@ -22,42 +23,47 @@ def write_sweep(write_config):
 
 @pytest.fixture
 def make_trial():
-    """A trial that no config stands behind."""
-    return lambda setting, seed=0: Trial(setting, (setting,), seed, 'a.py', {}, f'{setting}/{seed}', 2, None)
+    """Make a trial without a config file."""
+
+    def make(name, seed=0, *, levels=None, overrides=(), cfg=None, max_epochs=2, key=None):
+        setting = Setting(name, (name,) if levels is None else levels, 'a.py', dict(overrides))
+        return Trial(setting, seed, cfg or Config({'train_cfg': {'max_epochs': max_epochs}}), key or f'{name}/{seed}')
+
+    return make
 
 
 class FakeHandle:
-    """A trial that ends at the second look, with the code it was given."""
+    """A trial that ends at the second poll with the given exit code."""
 
     def __init__(self, code, folder):
-        self.code, self.looks, self.folder, self.asked = code, 0, folder, False
+        self.code, self.num_polls, self.folder, self.was_asked = code, 0, folder, False
 
     def poll(self):
-        self.looks += 1
-        if self.code == 'forever' or self.looks < 2:
+        self.num_polls += 1
+        if self.code == 'forever' or self.num_polls < 2:
             return None
         if self.code == 0:
             (self.folder / 'metrics.json').write_text(json.dumps({'top1': 90.0}))
         return self.code
 
-    def last_words(self):
+    def failure_summary(self):
         return f'exit code {self.code}: DataError: no photos'
 
-    def ask_to_stop(self):
-        self.asked = True
+    def request_stop(self):
+        self.was_asked = True
 
-    def stop(self):
-        assert self.asked
+    def wait_stopped(self):
+        assert self.was_asked
 
 
 class FakeLauncher:
-    """Runs nothing; remembers what it was asked for. ``codes``: exit codes of each setting, one a start; then 0."""
+    """Runs nothing and records starts. ``codes``: exit codes of each setting's starts; later starts exit 0."""
 
     def __init__(self, codes=None, slots=1):
         self.codes, self.slots, self.started, self.handles = dict(codes or {}), slots, [], []
 
     def start(self, trial, folder):
-        codes = self.codes.get(trial.setting, [])
+        codes = self.codes.get(trial.setting.name, [])
         self.started.append(trial.name)
         folder.mkdir(parents=True, exist_ok=True)
         self.handles.append(FakeHandle(codes.pop(0) if codes else 0, folder))

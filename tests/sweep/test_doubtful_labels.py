@@ -1,17 +1,17 @@
-"""The label check at the end of a sweep with folds."""
+"""The label check at the end of a sweep with folds; and the user's remarks, which the next list keeps."""
 
 import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from flowercls.evaluate.predictions import Predictions
-from flowercls.sweep.doubtful_labels import find_doubtful_labels
+from flowercls.sweep.doubtful_labels import COLUMNS, find_doubtful_labels, write_review
 from flowercls.sweep.folds import OutOfFold
 from flowercls.sweep.ledger import FINISHED
-from flowercls.sweep.scheduler import Progress
-from flowercls.sweep.sweep_dir import describe_sweep
+from flowercls.sweep.scheduler import TrialState
 
 # Thresholds 0.6, 0.5, 0.5: the third photo may be a rose (margin -0.6), the last but one as well (-0.8).
 SCORES = [
@@ -30,11 +30,11 @@ PHOTOS = [f'{NAMES[label]}/{number}.jpg' for number, label in enumerate(LABELS)]
 
 
 @pytest.fixture
-def found(write_config, make_trial, tmp_path):
+def found(make_trial, tmp_path):
     """The out-of-fold predictions of two folds."""
-    trial = replace(make_trial('fold=0'), config=str(write_config(tmp_path)))
+    trial = make_trial('fold=0', cfg=Config({'data_root': str(tmp_path)}))
     predictions = Predictions(PHOTOS, np.array(LABELS), np.array(SCORES, np.float32), NAMES)
-    folds = [Progress(trial, tmp_path / name, FINISHED) for name in ('fold=0', 'fold=1')]
+    folds = [TrialState(trial, tmp_path / name, FINISHED) for name in ('fold=0', 'fold=1')]
     return OutOfFold(tmp_path / 'oof_predictions.csv', predictions, 62.5, (), folds)
 
 
@@ -57,16 +57,14 @@ def test_the_list_is_ranked_and_in_percent(found, tmp_path):
     ]
 
 
-def test_it_is_said_at_the_end_of_the_sweep(found, tmp_path, monkeypatch):
+def test_a_summary_names_the_most_frequent_pairs(found, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    doubtful = find_doubtful_labels([found], tmp_path)
-    text = str(describe_sweep(list(found.folds), tmp_path, out_of_fold=[found], doubtful=doubtful))
-    assert 'out of fold: top-1 62.50 %, oof_predictions.csv' in text
-    assert 'labels to review: 2 of 8 photos, doubtful_labels.csv, .png; nothing was changed' in text
+    text = '\n'.join(find_doubtful_labels([found], tmp_path).describe())
+    assert 'labels to review: 2 of 8 photos, doubtful_labels.csv, .png' in text
     assert 'daisy that may be rose (1), tulip that may be rose (1); 2 folds' in text
 
 
-def test_where_none_is_doubtful_it_is_said(found, tmp_path):
+def test_a_summary_without_doubtful_labels(found, tmp_path):
     doubtful = find_doubtful_labels([with_scores(found, np.eye(3)[LABELS])], tmp_path)
     assert doubtful.describe() == ['labels to review: none of 8 photos, 2 folds']
     assert len(lines(doubtful.path)) == 1
@@ -79,12 +77,11 @@ def test_a_review_is_carried_over_when_the_sweep_is_started_again(found, tmp_pat
     assert [line[-1] for line in lines(path)] == ['review', '', 'really a rose']
 
 
-def test_a_list_that_cannot_be_read_is_left_and_told(found, tmp_path, monkeypatch):
+def test_a_list_that_cannot_be_read_is_left_and_named(found, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'doubtful_labels.csv').write_bytes(b'\xff\xfe')
-    said = find_doubtful_labels([found], tmp_path).describe()
-    assert said[0].startswith('doubtful_labels.csv: could not be read and was left as it is')
-    assert 'doubtful_labels-2.csv' in said[1]
+    first, second, *_ = find_doubtful_labels([found], tmp_path).describe()
+    assert 'doubtful_labels.csv: could not be read' in first and 'doubtful_labels-2.csv' in second
 
 
 def test_scores_are_averaged_over_the_seeds_of_the_best_setting(found, tmp_path):
@@ -101,7 +98,7 @@ def test_scores_are_averaged_over_the_seeds_of_the_best_setting(found, tmp_path)
 
 
 def test_photos_are_found_in_whichever_set_they_are(found, tmp_path):
-    doubtful = replace(find_doubtful_labels([found], tmp_path), data_root=tmp_path)
+    doubtful = find_doubtful_labels([found], tmp_path)
     for name in ('training_set/daisy/0.jpg', 'val_set/daisy/1.jpg'):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
@@ -115,4 +112,119 @@ def test_without_folds_there_is_no_list(tmp_path):
 
 
 def test_models_that_are_often_wrong_are_called_poor_judges(found, tmp_path):
-    assert '  by models that are right on 62 % of the photos' in find_doubtful_labels([found], tmp_path).describe()[-1]
+    assert 'right on only 62 %' in find_doubtful_labels([found], tmp_path).describe()[-1]
+
+
+# --- remarks of the user ---
+
+HEADER = [*COLUMNS, 'review']
+
+
+def row(rank, image, margin='-50.00'):
+    return [str(rank), image, 'daisy', 'rose', '20.00', '70.00', margin]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'doubtful_labels.csv'
+
+
+@pytest.fixture
+def write(path):
+    """Write a list of these photos; returns its lines as cells, without the header."""
+
+    def write(*images):
+        where, unread = write_review(path, [row(rank, image) for rank, image in enumerate(images, start=1)])
+        assert (where, unread) == (path, [])
+        return read(path)[1:]
+
+    return write
+
+
+def read(path, delimiter=','):
+    with path.open(encoding='utf-8-sig', newline='') as file:
+        return list(csv.reader(file, delimiter=delimiter))
+
+
+def save(path, rows, *, encoding='utf-8', delimiter=',', line_end='\n'):
+    with path.open('w', encoding=encoding, newline='') as file:
+        csv.writer(file, delimiter=delimiter, lineterminator=line_end).writerows(rows)
+
+
+def test_a_new_list_has_an_empty_column_to_fill_in(write, path):
+    assert write('a/1.jpg', 'b/2.jpg') == [[*row(1, 'a/1.jpg'), ''], [*row(2, 'b/2.jpg'), '']]
+    assert path.read_text().splitlines()[0] == 'rank,image,label,suggested,score_label,score_suggested,margin,review'
+
+
+def test_reviews_follow_their_photos(write, path):
+    write('a/1.jpg', 'b/2.jpg', 'c/3.jpg')
+    save(path, [HEADER, [*row(1, 'a/1.jpg'), 'wrong'], [*row(2, 'b/2.jpg'), ''], [*row(3, 'c/3.jpg'), 'fine']])
+    assert write('c/3.jpg', 'd/4.jpg') == [
+        [*row(1, 'c/3.jpg'), 'fine'],
+        [*row(2, 'd/4.jpg'), ''],
+        [*row('', 'a/1.jpg'), 'wrong'],  # not doubtful any more; the review stays
+    ]
+    assert write('a/1.jpg')[0] == [*row(1, 'a/1.jpg'), 'wrong']  # and comes back with it
+    assert [cells[1] for cells in write('a/1.jpg')] == ['a/1.jpg', 'c/3.jpg']
+
+
+@pytest.mark.parametrize(
+    'saved',
+    [
+        dict(encoding='utf-8-sig', line_end='\r\n'),
+        dict(delimiter=';', line_end='\r\n'),
+        dict(delimiter='\t', line_end='\r'),
+    ],
+)
+def test_as_spreadsheets_save_it(write, path, saved):
+    save(path, [[*HEADER, 'why, and who'], [*row(1, 'a/1.jpg'), 'it is a "rose", I\nthink; 样', 'me']], **saved)
+    write_review(path, [row(1, 'b/2.jpg'), row(2, 'a/1.jpg')])
+    assert path.read_bytes().startswith(b'\xef\xbb\xbf')  # for what is not ASCII, the next spreadsheet needs the mark
+    lines = read(path, saved.get('delimiter', ','))
+    assert [cells[7:] for cells in lines] == [
+        ['review', 'why, and who'],
+        ['', ''],
+        ['it is a "rose", I\nthink; 样', 'me'],
+    ]
+
+
+def test_own_columns_in_any_order_and_remarks_beside_and_below_stay(write, path):
+    mine = ['by', 'image', 'review', 'rank']
+    save(path, [mine, ['me', 'a/1.jpg', 'wrong', '1', 'look again'], ['you', 'b/2.jpg'], [], ['', '', '', '2 done']])
+    assert write('b/2.jpg', 'a/1.jpg') == [
+        [*row(1, 'b/2.jpg'), '', 'you', ''],
+        [*row(2, 'a/1.jpg'), 'wrong', 'me', 'look again'],
+        ['2 done', *[''] * 9],
+    ]
+    assert read(path)[0] == [*HEADER, 'by', '']
+    assert len(write('b/2.jpg', 'a/1.jpg')) == 3  # nothing grows
+
+
+def test_a_photo_that_stands_there_twice_keeps_both_reviews(write, path):
+    save(path, [HEADER, [*row(1, 'a/1.jpg'), 'wrong'], [*row(2, 'a/1.jpg'), 'no, fine']])
+    assert [cells[-1] for cells in write('a/1.jpg')] == ['wrong', 'no, fine']
+
+
+def test_an_emptied_file_is_filled_again(write, path):
+    path.write_text('\n')
+    assert len(write('a/1.jpg')) == 1
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        'rank,image,review\n1,a/1.jpg,schön\n'.encode('cp1252'),
+        'rank,image,review\n1,a/1.jpg,wrong\n'.encode('utf-16'),
+        b'PK\x03\x04 a workbook under this name',
+        b'number,file,review\n1,a/1.jpg,wrong\n',
+        b'rank,image,review\n1,a/1.jpg,"wrong\n2,b/2.jpg,fine\n',
+    ],
+)
+def test_what_cannot_be_read_stays_and_the_new_list_goes_beside_it(path, content):
+    path.write_bytes(content)
+    where, unread = write_review(path, [row(1, 'a/1.jpg')])
+    assert where == path.with_name('doubtful_labels-2.csv') and unread == [path] and path.read_bytes() == content
+    save(where, [HEADER, [*row(1, 'a/1.jpg'), 'wrong']])
+    write_review(path, [row(1, 'b/2.jpg'), row(2, 'a/1.jpg')])
+    assert [cells[-1] for cells in read(where)] == ['review', '', 'wrong']
+    assert sorted(file.name for file in path.parent.iterdir()) == ['doubtful_labels-2.csv', 'doubtful_labels.csv']

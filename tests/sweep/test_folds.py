@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flowercls.commands.sweep import _joined_folds
+from flowercls.config import resolve_config
 from flowercls.core.errors import DataError
 from flowercls.evaluate.predictions import Predictions
 from flowercls.sweep.folds import FOLD_KEY, collect_out_of_fold, mean_over_seeds
 from flowercls.sweep.ledger import FAILED, FINISHED
-from flowercls.sweep.scheduler import Progress
-from flowercls.sweep.spec import Choice, SweepFile
+from flowercls.sweep.scheduler import TrialState
+from flowercls.sweep.spec import Level, SweepSpec
+from flowercls.sweep.sweeper import SweepPlan, run_sweep
 
 
 def predictions(images, labels, hit):
@@ -21,7 +22,7 @@ def predictions(images, labels, hit):
 
 @pytest.fixture
 def folds(make_trial, write_config, tmp_path):
-    """Two folds of a sweep: in the first, both photos are hit, in the second, none of one."""
+    """Two folds of a sweep: two photos that are both predicted right, and one that is not."""
     made, config, lists = [], str(write_config(tmp_path, data_root=tmp_path)), {'classes.txt': 'daisy\nrose\n'}
     lists['fold_0_val.txt'] = lists['fold_1_train.txt'] = 'val_set/rose/b.jpg 1\ntraining_set/daisy/c.jpg 0\n'
     lists['fold_1_val.txt'] = lists['fold_0_train.txt'] = 'training_set/daisy/a.jpg 0\n'
@@ -32,19 +33,25 @@ def folds(make_trial, write_config, tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         predictions(*part).write_csv(folder / 'predictions_val.csv')
-        made.append(Progress(replace(make_trial(name), config=config, overrides=lists_of(k)), folder, FINISHED))
+        cfg, _ = resolve_config(config, lists_of(k))
+        made.append(TrialState(make_trial(name, cfg=cfg), folder, FINISHED))
     return made
 
 
+def with_levels(state, levels, seed):
+    setting = replace(state.trial.setting, levels=tuple(levels))
+    return replace(state, trial=replace(state.trial, setting=setting, seed=seed))
+
+
 def sweep(*factors):
-    return SweepFile('s.py', 'a.py', tuple(factors), (0,), {})
+    return SweepSpec('s.py', 'a.py', tuple(factors), (0,), {})
 
 
 def lists_of(k):
     return {'train_dataloader.dataset.ann_file': f'fold_{k}_train.txt', FOLD_KEY: f'fold_{k}_val.txt'}
 
 
-FOLDS = tuple(Choice(f'fold={k}', lists_of(k)) for k in range(2))
+FOLDS = tuple(Level(f'fold={k}', lists_of(k)) for k in range(2))
 
 
 def test_every_photo_is_in_the_file_once_in_order(folds, tmp_path):
@@ -57,8 +64,8 @@ def test_every_photo_is_in_the_file_once_in_order(folds, tmp_path):
 
 def test_a_fold_that_is_not_finished_leaves_no_file(folds, tmp_path):
     folds[1].state = FAILED
-    said = 'no out-of-fold figure for seed0: fold=1 not finished'
-    assert collect_out_of_fold(sweep(FOLDS), folds, tmp_path) == ([], [said])
+    written, (note,) = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
+    assert written == [] and 'seed0: fold=1 not finished' in note
     assert not (tmp_path / 'oof_predictions.csv').exists()
 
 
@@ -68,14 +75,14 @@ def test_some_of_the_folds_make_no_figure(folds, tmp_path):
     assert not (tmp_path / 'oof_predictions.csv').exists()
 
 
-def test_a_file_of_an_earlier_start_is_told(folds, tmp_path):
+def test_a_file_of_an_earlier_start_is_named(folds, tmp_path):
     assert collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[1] == []
     (tmp_path / 'oof_predictions_seed1.csv').touch()
-    older = 'oof_predictions_seed1.csv: is of an earlier start and was left there'
-    assert collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[1] == [older]
+    (note,) = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[1]
+    assert note.endswith('kept: oof_predictions_seed1.csv')
     folds[0].state = FAILED
-    older = 'oof_predictions.csv, oof_predictions_seed1.csv: are of earlier starts and were left there'
-    assert collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[1][1:] == [older]
+    _, note = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[1]
+    assert note.endswith('kept: oof_predictions.csv, oof_predictions_seed1.csv')
 
 
 def test_a_list_that_is_gone_is_a_mistake_in_the_data(folds, tmp_path):
@@ -85,17 +92,17 @@ def test_a_list_that_is_gone_is_a_mistake_in_the_data(folds, tmp_path):
 
 
 def test_an_ordinary_sweep_has_none(folds, tmp_path):
-    assert collect_out_of_fold(sweep((Choice('a', {'x': 1}),)), folds, tmp_path) == ([], [])
+    assert collect_out_of_fold(sweep((Level('a', {'x': 1}),)), folds, tmp_path) == ([], [])
 
 
 def test_other_factors_and_seeds_get_files_of_their_own(folds, make_trial, tmp_path):
     both = [
-        Progress(replace(p.trial, choices=(lr, *p.trial.choices), seed=seed), p.folder, FINISHED)
-        for p in folds
+        with_levels(state, [lr, *state.trial.setting.levels], seed)
+        for state in folds
         for lr in ('lr=1', 'lr=2')
         for seed in (0, 1)
     ]
-    lrs = tuple(Choice(name, {'lr': 1}) for name in ('lr=1', 'lr=2'))
+    lrs = tuple(Level(name, {'lr': 1}) for name in ('lr=1', 'lr=2'))
     names = [found.path.name for found in collect_out_of_fold(sweep(lrs, FOLDS), both, tmp_path)[0]]
     assert sorted(names) == [f'oof_predictions_lr={lr},seed{seed}.csv' for lr in (1, 2) for seed in (0, 1)]
 
@@ -103,11 +110,11 @@ def test_other_factors_and_seeds_get_files_of_their_own(folds, make_trial, tmp_p
 def test_the_name_of_a_file_is_never_too_long(folds, tmp_path):
     factors = [f'{letter * 100}=1' for letter in 'abc']
     of_two_seeds = [
-        replace(p, trial=replace(p.trial, choices=(*factors, *p.trial.choices), seed=s)) for p in folds for s in (0, 1)
+        with_levels(state, [*factors, *state.trial.setting.levels], seed) for state in folds for seed in (0, 1)
     ]
-    all_factors = [(Choice(name, {name[0]: 1}),) for name in factors]
+    all_factors = [(Level(name, {name[0]: 1}),) for name in factors]
     found, _ = collect_out_of_fold(sweep(*all_factors, FOLDS), of_two_seeds, tmp_path)
-    assert len({one.path.name for one in found}) == 2 and all(one.path.is_file() for one in found)
+    assert len({item.path.name for item in found}) == 2 and all(item.path.is_file() for item in found)
 
 
 def test_folds_that_overlap_are_refused(folds, tmp_path):
@@ -125,8 +132,10 @@ def test_seeds_are_averaged_photo_by_photo(folds, tmp_path):
         mean_over_seeds([found, fewer])
 
 
-def test_what_is_wrong_with_the_folds_is_kept_for_the_end_of_the_sweep(folds, tmp_path):
-    (folds[1].folder / 'predictions_val.csv').write_text('x')
-    joined = _joined_folds(sweep(FOLDS), folds, tmp_path)
-    assert isinstance(joined.mistake, DataError) and list(joined.out_of_fold) == []
-    assert joined.notes == [f'no out-of-fold figure: {joined.mistake}']
+def test_a_mistake_in_the_folds_does_not_lose_the_trials(folds, fake_launcher, tmp_path):
+    (tmp_path / 'sweep').mkdir()
+    plan = SweepPlan(sweep(FOLDS), {}, [state.trial for state in folds], tmp_path / 'sweep')
+    result = run_sweep(plan, fake_launcher(), lambda path: [])  # whose runs have no predictions
+    assert [state.state for state in result.states] == [FINISHED, FINISHED]
+    assert isinstance(result.error, DataError) and list(result.out_of_fold) == []
+    assert result.notes == [f'no out-of-fold predictions: {result.error}']

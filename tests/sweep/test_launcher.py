@@ -1,4 +1,4 @@
-"""Processes of this machine: what each may use, what it leaves, how it is stopped; the training tool is a stand-in."""
+"""Trials as processes of this machine; a short script runs instead of the training tool."""
 
 import os
 import signal
@@ -10,21 +10,18 @@ import pytest
 
 from flowercls.core import signals
 from flowercls.sweep import launcher
-from flowercls.sweep.launcher import LocalLauncher, shares, train_command
+from flowercls.sweep.launcher import LocalLauncher, divide_machine, train_command
 
 on_linux = pytest.mark.skipif(sys.platform != 'linux', reason='other systems know no such thing')
 
 
 @pytest.fixture
-def start(monkeypatch, tmp_path, make_trial):
+def start(tmp_path, make_trial):
     """Start a trial that runs the given code instead of training."""
 
     def start_code(code, jobs=1):
-        tool = tmp_path / 'package' / 'tools' / 'train.py'
-        tool.parent.mkdir(parents=True, exist_ok=True)
-        tool.write_text(code)
-        monkeypatch.setattr(launcher, 'TRAIN_TOOL', tool)
-        return LocalLauncher(jobs).start(make_trial('a'), tmp_path / 'run')
+        launcher = LocalLauncher(jobs, lambda trial, folder: [sys.executable, '-c', code])
+        return launcher.start(make_trial('a'), tmp_path / 'run')
 
     return start_code
 
@@ -39,25 +36,26 @@ def console(tmp_path):
     return (tmp_path / 'run' / 'console.txt').read_text()
 
 
-def test_the_command_is_one_that_can_be_typed(make_trial, tmp_path):
-    from dataclasses import replace
-
-    trial = replace(make_trial('a'), overrides={'model.frozen_stages': 'all', 'randomness.seed': 3})
-    assert train_command(trial, tmp_path)[1:] == [
-        str(launcher.TRAIN_TOOL), 'a.py', '--work-dir', str(tmp_path), '--resume',
+def test_the_command_trains_a_config(make_trial, tmp_path):
+    trial = make_trial('a', seed=3, overrides={'model.frozen_stages': 'all'})
+    config, *options = train_command(trial, tmp_path)[3:]
+    assert config == 'a.py' and options == [
+        '--work-dir', str(tmp_path), '--resume', '--no-pictures',
         '--cfg-options', 'model.frozen_stages=all', 'randomness.seed=3',
     ]  # fmt: skip
-    assert launcher.TRAIN_TOOL.is_file()
+    done = subprocess.run([*train_command(trial, tmp_path)[:3], 'nowhere.py'], capture_output=True, text=True)
+    assert done.returncode == 2 and 'nowhere.py' in done.stderr
 
 
 def test_cores_and_gpus_are_divided():
-    assert [share.cpus for share in shares(2, [4, 5, 6, 7], [])] == [(4, 5), (6, 7)]
-    assert [share.cpus for share in shares(3, [4, 5], [])] == [(4,), (4,), (5,)]
-    assert [share.gpu for share in shares(3, None, ['0', '7'])] == ['0', '7', '0']
+    assert [part.cpus for part in divide_machine(2, [4, 5, 6, 7], [])] == [(4, 5), (6, 7)]
+    assert [part.cpus for part in divide_machine(3, [4, 5], [])] == [(4,), (4,), (5,)]
+    assert [part.gpu for part in divide_machine(3, None, ['0', '7'])] == ['0', '7', '0']
 
 
 @pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='cores cannot be assigned here')
-def test_a_trial_computes_on_its_share_of_the_cores(start, tmp_path):
+def test_a_trial_computes_on_its_share_of_the_cores(start, tmp_path, monkeypatch):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     mine = sorted(os.sched_getaffinity(0))
     code = 'import os, time; time.sleep(0.3); print(os.environ["OMP_NUM_THREADS"], *sorted(os.sched_getaffinity(0)))'
     assert ended(start(code, jobs=2)) == 0
@@ -66,10 +64,10 @@ def test_a_trial_computes_on_its_share_of_the_cores(start, tmp_path):
 
 
 def test_a_gpu_is_given_by_its_name_and_our_code_is_found(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(launcher, '_gpus', lambda: ['GPU-abc'])
+    monkeypatch.setattr(launcher, 'list_gpus', lambda: ['GPU-abc'])
     code = 'import os; print(os.environ["CUDA_VISIBLE_DEVICES"], os.environ["PYTHONPATH"].split(os.pathsep)[0])'
     assert ended(start(code)) == 0
-    assert console(tmp_path).split() == ['GPU-abc', str(tmp_path / 'package')]
+    assert console(tmp_path).split() == ['GPU-abc', str(launcher.PACKAGE_PARENT)]
 
 
 @pytest.mark.parametrize(
@@ -85,14 +83,14 @@ def test_a_gpu_is_given_by_its_name_and_our_code_is_found(start, tmp_path, monke
 def test_the_last_words_say_why(start, code, words):
     handle = start(code)
     ended(handle)
-    assert handle.last_words() == words
+    assert handle.failure_summary() == words
 
 
 def test_the_last_words_are_of_this_start(start, tmp_path):
     ended(start('print("DataError: old"); raise SystemExit(3)'))
     handle = start('raise SystemExit(4)')
     ended(handle)
-    assert handle.last_words() == 'exit code 4' and 'DataError: old' in console(tmp_path)
+    assert handle.failure_summary() == 'exit code 4' and 'DataError: old' in console(tmp_path)
 
 
 def wait_for(tmp_path, word):
@@ -111,18 +109,18 @@ def test_a_trial_is_stopped_as_by_ctrl_c(start, tmp_path, ours):
     finally:
         signal.signal(signal.SIGINT, before)
     wait_for(tmp_path, 'up')
-    handle.ask_to_stop()
-    handle.stop()
+    handle.request_stop()
+    handle.wait_stopped()
     assert handle.poll() == 130
 
 
 def test_a_trial_that_does_not_stop_is_made_to(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(launcher, 'GRACE_S', 0.1)
+    monkeypatch.setattr(launcher, 'MAX_STOP_S', 0.1)
     code = 'import signal, time; signal.signal(2, signal.SIG_IGN); print("up", flush=True); time.sleep(60)'
     handle = start(code)
     wait_for(tmp_path, 'up')
-    handle.ask_to_stop()
-    handle.stop()
+    handle.request_stop()
+    handle.wait_stopped()
     assert handle.poll() == -signal.SIGKILL
 
 
@@ -137,8 +135,8 @@ def test_a_trial_is_stopped_where_there_is_no_ctrl_c_for_one_process(start, tmp_
     monkeypatch.setattr(subprocess.Popen, 'send_signal', send_as_on_windows)
     handle = start('import time; print("up", flush=True); time.sleep(60)')
     wait_for(tmp_path, 'up')
-    handle.ask_to_stop()
-    handle.stop()
+    handle.request_stop()
+    handle.wait_stopped()
     assert handle.poll() == -signal.SIGTERM
 
 
@@ -147,10 +145,10 @@ def test_a_trial_ends_when_the_sweep_is_killed(tmp_path):
     """By the way: it would otherwise work on in a folder that the next start wants."""
     code = f"""
 import os, pathlib, time
-from flowercls.sweep.launcher import LocalHandle, Share
+from flowercls.sweep.launcher import LocalHandle, Resources
 child = 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'
 folder = pathlib.Path({str(tmp_path / 'run')!r})
-LocalHandle([{sys.executable!r}, '-c', child], folder, Share(None, None))
+LocalHandle([{sys.executable!r}, '-c', child], folder, Resources())
 while not (folder / 'console.txt').read_text().endswith('\\n'):
     time.sleep(0.01)
 os.kill(os.getpid(), 9)

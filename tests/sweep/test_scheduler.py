@@ -1,33 +1,29 @@
-"""What is run, what is not, and what the ledger then says; the trials are stand-ins."""
+"""Which trials run, and what the ledger says then; with a fake launcher."""
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
 from flowercls.core.errors import DiskError
-from flowercls.sweep import scheduler
-from flowercls.sweep import scheduler as progress_module
 from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Ledger
-from flowercls.sweep.scheduler import RUNNING, WAITING, Progress, SweepRun, plan_trials
+from flowercls.sweep.scheduler import RUNNING, WAITING, TrialScheduler, TrialState, plan_trials
 
 
 @pytest.fixture
-def ledger(tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduler, 'POLL_S', 0)
-    monkeypatch.setattr(progress_module, 'RETRY_S', 0.001)
+def ledger(tmp_path):
     return Ledger(tmp_path / 'ledger.jsonl')
 
 
 @pytest.fixture
 def sweep(ledger, tmp_path):
-    """Run trials with a launcher, as one start of the tool would; returns where each stands."""
+    """Run trials with a launcher, as one start of the tool does; returns their states."""
 
-    def start(trials, launcher, show=lambda progress: None, **options):
-        all_progress = plan_trials(trials, tmp_path, ledger, **options)
-        SweepRun(tmp_path, ledger, launcher, lambda path: [], show).run(all_progress)
-        return all_progress
+    def start(trials, launcher, show=lambda states: None, epochs=(), give_up_s=60, **options):
+        states = plan_trials(trials, tmp_path, ledger, **options)
+        times = dict(poll_s=0, retry_s=0.001, give_up_s=give_up_s)
+        TrialScheduler(tmp_path, ledger, launcher, lambda path: list(epochs), show, **times).run(states)
+        return states
 
     return start
 
@@ -64,16 +60,16 @@ def test_a_trial_under_way_goes_on_in_its_folder(sweep, ledger, make_trial, fake
     class KilledError(BaseException):
         pass
 
-    def kill(all_progress):
+    def kill(states):
         raise KilledError
 
     launcher = fake_launcher({'a': ['forever']})
     with pytest.raises(KilledError):
         sweep([make_trial('a'), make_trial('b')], launcher, kill)
-    assert launcher.handles[0].asked  # it was told to stop
+    assert launcher.handles[0].was_asked
     assert [entry.state for entry in ledger.entries()] == [STARTED]
     (first, second) = plan_trials([make_trial('a'), make_trial('b')], ledger.path.parent, ledger)
-    assert first.is_begun and first.folder.name == 'a_seed0' and not second.is_begun
+    assert first.was_started and first.folder.name == 'a_seed0' and not second.was_started
     assert {p.state for p in sweep([make_trial('a'), make_trial('b')], fake_launcher())} == {FINISHED}
 
 
@@ -104,8 +100,8 @@ def held_folder(tmp_path):
 def test_a_trial_waits_without_a_start_until_its_folder_is_free(sweep, make_trial, fake_launcher, held_folder):
     launcher, seen = fake_launcher(), []
 
-    def show(all_progress):
-        first, second = all_progress
+    def show(states):
+        first, second = states
         if second.state == FINISHED and first.in_use_since is not None and launcher.started == ['b_seed0']:
             seen.append(first.state)
             if len(seen) == 5:
@@ -117,31 +113,20 @@ def test_a_trial_waits_without_a_start_until_its_folder_is_free(sweep, make_tria
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='folders are not locked there')
-def test_a_folder_that_stays_in_use_fails_its_trial(sweep, ledger, make_trial, fake_launcher, held_folder, monkeypatch):
-    monkeypatch.setattr(progress_module, 'GIVE_UP_S', 0.01)
+def test_a_folder_that_stays_in_use_fails_its_trial(sweep, ledger, make_trial, fake_launcher, held_folder):
     launcher = fake_launcher()
-    ended = sweep([make_trial('a'), make_trial('b')], launcher)
+    ended = sweep([make_trial('a'), make_trial('b')], launcher, give_up_s=0.01)
     assert [p.state for p in ended] == [FAILED, FINISHED] and launcher.started == ['b_seed0']
     error = ledger.latest()['a/0'].error
     assert error.startswith('exit code 8: RunInUseError: ') and 'process 7 is working in this run folder' in error
 
 
-def test_waiting_backs_off_and_ends(make_trial, tmp_path, monkeypatch):
-    clock = [1000.0]
-    monkeypatch.setattr(progress_module.time, 'monotonic', lambda: clock[0])
-    progress, pauses = Progress(make_trial('a'), tmp_path), []
-    while progress.wait_for_folder():
-        pauses.append(progress.not_before - clock[0])
-        clock[0] = progress.not_before
-    assert pauses[:6] == [3.0, 3.0, 6.0, 12.0, 24.0, 30.0] and 300 <= sum(pauses) < 330
-
-
 def test_a_full_disk_ends_the_sweep_and_fails_no_trial(sweep, ledger, make_trial, fake_launcher):
     trials = [make_trial(name) for name in 'abc']
     launcher = fake_launcher({'a': ['forever'], 'b': [5]}, slots=2)
-    with pytest.raises(DiskError, match='trial b_seed0: exit code 5: .* the same command goes on') as caught:
+    with pytest.raises(DiskError, match='trial b_seed0: exit code 5: .*The same command') as caught:
         sweep(trials, launcher)
-    assert caught.value.exit_code == 5 and launcher.started == ['a_seed0', 'b_seed0'] and launcher.handles[0].asked
+    assert caught.value.exit_code == 5 and launcher.started == ['a_seed0', 'b_seed0'] and launcher.handles[0].was_asked
     assert {key: entry.state for key, entry in ledger.latest().items()} == {'a/0': STARTED, 'b/0': STARTED}
     assert {p.state for p in sweep(trials, fake_launcher())} == {FINISHED}
 
@@ -157,35 +142,32 @@ def test_a_setting_with_other_data_gets_a_folder_of_its_own(sweep, make_trial, f
     sweep([make_trial('a')], fake_launcher())
     (tmp_path / 'trials' / 'a_seed0-2').mkdir()
     (tmp_path / 'trials' / 'a_seed0-2' / 'config.py').touch()  # a run that no ledger knows
-    ended = sweep([replace(make_trial('a'), key='other')], fake_launcher())
+    ended = sweep([make_trial('a', key='other')], fake_launcher())
     assert ended[0].folder == tmp_path / 'trials' / 'a_seed0-3'
 
 
-def test_progress_counts_epochs_of_this_start_only(make_trial, tmp_path, monkeypatch):
+def test_a_pace_counts_epochs_of_this_start_only(make_trial, tmp_path, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(progress_module.time, 'monotonic', lambda: clock[0])
-    progress = Progress(make_trial('a'), tmp_path)
-    (tmp_path / 'scalars.json').touch()
-    progress.trial = replace(make_trial('a'), max_epochs=10)
-    progress.begin()
+    monkeypatch.setattr('time.monotonic', lambda: clock[0])
+    state = TrialState(make_trial('a', max_epochs=10), tmp_path)
+    state.begin()
     epochs = [{'epoch': e, 'accuracy/top1': top1} for e, top1 in ((1, 50.0), (2, 70.0), (3, 60.0))]
-    progress.look(lambda path: epochs[:1])
-    assert (progress.epoch, progress.top1, progress.seconds_left) == (1, 50.0, None)
+    state.update(epochs[:1])
+    assert (state.epoch, state.top1, state.pace) == (1, 50.0, (0, 0.0))
     clock[0] = 120.0  # two epochs in 20 s, seven are left
-    progress.look(lambda path: epochs)
-    assert (progress.epoch, progress.top1, progress.seconds_left) == (3, 70.0, 70.0)
+    state.update(epochs)
+    assert (state.epoch, state.top1, state.pace, state.seconds_left(10.0)) == (3, 70.0, (2, 20.0), 70.0)
     for clock[0], left in ((125.0, 65.0), (300.0, 0.0)):
-        progress.look(lambda path: epochs)
-        assert progress.seconds_left == left
+        state.update(epochs)
+        assert state.seconds_left(10.0) == left
 
 
 def test_a_time_is_kept_with_the_epochs_it_took(sweep, ledger, make_trial, fake_launcher, tmp_path):
-    trial = replace(make_trial('a'), max_epochs=10)
-    epochs = [{'epoch': 7}]  # an earlier start came that far
-    all_progress = plan_trials([trial], tmp_path, ledger)
-    all_progress[0].folder.mkdir(parents=True)
-    (all_progress[0].folder / 'scalars.json').touch()
-    SweepRun(tmp_path, ledger, fake_launcher(), lambda path: epochs, lambda progress: None).run(all_progress)
+    trial = make_trial('a', max_epochs=10)
+    folder = tmp_path / 'trials' / 'a_seed0'
+    folder.mkdir(parents=True)
+    (folder / 'scalars.json').touch()
+    sweep([trial], fake_launcher(), epochs=[{'epoch': 7}])  # an earlier start came that far
     assert ledger.latest()['a/0'].epochs == 3
     (known,) = plan_trials([trial], tmp_path, ledger)
-    assert known.epochs_of_start == 3 and known.epoch == 0
+    assert (known.epochs, known.epoch) == (3, 0)

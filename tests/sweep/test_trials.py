@@ -1,18 +1,18 @@
-"""From a sweep file to its trials: all combinations, checked, and known again by their keys."""
+"""The trials of a sweep file: all combinations, checked, with keys that identify them."""
 
 import shutil
 
 import pytest
 
 from flowercls.core.errors import ConfigError, DataError
-from flowercls.sweep.spec import read_sweep_file
+from flowercls.sweep.spec import read_spec
 from flowercls.sweep.trials import make_trials
 
 TWO_FACTORS = "{'model.frozen_stages': [0, 'all'], 'optim_wrapper.optimizer.lr': [0.01, 0.1]}"
 
 
 def trials_of(path, **options):
-    return make_trials(read_sweep_file(path), **options)[0]
+    return make_trials(read_spec(path), **options)[0]
 
 
 def test_trials_are_all_combinations_times_seeds(write_sweep, tmp_path):
@@ -73,7 +73,7 @@ def test_settings_that_come_to_the_same_are_refused(write_sweep, tmp_path):
     path = write_sweep(
         tmp_path, "{'view': {'a': {'val_dataloader.num_workers': 0}, 'b': {'val_dataloader.num_workers': 1}}}"
     )
-    with pytest.raises(ConfigError, match='view=a and view=b come to the same'):
+    with pytest.raises(ConfigError, match='view=a and view=b have the same'):
         trials_of(path)
 
 
@@ -83,12 +83,12 @@ def test_the_seeds_are_the_sweep_files(write_sweep, tmp_path):
 
 
 @pytest.mark.parametrize('key', ['model.frozen_stages', 'model', 'train_cfg.max_epochs.x'])
-def test_what_the_grid_sets_cannot_be_overruled(write_sweep, tmp_path, key):
+def test_keys_of_the_grid_cannot_be_overridden(write_sweep, tmp_path, key):
     grid = "{'one': {'a': {'model.frozen_stages': 0}, 'b': {'train_cfg.max_epochs': 3}}}"
     with pytest.raises(ConfigError) as caught:
         trials_of(write_sweep(tmp_path, grid), extra={key: 1, 'train_dataloader.num_workers': 0})
     said = str(caught.value)
-    assert f"'{key}' would overrule '" in said and 'my_sweep.py' in said and 'num_workers' not in said
+    assert f"'{key}' would override '" in said and 'my_sweep.py' in said and 'num_workers' not in said
 
 
 def test_an_option_beside_the_grid_counts_for_all(write_sweep, tmp_path):
@@ -113,10 +113,10 @@ def test_settings_on_differently_prepared_photos_are_refused(write_sweep, drawn_
     (other / 'manifest.json').write_text((other / 'manifest.json').read_text() + '\n')
     grid = "{{'data_root': ['{}', '{}'], 'model.frozen_stages': [0, 1]}}"
     with pytest.raises(ConfigError, match='differently prepared photos .*other.* Fix: one data_root'):
-        make_trials(read_sweep_file(write_sweep(tmp_path, grid.format(copy, other))))
+        make_trials(read_spec(write_sweep(tmp_path, grid.format(copy, other))))
 
 
 def test_a_list_of_photos_that_is_not_there_is_found_before_anything_runs(write_sweep, tmp_path):
     lists = "{'fold': {0: {'val_dataloader.dataset.ann_file': 'folds/fold_0_val.txt'}}}"
     with pytest.raises(DataError, match=r'fold_0_val.txt: no such file.*prepare_data.py .*--folds 5'):
-        make_trials(read_sweep_file(write_sweep(tmp_path, lists)))
+        make_trials(read_spec(write_sweep(tmp_path, lists)))

@@ -1,0 +1,160 @@
+"""A sweep, from its file to its finished trials. Start reading here."""
+
+import contextlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowercls.config.overrides import parse_overrides
+from flowercls.core.errors import FlowerclsError
+from flowercls.core.layout import LEDGER_FILE
+from flowercls.sweep.display import Display, describe_plan
+from flowercls.sweep.launcher import Launcher
+from flowercls.sweep.ledger import Ledger
+from flowercls.sweep.scheduler import ReadEpochs, TrialScheduler, TrialState, plan_trials
+from flowercls.sweep.spec import SweepSpec, read_spec
+from flowercls.sweep.stale import describe_stale_trials
+from flowercls.sweep.sweep_dir import check_no_run, claim_sweep_dir, default_sweep_dir, record_command
+from flowercls.sweep.trials import Trial, describe_size, make_trials
+
+if TYPE_CHECKING:  # imports scipy
+    from flowercls.sweep.doubtful_labels import DoubtfulLabels
+    from flowercls.sweep.folds import OutOfFold
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A checked sweep.
+
+    Attributes:
+        spec: Content of the sweep file.
+        overrides: More values for all trials by dotted key.
+        trials: All trials, with their resolved configs.
+        folder: The sweep folder.
+    """
+
+    spec: SweepSpec
+    overrides: Mapping[str, Any]
+    trials: Sequence[Trial]
+    folder: Path
+
+    @property
+    def starting_weights(self) -> list[str]:
+        """The different ``load_from`` of all trials."""
+        return [weights for weights in dict.fromkeys(trial.cfg.get('load_from') for trial in self.trials) if weights]
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The end of a sweep.
+
+    Attributes:
+        folder: The sweep folder.
+        states: The states of all trials.
+        out_of_fold: The joined predictions of a sweep over folds.
+        doubtful: The labels that these predictions contradict.
+        notes: Lines about the folds.
+        error: Why the folds could not be joined.
+    """
+
+    folder: Path
+    states: Sequence[TrialState]
+    out_of_fold: Sequence['OutOfFold'] = ()
+    doubtful: 'DoubtfulLabels | None' = None
+    notes: Sequence[str] = ()
+    error: FlowerclsError | None = None
+
+
+def plan_sweep(
+    sweep_file: str | Path,
+    work_dir: str | Path | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    dry_run: bool = False,
+) -> SweepPlan:
+    """Read a sweep file, and check the config of every trial.
+
+    Args:
+        sweep_file: Path of the sweep file.
+        work_dir: The sweep folder; the default is ``work_dirs/<name of the file>``.
+        overrides: Values for all trials, as ``--cfg-options``.
+        dry_run: Whether to draw the demo's flowers into a temporary folder if they are needed.
+
+    Raises:
+        ConfigError: naming the mistakes in the sweep file and in the configs of all settings.
+        DataError: if a prepared folder is missing.
+    """
+    # 1. Read the sweep file. Its own mistakes cost no imports.
+    spec = read_spec(sweep_file)
+    overrides = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
+
+    # 2. Every setting with every seed: the mistakes of all configs are found before anything is written.
+    print(f'{sweep_file}: checking its {describe_size(spec)}', flush=True)
+    with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') if dry_run else contextlib.nullcontext() as drawn:
+        trials, notes = make_trials(spec, overrides, drawn)
+    print(*(f'{note}\n' for note in notes), sep='', end='', flush=True)
+
+    return SweepPlan(spec, overrides, trials, Path(work_dir) if work_dir else default_sweep_dir(sweep_file))
+
+
+def describe_dry_run(plan: SweepPlan, *, retry_failed: bool = False) -> str:
+    """Return what `run_sweep` would do, with the state of each trial.
+
+    Raises:
+        ConfigError: if the folder holds a run.
+    """
+    check_no_run(plan.folder)
+    ledger = Ledger(plan.folder / LEDGER_FILE)
+    states = plan_trials(plan.trials, plan.folder, ledger, retry_failed=retry_failed)
+    return describe_plan(states, describe_stale_trials(states, ledger, plan.folder))
+
+
+def run_sweep(
+    plan: SweepPlan, launcher: Launcher, read_epochs: ReadEpochs, *, retry_failed: bool = False
+) -> SweepResult:
+    """Run every trial that is not finished yet; one that an earlier start has begun is resumed.
+
+    Args:
+        plan: From `plan_sweep`.
+        launcher: Starts the trials.
+        read_epochs: Reads the figures of each epoch from a ``scalars.json``.
+        retry_failed: Whether to try failed trials again.
+
+    Raises:
+        ConfigError: if the folder holds a run.
+        RunInUseError: if another living process works on this sweep.
+        DiskError: if the disk is full or cannot be written to.
+    """
+    # 1. One process works in a sweep folder.
+    with claim_sweep_dir(plan.folder):
+        record_command(plan.folder, plan.spec.path, plan.overrides)
+
+        # 2. The ledger knows which trials are finished; a finished one that does not count is named.
+        ledger = Ledger(plan.folder / LEDGER_FILE)
+        states = plan_trials(plan.trials, plan.folder, ledger, retry_failed=retry_failed)
+        for note in describe_stale_trials(states, ledger, plan.folder):
+            print(note, flush=True)
+
+        # 3. Run the others. A trial that fails costs only itself.
+        with Display(launcher.slots) as display:
+            TrialScheduler(plan.folder, ledger, launcher, read_epochs, display.show).run(states)
+
+        # 4. Join the folds of a cross-validation.
+        return _join_folds(plan, states)
+
+
+def _join_folds(plan: SweepPlan, states: Sequence[TrialState]) -> SweepResult:
+    # Here: scipy would be imported before a mistake in a config is found.
+    from flowercls.sweep.doubtful_labels import find_doubtful_labels
+    from flowercls.sweep.folds import collect_out_of_fold
+
+    out_of_fold, notes, doubtful, error = [], [], None, None
+    try:
+        out_of_fold, notes = collect_out_of_fold(plan.spec, states, plan.folder)
+        doubtful = find_doubtful_labels(out_of_fold, plan.folder)
+    except FlowerclsError as problem:  # the trials are finished all the same
+        missing, error = 'no labels to review' if out_of_fold else 'no out-of-fold predictions', problem
+        notes = [*notes, f'{missing}: {problem}']
+    return SweepResult(plan.folder, states, out_of_fold, doubtful, notes, error)
