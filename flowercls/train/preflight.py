@@ -10,7 +10,7 @@ from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
-from flowercls.config.schedule import never_fires
+from flowercls.config.schedule import step_schedule_notes
 from flowercls.core.distributed import unwrapped
 from flowercls.models.backbones.torchvision_backbone import preset_of
 from flowercls.train.optimizer import photos_a_step
@@ -69,7 +69,7 @@ def _adam_rate(runner: Runner) -> Iterator[str]:
 
 def _schedule(runner: Runner) -> Iterator[str]:
     # Those counted in epochs are judged with the config; how many steps there are is known only here.
-    yield from never_fires(runner.cfg.get('param_scheduler'), runner.max_epochs * len(runner.train_dataloader))
+    yield from step_schedule_notes(runner.cfg.get('param_scheduler'), runner.max_epochs * len(runner.train_dataloader))
 
 
 def _batch_of_the_norm(runner: Runner) -> Iterator[str]:

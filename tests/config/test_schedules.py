@@ -45,7 +45,7 @@ def test_a_run_of_one_epoch_keeps_the_warm_up_only(resolve):
         ([dict(type='ConstantLR')], [dict(type='ConstantLR', end=10)], ''),
         (dict(type='StepLR', step_size=3), [dict(type='StepLR', step_size=3, end=10)], ''),
         ([dict(type='CosineAnnealingLR')], [dict(type='CosineAnnealingLR', end=10, T_max=10)], ''),
-        ([dict(type='CosineAnnealingLR', end=6)], [dict(type='CosineAnnealingLR', end=6, T_max=6)], 'goes on to 10'),
+        ([dict(type='CosineAnnealingLR', end=6)], [dict(type='CosineAnnealingLR', end=6, T_max=6)], 'continues to 10'),
         ([dict(type='PolyLR', by_epoch=False)], [dict(type='PolyLR', by_epoch=False)], ''),
         ([dict(type='CosineAnnealingLR', end=100)], [dict(type='CosineAnnealingLR', end=100, T_max=100)], 'breaks off'),
         ([dict(type='CosineAnnealingLR', T_max=95)], [dict(type='CosineAnnealingLR', T_max=95, end=10)], 'never reach'),
