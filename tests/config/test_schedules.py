@@ -4,6 +4,7 @@ import copy
 from math import cos, pi
 from pathlib import Path
 
+import mmengine.optim  # noqa: F401  registers the schedulers
 import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
