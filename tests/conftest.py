@@ -27,10 +27,17 @@ default_hooks = dict(logger=dict(interval=2))
 
 @pytest.fixture(scope='session')
 def tool():
-    """Run a tool in this process: ``tool('train', 'configs/x.py', '--dry-run')`` returns its exit code."""
+    """Run a tool in this process: ``tool('train', 'configs/x.py', '--dry-run')`` returns its exit code.
+
+    A training draws its pictures, half of its time here, only with ``pictures=True``.
+    """
     from flowercls.commands._cli import run
 
-    return lambda name, *arguments: run(name, [str(argument) for argument in arguments])
+    def call(name, *arguments, pictures=False):
+        quick = ['--no-pictures'] if name == 'train' and not pictures else []
+        return run(name, [*map(str, arguments), *quick])
+
+    return call
 
 
 @pytest.fixture(scope='session')
@@ -63,7 +70,7 @@ def trained_run(tmp_path_factory, write_config, tool):
     """A finished run of two epochs: (config file, run folder). Look, do not touch."""
     folder = tmp_path_factory.mktemp('trained')
     config = write_config(folder)
-    assert tool('train', config, '--work-dir', folder / 'run') == 0
+    assert tool('train', config, '--work-dir', folder / 'run', pictures=True) == 0
     return config, folder / 'run'
 
 

@@ -73,8 +73,7 @@ def two_steps(drawn_root, tmp_path, capsys):
     def run(path, options=()):
         overrides = {**parse_overrides(options), 'data_root': str(drawn_root)}
         overrides |= shrunk(path, overrides)
-        train(path, overrides=overrides, work_dir=str(tmp_path / 'run'))
-        assert (tmp_path / 'run' / 'curves.png').is_file()
+        train(path, overrides=overrides, work_dir=str(tmp_path / 'run'), pictures=False)
         return capsys.readouterr().out
 
     return run

@@ -19,7 +19,7 @@ def test_reports_are_written_into_the_folders_named(tool, run_copy, tmp_path, ca
     assert tool('report', run, tmp_path / 'sweep') == 0
     out = capsys.readouterr().out
     assert out == f'report      {run}/report.html\nreport      {tmp_path}/sweep/report.html\n'
-    assert 'There is one setting only' in (tmp_path / 'sweep' / 'report.html').read_text()
+    assert 'only one setting' in (tmp_path / 'sweep' / 'report.html').read_text()
     assert not (trial / 'report.html').exists()
 
 
@@ -37,5 +37,5 @@ def test_another_folder_is_refused_and_nothing_written(tool, run_copy, tmp_path,
 
 def test_training_says_where_its_report_is(tool, write_config, tmp_path, capsys):
     config = write_config(tmp_path, extra='train_cfg = dict(max_epochs=1)\n')
-    assert tool('train', config, '--work-dir', tmp_path / 'run') == 0
+    assert tool('train', config, '--work-dir', tmp_path / 'run', pictures=True) == 0
     assert f'report      {tmp_path}/run/report.html' in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Tools whose reader leaves, or whose terminal is closed, in processes of their own."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,27 +12,39 @@ import pytest
 
 fcntl, pty, termios = map(pytest.importorskip, ('fcntl', 'pty', 'termios'))  # not on Windows
 
-TOOLS = Path(__file__).parents[2] / 'tools'
+TRAIN = Path(__file__).parents[2] / 'tools' / 'train.py'
 
 
-def command(tool, *arguments):
-    return [sys.executable, *map(str, (TOOLS / f'{tool}.py', *arguments))]
+def training(config, folder):
+    """The command of a training without pictures."""
+    return [sys.executable, *map(str, (TRAIN, config, '--work-dir', folder, '--no-pictures'))]
+
+
+@contextlib.contextmanager
+def started(command, **options):
+    """A process that is killed in the end, so that one that hangs holds nothing up."""
+    process = subprocess.Popen(command, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_run_goes_on_when_its_reader_has_left(write_config, tmp_path):
-    train = command('train', write_config(tmp_path), '--work-dir', tmp_path / 'run')
-    with subprocess.Popen(train, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    train = training(write_config(tmp_path), tmp_path / 'run')
+    with started(train, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
         process.stdout.close()  # as `head -1` does
         errors = process.stderr.read()
-        assert process.wait(100) == 0
+        assert process.wait() == 0
     assert 'Traceback' not in errors and 'BrokenPipe' not in errors
     assert (tmp_path / 'run' / 'metrics.json').exists()
 
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='has no full device')
 def test_a_run_goes_on_when_what_it_prints_finds_no_room(write_config, tmp_path):
-    train = command('train', write_config(tmp_path), '--work-dir', tmp_path / 'run')
+    train = training(write_config(tmp_path), tmp_path / 'run')
     with Path('/dev/full').open('w') as full:
         done = subprocess.run(train, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, 'Traceback' in done.stderr) == (0, False)
@@ -47,26 +60,25 @@ def train_in_a_terminal_that_is_closed(train, with_nohup):
         signal.signal(signal.SIGHUP, signal.SIG_IGN if with_nohup else signal.SIG_DFL)
 
     streams = dict(stdin=theirs, stdout=theirs, stderr=theirs)
-    with subprocess.Popen(train, **streams, start_new_session=True, preexec_fn=begin) as process:
+    with started(train, **streams, start_new_session=True, preexec_fn=begin) as process:
         os.close(theirs)
         seen = b''
         while b'epoch 1' not in seen:
             seen += os.read(ours, 4096)
         os.close(ours)
-        return process.wait(100)
+        return process.wait()
 
 
 def test_a_run_whose_terminal_is_closed_is_saved(write_config, tmp_path, tool, capfd):
     config = write_config(tmp_path, 'train_cfg = dict(max_epochs=500)\n')
-    run = ('--work-dir', tmp_path / 'run')
-    assert train_in_a_terminal_that_is_closed(command('train', config, *run), with_nohup=False) == 129
+    assert train_in_a_terminal_that_is_closed(training(config, tmp_path / 'run'), with_nohup=False) == 129
     newest = Path((tmp_path / 'run' / 'last_checkpoint').read_text()).name
-    assert tool('train', config, *run, '--resume', '--dry-run') == 0
+    assert tool('train', config, '--work-dir', tmp_path / 'run', '--resume', '--dry-run') == 0
     assert newest in capfd.readouterr().out
 
 
 def test_a_run_that_ignores_the_hangup_goes_on(write_config, tmp_path):
-    train = command('train', write_config(tmp_path), '--work-dir', tmp_path / 'run')
+    train = training(write_config(tmp_path), tmp_path / 'run')
     assert train_in_a_terminal_that_is_closed(train, with_nohup=True) == 0
     assert (tmp_path / 'run' / 'metrics.json').exists()
 
@@ -75,10 +87,10 @@ def test_a_reader_that_is_slow_loses_nothing(tmp_path):
     script = tmp_path / 'script.py'
     lines = 'import os; os.set_blocking(1, False)\nfor n in range(30_000): print(f"line {n}")\n'
     script.write_text(f'from flowercls.core.terminal import set_up_console\nset_up_console()\n{lines}')
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as process:
+    with started([sys.executable, script], stdout=subprocess.PIPE, text=True) as process:
         time.sleep(0.5)
         assert process.stdout.read().splitlines() == [f'line {number}' for number in range(30_000)]
-    assert process.returncode == 0
+        assert process.wait() == 0
 
 
 def test_no_file_of_a_run_takes_the_place_of_a_closed_stream(tmp_path):

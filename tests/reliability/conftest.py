@@ -74,7 +74,7 @@ def quick_train(tool, write_config, tmp_path_factory):
     def train(folder, *arguments, journal=None):
         if journal is not None:
             _keep_journal(journal)
-        return tool('train', config, '--work-dir', folder, '--no-pictures', *arguments)
+        return tool('train', config, '--work-dir', folder, *arguments)
 
     return train
 

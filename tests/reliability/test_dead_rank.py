@@ -23,7 +23,7 @@ def launch(config, folder, max_restarts):
     command += [f'--max-restarts={max_restarts}', '--monitor-interval=0.1', REPOSITORY / 'tools' / 'train.py', config]
     environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1'}
     return subprocess.Popen(
-        [*command, '--launcher', 'pytorch', '--work-dir', folder, '--resume'],
+        [*command, '--launcher', 'pytorch', '--work-dir', folder, '--resume', '--no-pictures'],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -16,7 +16,7 @@ import pytest
 SIGNALS_A_RUN = 5
 LONGEST_S = 2.0
 SEED = 0
-REPOSITORY = Path(__file__).parents[2]
+TRAIN = Path(__file__).parents[2] / 'tools' / 'train.py'
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_job_of_one_process_is_saved_as_well(in_child, quick_train, tmp_path, 
 def test_a_launched_run_of_one_process_is_saved_as_well(write_config, tmp_path):
     """As ``torchrun --nproc-per-node 1`` starts it."""
     config = write_config(tmp_path, 'train_cfg = dict(max_epochs=500)\n')
-    command = [sys.executable, REPOSITORY / 'tools' / 'train.py', config, '--work-dir', tmp_path / 'run']
+    command = [sys.executable, TRAIN, config, '--work-dir', tmp_path / 'run', '--no-pictures']
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         place = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free.getsockname()[1])}
@@ -160,7 +160,7 @@ def test_loader_workers_end_with_the_run(write_config, tmp_path, send):
     config = write_config(
         tmp_path, "train_dataloader['num_workers'] = 2\nphoto_cache = None\ntrain_cfg = dict(max_epochs=500)\n"
     )
-    command = [sys.executable, REPOSITORY / 'tools' / 'train.py', config, '--work-dir', tmp_path / 'run']
+    command = [sys.executable, TRAIN, config, '--work-dir', tmp_path / 'run', '--no-pictures']
     said = (tmp_path / 'said.txt').open('w')
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True)
     for line in process.stdout:
