@@ -1,7 +1,7 @@
-"""Keyed sets of named arrays on disk, memory-mapped: a set is complete or absent, whatever ends its making.
+"""Keyed sets of named arrays on disk, memory-mapped; a set is complete or absent, even if its process is killed.
 
-``<folder>/<key>/`` is a complete set, ``about.json`` and one ``.npy`` an array, renamed into place once all of it is on
-the disk. ``<folder>/.<key>.<process>.unfinished/`` is one in the making, or what a kill left of it, and
+``<folder>/<key>/`` is a complete set: ``about.json`` and one ``.npy`` for each array, renamed into place once all of it
+is on the disk. ``<folder>/.<key>.<process>.unfinished/`` is a set in the making, or left by a killed process, and
 ``<folder>/<key>.lock`` is held meanwhile.
 """
 
@@ -28,47 +28,8 @@ except ImportError:  # Windows: two processes may make one set at once; the firs
     fcntl = None
 
 ABOUT_FILE = 'about.json'
-FORMAT = 1  # of the folders here; what an array means is its owner's, who puts a version of his own into the key
+FORMAT = 1  # of the folders; the meaning of the arrays has its own version in the key
 _NAME = re.compile(r'[0-9A-Za-z_][0-9A-Za-z_.-]*')
-
-
-class Building:
-    """A set of arrays in the making."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._arrays: dict[str, np.memmap] = {}
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.memmap:
-        """A new array of zeros in the set; what is written into it is kept.
-
-        Args:
-            name: Its name in the set.
-            shape: As numpy's; other processes may write into the file, which is the array's ``filename``.
-            dtype: As numpy's, which has no bf16: keep the bits as uint16.
-
-        Raises:
-            DiskError: if the disk has no room for it.
-        """
-        _check_name(name)
-        path = self._folder / f'{name}.npy'
-        with disk_errors(path):
-            _check_room(path, math.prod(shape) * np.dtype(dtype).itemsize)
-            array = np.lib.format.open_memmap(path, mode='w+', dtype=np.dtype(dtype), shape=tuple(shape))
-            _reserve(path)
-        self._arrays[name] = array
-        return array
-
-    def _complete(self, about: dict) -> None:
-        """Put everything on the disk."""
-        for array in self._arrays.values():
-            array.flush()
-            with Path(array.filename).open('rb+') as file:
-                os.fsync(file.fileno())
-        arrays = {name: _described(array) for name, array in self._arrays.items()}
-        made = datetime.now().astimezone().isoformat(timespec='seconds')
-        ours = {'format': FORMAT, 'made': made, 'numpy': np.__version__, 'arrays': arrays}
-        write_json(self._folder / ABOUT_FILE, {**about, **ours})
 
 
 class ArrayStore:
@@ -82,63 +43,69 @@ class ArrayStore:
         self.folder = Path(folder)
 
     def folder_of(self, key: str) -> Path:
-        """Where the set ``key`` lies, or would lie."""
+        """Return the folder of the set ``key``, which need not exist."""
         _check_name(key)
         return self.folder / key
 
     def read(self, key: str) -> dict[str, np.ndarray] | None:
-        """The arrays of a set as read-only memory maps; None where there is no complete and undamaged set."""
+        """Return the arrays of a set as read-only memory maps; None if the set is absent or damaged."""
         about = self.about(key)
         if about is None:
             return None
         arrays = {}
-        for name, described in about['arrays'].items():
+        for name, description in about['arrays'].items():
             try:
                 arrays[name] = np.load(self.folder_of(key) / f'{name}.npy', mmap_mode='r', allow_pickle=False)
-            except (OSError, ValueError, EOFError):  # missing, cut short, or with a damaged head
+            except (OSError, ValueError, EOFError):  # missing, cut short, or with a damaged header
                 return None
-            if _described(arrays[name]) != described:
+            if _description(arrays[name]) != description:
                 return None
         return arrays
 
     def about(self, key: str) -> dict | None:
-        """What a set says of itself; None where there is none."""
-        file = self.folder_of(key) / ABOUT_FILE
+        """Return the content of a set's ``about.json``; None if the set is absent or of another format."""
         try:
-            about = json.loads(file.read_text(encoding='utf-8'))
+            about = json.loads((self.folder_of(key) / ABOUT_FILE).read_text(encoding='utf-8'))
         except (OSError, ValueError):
             return None
         is_ours = isinstance(about, dict) and about.get('format') == FORMAT and isinstance(about.get('arrays'), dict)
         return about if is_ours and all(map(_NAME.fullmatch, about['arrays'])) else None
 
     def size_of(self, key: str) -> int:
-        """Bytes of a set on disk, 0 where there is none."""
+        """Return the bytes of a set on disk, 0 if it is absent."""
         folder = self.folder_of(key)
         return sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
 
     def bytes_free(self) -> int:
-        """Of the disk that the sets lie on."""
-        there = next(folder for folder in [self.folder, *self.folder.absolute().parents] if folder.is_dir())
-        return shutil.disk_usage(there).free
+        """Return the free bytes of the disk that the sets lie on."""
+        existing = next(folder for folder in [self.folder, *self.folder.absolute().parents] if folder.is_dir())
+        return shutil.disk_usage(existing).free
 
     @contextlib.contextmanager
-    def building(self, key: str, about: dict, on_wait: Callable[[], object] | None = None) -> Iterator[Building | None]:
+    def building(
+        self, key: str, about: dict, on_wait: Callable[[], object] | None = None
+    ) -> Iterator['Building | None']:
         """Make a set: complete and on the disk when the ``with`` block has ended, absent if it raised.
 
-        One process at a time makes a set; others wait here for it, and get None if it is complete then.
+        One process at a time makes a set. Others wait, and get None if the set is complete then.
 
         Args:
-            key: Letters, digits, ``_``, ``.`` and ``-``; another key for every other content.
-            about: What it is, for ``about.json``.
+            key: Letters, digits, ``_``, ``.`` and ``-``; every other content needs another key.
+            about: Facts for ``about.json``.
             on_wait: Called once if another process has to be waited for.
 
         Raises:
-            DiskError: if the disk is full or may not be written to.
+            DiskError: if the disk is full or read-only.
         """
         _check_name(key)
         with contextlib.ExitStack() as stack:
             with disk_errors(self.folder):
-                _make(self.folder)
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:  # a link to a missing disk
+                    raise DiskError(
+                        f'{self.folder}: cannot be made ({error.strerror}). Fix: another folder as cache_dir.'
+                    ) from error
                 is_alone = stack.enter_context(_locked(self.folder / f'{key}.lock', on_wait))
             if self.read(key) is not None:
                 yield None
@@ -153,9 +120,10 @@ class ArrayStore:
                 self._publish(unfinished, key)
 
     def _new_folder(self, key: str, is_alone: bool) -> Path:
-        """A folder for a set in the making; what killed makers of the same set left is removed."""
+        """Make a folder for a set in the making; remove what killed processes left of the same set."""
         for folder in self.folder.glob(f'.{key}.*.unfinished') if is_alone else ():
-            if folder.name.removeprefix(f'.{key}.').removesuffix('.unfinished').isdecimal():  # else of a longer key
+            # Only digits between key and suffix: else the folder belongs to a longer key.
+            if folder.name.removeprefix(f'.{key}.').removesuffix('.unfinished').isdecimal():
                 shutil.rmtree(folder)
         unfinished = self.folder / f'.{key}.{os.getpid()}.unfinished'
         unfinished.mkdir()
@@ -174,54 +142,74 @@ class ArrayStore:
         sync_folder(self.folder)
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
-        # Such as a link to a disk that is not there.
-        raise DiskError(f'{folder}: cannot be made ({error.strerror}). Fix: another folder as cache_dir.') from error
+class Building:
+    """A set of arrays in the making."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._arrays: dict[str, np.memmap] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.memmap:
+        """Add an array of zeros to the set; what is written into it is kept.
+
+        Args:
+            name: Its name in the set.
+            shape: As in numpy. Other processes may write into the array's ``filename``.
+            dtype: As in numpy, which has no bf16: keep the bits as uint16.
+
+        Raises:
+            DiskError: if the disk has no room for it.
+        """
+        _check_name(name)
+        path = self._folder / f'{name}.npy'
+        with disk_errors(path):
+            size = math.prod(shape) * np.dtype(dtype).itemsize
+            if shutil.disk_usage(path.parent).free < size:
+                raise OSError(errno.ENOSPC, f'{size >> 20:,} MiB are needed')
+            array = np.lib.format.open_memmap(path, mode='w+', dtype=np.dtype(dtype), shape=tuple(shape))
+            if hasattr(os, 'posix_fallocate'):
+                # Reserve the room now: on a full disk a write through the map would end the process (SIGBUS).
+                with path.open('rb+') as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        self._arrays[name] = array
+        return array
+
+    def _complete(self, about: dict) -> None:
+        """Put everything on the disk."""
+        for array in self._arrays.values():
+            array.flush()
+            with Path(array.filename).open('rb+') as file:
+                os.fsync(file.fileno())
+        arrays = {name: _description(array) for name, array in self._arrays.items()}
+        made = datetime.now().astimezone().isoformat(timespec='seconds')
+        facts = {'format': FORMAT, 'made': made, 'numpy': np.__version__, 'arrays': arrays}
+        write_json(self._folder / ABOUT_FILE, {**about, **facts})
 
 
 @contextlib.contextmanager
 def _locked(path: Path, on_wait: Callable[[], object] | None) -> Iterator[bool]:
-    """Hold the lock ``path`` as soon as no other process does; yields False where there are no locks."""
+    """Hold the lock ``path`` as soon as no other process does; yields False where files cannot be locked."""
     if fcntl is None:
         yield False
         return
     with path.open('a') as file:
-        yield _take(file.fileno(), on_wait)
+        is_locked = True
+        try:
+            # flock, not lockf: threads of one process must wait for each other, too.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if on_wait is not None:
+                on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # some network disks
+            is_locked = False
+        yield is_locked
 
 
-def _take(handle: int, on_wait: Callable[[], object] | None) -> bool:
-    try:
-        # flock, not lockf: threads of one process must wait for each other, too.
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if on_wait is not None:
-            on_wait()
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError:
-        return False  # some network disks
-    return True
-
-
-def _check_room(path: Path, size: int) -> None:
-    """Refuse what cannot be kept before a part of it has filled the disk."""
-    if shutil.disk_usage(path.parent).free < size:
-        raise OSError(errno.ENOSPC, f'{size >> 20:,} MiB are needed')
-
-
-def _reserve(path: Path) -> None:
-    """Take the room of a sparse file now: on a full disk a write through the map would end the process (SIGBUS)."""
-    if hasattr(os, 'posix_fallocate'):
-        with path.open('rb+') as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-
-def _described(array: np.ndarray) -> dict:
+def _description(array: np.ndarray) -> dict:
     return {'dtype': array.dtype.str, 'shape': list(array.shape)}
 
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise ValueError(f'{name!r}: expected letters, digits, "_", "." and "-", beginning with none of the last two')
+        raise ValueError(f'{name!r}: expected letters, digits, "_", "." and "-", beginning with a letter, digit or "_"')

@@ -1,9 +1,7 @@
-"""Drawn flowers: a raw folder of five species that needs no download, for the demo and for tests.
+"""Drawn flowers: photos of five species that need no download, for the demo and for tests.
 
-All species share their colours, backgrounds and light, so a colour histogram tells little; what differs is the shape.
-Photos are drawn three times too large and then reduced, which smooths the edges.
-
-Drawn flowers all the way to a prepared folder, through the same preparation as real photos.
+All species share their colours, backgrounds and light, so a colour histogram hardly separates them; their shapes do.
+Photos are drawn three times too large and then reduced, which smooths the edges. The shapes are in `drawn_species`.
 """
 
 import os
@@ -24,8 +22,8 @@ WHITE, YELLOW, ORANGE = (246, 244, 238), (248, 206, 44), (243, 142, 40)
 RED, PINK, VIOLET = (206, 36, 48), (238, 132, 168), (158, 96, 192)
 PETALS = [WHITE, YELLOW, ORANGE, RED, PINK, VIOLET]
 HEARTS = [(238, 184, 40), (196, 120, 40), (128, 76, 36), (84, 52, 40), (150, 150, 60)]
-USUAL_SHARE = 0.4  # of a species' flowers have its usual colours, as in nature; the others may have any
-USUAL = {  # of petals, of hearts
+USUAL_SHARE = 0.4  # of a species' flowers have its usual colours; the others may have any
+USUAL = {  # colours of petals, of hearts
     'daisy': ([WHITE], HEARTS[:1]),
     'dandelion': ([YELLOW], HEARTS[2:]),
     'rose': ([RED, PINK], HEARTS),
@@ -46,16 +44,16 @@ GROUNDS = {
 def draw_flowers(raw_dir: str | os.PathLike, num_per_class: int = 80, image_size: int = 96, seed: int = 0) -> None:
     """Draw a raw folder: one folder of photos per species, sizes and proportions mixed.
 
-    Drawing again with the same arguments writes the same bytes, so a run that was cut short is simply run again.
+    The same arguments give the same bytes, so an interrupted call is simply repeated.
 
     Args:
         raw_dir: Folder to write ``<species>/<species>_0000.jpg`` and so on into; made if missing.
         num_per_class: Photos of each species. The first ones do not depend on how many follow.
         image_size: Typical short side in pixels.
-        seed: Another seed, other photos.
+        seed: Another seed gives other photos.
 
     Raises:
-        DiskError: if the disk is full or may not be written to.
+        DiskError: if the disk is full or read-only.
     """
     for number, species in enumerate(SPECIES):
         folder = Path(raw_dir, species)
@@ -72,15 +70,15 @@ def draw_flower(species: str, rng: Generator, width: int, height: int) -> Image.
 
     Args:
         species: A key of `SPECIES`.
-        rng: Where every choice comes from.
-        width: Of the photo, in pixels.
-        height: Of the photo, in pixels.
+        rng: Source of every choice.
+        width: In pixels.
+        height: In pixels.
     """
     petals, hearts = USUAL[species] if rng.random() < USUAL_SHARE else (PETALS, HEARTS)
     petal, heart = _varied(rng, petals), _varied(rng, hearts)
     canvas = _background(rng, width, height, petal)
     draw = ImageDraw.Draw(canvas, 'RGBA')
-    for centre, radius in _places(rng, width, height):
+    for centre, radius in _positions(rng, width, height):
         _draw_plant(draw, rng, species, centre * OVERSIZE, radius * OVERSIZE, (petal, heart))
     return _photographed(canvas.reduce(OVERSIZE), rng)
 
@@ -92,21 +90,21 @@ def _photo_size(rng: Generator, image_size: int) -> tuple[int, int]:
 
 
 def _varied(rng: Generator, colours: list[Colour], spread: float = 14) -> Colour:
-    """One of ``colours``, a little off."""
+    """Choose one of ``colours`` and vary it a little."""
     chosen = np.array(colours[rng.integers(len(colours))]) + rng.normal(0, spread, 3)
     return tuple(int(part) for part in chosen.clip(8, 252))
 
 
-def _places(rng: Generator, width: int, height: int) -> list[tuple[complex, float]]:
-    """Centres and radii of one to three flowers, the largest last, that is in front and near the middle."""
+def _positions(rng: Generator, width: int, height: int) -> list[tuple[complex, float]]:
+    """Return centres and radii of one to three flowers; the last is the largest, in front, near the middle."""
     short = min(width, height)
     middle = complex(width, height) / 2
     radius = short * rng.uniform(0.36, 0.46)
-    places = [(middle + short * complex(*rng.uniform(-0.06, 0.06, 2)), radius)]
+    positions = [(middle + short * complex(*rng.uniform(-0.06, 0.06, 2)), radius)]
     for _ in range(rng.choice(3, p=[0.7, 0.2, 0.1])):
         away = np.exp(1j * rng.uniform(0, 2 * np.pi)) * radius * rng.uniform(1.3, 1.7)
-        places.insert(0, (places[-1][0] + away, radius * rng.uniform(0.45, 0.65)))
-    return places
+        positions.insert(0, (positions[-1][0] + away, radius * rng.uniform(0.45, 0.65)))
+    return positions
 
 
 def _draw_plant(
@@ -147,35 +145,35 @@ def _draw_leaf(
 
 
 def _background(rng: Generator, width: int, height: int, petal: Colour) -> Image.Image:
-    """A canvas of `OVERSIZE` with something out of focus on it; drawn small, because it is blurred anyway."""
-    kind = list(GROUNDS)[rng.integers(len(GROUNDS))]
-    top, bottom = (np.array(_set_off(_varied(rng, GROUNDS[kind]), petal)) for _ in range(2))
+    """Return a canvas of `OVERSIZE` with a blurred background; drawn small, as it is blurred anyway."""
+    ground = list(GROUNDS)[rng.integers(len(GROUNDS))]
+    top, bottom = (np.array(_set_off(_varied(rng, GROUNDS[ground]), petal)) for _ in range(2))
     fall = np.linspace(0, 1, height)[:, None, None]
     small = Image.fromarray(np.broadcast_to(top + (bottom - top) * fall, (height, width, 3)).astype(np.uint8))
     draw = ImageDraw.Draw(small, 'RGBA')
-    colours = GROUNDS[kind] + (PETALS if kind == 'bokeh' else [])
+    colours = GROUNDS[ground] + (PETALS if ground == 'bokeh' else [])
     for _ in range(rng.integers(6, 40)):
         fill = (*_set_off(_varied(rng, colours), petal), int(rng.integers(40, 140)))
         x, y = rng.uniform(0, width), rng.uniform(0, height)
-        if kind == 'grass':
+        if ground == 'grass':
             draw.line((x, y, x + rng.normal(0, 12), y - rng.uniform(10, 50)), fill=fill, width=int(rng.integers(1, 5)))
         else:
-            wide, high = rng.uniform(2, width / 6, 2) * ((1.8, 0.6) if kind == 'sky' else (1, 1))
+            wide, high = rng.uniform(2, width / 6, 2) * ((1.8, 0.6) if ground == 'sky' else (1, 1))
             draw.ellipse((x - wide, y - high, x + wide, y + high), fill=fill)
     small = small.filter(ImageFilter.GaussianBlur(rng.uniform(1.5, 5.0)))
     return small.resize((width * OVERSIZE, height * OVERSIZE), Image.Resampling.BILINEAR)
 
 
 def _set_off(ground: Colour, petal: Colour, gap: float = 60) -> Colour:
-    """``ground`` made darker where the flower would hardly stand out from it."""
-    light, wanted = np.mean(ground), np.mean(petal) - gap
-    if abs(light - np.mean(petal)) >= gap:
+    """Return ``ground``, darker or lighter if the petals would hardly stand out from it."""
+    brightness, wanted = np.mean(ground), np.mean(petal) - gap
+    if abs(brightness - np.mean(petal)) >= gap:
         return ground
-    return shade(ground, max(wanted / light, 0.35))[:3] if wanted > 40 else shade(ground, 1.4)[:3]
+    return shade(ground, max(wanted / brightness, 0.35))[:3] if wanted > 40 else shade(ground, 1.4)[:3]
 
 
 def _photographed(image: Image.Image, rng: Generator) -> Image.Image:
-    """What camera and light add: focus, brightness, colour cast, darker corners, noise."""
+    """Add the effects of camera and light: focus, brightness, colour cast, darker corners, noise."""
     if rng.random() < 0.4:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.9)))
     pixels = np.asarray(image, np.float32) / 255
@@ -188,16 +186,13 @@ def _photographed(image: Image.Image, rng: Generator) -> Image.Image:
     return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
 
 
-pass
-
-
 def prepare_drawn(out_dir: str | os.PathLike, drawing: dict | None = None, **options) -> PrepareResult:
-    """Draw flowers into a temporary raw folder and prepare that.
+    """Draw flowers into a temporary raw folder and prepare it like real photos.
 
     Args:
         out_dir: Folder to make.
         drawing: Arguments of `draw_flowers`; recorded in manifest.json.
-        **options: As `prepare`.
+        **options: Of `prepare`.
     """
     drawing = dict(drawing or {})
     with tempfile.TemporaryDirectory(prefix='flowercls-drawn-') as folder:

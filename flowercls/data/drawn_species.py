@@ -1,7 +1,7 @@
-"""The shapes of the five drawn species: everything that tells one from another.
+"""Shapes of the five drawn species.
 
 A flower is drawn in its own coordinates, as complex numbers: centre at 0, outer edge at distance 1, y downwards.
-`Brush` turns, tilts and moves them onto the canvas.
+`Brush` turns, tilts and moves these points onto the canvas.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL.ImageDraw import ImageDraw
 
-Colour = tuple[int, ...]  # red, green, blue and, where something shines through, opacity; 0..255
+Colour = tuple[int, ...]  # red, green, blue and, if translucent, opacity; 0..255
 
 
 class Brush:
@@ -18,10 +18,10 @@ class Brush:
 
     Args:
         draw: The canvas, in mode RGBA.
-        centre: Where the flower's centre is, in pixels, x + 1j * y.
+        centre: Of the flower, in pixels, x + 1j * y.
         radius: Length of one flower unit in pixels.
         turn: Rotation of the flower in its own plane, radians.
-        squash: Apparent height over width of a tilted flower, 1 is seen from the front.
+        squash: Apparent height over width of a tilted flower; 1 is a front view.
         lean: Rotation on the canvas after the tilt, radians.
     """
 
@@ -31,20 +31,24 @@ class Brush:
         self.turn, self._lean = np.exp(1j * turn), radius * np.exp(1j * lean)
 
     def on_canvas(self, points: np.ndarray | complex) -> np.ndarray:
-        """``points`` of the flower in pixels."""
+        """Return ``points`` of the flower in pixels."""
         turned = np.asarray(points) * self.turn
         return self.centre + self._lean * (turned.real + 1j * self.squash * turned.imag)
 
     def area(self, points: np.ndarray, fill: Colour, edge: Colour | None = None) -> None:
+        """Fill the polygon ``points``."""
         self.draw.polygon(flat(self.on_canvas(points)), fill=fill, outline=edge, width=self._thick(0.02))
 
     def line(self, points: np.ndarray, fill: Colour, width: float) -> None:
+        """Draw a line through ``points``."""
         self.draw.line(flat(self.on_canvas(points)), fill=fill, width=self._thick(width))
 
     def disc(self, centre: complex, radius: float, fill: Colour, edge: Colour | None = None) -> None:
+        """Fill a circle."""
         self.area(centre + radius * _CIRCLE, fill, edge)
 
     def dots(self, centres: np.ndarray, radius: float, fills: list[Colour]) -> None:
+        """Draw a dot at each of ``centres``, each in its own colour."""
         size = max(1.0, radius * self.radius)
         for spot, fill in zip(self.on_canvas(centres), fills, strict=True):
             self.draw.ellipse((spot.real - size, spot.imag - size, spot.real + size, spot.imag + size), fill=fill)
@@ -57,12 +61,12 @@ _CIRCLE = np.exp(2j * np.pi * np.arange(28) / 28)
 
 
 def flat(points: np.ndarray) -> list[float]:
-    """x0, y0, x1, y1 and so on, as `ImageDraw` takes them."""
+    """Return x0, y0, x1, y1 and so on, as `ImageDraw` takes them."""
     return np.stack((points.real, points.imag), axis=-1).ravel().tolist()
 
 
 def shade(colour: Colour, factor: float, alpha: int = 255) -> Colour:
-    """``colour`` darker (factor below 1) or mixed with white (above 1)."""
+    """Return ``colour`` darker (factor below 1) or mixed with white (above 1)."""
     if factor <= 1:
         return (*(round(part * factor) for part in colour[:3]), alpha)
     mix = min(factor - 1, 1)
@@ -70,7 +74,7 @@ def shade(colour: Colour, factor: float, alpha: int = 255) -> Colour:
 
 
 def _petal(length: float, width: float, base: float, tip: float) -> np.ndarray:
-    """Outline of a petal from 0 along +x; ``base`` and ``tip`` say how pointed the ends are (0.3 blunt, 1 pointed)."""
+    """Return the outline of a petal from 0 along +x; ``base`` and ``tip``: 0.3 for a blunt end, 1 for a pointed one."""
     along = np.linspace(0, 1, 11)
     half = along**base * (1 - along) ** tip
     half *= width / 2 / half.max()
@@ -78,13 +82,13 @@ def _petal(length: float, width: float, base: float, tip: float) -> np.ndarray:
 
 
 def _round_angles(rng: Generator, count: int, wobble: float) -> Iterator[float]:
-    """``count`` directions all round, in mixed order, each off by up to ``wobble`` of the gap."""
+    """Yield ``count`` directions all round, in mixed order, each off by up to ``wobble`` of the gap."""
     angles = (np.arange(count) + rng.uniform(-wobble, wobble, count)) * 2 * np.pi / count + rng.uniform(0, 2 * np.pi)
     yield from rng.permutation(angles)
 
 
 def _wreath(brush: Brush, rng: Generator, colour: Colour, count: int, petal: np.ndarray, reach: float) -> None:
-    """A ring of petals whose tips end near ``reach``."""
+    """Draw a ring of petals whose tips end near ``reach``."""
     scale = reach / petal.real.max()
     for angle in _round_angles(rng, count, 0.18):
         placed = petal * np.exp(1j * angle) * scale * rng.uniform(0.9, 1.03)
@@ -94,7 +98,7 @@ def _wreath(brush: Brush, rng: Generator, colour: Colour, count: int, petal: np.
 
 
 def _spiral_dots(brush: Brush, rng: Generator, radius: float, count: int, size: float, colours: list[Colour]) -> None:
-    """Florets in the spiral of a flower's disc (Vogel's golden angle), from ``colours[0]`` inside outwards."""
+    """Draw florets in a spiral (Vogel's golden angle), from ``colours[0]`` inside outwards."""
     order = np.arange(count)
     places = radius * np.sqrt((order + 0.5) / count) * np.exp(2.39996j * order)
     fills = [
@@ -105,7 +109,7 @@ def _spiral_dots(brush: Brush, rng: Generator, radius: float, count: int, size: 
 
 
 def draw_daisy(brush: Brush, rng: Generator, petal: Colour, heart: Colour) -> None:
-    """Many long narrow petals with gaps, round a small disc."""
+    """Draw many long narrow petals with gaps, round a small disc."""
     count = int(rng.integers(12, 18))
     shape = _petal(1.0, rng.uniform(0.8, 1.0) * 2 * np.pi * 0.55 / count, 0.8, 0.3)
     if rng.random() < 0.3:
@@ -117,25 +121,19 @@ def draw_daisy(brush: Brush, rng: Generator, petal: Colour, heart: Colour) -> No
 
 
 def draw_sunflower(brush: Brush, rng: Generator, petal: Colour, heart: Colour) -> None:
-    """A disc of more than half the flower, full of florets, with two rows of short pointed petals."""
+    """Draw a large disc full of florets, with two rows of short pointed petals."""
     count = int(rng.integers(17, 26))
     shape = _petal(1.0, rng.uniform(1.0, 1.25) * 2 * np.pi / count, 0.9, 0.8)
     _wreath(brush, rng, shade(petal, 0.8), count, shape, 1.0)
     _wreath(brush, rng, petal, count, shape, 0.94)
     size = rng.uniform(0.55, 0.64)
     brush.disc(0, size, shade(heart, 0.32), shade(heart, 0.2))
-    _spiral_dots(
-        brush,
-        rng,
-        size * 0.96,
-        150,
-        0.028,
-        [shade(heart, 0.6), shade(heart, 0.4), shade(heart, 0.4), shade(heart, 0.9)],
-    )
+    florets = [shade(heart, light) for light in (0.6, 0.4, 0.4, 0.9)]
+    _spiral_dots(brush, rng, size * 0.96, 150, 0.028, florets)
 
 
 def draw_dandelion(brush: Brush, rng: Generator, petal: Colour, heart: Colour) -> None:
-    """A dense tuft of very many thin rays, or the globe of seeds it turns into."""
+    """Draw a dense tuft of thin rays, or the globe of seeds it turns into."""
     (_draw_seed_globe if rng.random() < 0.35 else _draw_tuft)(brush, rng, petal, heart)
 
 
@@ -163,7 +161,7 @@ def _draw_seed_globe(brush: Brush, rng: Generator, petal: Colour, heart: Colour)
 
 
 def draw_rose(brush: Brush, rng: Generator, petal: Colour, heart: Colour) -> None:
-    """Broad round petals in layers, each inside the last, round a spiral."""
+    """Draw broad round petals in layers, each inside the last, round a spiral."""
     hand = rng.choice((-1, 1))
     lift = 0.3 * (1 - brush.squash)  # a tilted rose is a bowl: its heart sits higher than its rim
     for layer, reach in enumerate((1.0, 0.84, 0.68, 0.53, 0.39)):
@@ -189,7 +187,7 @@ def _draw_rose_petal(brush: Brush, rng: Generator, petal: Colour, middle: comple
 
 
 def draw_tulip(brush: Brush, rng: Generator, petal: Colour, heart: Colour) -> None:
-    """A cup seen from the side: three to five upright petals that meet at the stem."""
+    """Draw a cup seen from the side: three to five upright petals that meet at the stem."""
     spread = rng.uniform(0.2, 0.34)
     upright = _petal(rng.uniform(1.75, 1.9), rng.uniform(0.66, 0.78), 0.5, rng.uniform(0.7, 0.95)) * -1j
     base = 0.85j

@@ -1,7 +1,7 @@
-"""From a photo's file to the pixels a model sees: the one decoder, then torchvision's transforms v2 by name.
+"""Transforms of a pipeline: load a photo with the one decoder, then torchvision's transforms v2 by name.
 
-Between transforms a photo is what mmcv's and mmpretrain's transforms expect: ``img``, uint8, shape (H, W, 3), in BGR
-order, so ours and theirs can be mixed in one pipeline.
+Between transforms a photo has the form that mmcv's and mmpretrain's transforms expect: ``img``, uint8, shape (H, W, 3),
+in BGR order. So ours and theirs can be mixed in one pipeline.
 """
 
 import os
@@ -27,26 +27,26 @@ def load_rgb(path: str | os.PathLike) -> np.ndarray:
         return decode_rgb(path)
     except DataError as error:
         # Plain DataError: a loader worker's error is rebuilt from its text alone.
-        again = 'If it lies in a prepared folder: prepare again, which leaves such files out.'
-        raise DataError(f'{error} {again}') from error
+        hint = 'If it lies in a prepared folder: prepare again, which leaves such files out.'
+        raise DataError(f'{error} {hint}') from error
 
 
 def to_tensor(rgb: np.ndarray) -> tv_tensors.Image:
-    """A photo as torchvision's transforms take it: (3, H, W) in the memory of ``rgb``."""
+    """Return a photo as torchvision's transforms take it: (3, H, W) in the memory of ``rgb``."""
     return tv_tensors.Image(torch.from_numpy(rgb).permute(2, 0, 1))
 
 
 def shrunk(rgb: np.ndarray, size: int) -> np.ndarray:
-    """A photo as it is, or, if its short side is longer than ``size`` pixels, resized to that: (H, W, 3) uint8."""
+    """Return a photo with its short side resized to ``size`` pixels, unless it is shorter: (H, W, 3) uint8."""
     if min(rgb.shape[:2]) <= size:
         return rgb
-    # The same function on a tensor of the same layout as a `Resize` in a pipeline gets, so the same bits.
+    # The same function on the same tensor layout as a `Resize` in a pipeline, so the same bits.
     return v2.functional.resize(to_tensor(rgb), [size]).permute(1, 2, 0).numpy()
 
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Decode ``img_path`` with the rule every room shares; a sample that already has an ``img`` passes through.
+    """Decode ``img_path`` with the one decoder; a sample that already has an ``img`` passes through.
 
     Adds ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and ``ori_shape`` (H, W).
     """
@@ -58,9 +58,9 @@ class LoadImage(BaseTransform):
             DataError: if the file cannot be read or decoded.
         """
         if results.get('img') is None:
-            results['img'] = load_rgb(results['img_path'])[..., ::-1]  # a view: BGR for the outside, RGB memory
+            results['img'] = load_rgb(results['img_path'])[..., ::-1]  # a view: BGR order, RGB memory
         results['img_shape'] = results['img'].shape[:2]
-        results.setdefault('ori_shape', results['img_shape'])  # a photo from a store may have been larger
+        results.setdefault('ori_shape', results['img_shape'])  # a cached photo may have been larger
         return results
 
 
@@ -79,10 +79,10 @@ class TorchvisionTransforms(BaseTransform):
 
     @staticmethod
     def build(transform: dict) -> v2.Transform:
-        """One transform from its config dict.
+        """Build one transform from its config dict.
 
         Raises:
-            ConfigError: if it refuses its arguments, or would not work on photos of whole numbers.
+            ConfigError: if it refuses its arguments, or would not work on uint8 photos.
         """
         arguments = dict(transform)
         if isinstance(arguments.get('interpolation'), str):  # a config holds plain values only
@@ -100,12 +100,12 @@ class TorchvisionTransforms(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Transform the photo of one sample."""
         rgb = np.ascontiguousarray(results['img'][..., ::-1])
-        borrowed = None if rgb.flags.writeable else rgb  # of a photo store
+        borrowed = None if rgb.flags.writeable else rgb  # from the photo cache
         if borrowed is not None and self.writes_in_place:
             rgb = rgb.copy()
         rgb = self.compose(to_tensor(rgb)).permute(1, 2, 0).numpy()
         if borrowed is not None and np.may_share_memory(rgb, borrowed):
-            rgb = rgb.copy()  # what follows may write into it
+            rgb = rgb.copy()  # later transforms may write into it
         results['img'] = rgb[..., ::-1]
         results['img_shape'] = rgb.shape[:2]
         return results

@@ -28,7 +28,7 @@ from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.prepare.copying import MAX_NAME_BYTES, copy_photo
 from flowercls.data.prepare.manifest import write_manifest
 from flowercls.data.prepare.overview import draw_overview
-from flowercls.data.prepare.prepare_summary import PrepareResult, make_result
+from flowercls.data.prepare.prepare_summary import PrepareResult
 from flowercls.data.prepare.scan import Scan, scan_folder
 from flowercls.data.prepare.split_plan import Plan, PlannedPhoto, make_plan
 from flowercls.data.prepare.staging import clear_leftovers, is_used, publish, refusal, staging_folder
@@ -75,10 +75,9 @@ def prepare(
     _check_folders(raw, out, overwrite)
     options = {'seed': seed, 'val_ratio': val_ratio, 'test_ratio': test_ratio, 'folds': folds}
     decide = partial(make_plan, **options, allow_tiny_classes=allow_tiny_classes)
-    result_of = partial(make_result, out_dir=out, seed=seed, num_folds=folds)
     if dry_run:
         raw = fetch_raw() if fetch_raw else raw
-        return result_of(decide(raw, scan_folder(raw, workers)), dry_run=True)
+        return PrepareResult(decide(raw, scan_folder(raw, workers)), out, seed, folds, dry_run=True)
     leftovers = clear_leftovers(out)
     with staging_folder(out) as staging:  # before the photos are read: a folder that cannot be made is reported at once
         raw = fetch_raw() if fetch_raw else raw
@@ -89,7 +88,7 @@ def prepare(
         write_manifest(staging / MANIFEST_FILE, plan, hashes, options, drawn)
         _check_layout(plan, staging)
         backup = publish(staging, out, overwrite)
-    return result_of(plan, leftovers=leftovers, backup=backup)
+    return PrepareResult(plan, out, seed, folds, leftovers, backup)
 
 
 def _check_options(val_ratio: float, test_ratio: float, seed: int, folds: int | None, workers: int | None) -> None:

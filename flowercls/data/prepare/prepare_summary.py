@@ -1,9 +1,9 @@
 """Result of a preparation, and its summary as text; `manifest` has the same for programs."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from flowercls.core.layout import SET_TITLES, TRAIN_DIR, VAL_DIR
@@ -19,16 +19,8 @@ class PrepareResult:
     """What became of every file of a raw folder; paths are relative to it, with ``/``.
 
     Attributes:
+        plan: The plan that was carried out, or, with ``dry_run``, would be.
         out_dir: The prepared folder.
-        classes: Class names, in the order of their labels.
-        counts: Photos of each class in each set, ``counts['val_set']['rose']``.
-        scanned: Number of files; always copied + converted + skipped + duplicates.
-        copied: Number of photos taken byte for byte.
-        converted: (path, conversions) of the other photos taken.
-        skipped: Files left out, with the reason; label conflicts are among them.
-        duplicates: (path left out, path of the same photo kept), within one class.
-        conflicts: Files skipped because the same photo lies in two classes.
-        near_duplicates: Groups of paths that look the same; kept, each group in one set.
         seed: Of the split.
         num_folds: Number of folds written, None if not asked for.
         leftovers: What became of folders left by killed runs.
@@ -36,21 +28,57 @@ class PrepareResult:
         dry_run: Whether nothing was written.
     """
 
+    plan: Plan
     out_dir: Path
-    classes: tuple[str, ...]
-    counts: dict[str, dict[str, int]]
-    scanned: int
-    copied: int
-    converted: tuple[tuple[str, tuple[str, ...]], ...]
-    skipped: tuple[Skipped, ...]
-    duplicates: tuple[tuple[str, str], ...]
-    conflicts: tuple[Skipped, ...]
-    near_duplicates: tuple[tuple[str, ...], ...]
     seed: int
     num_folds: int | None
     leftovers: tuple[str, ...] = ()
     backup: Path | None = None
     dry_run: bool = False
+
+    @cached_property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Photos of each class in each set, ``counts['val_set']['rose']``."""
+        return self.plan.counts()
+
+    @property
+    def scanned(self) -> int:
+        """Number of files found; always copied + converted + skipped + duplicates."""
+        return self.plan.num_scanned
+
+    @property
+    def copied(self) -> int:
+        """Number of photos taken byte for byte."""
+        return len(self.plan.photos) - len(self.converted)
+
+    @cached_property
+    def converted(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """(path, conversions) of the other photos taken."""
+        return tuple(sorted((photo.photo.path, photo.converted) for photo in self.plan.photos if photo.converted))
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Files left out, with the reason."""
+        return self.plan.skipped
+
+    @property
+    def conflicts(self) -> tuple[Skipped, ...]:
+        """Skipped files of photos that lie in two classes."""
+        return tuple(skip for skip in self.skipped if skip.reason == 'label conflict')
+
+    @property
+    def duplicates(self) -> tuple[tuple[str, str], ...]:
+        """(path left out, path of the same photo kept), within one class."""
+        return tuple((left_out.path, kept.path) for left_out, kept in self.plan.duplicates)
+
+    @property
+    def near_duplicates(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of paths that look the same; kept, each group in one set."""
+        groups = defaultdict(list)
+        for planned in self.plan.photos:
+            if planned.group is not None:
+                groups[planned.group].append(planned.photo.path)
+        return tuple(tuple(sorted(groups[number])) for number in sorted(groups))
 
     def summary(self) -> str:
         """Return the counts, then every file with a problem, by reason."""
@@ -61,8 +89,8 @@ class PrepareResult:
         left_out += [(path, 'duplicate', f'the same photo as {kept}') for path, kept in self.duplicates]
         converted = [(path, ', '.join(conversions), '') for path, conversions in self.converted]
         parts = [
-            f'{self.out_dir}: {total:,} photos of {len(self.classes)} classes, seed {self.seed}{folds}{would}',
-            _table(self.classes, self.counts),
+            f'{self.out_dir}: {total:,} photos of {len(self.plan.classes)} classes, seed {self.seed}{folds}{would}',
+            _table(self.plan.classes, self.counts),
             f'{self.scanned:,} files scanned = {self.copied:,} copied + {len(self.converted):,} converted'
             f' + {len(self.skipped):,} skipped + {len(self.duplicates):,} duplicates',
             _by_reason('left out', left_out),
@@ -73,41 +101,6 @@ class PrepareResult:
             '\n'.join(map(printable, self.leftovers)),
         ]
         return '\n\n'.join(filter(None, parts))
-
-
-def make_result(
-    plan: Plan,
-    out_dir: str | os.PathLike,
-    *,
-    seed: int,
-    num_folds: int | None,
-    leftovers: tuple[str, ...] = (),
-    backup: Path | None = None,
-    dry_run: bool = False,
-) -> PrepareResult:
-    """Sum up a plan that was carried out, or, with ``dry_run``, would be."""
-    groups = defaultdict(list)
-    for planned in plan.photos:
-        if planned.group is not None:
-            groups[planned.group].append(planned.photo.path)
-    converted = sorted((planned.photo.path, planned.converted) for planned in plan.photos if planned.converted)
-    return PrepareResult(
-        out_dir=Path(out_dir),
-        classes=plan.classes,
-        counts=plan.counts(),
-        scanned=plan.num_scanned,
-        copied=len(plan.photos) - len(converted),
-        converted=tuple(converted),
-        skipped=plan.skipped,
-        duplicates=tuple((left_out.path, kept.path) for left_out, kept in plan.duplicates),
-        conflicts=tuple(skip for skip in plan.skipped if skip.reason == 'label conflict'),
-        near_duplicates=tuple(tuple(sorted(groups[number])) for number in sorted(groups)),
-        seed=seed,
-        num_folds=num_folds,
-        leftovers=leftovers,
-        backup=backup,
-        dry_run=dry_run,
-    )
 
 
 def printable(text: str) -> str:
