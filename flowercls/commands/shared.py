@@ -15,7 +15,7 @@ Overrides = Sequence[str] | dict
 
 def weights_file(load_from: str) -> Path:
     """The checked file that ``load_from`` names, downloaded if need be."""
-    from flowercls.models.weights import find_weights
+    from flowercls.models.weight_files import find_weights
 
     return find_weights(load_from)
 

@@ -1,1 +1,1 @@
-"""The networks: backbones cut into stages, the classifier that freezes and trains them, and their starting weights."""
+"""Networks: backbones cut into stages, the classifier that freezes and trains them, and their starting weights."""

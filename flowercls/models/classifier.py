@@ -25,29 +25,29 @@ STOCK_PREPROCESSOR = 'ClsDataPreprocessor'
 
 @MODELS.register_module()
 class StagedClassifier(ImageClassifier):
-    """An image classifier whose first stages can be frozen, the same way for every backbone.
+    """An image classifier whose first stages can be frozen, in the same way for every backbone.
 
-    Frozen parts have no gradient, fixed norm statistics, no dropout or drop-path, and no autograd graph is built for
-    them. ``precision`` alone decides how backbone and neck compute, in training, validation and mmpretrain's tools; the
-    head, the scores and the loss are always float32.
+    Frozen parts have no gradient, fixed norm statistics, no dropout and no drop-path, and no autograd graph is built
+    for them. ``precision`` decides how backbone and neck compute, in training, validation and mmpretrain's tools. Head,
+    scores and loss are always float32.
 
     Args:
-        backbone: As `ImageClassifier`, like all that follow up to ``init_cfg``.
+        backbone: As `ImageClassifier`; so are all arguments up to ``init_cfg``.
         neck: Between backbone and head, mostly the pooling.
-        head: Makes logits and losses.
-        pretrained: mmpretrain's own way to starting weights; ``load_from`` in the config is the checked one.
+        head: Computes logits and losses.
+        pretrained: mmpretrain's way to load weights; ``load_from`` in the config is the verified one.
         train_cfg: Batch augmentations such as mixup (``augments``).
         data_preprocessor: Normalisation of the images.
         init_cfg: mmengine's initialisation.
         frozen_stages: 0 freezes nothing, 1 to 4 the stem and that many stages, ``'all'`` everything but the last
             classification layer.
         precision: ``'bf16'`` (autocast), ``'fp32'``, or ``'auto'``: bf16 where the hardware gains from it.
-        channels_last: Memory layout of weights and images; ``'auto'`` takes the faster one. Ignored for backbones
-            that cannot be cut into stages.
+        channels_last: Memory layout of weights and images; ``'auto'`` takes the faster one. Backbones that cannot be
+            cut into stages keep torch's default.
 
     Raises:
-        ConfigError: if one of the values is not known, the backbone cannot be cut into stages but should be frozen,
-            its own ``frozen_stages`` is set, or nothing would be left to train.
+        ConfigError: if a value is unknown, a backbone to freeze cannot be cut into stages, its own ``frozen_stages``
+            is set, or no parameter is left to train.
     """
 
     def __init__(
@@ -72,30 +72,26 @@ class StagedClassifier(ImageClassifier):
         self.frozen_stages = frozen_stages
         self.precision = resolve_precision(precision)
         self.input_is_features = False
-        self.stages = self._cut()
-        # Others keep torch's own layout: some call view() in a way that needs it.
-        self.channels_last = resolve_channels_last(channels_last) and self.stages is not None
-        self._freeze()
-        # Whether the pooled features can be cached: nothing before the output of the pooling is trained.
+        try:
+            self.stages: StagedBackbone | None = cut(self.backbone)
+        except ConfigError:
+            if frozen_stages:
+                raise
+            self.stages = None  # a backbone that cannot be cut is used as a whole
+        if frozen_stages:
+            self._freeze()
+        # Whether the cache can hold pooled features: nothing before the output of the pooling is trained.
         is_frozen = num_frozen_stages(frozen_stages) == 4 and not self.stages.parameters_of('head')
         self.caches_pooled = is_frozen and self.with_neck and not any(p.requires_grad for p in self.neck.parameters())
+        # A backbone that cannot be cut may call view() on features, which needs torch's default layout.
+        self.channels_last = resolve_channels_last(channels_last) and self.stages is not None
         if self.channels_last:
             self.to(memory_format=torch.channels_last)
         if isinstance(self.data_preprocessor, PhotoPreprocessor):
             self.data_preprocessor.channels_last = self.channels_last
 
-    def _cut(self) -> StagedBackbone | None:
-        try:
-            return cut(self.backbone)
-        except ConfigError:
-            if self.frozen_stages:
-                raise
-            return None  # without frozen stages any backbone will do
-
     def _freeze(self) -> None:
-        """Set ``requires_grad``; in the constructor, because optimizers and DDP look at it when they are made."""
-        if not self.frozen_stages:
-            return
+        # In the constructor, because optimizers and DDP read requires_grad when they are made.
         for parameter in frozen_parameters(self, self.stages, self.frozen_stages):
             parameter.requires_grad_(False)
         if not any(parameter.requires_grad for parameter in self.parameters()):
@@ -110,7 +106,7 @@ class StagedClassifier(ImageClassifier):
         super().train(mode)
         if self.frozen_stages:
             for module in frozen_modules(self, self.stages, self.frozen_stages):
-                module.training = False  # not eval(): it would recurse into children that are listed anyway
+                module.training = False  # not eval(), which visits children that are yielded anyway
         return self
 
     def accept_features(self) -> None:
@@ -185,10 +181,10 @@ class StagedClassifier(ImageClassifier):
         return features
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """As `ImageClassifier`, and the training accuracy of mixed photos too.
+        """Return losses as `ImageClassifier` does, and the training accuracy of mixed photos too.
 
-        A photo mixed from several counts with the share that its predicted label has in it, as in the program of
-        mixup's authors (Zhang et al. 2018).
+        A photo mixed from several counts with the share of its predicted label, as in the program of mixup's authors
+        (Zhang et al. 2018).
         """
         features = self.extract_feat(inputs)
         losses = self.head.loss(features, data_samples)
@@ -200,13 +196,13 @@ class StagedClassifier(ImageClassifier):
         return losses
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Any:
-        """As `ImageClassifier`: features or logits ("tensor"), losses ("loss") or data samples ("predict")."""
-        # Head, scores and loss are float32 even where an autocast surrounds us, such as mmengine's AmpOptimWrapper.
+        """Return features or logits ("tensor"), losses ("loss") or data samples ("predict"), as `ImageClassifier`."""
+        # Head, scores and loss are float32 also inside an autocast, such as that of mmengine's AmpOptimWrapper.
         with _autocast(inputs, enabled=False):
             return super().forward(inputs, data_samples, mode)
 
     def body_precision(self, like: Tensor) -> contextlib.AbstractContextManager:
-        """The autocast that backbone and neck run in, for inputs on the device of ``like``."""
+        """Return the autocast that backbone and neck run in, for inputs on the device of ``like``."""
         return _autocast(like, enabled=self.precision == 'bf16')
 
 
@@ -218,7 +214,7 @@ def _autocast(like: Tensor, *, enabled: bool) -> contextlib.AbstractContextManag
 
 
 def as_float32(features: Any) -> Any:
-    """What a backbone returns, in float32; InceptionV3's has a None among it."""
+    """Convert a backbone's output to float32; InceptionV3's contains a None."""
     if isinstance(features, tuple | list):
         return tuple(as_float32(entry) for entry in features)
     return features.float() if isinstance(features, Tensor) else features

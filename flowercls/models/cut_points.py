@@ -1,43 +1,43 @@
-"""Where each backbone is cut: the table of architectures, `CUT_POINTS`, and nothing else.
+"""Where each backbone is cut: the table of architectures, `CUT_POINTS`, and the operations that its rows name.
 
-A backbone is a stem, four stages and, where it carries one, a head. Each of these six parts is one short string: the
-steps that the backbone's own ``forward`` takes, in its order, each on the output of the one before. A step is
+A backbone is a stem, four stages and, where it has one, a head. Each of these six parts is one short string: the steps
+that the backbone's own ``forward`` takes, in its order. Each step takes the output of the step before it. A step is
 
 =====================  ===============================================================================================
 ``layer1``             a submodule, called; ``stages.0`` reaches into containers
 ``features[2:5]``      the children 2, 3 and 4 of a container, each called
-``@tuple``             an entry of `OPERATIONS`: what is not the plain call of a module
-``@embed(cls_token)``  the same; the names in brackets are the modules and parameters that belong to it
+``@tuple``             an entry of `OPERATIONS`: a step that is not the plain call of a module
+``@embed(cls_token)``  the same; the names in brackets are the modules and parameters that belong to this step
 =====================  ===============================================================================================
 
 So ``'conv1 norm1 relu maxpool'`` is the stem of a ResNet. A stage ends where the resolution halves, mostly at 1/4, 1/8,
-1/16 and 1/32 of the image's; a network of equal layers is cut into quarters.
+1/16 and 1/32 of the image's. A network of equal layers is cut into quarters.
 
-To add a backbone: write its six strings into `CUT_POINTS`, or, where they depend on its arguments, a function of the
-built backbone that returns them; and a file into configs/_base_/models. `stages.cut` refuses a row that forgets a
-parameter or names it twice, and tests/models/test_backbones.py, which takes every file of that folder, compares the row
-with the backbone's own ``forward``.
+To add a backbone, write its six strings into `CUT_POINTS`. Where they depend on its arguments, write a function of the
+built backbone that returns them. Then add a file to configs/_base_/models. `stages.cut` refuses a row that forgets a
+parameter or names it twice. tests/models/test_backbones.py takes every file of that folder and compares its row with
+the backbone's own ``forward``.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from mmpretrain.models import backbones as mm
-from torch import nn
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
 from torchvision import models as tv
 
 from flowercls.core.errors import ConfigError
-from flowercls.models.cut_operations import quarters
 
 # The first layer after the stem, stage 1, 2 and 3, the same in mmpretrain and torchvision.
 MOBILENET_V3_ENDS = {'small': (1, 2, 4, 9), 'large': (2, 4, 7, 13)}
 
 
 class CutPoints(NamedTuple):
-    """The six parts of one backbone.
+    """The six parts of one backbone, and the index of its last output if it takes ``out_indices``.
 
-    Without a head of its own it still ends with ``@tuple``, for that is what mmpretrain's backbones return.
-    ``last_output``, where it takes ``out_indices``, is the index of its last output, the only one it may be asked for.
+    A backbone without a head ends with ``@tuple``: mmpretrain's backbones return a tuple.
     """
 
     stem: str
@@ -94,10 +94,18 @@ def _swin(backbone: mm.SwinTransformer) -> CutPoints:
     )
 
 
+def _quarters(layers: nn.Module, name: str) -> list[str]:
+    """Return four slices of equal length: the stages of a network of equal layers."""
+    step, rest = divmod(len(layers), 4)
+    if rest:
+        raise ConfigError(f'its {len(layers)} layers are not a multiple of four. Fix: another depth')
+    return [f'{name}[{k * step}:{(k + 1) * step}]' for k in range(4)]
+
+
 def _vit(backbone: mm.VisionTransformer) -> CutPoints:
     if backbone.out_type == 'featmap':
         raise ConfigError("its output is a map. Fix: model.backbone.out_type='cls_token' or 'avg_featmap'")
-    stages = quarters(backbone.layers, 'layers')
+    stages = _quarters(backbone.layers, 'layers')
     norm = 'ln1 ' if backbone.final_norm else ''
     owned = '(ln2)' if backbone.out_type == 'avg_featmap' else ''
     return CutPoints(
@@ -115,13 +123,13 @@ def _torchvision_vgg(backbone: tv.VGG) -> CutPoints:
 
 
 def _torchvision_vit(backbone: tv.VisionTransformer) -> CutPoints:
-    stages = quarters(backbone.encoder.layers, 'encoder.layers')
+    stages = _quarters(backbone.encoder.layers, 'encoder.layers')
     embed = '@torchvision_vit_embed(conv_proj class_token encoder.pos_embedding encoder.dropout)'
     return CutPoints(embed, *stages[:3], f'{stages[3]} encoder.ln @class_token', head='heads @tuple')
 
 
 def _features(*bounds: int, tail: str = 'avgpool @flatten', head: str = 'classifier @tuple') -> CutPoints:
-    """A torchvision network in one container ``features``: where the first four parts end, and what follows."""
+    """Return the row of a torchvision network in one container, ``features``, whose first parts end at ``bounds``."""
     *parts, last = [f'features[{start}:{stop}]' for start, stop in zip([0, *bounds], [*bounds, ''], strict=True)]
     return CutPoints(*parts, f'{last} {tail}', head=head)
 
@@ -181,18 +189,104 @@ CUT_POINTS: dict[type[nn.Module], Row] = {
 
 
 def find_cut_points(backbone: nn.Module) -> CutPoints | None:
-    """The row of `CUT_POINTS` for a built backbone, or None if it has none.
+    """Return the row of `CUT_POINTS` for a built backbone, or None if it has none.
 
     Raises:
         ConfigError: if the way the backbone was built has no four stages.
     """
     for architecture, row in CUT_POINTS.items():
-        # Without the second question RegNet, a subclass of ResNet with another stem, would be cut wrongly.
+        # RegNet is a subclass of ResNet with another stem and a forward of its own: it must not be cut as a ResNet.
         if isinstance(backbone, architecture) and type(backbone).forward is architecture.forward:
             return row(backbone) if callable(row) else row
     return None
 
 
-def supported_backbones() -> list[str]:
-    """Names of the architectures that can be cut, sorted."""
-    return sorted({architecture.__name__ for architecture in CUT_POINTS})
+# An operation takes the backbone, the tensor, and the modules and parameters that the brackets in the table name.
+# Token sequences are one tensor: (N, tokens, C), or (N, H, W, C) where a later step needs the grid.
+Operation = Callable[..., Any]
+OPERATIONS: dict[str, Operation] = {
+    'tuple': lambda _, x: (x,),  # mmpretrain's backbones return one entry per output index
+    'relu': lambda _, x: torch.relu(x),
+    'flatten': lambda _, x: torch.flatten(x, 1),
+    'pool': lambda _, x: nn.functional.adaptive_avg_pool2d(x, 1),
+    'class_token': lambda _, x: x[:, 0],
+    'transform_input': lambda backbone, x: backbone._transform_input(x),
+    'without_aux': lambda _, x: (None, x),  # mmpretrain's InceptionV3; None stands for its auxiliary output
+    # Only 'featmap', which the table refuses, needs the grid that None stands for.
+    'vit_output': lambda backbone, x, *_: backbone._format_output(x, None),
+}
+
+
+def _operation(function: Operation) -> Operation:
+    OPERATIONS[function.__name__] = function
+    return function
+
+
+@_operation
+def gap_norm(backbone: nn.Module, x: Tensor, norm: nn.Module) -> Tensor:
+    """Pool and normalise: the end of mmpretrain's ConvNeXt."""
+    if backbone.gap_before_final_norm:
+        return norm(x.mean([-2, -1], keepdim=True)).flatten(1)
+    return norm(x)
+
+
+@_operation
+def swin_embed(
+    backbone: nn.Module, x: Tensor, patch_embed: nn.Module, drop: nn.Module, positions: Tensor | None = None
+) -> Tensor:
+    """Embed the patches of mmpretrain's Swin, (N, H, W, C)."""
+    x, grid = patch_embed(x)
+    if positions is not None:
+        x = x + resize_pos_embed(
+            positions, backbone.patch_resolution, grid, backbone.interpolate_mode, backbone.num_extra_tokens
+        )
+    return drop(x).unflatten(1, grid)
+
+
+@_operation
+def swin_blocks(_: nn.Module, x: Tensor, blocks: nn.Module) -> Tensor:
+    grid, x = x.shape[1:3], x.flatten(1, 2)
+    for block in blocks:
+        x = block(x, grid)
+    return x.unflatten(1, grid)
+
+
+@_operation
+def swin_merge(_: nn.Module, x: Tensor, downsample: nn.Module) -> Tensor:
+    x, grid = downsample(x.flatten(1, 2), x.shape[1:3])
+    return x.unflatten(1, grid)
+
+
+@_operation
+def swin_norm(_: nn.Module, x: Tensor, norm: nn.Module) -> Tensor:
+    """Normalise and put channels first: the end of mmpretrain's Swin, (N, C, H, W)."""
+    return norm(x.flatten(1, 2)).view(x.shape).permute(0, 3, 1, 2).contiguous()
+
+
+@_operation
+def vit_embed(
+    backbone: nn.Module,
+    x: Tensor,
+    patch_embed: nn.Module,
+    token: Any,
+    positions: Tensor,
+    drop: nn.Module,
+    norm: nn.Module,
+) -> Tensor:
+    """Embed patches, class token and positions of mmpretrain's ViT, (N, tokens, C)."""
+    x, grid = patch_embed(x)
+    if token is not None:
+        x = torch.cat((token.expand(len(x), -1, -1), x), dim=1)
+    positions = resize_pos_embed(
+        positions, backbone.patch_resolution, grid, backbone.interpolate_mode, backbone.num_extra_tokens
+    )
+    return norm(drop(x + positions))
+
+
+@_operation
+def torchvision_vit_embed(
+    backbone: nn.Module, x: Tensor, _: nn.Module, token: Tensor, positions: Tensor, drop: nn.Module
+) -> Tensor:
+    """Embed patches, class token and positions of torchvision's ViT; `_process_input` calls the convolution."""
+    x = backbone._process_input(x)
+    return drop(torch.cat([token.expand(len(x), -1, -1), x], dim=1) + positions)

@@ -1,4 +1,4 @@
-"""What ``model.frozen_stages`` freezes: the parameters that stop learning and the modules that stay in eval mode."""
+"""What ``model.frozen_stages`` freezes: parameters that get no gradient, and modules that stay in evaluation mode."""
 
 import inspect
 from collections.abc import Iterator
@@ -27,7 +27,10 @@ def check_native_freezing_off(backbone: nn.Module) -> None:
         ConfigError: if the backbone's ``frozen_stages`` differs from its default.
     """
     value = getattr(backbone, 'frozen_stages', None)
-    if value is not None and value != _default_of(type(backbone), 'frozen_stages'):
+    # ResNeXt and others pass `**kwargs` on to their base class, so the base's signature has the default.
+    signatures = (inspect.signature(base.__init__).parameters for base in type(backbone).__mro__)
+    defaults = (parameters['frozen_stages'].default for parameters in signatures if 'frozen_stages' in parameters)
+    if value is not None and value != next(defaults, None):
         raise ConfigError(
             f'`model.backbone.frozen_stages` is {value!r}. It means something else in every backbone. '
             'Fix: remove it and set `model.frozen_stages`.'
@@ -35,7 +38,7 @@ def check_native_freezing_off(backbone: nn.Module) -> None:
 
 
 def classification_layer(backbone: nn.Module, head: nn.Module | None) -> tuple[str, nn.Linear] | None:
-    """The last linear layer: of the head, or of the backbone where the head has none (VGG, InceptionV3).
+    """Return the last linear layer: of the head, or of the backbone if the head has none (VGG, InceptionV3).
 
     Returns:
         Its name in the model (``'head.fc'``) and the layer; None if there is no linear layer at all.
@@ -48,18 +51,28 @@ def classification_layer(backbone: nn.Module, head: nn.Module | None) -> tuple[s
     return None
 
 
+def num_frozen_stages(frozen: int | str) -> int:
+    """Return how many of the four stages are frozen; ``'all'`` is 4."""
+    return 4 if frozen == 'all' else int(frozen)
+
+
+def frozen_parts(frozen: int | str) -> tuple[str, ...]:
+    """Return the parts of the backbone that are frozen as a whole, a prefix of `PARTS`."""
+    return PARTS[: num_frozen_stages(frozen) + 1] if frozen else ()
+
+
 def frozen_parameters(model: nn.Module, stages: StagedBackbone, frozen: int | str) -> Iterator[nn.Parameter]:
-    """The parameters of ``model`` (with ``backbone``, ``neck`` and ``head``) that ``frozen_stages`` fixes."""
+    """Yield the parameters of ``model`` (with ``backbone``, ``neck`` and ``head``) that ``frozen`` freezes."""
     if frozen == 'all':
-        kept = _ids(_last_layer(model).parameters())
-        yield from (parameter for parameter in model.parameters() if id(parameter) not in kept)
+        trained = {id(parameter) for parameter in _last_layer(model).parameters()}
+        yield from (parameter for parameter in model.parameters() if id(parameter) not in trained)
     else:
         for part in frozen_parts(frozen):
             yield from stages.parameters_of(part).values()
 
 
 def frozen_modules(model: nn.Module, stages: StagedBackbone, frozen: int | str) -> Iterator[nn.Module]:
-    """The modules that stay in eval mode, each with all its children."""
+    """Yield the modules that stay in evaluation mode, and all their children."""
     for part in frozen_parts(frozen):
         for module in stages.modules_of(part).values():
             yield from module.modules()
@@ -67,33 +80,10 @@ def frozen_modules(model: nn.Module, stages: StagedBackbone, frozen: int | str) 
         last = _last_layer(model)
         roots = [*stages.modules_of('head').values(), model.neck, model.head]
         for module in (module for root in roots if root is not None for module in root.modules()):
-            if all(inner is not last for inner in module.modules()):  # neither the last layer nor what holds it
+            if all(inner is not last for inner in module.modules()):  # neither the last layer nor its parents
                 yield module
 
 
-def frozen_parts(frozen: int | str) -> tuple[str, ...]:
-    """The parts of the backbone that are frozen as a whole, a prefix of `PARTS`."""
-    return PARTS[: num_frozen_stages(frozen) + 1] if frozen else ()
-
-
-def num_frozen_stages(frozen: int | str) -> int:
-    """How many of the four stages are frozen; ``'all'`` is 4."""
-    return 4 if frozen == 'all' else int(frozen)
-
-
 def _last_layer(model: nn.Module) -> nn.Module:
-    found = classification_layer(model.backbone, model.head)
-    return found[1] if found else nn.Module()
-
-
-def _default_of(cls: type, argument: str) -> object:
-    # ResNeXt and others hand `**kwargs` on to their base, so the base's signature is the one that names it.
-    for base in cls.__mro__:
-        parameter = inspect.signature(base.__init__).parameters.get(argument)
-        if parameter is not None:
-            return parameter.default
-    return None
-
-
-def _ids(tensors: Iterator[nn.Parameter]) -> set[int]:
-    return {id(tensor) for tensor in tensors}
+    layer = classification_layer(model.backbone, model.head)
+    return layer[1] if layer else nn.Module()

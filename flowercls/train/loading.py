@@ -11,7 +11,8 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import CheckpointError
-from flowercls.models.weights import WeightsReport, apply_weights, find_weights
+from flowercls.models.weight_files import find_weights
+from flowercls.models.weights import WeightsReport, apply_weights
 from flowercls.train.checkpoint import class_names_of, read_checkpoint
 
 

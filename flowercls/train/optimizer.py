@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from flowercls.core.errors import ConfigError
 from flowercls.models.classifier import StagedClassifier
-from flowercls.models.stage_table import parameters_by_part
+from flowercls.models.model_summary import parameters_by_part
 
 LOOK_EVERY = 10  # steps on a GPU between two looks at what it found, as a look waits for it
 LEAST_SCALE = 2.0**-4  # of a GradScaler, which starts at 2 ** 16 and halves at each step that it leaves out

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_duration
-from flowercls.models.stage_table import StageRow, render_stage_table, stage_table
+from flowercls.models.model_summary import StageRow, render_stage_table, stage_table
 from flowercls.train.config_errors import building, shown
 from flowercls.train.optimizer import check_parts
 from flowercls.train.preflight import preflight

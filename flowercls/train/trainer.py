@@ -194,7 +194,7 @@ def config_changes(run: 'RunPlan', cfg: 'Config', is_allowed: bool) -> list[str]
 
 def starting_weights(cfg: 'Config') -> Path | None:
     """Return the verified file that ``load_from`` names, downloaded if need be; None if it names none."""
-    from flowercls.models.weights import find_weights
+    from flowercls.models.weight_files import find_weights
 
     return find_weights(cfg.load_from) if cfg.get('load_from') else None
 

@@ -20,8 +20,8 @@ from flowercls.config.data_keys import SCORES_IN_BACKBONE
 from flowercls.config.model_keys import derive_starting_weights
 from flowercls.core.errors import CheckpointError
 from flowercls.models.freezing import classification_layer
-from flowercls.models.weight_files import hash_in_name
-from flowercls.models.weights import apply_weights, find_weights
+from flowercls.models.weight_files import find_weights, hash_in_name
+from flowercls.models.weights import apply_weights
 from flowercls.train.checkpoint import read_checkpoint
 from helpers.model_configs import NAMES, model_config
 

@@ -10,7 +10,7 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 from flowercls.core.errors import ConfigError
-from flowercls.models import cut_operations, cut_points
+from flowercls.models import cut_points
 from flowercls.models.cut_points import CutPoints
 from flowercls.models.stages import PARTS, cut
 
@@ -54,7 +54,6 @@ def test_every_parameter_belongs_to_exactly_one_part(build, family):
     stages = build(family).stages
     names = [name for part in PARTS for name in stages.parameters_of(part)]
     assert sorted(names) == sorted(name for name, _ in stages.backbone.named_parameters())
-    assert list(stages.part_by_parameter()) == names
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,7 @@ class Tokens(nn.Module):
 def test_slices_and_operations_that_own_a_parameter(monkeypatch):
     row = CutPoints('@add(token)', 'blocks[:1]', 'blocks[1:3]', 'blocks.3', 'blocks[4:]', '@tuple', last_output=0)
     monkeypatch.setitem(cut_points.CUT_POINTS, Tokens, row)
-    monkeypatch.setitem(cut_operations.OPERATIONS, 'add', lambda _, x, token: x + token)
+    monkeypatch.setitem(cut_points.OPERATIONS, 'add', lambda _, x, token: x + token)
     backbone, x = Tokens(), torch.randn(2, 3)
     stages = cut(backbone)
     assert list(stages.parameters_of('stem')) == ['token']

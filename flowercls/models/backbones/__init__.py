@@ -1,1 +1,1 @@
-"""Adapters to other libraries' networks."""
+"""Adapters to networks of other libraries; where their stages end stands in ``flowercls/models/cut_points.py``."""

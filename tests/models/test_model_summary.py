@@ -3,7 +3,7 @@
 import torch
 from mmpretrain.registry import MODELS
 
-from flowercls.models.stage_table import render_stage_table, stage_table
+from flowercls.models.model_summary import render_stage_table, stage_table
 
 
 def test_rows_of_a_tiny_resnet_by_hand(build):
