@@ -11,6 +11,7 @@ from flowercls.core.errors import FlowerclsError, WorkerError
 
 if TYPE_CHECKING:
     from flowercls.sweep.doubtful_labels import DoubtfulLabels
+    from flowercls.sweep.launcher import Launcher
     from flowercls.sweep.sweeper import SweepResult
 
 EXAMPLES = (
@@ -69,6 +70,7 @@ def sweep(
     overrides: Overrides = (),
     retry_failed: bool = False,
     dry_run: bool = False,
+    launcher: 'Launcher | None' = None,
 ) -> SweepReport:
     """Train every setting of a sweep file with every seed. Started again, the sweep goes on where it stopped.
 
@@ -79,6 +81,7 @@ def sweep(
         overrides: As ``--cfg-options``, for all trials.
         retry_failed: Try failed trials again.
         dry_run: List the trials and check their configs; write nothing.
+        launcher: Starts the trials; the default runs ``jobs`` processes on this machine.
 
     Raises:
         ConfigError: naming the mistakes in the sweep file and in the configs of all its settings.
@@ -90,7 +93,7 @@ def sweep(
     from flowercls.sweep.launcher import LocalLauncher
     from flowercls.sweep.sweeper import describe_dry_run, plan_sweep, run_sweep
 
-    launcher = LocalLauncher(jobs)
+    launcher = launcher or LocalLauncher(jobs)
     sweep_file = find_config(sweep_file)
     plan = plan_sweep(sweep_file, work_dir, overrides, dry_run=dry_run)
     for load_from in plan.starting_weights:
@@ -142,10 +145,11 @@ def _draw_doubtful_labels(doubtful: 'DoubtfulLabels') -> None:
 
 def _describe(result: 'SweepResult', comparison: str, report: Path) -> str:
     """Return the last block: results, comparison, failures, and where the files are."""
-    from flowercls.sweep.display import describe_failures, display_path, results_table
+    from flowercls.config.loader import shorten
+    from flowercls.sweep.display import describe_failures, results_table
 
     lines = [results_table(result.states), ''] + ([comparison, ''] if comparison else [])
-    lines += [f'out of fold: top-1 {item.top1:.2f} %, {display_path(item.path)}' for item in result.out_of_fold]
+    lines += [f'out of fold: top-1 {item.top1:.2f} %, {shorten(item.path)}' for item in result.out_of_fold]
     lines += [*result.notes, *(result.doubtful.describe() if result.doubtful else [])]
     lines += describe_failures(result.states)
-    return '\n'.join([*lines, f'report: {display_path(report)}', f'sweep folder: {display_path(result.folder)}'])
+    return '\n'.join([*lines, f'report: {shorten(report)}', f'sweep folder: {shorten(result.folder)}'])

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from flowercls.core.errors import DataError
-from flowercls.core.layout import ANN_FILES, CLASSES_FILE
+from flowercls.core.files import sha256_of
+from flowercls.core.layout import ANN_FILES, CLASSES_FILE, MANIFEST_FILE
 
 REQUIRED_FILES = (CLASSES_FILE, ANN_FILES['train'], ANN_FILES['val'])
 PHOTO_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.avif'}
@@ -36,6 +37,12 @@ def class_names(data_root: str | os.PathLike) -> list[str]:
 def has_test_set(data_root: str | os.PathLike) -> bool:
     """Return whether the prepared folder has a test set of its own."""
     return (Path(data_root) / ANN_FILES['test']).is_file()
+
+
+def manifest_hash(data_root: str | os.PathLike) -> str | None:
+    """Return the SHA-256 of a prepared folder's manifest in hex; None without a manifest."""
+    manifest = Path(data_root, MANIFEST_FILE)
+    return sha256_of(manifest) if manifest.is_file() else None
 
 
 def prepare_command(data_root: str | os.PathLike, raw_dir: str | os.PathLike = 'RAW_DIR') -> str:

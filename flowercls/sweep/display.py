@@ -1,10 +1,8 @@
 """What a user sees of a sweep: its progress, its plan, and its results."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -38,8 +36,8 @@ class Display:
             auto_refresh=False,  # no thread: this process forks
             disable=not self._console.is_terminal,
         )
-        self._news: dict[str, str] = {}  # by the key of each trial
-        self._shown_at = time.monotonic() - REFRESH_S
+        self._last_news: dict[str, str] = {}  # by the key of each trial
+        self._line_at, self._drawn_at = time.monotonic(), 0.0
 
     def __enter__(self) -> 'Display':
         self._bars.start()
@@ -50,22 +48,21 @@ class Display:
 
     def show(self, states: Sequence[TrialState]) -> None:
         """Show what has changed."""
-        now, is_first = time.monotonic(), not self._news
+        now, is_first = time.monotonic(), not self._last_news
         for state in states:
             news = IN_USE if state.state == WAITING and state.in_use_since is not None else state.state
             is_old = is_first and news in (FINISHED, FAILED)  # since an earlier start of the sweep
-            if news not in (WAITING, self._news.get(state.trial.key)) and not is_old:
+            if news not in (WAITING, self._last_news.get(state.trial.key)) and not is_old:
                 self._console.print(change_line(state), markup=False)
-                if self._bars.disable:
-                    self._shown_at = now
-            self._news[state.trial.key] = news
-        if self._bars.disable and now - self._shown_at >= LINE_S:
-            self._console.print(status_line(states, self._jobs), markup=False)
-            self._shown_at = now
-        is_done = all(state.state in (FINISHED, FAILED) for state in states)
-        if not self._bars.disable and (is_done or now - self._shown_at >= REFRESH_S):
+                self._line_at = now
+            self._last_news[state.trial.key] = news
+        if self._bars.disable:
+            if now - self._line_at >= LINE_S:
+                self._console.print(status_line(states, self._jobs), markup=False)
+                self._line_at = now
+        elif now - self._drawn_at >= REFRESH_S or all(state.state in (FINISHED, FAILED) for state in states):
             self._draw_bars(states)
-            self._shown_at = now
+            self._drawn_at = now
 
     def _draw_bars(self, states: Sequence[TrialState]) -> None:
         for task in self._bars.task_ids:
@@ -135,12 +132,8 @@ def results_table(states: Sequence[TrialState]) -> str:
     rows = [['top-1, %', *(f'seed {seed}' for seed in seeds)]]
     rows += [[setting, *(by_seed.get(seed, '') for seed in seeds)] for setting, by_seed in cells.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for setting, *figures in rows:
-        lines.append(
-            [setting.ljust(widths[0]), *(f.rjust(width) for f, width in zip(figures, widths[1:], strict=True))]
-        )
-    return '\n'.join('  '.join(line) for line in lines)
+    rows = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    return '\n'.join('  '.join([setting.strip().ljust(widths[0]), *figures]) for setting, *figures in rows)
 
 
 def describe_plan(states: Sequence[TrialState], notes: Sequence[str]) -> str:
@@ -161,12 +154,6 @@ def describe_failures(states: Sequence[TrialState]) -> list[str]:
             trials.setdefault(state.error, []).append(state.folder.name)
     lines = [f'failed: {", ".join(names)}: {error}' for error, names in trials.items()]
     return [*lines, 'try these again with --retry-failed'] if lines else []
-
-
-def display_path(path: Path) -> str:
-    """Return the path relative to the working folder if it lies inside."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith('..') else relative
 
 
 def _percent(top1: float | None) -> str:

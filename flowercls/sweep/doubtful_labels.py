@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from flowercls.config.loader import shorten
 from flowercls.core.files import atomic_write, delimiter_of
 from flowercls.core.layout import DATA_PREFIXES, DOUBTFUL_LABELS_FILE
 from flowercls.evaluate.label_errors import LabelCheck, check_labels, count_pairs
 from flowercls.evaluate.predictions import Predictions
-from flowercls.sweep.display import display_path
 from flowercls.sweep.folds import OutOfFold, mean_over_seeds
 
 COLUMNS = ('rank', 'image', 'label', 'suggested', 'score_label', 'score_suggested', 'margin')
@@ -56,10 +56,10 @@ class DoubtfulLabels:
     def describe(self) -> list[str]:
         """Return lines for the end of a sweep."""
         num_doubtful, num_photos = len(self.check.numbers), len(self.predictions.images)
-        lines = [f'{display_path(path)}: could not be read and was left as it is' for path in self.unread]
+        lines = [f'{shorten(path)}: could not be read and was left as it is' for path in self.unread]
         if not num_doubtful:
             return [*lines, f'labels to review: none of {num_photos:,} photos, {self.origin}']
-        where = f'{display_path(self.path)}, {self.picture.suffix}'
+        where = f'{shorten(self.path)}, {self.picture.suffix}'
         names = self.predictions.class_names
         pairs = count_pairs(self.predictions.labels, self.check)[:MAX_PAIRS_SHOWN]
         frequent = ', '.join(f'{names[label]} that may be {names[other]} ({count})' for label, other, count in pairs)

@@ -73,8 +73,11 @@ class TrialState:
         return 0, 0.0
 
     def seconds_left(self, pace: float) -> float:
-        """Return the estimated time to its end, at ``pace`` seconds an epoch."""
-        since_epoch = self.seconds_running - self._seconds_at_epoch if self.state == RUNNING else 0.0
+        """Return the estimated time to its end, at its own seconds an epoch, or at ``pace`` before the first."""
+        since_epoch = 0.0
+        if self.state == RUNNING:
+            epochs, seconds = self.pace
+            pace, since_epoch = seconds / epochs if epochs else pace, self.seconds_running - seconds
         return max(0.0, pace * (self.trial.max_epochs - self.epoch) - since_epoch)
 
     def begin(self) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY, changed_keys, flatten
 from flowercls.config.dump import THIS_START, load_dumped
 from flowercls.core.errors import ConfigError
-from flowercls.core.files import sha256_of
-from flowercls.core.layout import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, TRIALS_DIR
+from flowercls.core.layout import CONFIG_FILE, METRICS_FILE, TRIALS_DIR
+from flowercls.core.prepared_folder import manifest_hash
 from flowercls.sweep.ledger import FINISHED, Ledger
 from flowercls.sweep.scheduler import WAITING, TrialState
 from flowercls.sweep.trials import Trial
@@ -55,8 +55,8 @@ def _what_differs(trial: Trial, run: Path) -> str:
         before = load_dumped(run / CONFIG_FILE)
     except ConfigError:  # gone, or edited
         return 'another config'
-    manifest = Path(trial.cfg.data_root, MANIFEST_FILE)
-    if before.get('data_manifest') and manifest.is_file() and before['data_manifest'] != sha256_of(manifest):
+    manifests = before.get('data_manifest'), manifest_hash(trial.cfg.data_root)
+    if all(manifests) and manifests[0] != manifests[1]:
         return 'differently prepared photos, so it is not compared with these'
     before = flatten(before)
     # A run has replaced 'auto' by what its machine can do.

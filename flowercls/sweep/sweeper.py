@@ -1,6 +1,7 @@
 """A sweep, from its file to its finished trials. Start reading here."""
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from flowercls.sweep.scheduler import ReadEpochs, TrialScheduler, TrialState, pl
 from flowercls.sweep.spec import SweepSpec, read_spec
 from flowercls.sweep.stale import describe_stale_trials
 from flowercls.sweep.sweep_dir import check_no_run, claim_sweep_dir, default_sweep_dir, record_command
-from flowercls.sweep.trials import Trial, describe_size, make_trials
+from flowercls.sweep.trials import Trial, make_trials
 
 if TYPE_CHECKING:  # imports scipy
     from flowercls.sweep.doubtful_labels import DoubtfulLabels
@@ -91,7 +92,9 @@ def plan_sweep(
     overrides = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
 
     # 2. Every setting with every seed: the mistakes of all configs are found before anything is written.
-    print(f'{sweep_file}: checking its {describe_size(spec)}', flush=True)
+    settings, seeds = math.prod(map(len, spec.factors)), len(spec.seeds)
+    size = f'{settings} setting{"s" * (settings > 1)} with {seeds} seed{"s" * (seeds > 1)}'
+    print(f'{sweep_file}: checking its {size}', flush=True)
     with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') if dry_run else contextlib.nullcontext() as drawn:
         trials, notes = make_trials(spec, overrides, drawn)
     print(*(f'{note}\n' for note in notes), sep='', end='', flush=True)

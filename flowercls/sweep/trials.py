@@ -6,7 +6,6 @@ import hashlib
 import io
 import itertools
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,8 @@ from flowercls.config.dump import THIS_START
 from flowercls.config.loader import find_config, load_config
 from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError, DataError
-from flowercls.core.files import sha256_of
-from flowercls.core.layout import FOLDS_DIR, MANIFEST_FILE
+from flowercls.core.layout import FOLDS_DIR
+from flowercls.core.prepared_folder import manifest_hash, prepare_command
 from flowercls.sweep.spec import RESERVED_KEYS, SEED_KEY, Level, SweepSpec
 from flowercls.train.run_config import Flags, ready_config
 
@@ -78,12 +77,6 @@ class Trial:
         return self.cfg.train_cfg.max_epochs
 
 
-def describe_size(spec: SweepSpec) -> str:
-    """Return the number of settings and seeds as text."""
-    settings, seeds = math.prod(map(len, spec.factors)), len(spec.seeds)
-    return f'{settings} setting{"s" * (settings > 1)} with {seeds} seed{"s" * (seeds > 1)}'
-
-
 def make_trials(
     spec: SweepSpec, extra: Mapping[str, Any] | None = None, drawn_folder: str | None = None
 ) -> tuple[list[Trial], list[str]]:
@@ -112,23 +105,21 @@ def make_trials(
         configs = _for_each(
             settings, lambda setting: _resolve(setting, spec.seeds[0], drawn_folder, drawn), spec.path, where
         )
-    manifests = {cfg.data_root: _manifest_hash(cfg.data_root) for cfg in configs}
+    manifests = {cfg.data_root: manifest_hash(cfg.data_root) for cfg in configs}
     if len({digest or root for root, digest in manifests.items()}) > 1:  # two folders may be copies of one
         raise ConfigError(
             f'{spec.path}: its settings are trained on differently prepared photos ({", ".join(manifests)}), so they '
             'cannot be compared. Fix: one data_root for all, and a sweep for each folder.'
         )
-    trials = [
-        _trial(setting, seed, cfg, manifests[cfg.data_root])
-        for seed in spec.seeds
-        for setting, cfg in zip(settings, configs, strict=True)
-    ]
-    first_with: dict[str, Trial] = {}
-    for trial in trials:
-        if (first := first_with.setdefault(trial.key, trial)) is not trial:
-            names = f'{first.setting.name} and {trial.setting.name}'
+    trials: dict[str, Trial] = {}  # by key
+    for seed, (setting, resolved) in itertools.product(spec.seeds, zip(settings, configs, strict=True)):
+        cfg = copy.deepcopy(resolved)
+        cfg.randomness.seed = seed  # nothing else in a resolved config depends on the seed
+        trial = Trial(setting, seed, cfg, trial_key(cfg, manifests[cfg.data_root]))
+        if (other := trials.setdefault(trial.key, trial)) is not trial:
+            names = f'{other.setting.name} and {setting.name}'
             raise ConfigError(f'{spec.path}: the settings {names} have the same resolved config. Fix: remove one.')
-    return trials, list(dict.fromkeys(notes.getvalue().splitlines()))
+    return list(trials.values()), list(dict.fromkeys(notes.getvalue().splitlines()))
 
 
 def _check_extra(extra: Mapping[str, Any], spec: SweepSpec) -> None:
@@ -196,33 +187,24 @@ def _resolve(setting: Setting, seed: int, drawn_folder: str | None, drawn: dict[
         path = Path(cfg.data_root, name) if name else None
         if path and not path.is_file():
             folds = ' --folds 5' if path.parent.name == FOLDS_DIR else ''
-            raise DataError(
-                f'{path}: no such file, but {loader}.dataset.ann_file names it. Fix: python tools/prepare_data.py '
-                f'RAW_DIR {cfg.data_root} --overwrite{folds}'
-            )
+            fix = f'{prepare_command(cfg.data_root)} --overwrite{folds}'
+            raise DataError(f'{path}: no such file, but {loader}.dataset.ann_file names it. {fix}')
     return cfg
 
 
-def _trial(setting: Setting, seed: int, resolved: Config, manifest_hash: str | None) -> Trial:
-    cfg = copy.deepcopy(resolved)
-    cfg.randomness.seed = seed  # nothing else in a resolved config depends on the seed
-    return Trial(setting, seed, cfg, trial_key(cfg, manifest_hash))
-
-
-def _manifest_hash(data_root: str) -> str | None:
-    manifest = Path(data_root, MANIFEST_FILE)
-    return sha256_of(manifest) if manifest.is_file() else None
-
-
-def trial_key(cfg: Config, manifest_hash: str | None) -> str:
+def trial_key(cfg: Config, manifest: str | None) -> str:
     """Return 16 hex digits for a resolved config, its data and its seed.
 
     The ledgers of all sweeps hold this key, so it must never change. It ignores where the run is written, and where
     the data lie if they have a manifest.
+
+    Args:
+        cfg: The resolved config.
+        manifest: SHA-256 of the data's manifest.
     """
-    ignored = RUNTIME_ONLY + (DATA_LOCATION if manifest_hash else ())
+    ignored = RUNTIME_ONLY + (DATA_LOCATION if manifest else ())
     content = {key: value for key, value in cfg.to_dict().items() if key not in THIS_START}
-    text = json.dumps([_without(content, ignored), manifest_hash], sort_keys=True, default=repr)
+    text = json.dumps([_without(content, ignored), manifest], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
