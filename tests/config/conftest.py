@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from flowercls.config import resolve_config
 from flowercls.core.errors import ConfigError
 
-CONFIGS = Path(__file__).parent.parent.parent / 'configs'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 CLASSES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
 
 
@@ -45,3 +46,24 @@ def mistakes():
         return [line.removeprefix(f'{args[0]}: ') for line in lines]
 
     return lines_of
+
+
+@pytest.fixture
+def resolve(data_root):
+    """Resolve one of our configs on the small prepared folder; '__' in a key is a dot."""
+
+    def resolve_ours(name='resnet50_flower.py', **overrides):
+        overrides = {key.replace('__', '.'): value for key, value in overrides.items()}
+        return resolve_config(CONFIGS / name, {'data_root': str(data_root), **overrides})
+
+    return resolve_ours
+
+
+@pytest.fixture
+def inherit(write, data_root):
+    """Resolve a config over one of mmpretrain's."""
+
+    def resolve_child(text='', base='resnet/resnet18_8xb32_in1k.py'):
+        return resolve_config(write(f"_base_ = ['mmpretrain::{base}']\ndata_root = {str(data_root)!r}\n{text}\n"))
+
+    return resolve_child

@@ -11,7 +11,7 @@ from flowercls.config import check_components, resolve_config
 from flowercls.config.components import Arguments, arguments_of, fits
 from flowercls.core.errors import ConfigError
 
-CONFIGS = Path(__file__).parent.parent.parent / 'configs'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 @pytest.fixture

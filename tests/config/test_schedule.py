@@ -9,17 +9,11 @@ import pytest
 import torch
 from mmengine.registry import PARAM_SCHEDULERS
 
-from flowercls.config import load_config, resolve_config
+from flowercls.config import load_config
 from flowercls.config.schedule import derive_schedules
 
-CONFIGS = Path(__file__).parent.parent.parent / 'configs'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 STEPS = 4  # of an epoch
-
-
-@pytest.fixture
-def resolve(data_root):
-    """Resolve one of our configs on the small prepared folder."""
-    return lambda name, **more: resolve_config(CONFIGS / name, {'data_root': str(data_root), **more})
 
 
 # ---------------------------------------------------------------- lengths

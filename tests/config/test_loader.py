@@ -1,4 +1,4 @@
-"""Loading: what a config file may be, what is said when it is something else, and how overrides are read."""
+"""Loading: what a config file may be, and the answers to everything else."""
 
 import resource
 import subprocess
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from flowercls.config import load_config, parse_overrides
+from flowercls.config import load_config
+from flowercls.config.loader import load_with_notes
 from flowercls.core.errors import ConfigError
 
-CONFIGS = Path(__file__).parent.parent.parent / 'configs'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 def error_of(path, overrides=()):
@@ -24,50 +25,6 @@ def test_values_of_bases_and_child_arrive():
     assert cfg.model.backbone == dict(type='MobileNetV2', widen_factor=1.0, conv_cfg=dict(type='Conv2dAdaptivePadding'))
     assert cfg.model.head.loss == dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')
     assert cfg.optim_wrapper.optimizer.lr == 0.0003
-
-
-def test_overrides_are_read_as_mmengine_reads_them():
-    texts = ['a.b=1e-3', 'c=[1,2]', 'd=(1,)', 'e=None', 'f=True', 'g=all', 'h=x,y', 'i=3', 'j=k=v']
-    expected = {
-        'a.b': 0.001, 'c': [1, 2], 'd': (1,), 'e': None, 'f': True, 'g': 'all', 'h': ['x', 'y'], 'i': 3, 'j': 'k=v'
-    }  # fmt: skip
-    found = parse_overrides(texts)
-    assert found == expected
-    assert type(found['i']) is int and type(found['d']) is tuple
-
-
-def test_overrides_that_are_not_key_and_value_are_all_named():
-    with pytest.raises(ConfigError) as caught:
-        parse_overrides(['lr', 'a.=3', 'b=[1,2', 'work_dir=x'])
-    message = str(caught.value)
-    assert message.startswith('3 mistakes in the command line:')
-    assert "'lr' is not KEY=VALUE" in message and "'a.=3' is not" in message and "'b=[1,2': brackets" in message
-
-
-@pytest.mark.parametrize('path', ['data/my photos', '/w/a,b.pth', '2024', 'a [1]/(b', "it's"])
-def test_paths_are_kept_as_they_are_written(path):
-    keys = ('data_root', 'load_from', 'work_dir', 'val_dataloader.dataset.data_root')
-    assert parse_overrides(f'{key}={path}' for key in keys) == dict.fromkeys(keys, path)
-    assert parse_overrides(['load_from=None']) == dict(load_from=None)
-
-
-@pytest.mark.parametrize('value', ["[dict(type='EMAHook',momentum=3)]", "[dict(type='EMAHook')]", '{a:1}', 'f(1,2)'])
-def test_a_value_that_cannot_be_read_is_answered_with_the_way_out(value):
-    with pytest.raises(ConfigError) as caught:
-        parse_overrides([f'custom_hooks={value}'])
-    message = str(caught.value)
-    assert f"'custom_hooks={value}': cannot be read" in message
-    assert 'Fix: write it into a config file' in message and 'custom_hooks.0.momentum=0.001' in message
-
-
-@pytest.mark.parametrize('overrides', [['model.frozen_stages=all'], {'model.frozen_stages': 'all'}])
-def test_overrides_come_as_texts_or_as_a_dict(overrides):
-    assert load_config(CONFIGS / 'resnet50_flower.py', overrides).model.frozen_stages == 'all'
-
-
-def test_a_list_entry_is_overridden_by_its_number():
-    cfg = load_config(CONFIGS / 'resnet50_flower.py', ['val_evaluator.0.topk=(1,3)'])
-    assert cfg.val_evaluator == [dict(type='Accuracy', topk=(1, 3)), dict(type='ClassificationReport')]
 
 
 def test_loading_does_not_import_torch_and_is_quick():
@@ -174,3 +131,17 @@ def test_mmengine_is_left_as_it_was(write):
 def test_values_that_cannot_be_written_down_are_refused(write, mistakes):
     name = write("from pathlib import Path\ndata_root = Path('x')\n")
     assert any('a config cannot hold a PosixPath' in line for line in mistakes(load_config, name))
+
+
+def test_a_helper_that_only_the_base_has_used_is_noted(write):
+    write("size = 224\ncrop = dict(size=size)\nwork_dir = 'x'", 'base.py')
+    path = write("_base_ = 'base.py'\nsize = 64\nwork_dir = 'y'")
+    notes = load_with_notes(path)[1]
+    assert [note for note in notes if "'size' in my.py changes nothing" in note]
+    assert not [note for note in notes if 'work_dir' in note]
+
+
+def test_a_typo_inside_an_installed_package_is_dropped_with_a_note(write):
+    cfg, notes = load_with_notes(write("_base_ = ['mmpretrain::twins/twins-svt-base_8xb128_in1k.py']"))
+    assert '_delete' not in cfg.optim_wrapper.paramwise_cfg
+    assert any("unknown key '_delete' in optim_wrapper.paramwise_cfg" in note for note in notes)

@@ -1,0 +1,176 @@
+"""Overrides: how they are read and checked, and how a child or an override is laid over its base."""
+
+from pathlib import Path
+
+import pytest
+
+from flowercls.config import load_config, parse_overrides
+from flowercls.core.errors import ConfigError
+
+RESNET = Path(__file__).parents[2] / 'configs' / 'resnet50_flower.py'
+
+BASE = """
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9))
+param_scheduler = [dict(type='LinearLR', begin=0, end=1), dict(type='CosineAnnealingLR', begin=1, eta_min=0.1)]
+model = dict(head=dict(loss=dict(type='CrossEntropyLoss', loss_weight=1.0)), backbone=dict(type='ResNet', depth=50))
+train_dataloader = dict(sampler=dict(type='DefaultSampler', shuffle=True, round_up=False))
+"""
+
+
+@pytest.fixture
+def load(write):
+    write(BASE, 'base.py')
+    return lambda child='', *overrides: load_config(write(f"_base_ = 'base.py'\n{child}\n"), overrides)
+
+
+def test_a_new_optimizer_does_not_keep_the_old_ones_arguments(load):
+    cfg = load("optim_wrapper = dict(optimizer=dict(type='AdamW', lr=0.001))")
+    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=0.001)
+
+
+def test_the_same_type_keeps_them(load):
+    cfg = load("optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))")
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.01, momentum=0.9)
+
+
+def test_a_new_loss_and_a_new_sampler_start_afresh(load):
+    cfg = load(
+        "model = dict(head=dict(loss=dict(type='FocalLoss', gamma=2.0)))\n"
+        "train_dataloader = dict(sampler=dict(type='CounterSampler'))"
+    )
+    assert cfg.model.head.loss == dict(type='FocalLoss', gamma=2.0)
+    assert cfg.train_dataloader.sampler == dict(type='CounterSampler')
+
+
+def test_other_parts_keep_their_arguments_as_in_mmengine(load):
+    assert load("model = dict(backbone=dict(type='SEResNet'))").model.backbone == dict(type='SEResNet', depth=50)
+
+
+def test_an_explicit_delete_still_works_and_leaves_nothing_behind(load):
+    cfg = load("model = dict(backbone=dict(_delete_=True, type='VGG'), neck=dict(_delete_=True, type='GAP'))")
+    assert cfg.model.backbone == dict(type='VGG')
+    assert cfg.model.neck == dict(type='GAP')
+
+
+def test_on_the_command_line_a_new_type_arrives_with_its_arguments(load):
+    cfg = load('', 'optim_wrapper.optimizer.type=AdamW', 'optim_wrapper.optimizer.weight_decay=0.05')
+    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', weight_decay=0.05)
+
+
+def test_on_the_command_line_one_scheduler_of_a_list_is_exchanged(load):
+    cfg = load('', 'param_scheduler.0.type=StepLR', 'param_scheduler.0.step_size=3')
+    assert cfg.param_scheduler == [
+        dict(type='StepLR', step_size=3),
+        dict(type='CosineAnnealingLR', begin=1, eta_min=0.1),
+    ]
+
+
+def test_the_base_is_read_again_unchanged(load):
+    load('', 'param_scheduler.0.type=StepLR', 'param_scheduler.0.step_size=3')
+    assert load().param_scheduler[0] == dict(type='LinearLR', begin=0, end=1)
+
+
+# ---------------------------------------------------------------- keys and values on the command line
+
+
+@pytest.mark.parametrize(
+    'override, answer',
+    [
+        ('optim_wraper.lr=3', "unknown key 'optim_wraper.lr' (did you mean 'optim_wrapper.optimizer.lr'?)"),
+        ('lr=3', "unknown key 'lr' (did you mean 'optim_wrapper.optimizer.lr'?)"),
+        (
+            'optim_wrapper.optimizer.Ir=1',
+            "unknown key 'optim_wrapper.optimizer.Ir' (did you mean 'optim_wrapper.optimizer.lr'?)",
+        ),
+        ('model.frozen_stage=3', "unknown key 'model.frozen_stage' (did you mean 'model.frozen_stages'?)"),
+        ('randomness.sed=3', "unknown key 'randomness.sed' (did you mean 'randomness.seed'?)"),
+        (
+            'param_scheduler.3.begin=2',
+            "unknown key 'param_scheduler.3.begin': 'param_scheduler' is a list of 1, its parts are numbered from 0",
+        ),
+        (
+            'model.backbone.depth.x=2',
+            "unknown key 'model.backbone.depth.x': 'model.backbone.depth' is 50 and has no parts",
+        ),
+        (
+            'train_pipeline.0.type=A',
+            "'train_pipeline.0.type' only names a variable of the file, which is already used up. "
+            'Fix: set train_dataloader.dataset.pipeline.',
+        ),
+    ],
+)
+def test_an_override_of_an_unknown_key_is_a_mistake(mistakes, override, answer):
+    assert mistakes(load_config, RESNET, [override]) == [f'--cfg-options: {answer}']
+
+
+@pytest.mark.parametrize(
+    'override',
+    [
+        'work_dir=x',
+        'optim_wrapper.clip_grad.max_norm=1.0',
+        'optim_wrapper.paramwise_cfg.norm_decay_mult=0.0',
+        'optim_wrapper.paramwise_cfg.stage_lr_mult.stage1=0.1',
+        'optim_wrapper.optimizer.nesterov=True',  # judged by the class itself, after imports
+        'model.backbone.stem_channels=32',
+        'default_hooks.progress=None',
+        'default_hooks.early=None',
+        'test_dataloader.batch_size=3',
+        'param_scheduler.0.end=3',
+        'test_cfg.fp16=False',
+        'env_cfg.dist_cfg.timeout=3',
+    ],
+)
+def test_overrides_of_known_keys_pass_although_the_config_does_not_set_them(override):
+    load_config(RESNET, [override])
+
+
+def test_a_misspelt_key_deep_in_what_is_new_is_found(mistakes):
+    override = 'optim_wrapper.paramwise_cfg.stage_lr_mult.stag1=0.1'
+    (mistake,) = mistakes(load_config, RESNET, [override])
+    assert (
+        "unknown key 'optim_wrapper.paramwise_cfg.stage_lr_mult.stag1'" in mistake and 'stage_lr_mult.stage1' in mistake
+    )
+
+
+def test_overrides_are_read_as_mmengine_reads_them():
+    texts = ['a.b=1e-3', 'c=[1,2]', 'd=(1,)', 'e=None', 'f=True', 'g=all', 'h=x,y', 'i=3', 'j=k=v']
+    expected = {
+        'a.b': 0.001, 'c': [1, 2], 'd': (1,), 'e': None, 'f': True, 'g': 'all', 'h': ['x', 'y'], 'i': 3, 'j': 'k=v'
+    }  # fmt: skip
+    found = parse_overrides(texts)
+    assert found == expected
+    assert type(found['i']) is int and type(found['d']) is tuple
+
+
+def test_overrides_that_are_not_key_and_value_are_all_named():
+    with pytest.raises(ConfigError) as caught:
+        parse_overrides(['lr', 'a.=3', 'b=[1,2', 'work_dir=x'])
+    message = str(caught.value)
+    assert message.startswith('3 mistakes in the command line:')
+    assert "'lr' is not KEY=VALUE" in message and "'a.=3' is not" in message and "'b=[1,2': brackets" in message
+
+
+@pytest.mark.parametrize('path', ['data/my photos', '/w/a,b.pth', '2024', 'a [1]/(b', "it's"])
+def test_paths_are_kept_as_they_are_written(path):
+    keys = ('data_root', 'load_from', 'work_dir', 'val_dataloader.dataset.data_root')
+    assert parse_overrides(f'{key}={path}' for key in keys) == dict.fromkeys(keys, path)
+    assert parse_overrides(['load_from=None']) == dict(load_from=None)
+
+
+@pytest.mark.parametrize('value', ["[dict(type='EMAHook',momentum=3)]", "[dict(type='EMAHook')]", '{a:1}', 'f(1,2)'])
+def test_a_value_that_cannot_be_read_is_answered_with_the_way_out(value):
+    with pytest.raises(ConfigError) as caught:
+        parse_overrides([f'custom_hooks={value}'])
+    message = str(caught.value)
+    assert f"'custom_hooks={value}': cannot be read" in message
+    assert 'Fix: write it into a config file' in message and 'custom_hooks.0.momentum=0.001' in message
+
+
+@pytest.mark.parametrize('overrides', [['model.frozen_stages=all'], {'model.frozen_stages': 'all'}])
+def test_overrides_come_as_texts_or_as_a_dict(overrides):
+    assert load_config(RESNET, overrides).model.frozen_stages == 'all'
+
+
+def test_a_list_entry_is_overridden_by_its_number():
+    cfg = load_config(RESNET, ['val_evaluator.0.topk=(1,3)'])
+    assert cfg.val_evaluator == [dict(type='Accuracy', topk=(1, 3)), dict(type='ClassificationReport')]
