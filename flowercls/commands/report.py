@@ -42,12 +42,19 @@ def report(paths: Sequence[str | Path]) -> str:
         ConfigError: if a path is neither a run nor a sweep folder; nothing is written then.
         DiskError: if a page cannot be written.
     """
-    from flowercls.report.run_page import write_run_report
-
     folders = [Path(path) for path in paths]
     _check_folders(folders)
-    pages = [_report_sweep(folder) if _is_sweep(folder) else write_run_report(folder) for folder in folders]
+    pages = [_report_sweep(folder) if _is_sweep(folder) else _report_run(folder) for folder in folders]
     return '\n'.join(f'report      {page}' for page in pages)
+
+
+def _report_run(folder: Path) -> Path:
+    from flowercls.data.decode import decode_rgb
+    from flowercls.report.run_page import write_run_report
+    from flowercls.report.run_pictures import draw_run
+
+    draw_run(folder, decode_rgb, only_missing=True)
+    return write_run_report(folder)
 
 
 def _is_sweep(folder: Path) -> bool:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercls.commands.shared import Overrides, best_epoch_in, draw_evaluation
+from flowercls.commands.shared import Overrides
 from flowercls.core import signals
 
 if TYPE_CHECKING:
@@ -109,14 +109,14 @@ def train(
     report = None
 
     def draw(folder: Path, result: 'TrainResult | None') -> None:
-        from flowercls.report.curves import plot_curves
+        from flowercls.data.decode import decode_rgb
         from flowercls.report.run_page import write_run_report
+        from flowercls.report.run_pictures import draw_run
 
-        plot_curves(folder, best_epoch_in(folder))
+        draw_run(folder, decode_rgb)
         if result is not None:
-            draw_evaluation(folder, result.evaluation)
             nonlocal report
-            report = write_run_report(result.folder, config)
+            report = write_run_report(folder)
 
     result = trainer.train(config, **where, options=options, command=command, after_training=draw if pictures else None)
 

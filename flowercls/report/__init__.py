@@ -1,4 +1,4 @@
-"""Result files of a run or a sweep → ``report.html``, one file that tells all of it and needs nothing else.
+"""Result files → pictures and ``report.html``, one page that needs no other file and no network.
 
-Only files are read, so that any finished run can have a report later; what is missing is said where it would stand.
+Only files are read, so any run can get its pictures and its report later. Missing results are named on the page.
 """

@@ -1,19 +1,23 @@
-"""What a run was trained and validated on, from the manifest of its prepared folder.
+"""The facts behind a run: its data, from the manifest of the prepared folder, and its environment, from the log."""
 
-On what a run was computed, from its log.
-"""
-
+import contextlib
 import re
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from flowercls.core.files import sha256_of
-from flowercls.report.page import existing_picture, newest_log, read_json
+from flowercls.core.layout import ANN_FILES, LOG_PATTERN, MANIFEST_FILE, OVERVIEW_FILE, SET_TITLES, SPLIT_TITLES
+from flowercls.report.page import existing_picture, read_json
 
-SETS = {'training_set': 'training', 'val_set': 'validation', 'test_set': 'test'}
 FILE_KEYS = ('scanned', 'copied', 'converted', 'skipped', 'duplicates')
+SPLIT_FLAGS = {'seed': '--seed', 'val_ratio': '--val-ratio', 'test_ratio': '--test-ratio', 'folds': '--folds'}
+# mmengine writes a block of these at the start of every log.
+VERSIONS = ('sys.platform', 'Python', 'CUDA available', 'CUDA_HOME', 'NVCC', 'PyTorch', 'TorchVision', 'MMEngine')
+VERSION_LINE = re.compile(r'^    (?P<name>[\w .,]+): (?P<value>.+)$')
+VERSIONS_BEGIN, VERSIONS_END, MAX_VERSION_LINES = 'System environment:', 'Runtime environment:', 200
 
 
 @dataclass(frozen=True)
@@ -21,17 +25,17 @@ class DataCard:
     """A prepared folder as it is now.
 
     Attributes:
-        root: As the config names it.
-        expected: SHA-256 that its manifest had when the run began; None where it had none.
-        found: SHA-256 of the manifest now; None where there is none.
+        root: Its path, as in the config.
+        expected: SHA-256 of its manifest when the run began; None if it had no manifest.
+        found: SHA-256 of the manifest now; None if there is none.
         sets: Titles of its sets.
-        rows: By class, its photos in each set.
-        totals: Of each set.
-        files: What became of the files of the raw folder, by name.
-        skipped: Files left out, by reason.
+        rows: By class, the photos in each set.
+        totals: Photos of each set.
+        files: Number of files of the raw folder, by what happened to them.
+        skipped: Number of files left out, by reason.
         look_alikes: (groups, photos in them) that look the same and were kept together.
-        split: Seed and ratios, and how the photos were drawn, if they were.
-        lists: The annotation files that the run read, where they are not the usual ones.
+        split: Seed and ratios, and how the photos were drawn, if they were drawn.
+        lists: Annotation files of the run that are not the usual ones.
         overview: The contact sheet.
     """
 
@@ -50,92 +54,75 @@ class DataCard:
 
     @property
     def num_photos(self) -> int:
-        """In all sets."""
+        """Photos in all sets."""
         return sum(self.totals)
+
+    @property
+    def prepare_command(self) -> str:
+        """The command that prepares the same folder; empty without a manifest. The raw folder is not recorded."""
+        if not self.split:
+            return ''
+        words = [self.root, '--demo'] if 'drawn' in self.split else ['RAW_DIR', self.root]
+        for key, flag in SPLIT_FLAGS.items():
+            if self.split.get(key) or key == 'seed':
+                words += [flag, str(self.split.get(key, 0))]
+        return shlex.join(['python', 'tools/prepare_data.py', *words])
 
 
 def data_card(config: dict) -> DataCard:
-    """Read the manifest that ``config`` was trained on; its parts are empty where it is not there any more."""
+    """Return the card of a config's prepared folder; empty parts if there is no usable manifest."""
     root = str(config.get('data_root') or '')
-    path = Path(root, 'manifest.json') if root else None
-    content = (read_json(path) if path else None) or {}
+    manifest = (read_json(Path(root, MANIFEST_FILE)) if root else None) or {}
     try:
-        return _card(config, root, content)
-    except (TypeError, ValueError, AttributeError):  # a manifest that is not what we write counts as none
+        return _card(config, root, manifest)
+    except (TypeError, ValueError, AttributeError):  # not a manifest of ours
         return _card(config, root, {})
 
 
-def _card(config: dict, root: str, content: dict) -> DataCard:
-    counts = content.get('counts', {})
+def _card(config: dict, root: str, manifest: dict) -> DataCard:
+    counts = manifest.get('counts', {})
     sets = counts.get('sets', {})
-    classes = content.get('classes', [])
+    groups = [image.get('duplicate_group') for image in manifest.get('images', [])]
+    groups = [group for group in groups if group is not None]
+    lists = {}
+    for split in ('train', 'val'):
+        ann_file = ((config.get(f'{split}_dataloader') or {}).get('dataset') or {}).get('ann_file')
+        if ann_file and ann_file != ANN_FILES[split]:
+            lists[SPLIT_TITLES[split]] = str(ann_file)
     return DataCard(
         root=root,
         expected=config.get('data_manifest'),
-        found=sha256_of(Path(root, 'manifest.json')) if content else None,
-        sets=[SETS.get(name, name) for name in sets],
-        rows={name: [of_set.get(name, 0) for of_set in sets.values()] for name in classes},
-        totals=[sum(of_set.values()) for of_set in sets.values()],
+        found=sha256_of(Path(root, MANIFEST_FILE)) if manifest else None,
+        sets=[SET_TITLES.get(name, name) for name in sets],
+        rows={name: [photos.get(name, 0) for photos in sets.values()] for name in manifest.get('classes', [])},
+        totals=[sum(photos.values()) for photos in sets.values()],
         files={key: counts[key] for key in FILE_KEYS if key in counts},
-        skipped=dict(Counter(skip.get('reason', 'unknown') for skip in content.get('skipped', []))),
-        look_alikes=_look_alikes(content.get('images', [])),
-        split={key: content[key] for key in ('seed', 'val_ratio', 'test_ratio', 'folds', 'drawn') if key in content},
-        lists=_special_lists(config),
-        overview=existing_picture(Path(root, 'overview.png')) if content else None,
+        skipped=dict(Counter(skip.get('reason', 'unknown') for skip in manifest.get('skipped', []))),
+        look_alikes=(len(set(groups)), len(groups)),
+        split={key: manifest[key] for key in (*SPLIT_FLAGS, 'drawn') if key in manifest},
+        lists=lists,
+        overview=existing_picture(Path(root, OVERVIEW_FILE)) if manifest else None,
     )
 
 
-def _look_alikes(images: list[dict]) -> tuple[int, int]:
-    groups = [image.get('duplicate_group') for image in images]
-    groups = [group for group in groups if group is not None]
-    return len(set(groups)), len(groups)
-
-
-def _special_lists(config: dict) -> dict[str, str]:
-    """Of folds, say; ``train.txt`` and ``val.txt`` go without saying."""
-    found = {}
-    for name, usual in (('train', 'train.txt'), ('val', 'val.txt')):
-        dataset = (config.get(f'{name}_dataloader') or {}).get('dataset') or {}
-        if dataset.get('ann_file', usual) not in (usual, ''):
-            found[SETS['training_set' if name == 'train' else 'val_set']] = str(dataset['ann_file'])
-    return found
-
-
-# mmengine writes a block of these at the start of every log.
-SPOKEN_OF = ('sys.platform', 'Python', 'CUDA available', 'CUDA_HOME', 'NVCC', 'PyTorch', 'TorchVision', 'MMEngine')
-LINE = re.compile(r'^    (?P<name>[\w .,]+): (?P<value>.+)$')
-BLOCK_BEGINS, BLOCK_ENDS = 'System environment:', 'Runtime environment:'
-LONGEST_BLOCK = 200  # lines
-
-
 def environment_of(folder: Path, config: dict) -> dict[str, str]:
-    """Versions and device of the newest start of a run; empty without a log."""
-    log = newest_log(folder)
+    """Return time, versions and device of the newest start of a run; empty without a log."""
+    log = max(folder.glob(LOG_PATTERN), default=None)  # their names are times
     if log is None:
         return {}
-    found = {'started': started_at(log)} | _versions(log)
+    facts = {}
+    with contextlib.suppress(ValueError):  # a log with another name
+        facts['started'] = f'{datetime.strptime(log.stem, "%Y%m%d_%H%M%S"):%Y-%m-%d %H:%M}'
+    inside = False
+    with log.open(encoding='utf-8', errors='replace') as file:
+        for _, line in zip(range(MAX_VERSION_LINES), file, strict=False):
+            inside = inside or VERSIONS_BEGIN in line
+            if VERSIONS_END in line:
+                break
+            match = VERSION_LINE.match(line)
+            if inside and match and (match['name'] in VERSIONS or match['name'].startswith('GPU ')):
+                facts[match['name'].removeprefix('sys.')] = match['value'].strip()
     model = config.get('model') or {}
     if 'precision' in model:
-        found['computed in'] = f'{model["precision"]}, channels {"last" if model.get("channels_last") else "first"}'
-    return {name: value for name, value in found.items() if value}
-
-
-def started_at(log: Path) -> str:
-    """From the name of a log."""
-    try:
-        return f'{datetime.strptime(log.stem, "%Y%m%d_%H%M%S"):%Y-%m-%d %H:%M}'
-    except ValueError:
-        return ''
-
-
-def _versions(log: Path) -> dict[str, str]:
-    found, inside = {}, False
-    with log.open(encoding='utf-8', errors='replace') as file:
-        for _, line in zip(range(LONGEST_BLOCK), file, strict=False):
-            inside = inside or BLOCK_BEGINS in line
-            if BLOCK_ENDS in line:
-                break
-            match = LINE.match(line)
-            if inside and match and (match['name'] in SPOKEN_OF or match['name'].startswith('GPU ')):
-                found[match['name'].removeprefix('sys.')] = match['value'].strip()
-    return found
+        facts['computed in'] = f'{model["precision"]}, channels {"last" if model.get("channels_last") else "first"}'
+    return facts

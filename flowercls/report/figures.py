@@ -1,4 +1,4 @@
-"""What all our pictures have in common: files only, names drawn as they are, one way to write a PNG."""
+"""The common style of all pictures: fonts, names drawn literally, and the way to save a PNG."""
 
 import contextlib
 import warnings
@@ -11,26 +11,25 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from flowercls.core.files import atomic_write
+from flowercls.core.layout import SPLIT_TITLES
 
-matplotlib.use('Agg')  # files only, also where there is no display
+matplotlib.use('Agg')  # files only, also on machines without a display
 
-
-OWN_FONT = 'DejaVu Sans'
-# It has no East Asian letters; where the machine has one of these, it fills in.
+MAIN_FONT = 'DejaVu Sans'
+# The main font has no East Asian letters; these fill in if the machine has one of them.
 FALLBACK_FONTS = (
-    ('Noto Sans CJK SC', 'Noto Sans CJK JP', 'WenQuanYi Zen Hei', 'WenQuanYi Micro Hei')
-    + ('Microsoft YaHei', 'PingFang SC', 'SimHei', 'Hiragino Sans GB')
-)  # fmt: skip
-SET_TITLES = {'train': 'training', 'val': 'validation'}
+    *('Noto Sans CJK SC', 'Noto Sans CJK JP', 'WenQuanYi Zen Hei', 'WenQuanYi Micro Hei'),
+    *('Microsoft YaHei', 'PingFang SC', 'SimHei', 'Hiragino Sans GB'),
+)
 
 
 @contextlib.contextmanager
 def new_figure(width_inch: float, height_inch: float) -> Iterator[Figure]:
-    """A figure in our style, closed at the end."""
-    fonts = [OWN_FONT, *_fallback_fonts()]
-    # Names of classes and files may hold a dollar sign, which is no formula here.
+    """Open a figure in our style, and close it at the end of the block."""
+    fonts = [MAIN_FONT, *_fallback_fonts()]
+    # Names of classes and files may hold a dollar sign; it must not start a formula.
     with plt.rc_context({'font.family': fonts, 'text.parse_math': False}), warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Glyph .* missing from')  # drawn as boxes: seen well enough
+        warnings.filterwarnings('ignore', 'Glyph .* missing from')  # drawn as boxes, which is enough
         figure = plt.figure(figsize=(width_inch, height_inch), layout='constrained')
         try:
             yield figure
@@ -39,9 +38,9 @@ def new_figure(width_inch: float, height_inch: float) -> Iterator[Figure]:
 
 
 def font_file(text: str) -> str:
-    """The font file to write ``text`` with, where only one can be used."""
-    east_asian = any(ord(letter) >= 0x2E80 for letter in text)  # the first block of them
-    return font_manager.findfont(next(iter(_fallback_fonts()), OWN_FONT) if east_asian else OWN_FONT)
+    """Return the path of the font to write ``text`` with, for libraries that take only one."""
+    east_asian = any(ord(letter) >= 0x2E80 for letter in text)  # the first block of these scripts
+    return font_manager.findfont(next(iter(_fallback_fonts()), MAIN_FONT) if east_asian else MAIN_FONT)
 
 
 def _fallback_fonts() -> list[str]:
@@ -50,7 +49,7 @@ def _fallback_fonts() -> list[str]:
 
 
 def save_png(figure: Figure, path: str | Path, dpi: int = 120) -> None:
-    """Write a figure as PNG, whole or not at all.
+    """Write a figure as PNG, atomically.
 
     Raises:
         DiskError: if the disk is full or may not be written to.
@@ -60,7 +59,7 @@ def save_png(figure: Figure, path: str | Path, dpi: int = 120) -> None:
 
 
 def shortened(text: str, length: int) -> str:
-    """At most ``length`` letters of a name: beginning and end, which tells files of one camera apart."""
+    """Return at most ``length`` letters of a name: its beginning and end, as files of one camera differ at the end."""
     if len(text) <= length:
         return text
     tail = (length - 1) // 2
@@ -68,7 +67,7 @@ def shortened(text: str, length: int) -> str:
 
 
 def origin_text(metrics: dict) -> str:
-    """Which photos and which checkpoint the figures of a metrics.json are about."""
-    title = SET_TITLES.get(metrics['split'], metrics['split'])
+    """Return which photos and which checkpoint the figures of a metrics.json are about."""
+    title = SPLIT_TITLES.get(metrics['split'], metrics['split'])
     augmented = ', with test-time augmentation' if metrics.get('tta') else ''
     return f'{metrics["n"]} photos of the {title} set{augmented}\n{metrics["checkpoint"]}'

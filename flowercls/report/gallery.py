@@ -1,25 +1,23 @@
-"""Galleries: ``mistakes.png``, the photos that the model gets wrong most confidently; ``doubtful_labels.png``.
-
-``test.py --show-dir``: a picture of every photo with what the model said about it, mistakes first.
-"""
+"""Pictures of photos: the galleries of mistakes and of doubtful labels, and ``test --show-dir``."""
 
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from flowercls.core import palette
 from flowercls.core.errors import DataError
 from flowercls.core.files import atomic_write, disk_errors
 from flowercls.evaluate.label_errors import LabelCheck
 from flowercls.evaluate.predictions import Predictions
 from flowercls.report.figures import font_file, new_figure, origin_text, save_png, shortened
 
-MOST_SHOWN, COLUMNS = 24, 6
-TILE_PX = 240
-NAME_LENGTH, CLASS_LENGTH = 28, 14
+MAX_TILES, COLUMNS, TILE_PX = 24, 6, 240
+FILE_LENGTH, CLASS_LENGTH = 28, 14  # letters in a caption
+SIDE_PX, STRIP_PX, FONT_PX, JPEG_QUALITY = 384, 64, 14, 90  # of a picture in --show-dir
+MAX_NAME_BYTES, SHORT_NAME = 200, 50  # most file systems take 255 bytes, and a letter has up to four
 
 LoadPhoto = Callable[[int], np.ndarray]  # number of a photo -> its pixels, RGB, uint8, shape (H, W, 3)
 Tile = tuple[Image.Image, str]  # a small photo and its caption
@@ -30,8 +28,8 @@ def plot_mistakes(predictions: Predictions, metrics: dict, load_photo: LoadPhoto
 
     Args:
         predictions: Of all photos.
-        metrics: The content of the metrics.json beside them.
-        load_photo: Gives the pixels of a photo by its number.
+        metrics: Content of the metrics.json beside them.
+        load_photo: Returns the pixels of a photo by its number.
         path: PNG file to write.
 
     Raises:
@@ -39,100 +37,82 @@ def plot_mistakes(predictions: Predictions, metrics: dict, load_photo: LoadPhoto
         DataError: if a photo cannot be read.
     """
     mistakes = predictions.mistakes()
-    tiles = [(_small(load_photo(number)), caption(predictions, number)) for number in mistakes[:MOST_SHOWN]]
+    tiles = [(_contained(load_photo(number), TILE_PX), caption(predictions, number)) for number in mistakes[:MAX_TILES]]
     headline = _headline(len(tiles), len(mistakes), 'most confident', 'mistake')
-    _draw(f'{headline} among {origin_text(metrics)}\nlabel → prediction', tiles, 'Every photo was recognised.', path)
+    title = f'{headline} among {origin_text(metrics)}\nlabel → prediction'
+    _draw_gallery(title, tiles, 'Every photo was classified correctly.', path)
 
 
 def plot_doubtful_labels(
     predictions: Predictions, check: LabelCheck, origin: str, load_photo: LoadPhoto, path: str | Path
 ) -> None:
-    """Draw the most doubtful labels, each with its class, the suggested one, both scores and the file name.
+    """Draw the most doubtful labels, each with its class, the suggested class, both scores and the file name.
 
-    Photos that cannot be read (any more) are left out and counted.
+    Photos that cannot be read any more are left out and counted.
 
     Args:
         predictions: Of all photos, out of fold.
         check: The doubtful labels among them.
-        origin: What the predictions are of, ``5 folds``.
-        load_photo: Gives the pixels of a photo by its number; may raise a `DataError`.
+        origin: Source of the predictions, ``5 folds``.
+        load_photo: Returns the pixels of a photo by its number; may raise a `DataError`.
         path: PNG file to write.
 
     Raises:
         DiskError: if the disk is full or may not be written to.
     """
-    tiles, num_shown = [], min(len(check.numbers), MOST_SHOWN)
+    tiles, num_shown = [], min(len(check.numbers), MAX_TILES)
     for number, suggested in zip(check.numbers[:num_shown], check.suggested, strict=False):
+        scores = 100 * predictions.scores[number][[predictions.labels[number], suggested]]
         try:
-            tiles.append((_small(load_photo(number)), _doubt(predictions, number, suggested)))
+            photo = _contained(load_photo(number), TILE_PX)
         except DataError:
             continue
+        tiles.append((photo, _caption(predictions, number, suggested, '?\n{:.1f} % → {:.1f} %'.format(*scores))))
     headline = _headline(num_shown, len(check.numbers), 'most doubtful', 'doubtful label')
     lines = [f'{headline} among {len(predictions.images):,} photos, {origin}']
-    lines += ['label → what it may be'] * bool(tiles)
+    lines += ['label → suggestion'] * bool(tiles)
     lines += [f'without {num_shown - len(tiles)} that cannot be read any more'] * (len(tiles) < num_shown)
-    if_empty = 'None of their photos can be read any more.' if num_shown else 'No label is contradicted.'
-    _draw('\n'.join(lines), tiles, if_empty, path)
+    if_empty = 'None of these photos can be read any more.' if num_shown else 'No label is doubtful.'
+    _draw_gallery('\n'.join(lines), tiles, if_empty, path)
 
 
-def _headline(num_shown: int, num_found: int, most: str, what: str) -> str:
-    if num_found == 0:
-        return f'No {what}s'
-    if num_shown < num_found:
-        return f'The {num_shown} {most} of {num_found} {what.rpartition(" ")[2]}s'
-    return f'The only {what}' if num_found == 1 else f'All {num_found} {what}s'
+def _headline(num_shown: int, num_all: int, most: str, noun: str) -> str:
+    if num_all == 0:
+        return f'No {noun}s'
+    if num_shown < num_all:
+        return f'The {num_shown} {most} of {num_all} {noun.rpartition(" ")[2]}s'
+    return f'The only {noun}' if num_all == 1 else f'All {num_all} {noun}s'
 
 
-def _small(photo: np.ndarray) -> Image.Image:
-    return ImageOps.contain(Image.fromarray(np.ascontiguousarray(photo)), (TILE_PX, TILE_PX))
+def caption(predictions: Predictions, number: int) -> str:
+    """Return true class, predicted class, score and file name of a photo, in three lines."""
+    scores = predictions.scores[number]
+    return _caption(predictions, number, scores.argmax(), f'\nscore {100 * scores.max():.1f} %')
 
 
-def _draw(headline: str, tiles: Sequence[Tile], if_empty: str, path: str | Path) -> None:
+def _caption(predictions: Predictions, number: int, to_class: int, score_text: str) -> str:
+    names = [predictions.class_names[label] for label in (predictions.labels[number], to_class)]
+    classes = ' → '.join(shortened(name, CLASS_LENGTH) for name in names)
+    return f'{classes}{score_text}\n{shortened(predictions.images[number].rpartition("/")[2], FILE_LENGTH)}'
+
+
+def _contained(photo: np.ndarray, side_px: int) -> Image.Image:
+    return ImageOps.contain(Image.fromarray(np.ascontiguousarray(photo)), (side_px, side_px))
+
+
+def _draw_gallery(headline: str, tiles: Sequence[Tile], if_empty: str, path: str | Path) -> None:
     columns, rows = COLUMNS if len(tiles) > 3 else 3, max(1, -(-len(tiles) // COLUMNS))
     with new_figure(2.05 * columns, 2.6 * rows + 0.6) as figure:
         figure.suptitle(headline, fontsize=10)
         if not tiles:
             figure.text(0.5, 0.4, if_empty, ha='center', fontsize=12)
-        _draw_tiles(figure, tiles, (rows, columns))
+        cells = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in cells:
+            axes.axis('off')
+        for axes, (photo, text) in zip(cells, tiles, strict=False):
+            axes.imshow(photo, aspect='equal')
+            axes.set_title(text, fontsize=8)
         save_png(figure, path)
-
-
-def _draw_tiles(figure: Figure, tiles: Sequence[Tile], grid: tuple[int, int]) -> None:
-    places = figure.subplots(*grid, squeeze=False).ravel()
-    for axes in places:
-        axes.axis('off')
-    for axes, (photo, text) in zip(places, tiles, strict=False):
-        axes.imshow(photo, aspect='equal')
-        axes.set_title(text, fontsize=8)
-
-
-def caption(predictions: Predictions, number: int) -> str:
-    """True class, predicted class, score and file name of a photo, in three lines."""
-    scores = predictions.scores[number]
-    classes = _from_to(predictions, number, scores.argmax())
-    return f'{classes}\nscore {100 * scores.max():.1f} %\n{_file(predictions, number)}'
-
-
-def _doubt(predictions: Predictions, number: int, suggested: int) -> str:
-    scores, label = predictions.scores[number], predictions.labels[number]
-    figures = f'{100 * scores[label]:.1f} % → {100 * scores[suggested]:.1f} %'
-    return f'{_from_to(predictions, number, suggested)}?\n{figures}\n{_file(predictions, number)}'
-
-
-def _from_to(predictions: Predictions, number: int, other: int) -> str:
-    names = predictions.class_names
-    return f'{shortened(names[predictions.labels[number]], CLASS_LENGTH)} → {shortened(names[other], CLASS_LENGTH)}'
-
-
-def _file(predictions: Predictions, number: int) -> str:
-    return shortened(predictions.images[number].rpartition('/')[2], NAME_LENGTH)
-
-
-pass
-
-SIDE_PX, STRIP_PX, FONT_PX = 384, 64, 14
-JPEG_QUALITY = 90
-MOST_BYTES, SHORT = 200, 50  # a name may have 255 bytes nearly everywhere, and a letter up to four
 
 
 def draw_photos(predictions: Predictions, load_photo: LoadPhoto, folder: str | Path) -> None:
@@ -143,8 +123,8 @@ def draw_photos(predictions: Predictions, load_photo: LoadPhoto, folder: str | P
 
     Args:
         predictions: Of all photos.
-        load_photo: Gives the pixels of a photo by its number.
-        folder: Made if missing.
+        load_photo: Returns the pixels of a photo by its number.
+        folder: Created if missing.
 
     Raises:
         DiskError: if the disk is full or may not be written to.
@@ -154,24 +134,14 @@ def draw_photos(predictions: Predictions, load_photo: LoadPhoto, folder: str | P
         Path(folder).mkdir(parents=True, exist_ok=True)
     mistakes = predictions.mistakes()
     hits = sorted(set(range(len(predictions.images))) - set(mistakes), key=lambda i: predictions.scores[i].max())
-    for place, number in enumerate([*mistakes, *hits]):
-        said = 'wrong' if place < len(mistakes) else 'right'
-        name = f'{place + 1:05d}_{said}_{_stem(predictions.images[number])}.jpg'
-        picture = _draw_photos(load_photo(number), caption(predictions, number))
+    for place, number in enumerate([*mistakes, *hits], start=1):
+        photo, text = _contained(load_photo(number), SIDE_PX), caption(predictions, number)
+        picture = Image.new('RGB', (SIDE_PX, photo.height + STRIP_PX), palette.WHITE)
+        picture.paste(photo, ((SIDE_PX - photo.width) // 2, STRIP_PX))
+        font = ImageFont.truetype(font_file(text), FONT_PX)
+        ImageDraw.Draw(picture).multiline_text((6, 4), text, palette.BLACK, font, spacing=3)
+        stem = Path(predictions.images[number]).stem
+        stem = stem if len(os.fsencode(stem)) <= MAX_NAME_BYTES else shortened(stem, SHORT_NAME)
+        name = f'{place:05d}_{"wrong" if place <= len(mistakes) else "right"}_{stem}.jpg'
         with atomic_write(Path(folder, name), 'wb') as file:
             picture.save(file, 'JPEG', quality=JPEG_QUALITY)
-
-
-def _stem(image: str) -> str:
-    """A photo's name without its ending; of a very long one, which leaves no room for a number, both ends."""
-    stem = Path(image).stem
-    return stem if len(os.fsencode(stem)) <= MOST_BYTES else shortened(stem, SHORT)
-
-
-def _draw_photos(photo: np.ndarray, text: str) -> Image.Image:
-    tile = ImageOps.contain(Image.fromarray(np.ascontiguousarray(photo)), (SIDE_PX, SIDE_PX))
-    picture = Image.new('RGB', (SIDE_PX, tile.height + STRIP_PX), 'white')
-    picture.paste(tile, ((SIDE_PX - tile.width) // 2, STRIP_PX))
-    font = ImageFont.truetype(font_file(text), FONT_PX)
-    ImageDraw.Draw(picture).multiline_text((6, 4), text, 'black', font, spacing=3)
-    return picture

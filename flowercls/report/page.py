@@ -1,7 +1,4 @@
-"""The page: templates with escaped values, embedded pictures, numbers as reports write them.
-
-Reading result files of which any may be missing or half written.
-"""
+"""The page: templates, number formats, and readers of result files that may be missing or half written."""
 
 import base64
 import contextlib
@@ -17,26 +14,21 @@ from PIL import Image
 
 from flowercls import __version__
 from flowercls.config.dump import load_dumped
+from flowercls.core import palette
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import atomic_write, delimiter_of
+from flowercls.core.layout import COMMAND_FILE, CONFIG_FILE
 
-REPORT_FILE = 'report.html'
-LARGE_BYTES, JPEG_QUALITY = 400_000, 85  # photos kept as PNG would make a page of many megabytes
+LARGE_BYTES, JPEG_QUALITY = 400_000, 85  # larger pictures, of photos, are embedded as JPEG
+SECTIONS = ('model', 'train_cfg', 'train_dataloader', 'val_dataloader')  # of a config, that a page looks into
 
 
 def write_page(path: Path, template: str, **content) -> Path:
-    """Fill in ``template`` and write it, whole or not at all.
+    """Render ``template`` with ``content`` and write it, atomically; returns ``path``.
 
     Raises:
         DiskError: if the disk is full or may not be written to.
     """
-    text = _environment().get_template(template).render(version=__version__, **content)
-    with atomic_write(path) as file:
-        file.write(text.encode('utf-8', 'backslashreplace').decode())  # a broken byte in an old file name
-    return path
-
-
-def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader('flowercls.report'),
         autoescape=True,
@@ -45,55 +37,44 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        'percent': percent,
-        'points': points,
+        'percent': lambda value: format_number(value, '.2f'),
+        'points': lambda value: format_number(value, '+.2f'),
+        'number': lambda value: format_number(value, ','),
+        'digits': lambda value, count: format_number(value, f'.{count}g'),
         'interval': interval,
-        'number': number,
-        'digits': digits,
-        'picture': picture,
-        'size': size,
+        'picture': embedded_picture,
+        'size': picture_size,
         'address': lambda path: quote(Path(path).as_posix()),
     }
-    return environment
+    text = environment.get_template(template).render(version=__version__, palette=palette, **content)
+    with atomic_write(path) as file:
+        file.write(text.encode('utf-8', 'backslashreplace').decode())  # a broken byte in an old file name
+    return path
 
 
-def number(value: int | None) -> str:
-    """With a comma at each thousand; a dash where there is none."""
-    return f'{value:,}' if isinstance(value, int | float) else '-'
-
-
-def percent(value: float | None) -> str:
-    """Two digits of a percentage or of points; a dash where there is none."""
-    return f'{value:.2f}' if isinstance(value, int | float) else '-'
-
-
-def points(value: float | None) -> str:
-    """A difference of percentages with its sign."""
-    return f'{value:+.2f}' if isinstance(value, int | float) else '-'
-
-
-def digits(value: float | None, count: int) -> str:
-    """That many significant digits; a dash where there is none."""
-    return f'{value:.{count}g}' if isinstance(value, int | float) else '-'
+def format_number(value: float | None, spec: str) -> str:
+    """Return a formatted number; a dash for anything else."""
+    return format(value, spec) if isinstance(value, int | float) else '-'
 
 
 def interval(ends: Sequence[float] | None) -> str:
-    """One digit of each end."""
-    return f'{ends[0]:.1f}-{ends[1]:.1f}' if ends and all(isinstance(end, int | float) for end in ends) else '-'
+    """Return both ends with one decimal; a dash for anything but numbers."""
+    are_numbers = ends and all(isinstance(end, int | float) for end in ends)
+    return f'{ends[0]:.1f}-{ends[1]:.1f}' if are_numbers else '-'
 
 
-def size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture in pixels."""
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return width and height of a picture in pixels."""
     with Image.open(path) as image:
         return image.size
 
 
-def picture(path: Path) -> str:
-    """A picture as a ``data:`` address; a large one as JPEG, at the same number of pixels."""
+def embedded_picture(path: Path) -> str:
+    """Return a picture as a ``data:`` address; a large one as JPEG of the same width and height."""
     content, kind = path.read_bytes(), 'png'
     if len(content) > LARGE_BYTES:
         buffer = io.BytesIO()
-        # One that is cut short stays as it is: a browser shows a part.
+        # A truncated picture stays as it is: a browser shows a part.
         with contextlib.suppress(OSError), Image.open(io.BytesIO(content)) as image:
             image.convert('RGB').save(buffer, 'JPEG', quality=JPEG_QUALITY)
         if 0 < buffer.tell() < len(content):
@@ -101,11 +82,13 @@ def picture(path: Path) -> str:
     return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
 
 
-SECTIONS = ('model', 'train_cfg', 'train_dataloader', 'val_dataloader')  # of a config, that a page looks into
+def read_text(path: Path) -> str:
+    """Return the text of a file, with broken bytes replaced; empty if there is none."""
+    return path.read_text(encoding='utf-8', errors='replace') if path.is_file() else ''
 
 
 def read_json(path: Path) -> dict | None:
-    """A JSON object; None where there is none to be read."""
+    """Return a JSON object; None if there is no readable one."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError):
@@ -114,7 +97,7 @@ def read_json(path: Path) -> dict | None:
 
 
 def read_table(path: Path) -> tuple[list[str], list[list[str]]] | None:
-    """Header and rows of a CSV file; None where there is none to be read."""
+    """Return header and rows of a CSV file; None if there is no readable one."""
     try:
         text = path.read_text(encoding='utf-8-sig')
         header, *rows = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter_of(text))
@@ -124,12 +107,9 @@ def read_table(path: Path) -> tuple[list[str], list[list[str]]] | None:
 
 
 def read_config(folder: Path) -> dict:
-    """The resolved config of a run as plain dicts and lists; empty where it cannot be read."""
-    path = folder / 'config.py'
-    if not path.is_file():
-        return {}
+    """Return the resolved config of a run as plain dicts and lists; empty if it cannot be read."""
     try:
-        config = load_dumped(path)
+        config = load_dumped(folder / CONFIG_FILE)
     except ConfigError:
         return {}
     sections = [config.get(name) or {} for name in SECTIONS]
@@ -137,15 +117,15 @@ def read_config(folder: Path) -> dict:
     return config if all(isinstance(section, dict) for section in sections) else {}
 
 
+def read_commands(folder: Path) -> str:
+    """Return the commands that a run or a sweep was started with, a line each; empty if they were not recorded."""
+    return read_text(folder / COMMAND_FILE).strip()
+
+
 def existing_picture(path: Path) -> Path | None:
-    """``path`` if it is a picture."""
+    """Return ``path`` if it is a picture, else None."""
     try:
         with Image.open(path):
             return path
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
-
-
-def newest_log(folder: Path) -> Path | None:
-    """The log of the newest start of a run; their names are times."""
-    return max(folder.glob('*.log'), default=None)

@@ -1,166 +1,168 @@
-"""A run folder → its ``report.html``."""
+"""``report.html`` of a run folder."""
 
 import shlex
 from pathlib import Path
 
+import numpy as np
+
+from flowercls.config.diff import flatten
+from flowercls.config.loader import parse_overrides
+from flowercls.core import layout
+from flowercls.core.errors import ConfigError
 from flowercls.evaluate.intervals import wilson_interval
-from flowercls.report import rerun
+from flowercls.evaluate.metrics import SCALARS, most_confused
 from flowercls.report.curves import read_epochs
 from flowercls.report.facts import data_card, environment_of
-from flowercls.report.page import REPORT_FILE, existing_picture, read_config, read_json, read_table, write_page
-from flowercls.report.rerun import config_changes
+from flowercls.report.page import (
+    existing_picture,
+    read_commands,
+    read_config,
+    read_json,
+    read_table,
+    read_text,
+    write_page,
+)
 
-NEEDED = {'top1', 'top1_interval', 'n', 'per_class', 'confusion'}  # of a metrics.json
-MOST_MISTAKES, MOST_CONFUSED, MOST_CLASSES = 24, 10, 30
-PICTURES = ('curves', 'confusion', 'reliability', 'mistakes')
-SPLITS = {'train': 'training', 'val': 'validation', 'test': 'test'}
+REQUIRED = {'top1', 'top1_interval', 'n', 'per_class', 'confusion'}  # of a metrics.json
+MAX_MISTAKES, MAX_CONFUSED, MAX_CLASSES = 24, 10, 30
+PICTURES = {
+    'curves': layout.CURVES_PICTURE,
+    'confusion': layout.CONFUSION_PICTURE,
+    'reliability': layout.RELIABILITY_PICTURE,
+    'mistakes': layout.MISTAKES_PICTURE,
+}
 
 
-def write_run_report(folder: str | Path, source: str | Path | None = None) -> Path:
-    """Write ``report.html`` of a run from what its folder holds; one that is there is renewed.
+def write_run_report(folder: str | Path) -> Path:
+    """Write or replace ``report.html`` of a run, from what its folder holds; returns its path.
+
+    Nothing that lies in the folder is run. `draw_run` makes the pictures.
 
     Args:
         folder: A run folder, finished or not.
-        source: The config file the run was started with, where the caller knows it.
-
-    Returns:
-        The file's path.
 
     Raises:
         DiskError: if the disk is full or may not be written to.
     """
     folder = Path(folder)
-    config = read_config(folder)
-    metrics = read_json(folder / 'metrics.json')
-    card, changes = data_card(config), config_changes(folder, config, source)
+    config, metrics = read_config(folder), read_json(folder / layout.METRICS_FILE) or {}
+    source = min(folder.glob(f'{layout.SOURCE_PREFIX}*'), default=None)
+    commands, card = read_commands(folder), data_card(config)
+    checkpoint = metrics.get('checkpoint')
+    if not isinstance(checkpoint, str) or Path(checkpoint).name != checkpoint:  # a file of the run folder
+        checkpoint = None
+    weights = read_json(folder / f'{checkpoint}.json') if checkpoint else None
+    config_path = str(folder / layout.CONFIG_FILE)
     return write_page(
-        folder / REPORT_FILE,
+        folder / layout.REPORT_FILE,
         'run.html.j2',
         title=folder.absolute().name,
         folder=folder,
         config=config,
-        config_text=_text(folder / 'config.py'),
-        changes=changes,
+        config_text=read_text(folder / layout.CONFIG_FILE),
+        source_name=source.name.removeprefix(layout.SOURCE_PREFIX) if source else '',
+        source_text=read_text(source) if source else '',
+        options=_options(commands, config),
         card=card,
-        epochs=_epochs(folder),
+        epochs=read_epochs(folder / layout.SCALARS_FILE),
+        scalars=SCALARS,
         evaluations=_evaluations(folder, metrics),
         mistakes=_mistakes(folder),
         pictures=_pictures(folder),
         is_validated=config.get('val_dataloader', True) is not None,
-        weights=_weights(folder, metrics),
+        weights={'name': checkpoint, **weights} if weights else {},
         environment=environment_of(folder, config),
-        prepare=rerun.prepare_command(card, config),
-        train=rerun.train_command(folder, changes),
-        test=rerun.test_command(folder, _checkpoint_in(metrics)),
-        finish=rerun.finish_command(folder),
+        commands=commands,
+        # Training prepares drawn flowers by itself.
+        prepare='' if config.get('drawn') and 'drawn' in card.split else card.prepare_command,
+        resolved=shlex.join(['python', 'tools/train.py', config_path]),
+        test=shlex.join(['python', 'tools/test.py', config_path, str(folder / checkpoint)]) if checkpoint else '',
+        finish=shlex.join(['python', 'tools/train.py', config_path, '--resume', '--work-dir', str(folder)]),
         compare=f'{shlex.join(["python", "tools/compare.py", str(folder)])} OTHER_RUN',
         renew=shlex.join(['python', 'tools/report.py', str(folder)]),
-        sweep=_sweep_of(folder),
+        sweep=_sweep_report(folder),
     )
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding='utf-8', errors='replace') if path.is_file() else ''
+def _options(commands: str, config: dict) -> list[tuple[str, object]]:
+    """Return the keys that the last start set with ``--cfg-options``, each with its value in the run's config."""
+    try:
+        words = shlex.split(commands.splitlines()[-1])
+        values = words[words.index('--cfg-options') + 1 :]
+        number = next((i for i, word in enumerate(values) if word.startswith('--')), len(values))
+        overrides = flatten(parse_overrides(values[:number]))
+    except (LookupError, ValueError, ConfigError):  # no such command
+        return []
+    in_run = flatten(config)
+    return [(key, in_run.get(key, value)) for key, value in overrides.items()]
 
 
 def _pictures(folder: Path) -> dict[str, Path | None]:
-    return {name: existing_picture(folder / f'{name}.png') for name in PICTURES}
+    return {name: existing_picture(folder / file) for name, file in PICTURES.items()}
 
 
-def _epochs(folder: Path) -> list[dict]:
-    path = folder / 'scalars.json'
-    return read_epochs(path) if path.is_file() else []
+def _evaluations(folder: Path, metrics: dict) -> list[dict]:
+    """Return the figures of the validation set, then of each test, as the page shows them."""
+    tests = folder.glob(f'{layout.TEST_PREFIX}*/{layout.METRICS_FILE}')
+    results = [(folder, metrics)]
+    results += [
+        (path.parent, read_json(path) or {}) for path in sorted(tests, key=lambda path: path.stat().st_mtime_ns)
+    ]
+    evaluations = []
+    for place, content in results:
+        if content.keys() >= REQUIRED:
+            try:
+                evaluations.append(_evaluation(place, content))
+            except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):  # not a file of ours
+                continue
+    return evaluations
 
 
-def _evaluations(folder: Path, metrics: dict | None) -> list[dict]:
-    """Of the validation set, then of each test, as the page shows them."""
-    tests = sorted(folder.glob('test_*/metrics.json'), key=lambda path: path.stat().st_mtime_ns)
-    found = [(folder, metrics)] + [(path.parent, read_json(path)) for path in tests]
-    shown = [_shown(place, content) for place, content in found if content and content.keys() >= NEEDED]
-    return [one for one in shown if one is not None]
-
-
-def _shown(place: Path, metrics: dict) -> dict | None:
-    try:
-        low, high = metrics['top1_interval']
-        return evaluation(place, {**metrics, 'top1_interval': [float(low), float(high)]})
-    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):  # not what we write
-        return None
-
-
-def evaluation(folder: Path, metrics: dict) -> dict:
-    """The figures of a metrics.json, with an interval for each share."""
-    confusion = metrics['confusion']
-    names = list(metrics['per_class'])
-    title = SPLITS.get(metrics.get('split'), metrics.get('split') or 'validation')
+def _evaluation(folder: Path, metrics: dict) -> dict:
+    confusion, names = metrics['confusion'], list(metrics['per_class'])
+    low, high = map(float, metrics['top1_interval'])
+    split = metrics.get('split') or 'val'
+    predicted = [sum(column) for column in zip(*confusion, strict=True)]
     return {
-        'title': f'{title} set' + (', with test-time augmentation' if metrics.get('tta') else ''),
+        'title': f'{layout.SPLIT_TITLES.get(split, split)} set'
+        + ', with test-time augmentation' * bool(metrics.get('tta')),
         'folder': folder.name,
-        'is_test': folder.name.startswith('test_'),
+        'is_test': folder.name.startswith(layout.TEST_PREFIX),
         'pictures': _pictures(folder),
-        'metrics': metrics,
+        'metrics': {**metrics, 'top1_interval': [low, high]},
         'hits': sum(row[i] for i, row in enumerate(confusion)),
         'names': names,
-        'classes': [_class_row(i, name, metrics) for i, name in enumerate(names)],
-        'confused': _most_confused(confusion, names),
-        'shows_matrix': len(names) <= MOST_CLASSES,
+        'classes': [
+            {
+                **metrics['per_class'][name],
+                'name': name,
+                'photos': sum(confusion[i]),
+                'predicted': predicted[i],
+                'recall_interval': wilson_interval(confusion[i][i], sum(confusion[i])) if sum(confusion[i]) else None,
+                'precision_interval': wilson_interval(confusion[i][i], predicted[i]) if predicted[i] else None,
+            }
+            for i, name in enumerate(names)
+        ],
+        'confused': [
+            (names[true], names[pred], photos, sum(confusion[true]))
+            for true, pred, photos in most_confused(np.array(confusion))[:MAX_CONFUSED]
+        ],
+        'shows_matrix': len(names) <= MAX_CLASSES,
     }
-
-
-def _class_row(index: int, name: str, metrics: dict) -> dict:
-    confusion, scores = metrics['confusion'], metrics['per_class'][name]
-    hits, predicted = confusion[index][index], sum(row[index] for row in confusion)
-    photos = sum(confusion[index])
-    return {
-        'name': name,
-        'photos': photos,
-        'predicted': predicted,
-        'recall': scores['recall'],
-        'recall_interval': wilson_interval(hits, photos) if photos else None,
-        'precision': scores['precision'],
-        'precision_interval': wilson_interval(hits, predicted) if predicted else None,
-        'f1': scores['f1'],
-    }
-
-
-def _most_confused(confusion: list[list[int]], names: list[str]) -> list[tuple[str, str, int, int]]:
-    """(true, predicted, photos, photos of the true class), the most frequent first."""
-    pairs = [
-        (names[true], names[pred], count, sum(row))
-        for true, row in enumerate(confusion)
-        for pred, count in enumerate(row)
-        if true != pred and count
-    ]
-    return sorted(pairs, key=lambda pair: -pair[2])[:MOST_CONFUSED]
 
 
 def _mistakes(folder: Path) -> dict | None:
-    """The first rows of mistakes.csv and how many there are; None without the file."""
-    table = read_table(folder / 'mistakes.csv')
+    """Return the first rows of mistakes.csv and their number; None without a usable file."""
+    table = read_table(folder / layout.MISTAKES_FILE)
     try:
         rows = [(image, label, pred, 100 * float(score)) for image, label, pred, score in table[1]] if table else None
-    except ValueError:  # not what we write
-        rows = None
-    if rows is None:
+    except ValueError:  # not a file of ours
         return None
-    return {'shown': rows[:MOST_MISTAKES], 'number': len(rows)}
+    return None if rows is None else {'shown': rows[:MAX_MISTAKES], 'number': len(rows)}
 
 
-def _weights(folder: Path, metrics: dict | None) -> dict[str, str]:
-    """File name and SHA-256 of the best checkpoint, as its side file has it."""
-    name = _checkpoint_in(metrics)
-    side = read_json(folder / f'{name}.json') if name else None
-    return {'name': name, 'sha256': side['sha256']} if side and 'sha256' in side else {}
-
-
-def _checkpoint_in(metrics: dict | None) -> str | None:
-    """Name of the best checkpoint, a file of the run folder."""
-    name = (metrics or {}).get('checkpoint')
-    return name if isinstance(name, str) and Path(name).name == name else None
-
-
-def _sweep_of(folder: Path) -> str | None:
-    """The way to the report of the sweep that the run is a trial of."""
+def _sweep_report(folder: Path) -> str | None:
+    """Return the link to the report of the sweep that the run is a trial of."""
     parent = folder.absolute().parent
-    is_trial = parent.name == 'trials' and (parent.parent / 'ledger.jsonl').is_file()
-    return f'../../{REPORT_FILE}' if is_trial else None
+    is_trial = parent.name == layout.TRIALS_DIR and (parent.parent / layout.LEDGER_FILE).is_file()
+    return f'../../{layout.REPORT_FILE}' if is_trial else None

@@ -1,99 +1,100 @@
-"""A sweep's folder → its ``report.html``."""
+"""``report.html`` of a sweep folder."""
 
 import shlex
 from datetime import timedelta
 from pathlib import Path
 
 from flowercls.compare.wording import p_text
+from flowercls.core import layout
 from flowercls.core.errors import DataError
 from flowercls.evaluate.predictions import Predictions
 from flowercls.report.facts import data_card, environment_of
-from flowercls.report.page import REPORT_FILE, existing_picture, read_config, read_json, read_table, write_page
-from flowercls.report.rerun import REPOSITORY, prepare_command
+from flowercls.report.page import (
+    existing_picture,
+    read_commands,
+    read_config,
+    read_json,
+    read_table,
+    read_text,
+    write_page,
+)
 from flowercls.sweep.ledger import FINISHED, STARTED, Entry, Ledger
 
-MOST_DOUBTFUL = 20
+MAX_DOUBTFUL = 20
 STATES = {STARTED: 'not finished'}
 
 
 def write_sweep_report(folder: str | Path, sweep_file: str | Path | None = None, problem: str = '') -> Path:
-    """Write ``report.html`` of a sweep from what its folder holds; one that is there is renewed.
+    """Write or replace ``report.html`` of a sweep, from what its folder holds; returns its path.
 
     Args:
-        folder: Of the sweep.
-        sweep_file: Its sweep file, where the caller knows it.
-        problem: Why its trials could not be compared, where they could not.
-
-    Returns:
-        The file's path.
+        folder: The sweep folder.
+        sweep_file: Path of the sweep file; the default is the file in configs/sweeps/ with the name of the folder.
+        problem: The reason why its trials could not be compared, if there is one.
 
     Raises:
         DiskError: if the disk is full or may not be written to.
     """
     folder = Path(folder)
     trials = _trials(folder)
-    first = next((trial['folder'] for trial in trials if (trial['folder'] / 'config.py').is_file()), folder)
-    config, source = read_config(first), _sweep_file(folder, sweep_file)
-    card = data_card(config)
+    first = next((trial['folder'] for trial in trials if (trial['folder'] / layout.CONFIG_FILE).is_file()), folder)
+    config = read_config(first)
+    source = Path(sweep_file or Path('configs', 'sweeps', f'{folder.absolute().name}.py'))
+    comparison, ledger = folder / f'{layout.COMPARISON_STEM}.json', folder / layout.LEDGER_FILE
+    is_old = comparison.is_file() and ledger.is_file() and comparison.stat().st_mtime_ns < ledger.stat().st_mtime_ns
     return write_page(
-        folder / REPORT_FILE,
+        folder / layout.REPORT_FILE,
         'sweep.html.j2',
         title=folder.absolute().name,
         folder=folder,
         trials=trials,
         finished=sum(trial['state'] == FINISHED for trial in trials),
-        comparison=_comparison(folder),
-        is_old=_is_older(folder / 'comparison.json', folder / 'ledger.jsonl'),
+        comparison=_comparison(comparison),
+        is_old=is_old,
         problem=problem,
-        picture=existing_picture(folder / 'comparison.png'),
+        picture=existing_picture(comparison.with_suffix('.png')),
         out_of_fold=_out_of_fold(folder),
-        doubtful=read_table(folder / 'doubtful_labels.csv'),
-        doubtful_picture=existing_picture(folder / 'doubtful_labels.png'),
-        most_doubtful=MOST_DOUBTFUL,
-        source=source,
-        source_text=source.read_text(encoding='utf-8', errors='replace') if source else '',
+        doubtful=read_table(folder / layout.DOUBTFUL_LABELS_FILE),
+        doubtful_picture=existing_picture(folder / layout.DOUBTFUL_LABELS_PICTURE),
+        max_doubtful=MAX_DOUBTFUL,
+        source=source if source.is_file() else None,
+        source_text=read_text(source),
         first=first,
-        card=card,
+        card=(card := data_card(config)),
         environment=environment_of(first, config),
-        prepare=prepare_command(card, config),
-        again=_command(folder, source),
+        prepare='' if config.get('drawn') and 'drawn' in card.split else card.prepare_command,
+        commands=read_commands(folder),
         compare=shlex.join(['python', 'tools/compare.py', str(folder)]),
-        reports=f'python tools/report.py {shlex.quote(str(folder))}/trials/* {shlex.quote(str(folder))}',
+        reports=f'python tools/report.py {shlex.quote(str(folder))}/{layout.TRIALS_DIR}/* {shlex.quote(str(folder))}',
         renew=shlex.join(['python', 'tools/report.py', str(folder)]),
     )
 
 
 def _trials(folder: Path) -> list[dict]:
-    """What became of each, from the ledger; without one, from the folders there are."""
-    entries = list(Ledger(folder / 'ledger.jsonl').latest().values()) or _found_trials(folder)
-    return [_trial(folder, entry) for entry in entries]
+    """Return every trial of the ledger; without a ledger, of the folders there are."""
+    entries = list(Ledger(folder / layout.LEDGER_FILE).latest().values())
+    if not entries:
+        for path in sorted((folder / layout.TRIALS_DIR).glob(f'*/{layout.CONFIG_FILE}')):
+            metrics = read_json(path.with_name(layout.METRICS_FILE))
+            name, state = path.parent.name, FINISHED if metrics else STARTED
+            entries.append(Entry('', name, 0, state, f'{layout.TRIALS_DIR}/{name}', (metrics or {}).get('top1')))
+    return [
+        {
+            'name': Path(entry.run).name,
+            'folder': folder / entry.run,
+            'state': entry.state,
+            'state_text': STATES.get(entry.state, entry.state),
+            'top1': entry.top1,
+            'time': '-' if entry.time_s is None else str(timedelta(seconds=round(entry.time_s))),
+            'error': entry.error or '',
+            'report': report if (folder / (report := Path(entry.run, layout.REPORT_FILE))).is_file() else None,
+        }
+        for entry in entries
+    ]
 
 
-def _found_trials(folder: Path) -> list[Entry]:
-    found = []
-    for path in sorted((folder / 'trials').glob('*/config.py')):
-        metrics = read_json(path.with_name('metrics.json'))
-        state = FINISHED if metrics else STARTED
-        found.append(Entry('', path.parent.name, 0, state, f'trials/{path.parent.name}', (metrics or {}).get('top1')))
-    return found
-
-
-def _trial(folder: Path, entry: Entry) -> dict:
-    report = Path(entry.run, REPORT_FILE)
-    return {
-        'name': Path(entry.run).name,
-        'folder': folder / entry.run,
-        'state': entry.state,
-        'said': STATES.get(entry.state, entry.state),
-        'top1': entry.top1,
-        'time': str(timedelta(seconds=round(entry.time_s))) if entry.time_s is not None else '-',
-        'error': entry.error or '',
-        'report': report if (folder / report).is_file() else None,
-    }
-
-
-def _comparison(folder: Path) -> dict | None:
-    content = read_json(folder / 'comparison.json')
+def _comparison(path: Path) -> dict | None:
+    content = read_json(path)
     if content is None or not content.get('settings'):
         return None
     try:
@@ -102,43 +103,20 @@ def _comparison(folder: Path) -> dict | None:
         for effect in content.get('effects', []):
             _ = effect['points'] - (effect['half_width'] or 0)
         _ = [*content['verdict'], *content.get('left_out', [])]
-    except (TypeError, ValueError, LookupError, AttributeError):  # not what we write
+    except (TypeError, ValueError, LookupError, AttributeError):  # not a file of ours
         return None
     return content
 
 
-def _is_older(path: Path, than: Path) -> bool:
-    return path.is_file() and than.is_file() and path.stat().st_mtime_ns < than.stat().st_mtime_ns
-
-
 def _out_of_fold(folder: Path) -> list[dict]:
-    """The figures over all folds, one for each file of predictions."""
-    found = []
-    for path in sorted(folder.glob('oof_predictions*.csv')):
+    """Return the figures over all folds, for each file of predictions."""
+    figures = []
+    for path in sorted(folder.glob(f'{layout.OOF_PREDICTIONS_STEM}*.csv')):
         try:
             metrics = Predictions.read_csv(path).metrics()
         except DataError as error:
-            found.append({'file': path.name, 'error': str(error)})
+            figures.append({'file': path.name, 'error': str(error)})
         else:
             hits = sum(row[i] for i, row in enumerate(metrics['confusion']))
-            found.append({'file': path.name, 'metrics': metrics, 'hits': hits})
-    return found
-
-
-def _sweep_file(folder: Path, sweep_file: str | Path | None) -> Path | None:
-    """The file a sweep's folder is named after, unless the caller knows better."""
-    name = Path('configs', 'sweeps', f'{folder.absolute().name}.py')
-    places = [Path(sweep_file)] if sweep_file is not None else [name, REPOSITORY / name]
-    return next((path for path in places if path.is_file()), None)
-
-
-def _command(folder: Path, source: Path | None) -> str:
-    """The one last typed; guessed from the folder's name where it was not written down."""
-    typed = folder / 'command.txt'
-    if typed.is_file():
-        return typed.read_text(encoding='utf-8', errors='replace').strip()
-    if source is None:
-        return ''
-    shown = source.relative_to(REPOSITORY) if source.is_relative_to(REPOSITORY) else source
-    words = ['python', 'tools/sweep.py', str(shown)]
-    return shlex.join(words if folder == Path('work_dirs', source.stem) else [*words, '--work-dir', str(folder)])
+            figures.append({'file': path.name, 'metrics': metrics, 'hits': hits})
+    return figures

@@ -35,7 +35,19 @@ def test_another_folder_is_refused_and_nothing_written(tool, run_copy, tmp_path,
     assert 'neither a run folder' in capsys.readouterr().err and not (run / 'report.html').exists()
 
 
+def test_a_report_lacks_nothing_and_draws_the_pictures_that_are_missing(tool, run_copy, capsys):
+    run = run_copy('run')
+    pictures = [run / f'{name}.png' for name in ('curves', 'confusion', 'reliability', 'mistakes')]
+    for picture in pictures:
+        picture.unlink(missing_ok=True)
+    assert tool('report', run) == 0
+    text = (run / 'report.html').read_text()
+    assert all(picture.is_file() for picture in pictures) and text.count('<img') == 5  # with the overview of the data
+    assert 'There is no' not in text and 'changed since' not in text
+
+
 def test_training_says_where_its_report_is(tool, write_config, tmp_path, capsys):
     config = write_config(tmp_path, extra='train_cfg = dict(max_epochs=1)\n')
     assert tool('train', config, '--work-dir', tmp_path / 'run', pictures=True) == 0
     assert f'report      {tmp_path}/run/report.html' in capsys.readouterr().out
+    assert 'There is no' not in (tmp_path / 'run' / 'report.html').read_text()

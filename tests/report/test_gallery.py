@@ -6,7 +6,7 @@ from PIL import Image
 
 from flowercls.core.errors import DataError
 from flowercls.evaluate.label_errors import check_labels
-from flowercls.report.gallery import plot_doubtful_labels, plot_mistakes
+from flowercls.report.gallery import draw_photos, plot_doubtful_labels, plot_mistakes
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_doubtful_labels_are_shown_with_both_classes_and_scores(predictions, che
     plot_doubtful_labels(predictions, check, '5 folds', load_photo, tmp_path / 'doubtful.png')
     assert load_photo.asked == [3, 1]
     assert 'oak → a$_b$?\n20.0 % → 80.0 %\n3.jpg' in texts and 'a$_b$ → oak?\n40.0 % → 60.0 %\n1.jpg' in texts
-    assert 'All 2 doubtful labels among 5 photos, 5 folds\nlabel → what it may be' in texts
+    assert 'All 2 doubtful labels among 5 photos, 5 folds\nlabel → suggestion' in texts
 
 
 def test_photos_that_are_gone_are_left_out_of_the_gallery(predictions, check, load_photo, tmp_path, texts):
@@ -70,9 +70,7 @@ def test_photos_that_are_gone_are_left_out_of_the_gallery(predictions, check, lo
 
     plot_doubtful_labels(predictions, check, '5 folds', load, tmp_path / 'doubtful.png')
     assert load_photo.asked == [1] and not any('3.jpg' in text for text in texts)
-    assert any(
-        text.endswith('5 folds\nlabel → what it may be\nwithout 1 that cannot be read any more') for text in texts
-    )
+    assert any(text.endswith('5 folds\nlabel → suggestion\nwithout 1 that cannot be read any more') for text in texts)
 
 
 def test_of_many_doubtful_labels_the_first_are_shown(predictions, load_photo, tmp_path, texts):
@@ -81,10 +79,34 @@ def test_of_many_doubtful_labels_the_first_are_shown(predictions, load_photo, tm
     many = replace(predictions, images=[f'a/{number}.jpg' for number in range(1030)], labels=labels, scores=scores)
     plot_doubtful_labels(many, check_labels(scores, labels), '5 folds', load_photo, tmp_path / 'doubtful.png')
     assert load_photo.asked == list(range(24))
-    assert 'The 24 most doubtful of 30 labels among 1,030 photos, 5 folds\nlabel → what it may be' in texts
+    assert 'The 24 most doubtful of 30 labels among 1,030 photos, 5 folds\nlabel → suggestion' in texts
 
 
 def test_no_doubtful_label_is_said(predictions, load_photo, tmp_path, texts):
     none = check_labels(predictions.scores, predictions.scores.argmax(axis=1))
     plot_doubtful_labels(predictions, none, '5 folds', load_photo, tmp_path / 'doubtful.png')
     assert 'No doubtful labels among 5 photos, 5 folds' in texts and (tmp_path / 'doubtful.png').exists()
+
+
+def test_every_photo_is_drawn_and_mistakes_come_first(predictions, tmp_path):
+    photo = np.zeros((50, 100, 3), np.uint8)
+    photo[:, :50] = (200, 30, 30)
+    draw_photos(predictions, lambda number: photo, tmp_path / 'new' / 'show')
+    names = sorted(path.name for path in (tmp_path / 'new' / 'show').iterdir())
+    # Mistakes by falling confidence 0.8, 0.6; hits by rising confidence 0.55, 0.7, 0.9.
+    assert names == [
+        '00001_wrong_3.jpg', '00002_wrong_1.jpg', '00003_right_4.jpg', '00004_right_2.jpg', '00005_right_0.jpg'
+    ]  # fmt: skip
+    picture = np.asarray(Image.open(tmp_path / 'new' / 'show' / names[0]), int)
+    assert picture.shape == (64 + 192, 384, 3)
+    assert abs(picture[150, 50] - (200, 30, 30)).max() < 12 and picture[150, 300].max() < 12
+    assert (picture[:64] < 128).any()  # the caption
+
+
+@pytest.mark.parametrize('letter', ['x', '向', '🌷'])
+def test_photos_with_the_longest_names_are_drawn(predictions, tmp_path, letter):
+    photo, stem = np.zeros((8, 8, 3), np.uint8), letter * (251 // len(letter.encode()))
+    five = replace(predictions, images=[f'a/{stem}.jpg'] * 5)
+    draw_photos(five, lambda number: photo, tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == 5 and names[0] == f'00001_wrong_{letter * 25}…{letter * 24}.jpg'

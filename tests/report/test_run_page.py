@@ -31,7 +31,7 @@ def test_the_page_has_every_section_and_loads_nothing(page, run_folder):
 def test_names_are_shown_as_they_are(page, run_folder):
     (run_folder / 'source_<i>.py').write_text("name = '</style><script>'\n")
     found = page()
-    assert '<b>& taken for rose: 1 of 4 photos' in found.text and '<b>&/1.jpg' in found.text
+    assert '<b>& predicted as rose: 1 of 4 photos' in found.text and '<b>&/1.jpg' in found.text
     assert 'Great <Card>' in found.text and "name = '</style><script>'" in found.text
     assert {'b', 'i', 'script', 'card'}.isdisjoint(tag for tag, _ in found.tags)
 
@@ -63,21 +63,41 @@ def test_an_unchanged_folder_needs_no_word(page, run_folder, tmp_path):
 
 def test_commands_lead_to_the_run_again(page, run_folder, tmp_path):
     text = page().text
-    assert f'python tools/prepare_data.py RAW_DIR {tmp_path}/flower --val-ratio 0.2 --seed 5' in text
-    assert f"python tools/train.py '{run_folder}/config.py'" in text
+    assert f'python tools/prepare_data.py RAW_DIR {tmp_path}/flower --seed 5 --val-ratio 0.2' in text
+    assert (
+        f"Command: not recorded. config.py holds every option of this run: python tools/train.py '{run_folder}" in text
+    )
     assert f"python tools/test.py '{run_folder}/config.py' '{run_folder}/best_2.pth'" in text
+
+
+def test_the_command_is_shown_as_typed_with_its_options(page, run_folder):
+    typed = 'python tools/train.py my.py --cfg-options train_cfg.max_epochs=3 optim_wrapper.optimizer.lr=0.01 --amp'
+    (run_folder / 'command.txt').write_text(f'python tools/train.py my.py --dry-run\n{typed}\n')
+    text = page().text
+    assert typed in text and 'not recorded' not in text
+    assert 'key in this run train_cfg.max_epochs 3 optim_wrapper.optimizer.lr 0.01' in text
+    (run_folder / 'command.txt').write_text('python tools/train.py my.py\n')
+    assert 'set no options' in page().text
+
+
+@pytest.mark.parametrize(
+    'command', ['"', '--cfg-options', 'x --cfg-options =1 a==b c=[', '\x00', '--cfg-options a=1 a.b=2']
+)
+def test_a_strange_command_is_shown_all_the_same(page, run_folder, command):
+    (run_folder / 'command.txt').write_text(command)
+    assert page().ids == SECTIONS
 
 
 def test_drawn_flowers_are_drawn_by_the_training_or_by_their_own_command(page, run_folder, tmp_path):
     path = tmp_path / 'flower' / 'manifest.json'
     path.write_text(json.dumps({**json.loads(path.read_text()), 'drawn': {'num_per_class': 9}}))
-    command = f'python tools/prepare_data.py {tmp_path}/flower --demo --val-ratio 0.2 --seed 5'
+    command = f'python tools/prepare_data.py {tmp_path}/flower --demo --seed 5 --val-ratio 0.2'
     text = page().text
-    assert 'no photos: num per class 9' in text and command in text and 'The training draws' not in text
+    assert 'no photos: num per class 9' in text and command in text and 'Training draws' not in text
     with (run_folder / 'config.py').open('a') as file:
         file.write('drawn = dict(num_per_class=9)\n')
     text = page().text
-    assert command not in text and 'The training draws the flowers' in text
+    assert command not in text and 'Training draws and prepares' in text
 
 
 def test_the_environment_is_the_logs(page):
@@ -109,7 +129,7 @@ def test_a_folder_with_nothing_says_what_is_missing(tmp_path, read_page):
 def test_a_run_without_validation_is_not_told_to_make_what_it_cannot(page, run_folder):
     for name in ('metrics.json', 'confusion.png', 'reliability.png', 'mistakes.png', 'mistakes.csv'):
         (run_folder / name).unlink()
-    assert 'There is no confusion.png. This makes it' in page().text
+    assert 'There is no confusion.png. To make it' in page().text
     with (run_folder / 'config.py').open('a') as file:
         file.write('val_dataloader = None\n')
     assert 'There is no confusion.png: the run was not validated.' in page().text
@@ -141,12 +161,3 @@ def test_a_large_picture_is_embedded_as_jpeg(page, run_folder):
 def test_a_trial_points_to_its_sweep(sweep_folder, read_page):
     found = read_page(write_run_report(sweep_folder / 'trials' / 'lr=0.1 #_seed0'))
     assert '../../report.html' in found.links
-
-
-def test_training_ends_with_a_report(trained_run, read_page):
-    config, folder = trained_run
-    found = read_page(folder / 'report.html')
-    assert found.ids == SECTIONS and len(found.pictures) == 5  # with the overview of the prepared folder
-    assert f'As in {config.name} ; nothing was set besides.' in found.text
-    assert f'python tools/train.py {config}' in found.text
-    assert 'There is no' not in found.text and 'changed since' not in found.text

@@ -1,0 +1,90 @@
+"""All pictures of a run or a test, drawn from result files alone."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from flowercls.core import layout
+from flowercls.core.errors import DataError
+from flowercls.evaluate.predictions import Predictions, image_name
+from flowercls.report.confusion import plot_confusion
+from flowercls.report.curves import plot_curves
+from flowercls.report.gallery import plot_mistakes
+from flowercls.report.page import read_config, read_json
+from flowercls.report.reliability import plot_reliability
+
+DecodePhoto = Callable[[Path], np.ndarray]  # photo file -> its pixels, RGB, uint8, shape (H, W, 3)
+# What half-written files, or files of another version, lead to.
+UNUSABLE = (DataError, OSError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+
+
+def draw_run(folder: str | Path, decode: DecodePhoto, *, only_missing: bool = False) -> None:
+    """Draw the pictures of a run from what its folder holds, and write ``mistakes.csv``.
+
+    Pictures whose files are missing or unusable are left out. The gallery of mistakes needs the prepared folder too.
+
+    Args:
+        folder: A run folder, finished or not.
+        decode: Decoder of photo files.
+        only_missing: Draw only pictures that are missing or older than their results.
+
+    Raises:
+        DiskError: if the disk is full or may not be written to.
+    """
+    folder = Path(folder)
+    metrics = read_json(folder / layout.METRICS_FILE) or {}
+    if not (only_missing and _is_current(folder, layout.SCALARS_FILE, [layout.CURVES_PICTURE])):
+        with contextlib.suppress(*UNUSABLE):
+            plot_curves(folder, metrics.get('epoch'))
+    pictures = [layout.CONFUSION_PICTURE, layout.RELIABILITY_PICTURE, layout.MISTAKES_PICTURE]
+    if only_missing and _is_current(folder, layout.METRICS_FILE, pictures):
+        return
+    with contextlib.suppress(*UNUSABLE):
+        predictions = Predictions.read_csv(folder / layout.PREDICTIONS_VAL_FILE)
+        predictions.write_mistakes_csv(folder / layout.MISTAKES_FILE)
+        # A run of an earlier version may lack some of the figures.
+        figures = {**metrics, **predictions.metrics()}
+        draw_evaluation(folder, predictions, figures, _photo_files(folder, predictions), decode)
+
+
+def _is_current(folder: Path, results: str, pictures: Sequence[str]) -> bool:
+    """Return whether the pictures are there and as new as their results, or there are no results."""
+    if not (folder / results).is_file():
+        return True
+    changed = (folder / results).stat().st_mtime_ns
+    return all((folder / name).is_file() and (folder / name).stat().st_mtime_ns >= changed for name in pictures)
+
+
+def _photo_files(folder: Path, predictions: Predictions) -> list[Path]:
+    """Return the photos of the validation set; empty if its list is not that of the predictions any more."""
+    config = read_config(folder)
+    dataset = config['val_dataloader']['dataset']
+    root, prefix = Path(config['data_root']), dataset.get('data_prefix', '')
+    prefix = prefix.get('img_path', '') if isinstance(prefix, dict) else prefix
+    lines = (root / dataset['ann_file']).read_text(encoding='utf-8-sig').splitlines()
+    files = [root / prefix / line.rpartition(' ')[0] for line in lines if line.strip()]
+    return files if [image_name(file) for file in files] == predictions.images else []
+
+
+def draw_evaluation(
+    folder: Path, predictions: Predictions, metrics: dict, photos: Sequence[str | Path], decode: DecodePhoto
+) -> None:
+    """Draw confusion matrix, reliability diagram and gallery of mistakes into ``folder``.
+
+    Args:
+        folder: Folder of the results.
+        predictions: Of all photos.
+        metrics: Content of the metrics.json beside them.
+        photos: The photo files in the order of the predictions; without them there is no gallery.
+        decode: Decoder of photo files.
+
+    Raises:
+        DiskError: if the disk is full or may not be written to.
+        DataError: if a photo cannot be read.
+    """
+    plot_confusion(metrics, folder / layout.CONFUSION_PICTURE)
+    plot_reliability(metrics, folder / layout.RELIABILITY_PICTURE)
+    if photos:
+        plot_mistakes(predictions, metrics, lambda i: decode(Path(photos[i])), folder / layout.MISTAKES_PICTURE)
