@@ -64,8 +64,9 @@ class ArrayStore:
 
     def about(self, key: str) -> dict | None:
         """Return the content of a set's ``about.json``; None if the set is absent or of another format."""
+        file = self.folder_of(key) / ABOUT_FILE
         try:
-            about = json.loads((self.folder_of(key) / ABOUT_FILE).read_text(encoding='utf-8'))
+            about = json.loads(file.read_text(encoding='utf-8'))
         except (OSError, ValueError):
             return None
         is_ours = isinstance(about, dict) and about.get('format') == FORMAT and isinstance(about.get('arrays'), dict)
