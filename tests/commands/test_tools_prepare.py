@@ -170,7 +170,7 @@ def test_a_real_signal_in_the_middle_leaves_nothing_behind(raw, tmp_path, number
     blocker = (
         'import runpy, sys, time, flowercls.data.prepare.scan as scan\n'
         'def read(path, real=scan.read_content):\n'
-        '    return time.sleep(60) if str(path).endswith("slow.jpg") else real(path)\n'
+        '    return time.sleep(600) if str(path).endswith("slow.jpg") else real(path)\n'
         'scan.read_content = read\n'
         f'sys.argv[1:] = [{str(raw)!r}, {str(tmp_path / "out")!r}, "--workers", "0"]\n'
         f'runpy.run_path({str(TOOL)!r}, run_name="__main__")\n'
@@ -178,11 +178,11 @@ def test_a_real_signal_in_the_middle_leaves_nothing_behind(raw, tmp_path, number
     # Whoever starts the tests may ignore SIGINT, as shells do for background work; children would inherit that.
     default = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731
     running = subprocess.Popen([sys.executable, '-c', blocker], stderr=subprocess.PIPE, text=True, preexec_fn=default)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 500
     while not list(tmp_path.glob('.out.preparing-*')) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.3)
     running.send_signal(number)
-    _, said = running.communicate(timeout=30)
+    _, said = running.communicate(timeout=500)
     assert running.returncode == code and 'Traceback' not in said
     assert [path.name for path in tmp_path.iterdir()] == ['raw']

@@ -16,7 +16,7 @@ import torch
 from helpers.faults import Faults
 
 # A child that hangs is a failure, not the end of the whole suite: it says where, and ends.
-LONGEST_CHILD_S = 180
+LONGEST_CHILD_S = 500
 
 TINY = """
 train_dataloader = dict(batch_size=16, num_workers=0)

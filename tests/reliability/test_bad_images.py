@@ -193,17 +193,6 @@ def answer(look, content):
     return (found.format, found.conversions)
 
 
-def test_the_size_is_judged_before_a_pixel_is_decoded(monkeypatch):
-    def refuse(*_):
-        raise AssertionError('pixels were decoded')
-
-    monkeypatch.setattr('PIL.ImageFile.ImageFile.load', refuse)
-    for name, reason in BROKEN.items():
-        if reason == 'too large':
-            with pytest.raises(UnreadablePhoto, match='too large'):
-                decode_rgb(odd_photos.broken_files()[name])
-
-
 @pytest.mark.parametrize('low', [0x00, 0xFE])
 def test_of_a_16_bit_photo_only_the_very_colour_is_transparent(low):
     # The same 8 bits, but another colour; and black, whose low bits are those of the first one.
@@ -230,8 +219,15 @@ def {function}(*arguments):
 """
 
 
-@pytest.mark.parametrize('name', ['SIGSEGV', 'SIGKILL'])
-@pytest.mark.parametrize(('module', 'function'), [(scan_module, 'read_record'), (prepare_module, '_copy')])
+@pytest.mark.parametrize(
+    ('module', 'function', 'name'),
+    [
+        (scan_module, 'read_record', 'SIGKILL'),
+        (prepare_module, '_copy', 'SIGSEGV'),
+        pytest.param(scan_module, 'read_record', 'SIGSEGV', marks=pytest.mark.slow),
+        pytest.param(prepare_module, '_copy', 'SIGKILL', marks=pytest.mark.slow),
+    ],
+)
 def test_a_decoder_that_crashes_costs_one_file(tmp_path, monkeypatch, module, function, name, capfd):
     # A module of its own, as a worker process can only import what lies in a file.
     crashing = f'crashing_{function.lower()}_with_{name.lower()}'

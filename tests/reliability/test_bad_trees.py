@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowercls.core.errors import ConfigError, DataError, FlowerclsError
+from flowercls.core.errors import DataError, FlowerclsError
 from flowercls.data.image_folder import ImageFolder
 from flowercls.data.prepare.copying import MAX_NAME_BYTES
 from flowercls.data.prepare.preparation import prepare
@@ -223,16 +223,6 @@ def test_a_bad_tree_has_the_outcome_written_here(tmp_path, files, expected):
         assert tuple(counts[name] for name in ('copied', 'converted', 'skipped', 'duplicates')) == expected
         assert all(len(path.name.encode()) <= MAX_NAME_BYTES for path in out.rglob('*'))
     assert snapshot(raw) == before
-
-
-@pytest.mark.parametrize('place', ['raw', 'raw/out', '.', 'taken'])
-def test_a_place_for_the_result_that_would_cost_files_is_refused(tmp_path, place):
-    write_tree(tmp_path / 'raw', BASE)
-    write_tree(tmp_path / 'taken', {'thesis.txt': b'my only copy'})
-    before = snapshot(tmp_path)
-    with pytest.raises(ConfigError):
-        prepare(tmp_path / 'raw', tmp_path / place, workers=0)
-    assert snapshot(tmp_path) == before
 
 
 # --- 300 trees at random --------------------------------------------------------------------------------------------

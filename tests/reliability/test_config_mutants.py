@@ -9,7 +9,6 @@ import io
 import os
 import re
 from collections import Counter
-from pathlib import Path
 
 import mmengine.config.config
 import pytest
@@ -100,38 +99,3 @@ def test_a_fault_in_one_key_is_found_before_the_first_step(originals, outcome, c
     )
     print(f'{found.total()} mutants: {table}')
     assert not wrong, '\n'.join(wrong)
-
-
-OPTIONS = {
-    'train_dataloader.batch_size=0': 'train_dataloader.batch_size',
-    'train_dataloader.batch_size=-1': 'train_dataloader.batch_size',
-    'train_dataloader.num_workers=-1': 'train_dataloader.num_workers',
-    'train_cfg.max_epochs=0': 'train_cfg.max_epochs',
-    'optim_wrapper.optimizer.lr=-0.1': 'optim_wrapper.optimizer.lr',
-    'optim_wrapper.optimizer.lr=nan': 'optim_wrapper.optimizer.lr',
-    'optim_wrapper.optimizer.lr=fast': 'optim_wrapper.optimizer.lr',
-    'optim_wrapper.optimizer.momentum=-1': 'momentum',
-    'optim_wrapper.optimizer.momentun=0.9': "did you mean 'momentum'?",
-    'model.frozen_stages=99': 'model.frozen_stages',
-    'model.head.loss.label_smooth_val=7': 'label_smooth_val',
-    'model.backbone.depth=deep': "ResNet: depth='deep'",
-    'model.backbone.depht=18': "did you mean 'depth'?",
-    'model.backbone.norm_eval=maybe': 'model.backbone.norm_eval',
-    'param_scheduler.1.eta_min_ratio=7': 'param_scheduler.1.eta_min_ratio',
-    'param_scheduler.1.by_epoch=sometimes': 'param_scheduler.1.by_epoch',
-    'val_dataloader.dataset.pipeline.1.transforms.0.size=small': 'val_dataloader.dataset.pipeline.1.transforms.0.size',
-    'train_dataloader.dataset.pipeline.1.transforms.1.p=-0.5': 'RandomHorizontalFlip',
-    'default_hooks.logger.intervall=5': "did you mean 'default_hooks.logger.interval'?",
-    'env_cfg.dist_cfg.backnd=gloo': "did you mean 'env_cfg.dist_cfg.backend'?",
-    'randomnes.seed=1': "did you mean 'randomness",
-}
-
-
-@pytest.mark.parametrize('option', OPTIONS)
-def test_a_fault_on_the_command_line_is_a_config_error(write_config, tool, tmp_path, capsys, one_core, option):
-    smoothed = "model = dict(head=dict(loss=dict(_delete_=True, type='LabelSmoothLoss', label_smooth_val=0.1)))\n"
-    config = write_config(tmp_path, smoothed if 'label_smooth_val' in option else '')
-    assert tool('train', config, '--work-dir', tmp_path / 'run', '--cfg-options', option) == 2
-    error = capsys.readouterr().err
-    assert 'Traceback' not in error and OPTIONS[option] in error
-    assert not Path(tmp_path, 'run').exists()

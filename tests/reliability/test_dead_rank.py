@@ -32,7 +32,7 @@ def launch(config, folder, max_restarts):
 
 
 def ended(run):
-    said, _ = run.communicate(timeout=300)
+    said, _ = run.communicate(timeout=500)
     return run.returncode, said
 
 
@@ -49,7 +49,7 @@ def process_of(run, rank):
     return None
 
 
-def wait_for(condition, run, seconds=120):
+def wait_for(condition, run, seconds=500):
     deadline = time.monotonic() + seconds
     while not condition():
         assert run.poll() is None and time.monotonic() < deadline, 'it does not come to that'

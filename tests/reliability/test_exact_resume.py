@@ -33,7 +33,7 @@ PLACES = {
     'saving': ('save', 1),
 }
 ALL = list(itertools.product(OPTIMIZERS, (False, True), (1, 2, 5), (0, 2), (False, True)))
-# Every pair of settings is among these.
+# Every pair of settings is among these; the first two are tried in the default run.
 FEW = [
     ('sgd', False, 1, 0, False),
     ('sgd', True, 5, 2, True),
@@ -89,14 +89,19 @@ def check(settings, place, number, write_config, tool, tmp_path, monkeypatch, st
     assert not list((tmp_path / 'stopped').glob('iter_*')) and not list((tmp_path / 'stopped').glob('*.damaged*'))
 
 
-@pytest.mark.parametrize(('settings', 'place'), list(zip(FEW, PLACES, strict=True)), ids=str)
+@pytest.mark.parametrize(
+    ('settings', 'place'),
+    [pytest.param(settings, place, marks=[pytest.mark.slow] * (number > 1))
+     for number, (settings, place) in enumerate(zip(FEW, PLACES, strict=True))],
+    ids=str,
+)  # fmt: skip
 def test_a_stopped_run_ends_with_the_same_bits(
     settings, place, write_config, tool, tmp_path, monkeypatch, stop_at, capsys, differences
 ):
     check(settings, *PLACES[place], write_config, tool, tmp_path, monkeypatch, stop_at, capsys, differences)
 
 
-@pytest.mark.parametrize('step', [7, 9])
+@pytest.mark.parametrize('step', [7, pytest.param(9, marks=pytest.mark.slow)])
 def test_the_best_epoch_stays_what_it_was_where_the_next_one_is_stopped(
     step, write_config, tool, tmp_path, monkeypatch, stop_at, differences
 ):

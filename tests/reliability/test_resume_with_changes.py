@@ -22,6 +22,7 @@ def rates(folder):
     return {line['iter']: line['lr'] for line in lines if 'iter' in line and 'lr' in line}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('schedule', SCHEDULES)
 def test_a_run_that_is_made_longer_has_the_rates_of_the_longer_schedule(schedule, write_config, tool, tmp_path, capsys):
     config = write_config(tmp_path, f'param_scheduler = {SCHEDULES[schedule]}\n')
@@ -37,28 +38,22 @@ def test_a_run_that_is_made_longer_has_the_rates_of_the_longer_schedule(schedule
     assert second_half and {n: found[n] for n in second_half} == pytest.approx({n: expected[n] for n in second_half})
 
 
-def test_a_changed_rate_holds_from_where_the_run_goes_on(write_config, tool, tmp_path):
-    config = write_config(tmp_path, f'param_scheduler = {SCHEDULES["constant"]}\n')
-    assert tool('train', config, '--work-dir', tmp_path / 'run') == 0
-    options = ('--cfg-options', 'train_cfg.max_epochs=3', 'optim_wrapper.optimizer.lr=0.002')
-    assert tool('train', config, '--work-dir', tmp_path / 'run', '--resume', '--allow-config-change', *options) == 0
-    found = rates(tmp_path / 'run')
-    assert {found[number] for number in found if number <= 12} == {0.05}
-    assert {found[number] for number in found if number > 12} == {0.002}
+def test_a_changed_rate_holds_from_where_the_run_goes_on(copied_run, write_config, tool, tmp_path):
+    constant = write_config(tmp_path, f'param_scheduler = {SCHEDULES["constant"]}\n')
+    assert resume(tool, constant, copied_run, 'train_cfg.max_epochs=3', 'optim_wrapper.optimizer.lr=0.002') == 0
+    assert {rate for number, rate in rates(copied_run).items() if number > 12} == {0.002}
 
 
-def test_another_metric_to_judge_by_begins_without_a_best(write_config, tool, tmp_path):
-    config = write_config(tmp_path)
-    assert tool('train', config, '--work-dir', tmp_path / 'run') == 0
+def test_another_metric_to_judge_by_begins_without_a_best(copied_run, trained_run, tool):
     # The best accuracy so far, in percent, is above any such loss: compared with it, no epoch would be better.
     judge = ('default_hooks.checkpoint.save_best=nll', 'default_hooks.checkpoint.rule=greater')
-    options = ('--cfg-options', 'train_cfg.max_epochs=3', *judge)
-    assert tool('train', config, '--work-dir', tmp_path / 'run', '--resume', '--allow-config-change', *options) == 0
-    found = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
+    assert resume(tool, trained_run[0], copied_run, 'train_cfg.max_epochs=3', *judge) == 0
+    found = json.loads((copied_run / 'metrics.json').read_text())
     assert (found['checkpoint'], found['epoch']) == ('best_nll_epoch_3.pth', 3)
-    assert (tmp_path / 'run' / 'best_nll_epoch_3.pth').is_file()
+    assert (copied_run / 'best_nll_epoch_3.pth').is_file()
 
 
+@pytest.mark.slow
 def test_more_patience_lets_a_run_go_on_that_has_stopped_early(write_config, tool, tmp_path):
     hook = "custom_hooks = [dict(type='EarlyStoppingHook', monitor='accuracy/top1', rule='greater', patience={})]\n"
     still = 'train_cfg = dict(max_epochs=5)\noptim_wrapper = dict(optimizer=dict(lr=1e-12))\n'

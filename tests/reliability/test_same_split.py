@@ -42,7 +42,7 @@ def prepared_in(folder, order=0, python=sys.executable, **environment):
     write_raw(folder / 'raw', order)
     command = [python, REPOSITORY / 'tools' / 'prepare_data.py', folder / 'raw', folder / 'out', '--folds', '3']
     environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY), **environment}
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=500)
     assert done.returncode == 0, done.stderr.decode('utf-8', 'replace')[-2000:]
     return folder / 'out'
 
@@ -79,6 +79,10 @@ LOCALES = {
     'C': dict(LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0'),
     'POSIX, as usual': dict(LC_ALL='POSIX'),
     'C.UTF-8': dict(LC_ALL='C.UTF-8', PYTHONUTF8='0'),
+    'a terminal of few letters': dict(PYTHONIOENCODING='cp1252'),
+    'a terminal of few letters in C': dict(
+        LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0', PYTHONIOENCODING='ascii'
+    ),
 }
 
 
