@@ -1,4 +1,4 @@
-"""Five-fold cross-validation with a network small enough for a processor: MobileNetV2, two epochs.
+"""Five-fold cross-validation with a network small enough for a CPU: MobileNetV2, two epochs.
 
 Needs:   the lists of python tools/prepare_data.py RAW_DIR data/flower --folds 5
 Run:     python tools/sweep.py configs/sweeps/mobilenet_v2_folds.py --jobs 2

@@ -1,4 +1,4 @@
-"""How many stages to freeze, with a network small enough for a processor: MobileNetV2, two epochs, three seeds.
+"""How many stages to freeze, with a network small enough for a CPU: MobileNetV2, two epochs, three seeds.
 
 Run:     python tools/sweep.py configs/sweeps/mobilenet_v2_frozen_stages.py --jobs 2
 Expect:  see configs/README.md, "Sweeps on real photos".

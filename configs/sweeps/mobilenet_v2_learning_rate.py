@@ -1,4 +1,4 @@
-"""Which learning rate, with a network small enough for a processor: MobileNetV2, two epochs, three seeds.
+"""Which learning rate, with a network small enough for a CPU: MobileNetV2, two epochs, three seeds.
 
 Run:     python tools/sweep.py configs/sweeps/mobilenet_v2_learning_rate.py --jobs 2
 Expect:  see configs/README.md, "Sweeps on real photos".

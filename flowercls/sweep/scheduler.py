@@ -17,7 +17,7 @@ WAITING, RUNNING = 'waiting', 'running'  # the states that are not in the ledger
 POLL_S = 0.2
 RETRY_S = 3.0  # between looks at a run folder in which a process of an earlier start still works
 GIVE_UP_S = 300.0  # such a process dies with its sweep, or ends soon
-ReadEpochs = Callable[[Path], list[dict]]  # from a scalars.json
+ReadEpochs = Callable[[Path], list[dict]]  # from a scalars.json, which may be missing
 
 
 @dataclass
@@ -180,8 +180,7 @@ class TrialScheduler:
             while any(state.state in (WAITING, RUNNING) for state in states):
                 self._start_waiting(states)
                 for state, _ in self._running:
-                    scalars = state.folder / SCALARS_FILE
-                    state.update(self._read_epochs(scalars) if scalars.exists() else [])
+                    state.update(self._read_epochs(state.folder / SCALARS_FILE))
                 self._show(states)
                 time.sleep(self._poll_s)
                 self._settle_ended()

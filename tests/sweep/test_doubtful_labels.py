@@ -70,13 +70,6 @@ def test_a_summary_without_doubtful_labels(found, tmp_path):
     assert len(lines(doubtful.path)) == 1
 
 
-def test_a_review_is_carried_over_when_the_sweep_is_started_again(found, tmp_path):
-    path = find_doubtful_labels([found], tmp_path).path
-    path.write_text(path.read_text().replace('-60.00,', '-60.00,really a rose'))
-    find_doubtful_labels([found], tmp_path)
-    assert [line[-1] for line in lines(path)] == ['review', '', 'really a rose']
-
-
 def test_a_list_that_cannot_be_read_is_left_and_named(found, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'doubtful_labels.csv').write_bytes(b'\xff\xfe')

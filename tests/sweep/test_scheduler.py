@@ -164,9 +164,6 @@ def test_a_pace_counts_epochs_of_this_start_only(make_trial, tmp_path, monkeypat
 
 def test_a_time_is_kept_with_the_epochs_it_took(sweep, ledger, make_trial, fake_launcher, tmp_path):
     trial = make_trial('a', max_epochs=10)
-    folder = tmp_path / 'trials' / 'a_seed0'
-    folder.mkdir(parents=True)
-    (folder / 'scalars.json').touch()
     sweep([trial], fake_launcher(), epochs=[{'epoch': 7}])  # an earlier start came that far
     assert ledger.latest()['a/0'].epochs == 3
     (known,) = plan_trials([trial], tmp_path, ledger)

@@ -34,13 +34,6 @@ def test_a_dry_run_tells_finished_trials_from_others(plan, fake_launcher):
     assert last.startswith('dry run: 2 trials')
 
 
-def test_the_same_command_repeats_nothing(plan, fake_launcher, capsys):
-    run_sweep(plan, fake_launcher(), lambda path: [])
-    again = fake_launcher()
-    run_sweep(plan, again, lambda path: [])
-    assert again.started == []
-
-
 def test_a_failed_trial_is_named_at_the_end_and_gives_its_own_exit_code(write_sweep, fake_launcher, tmp_path):
     launcher = fake_launcher({'frozen_stages=0': [3], 'frozen_stages=all': [3]})
     report = sweep(write_sweep(tmp_path), work_dir=str(tmp_path / 'sweep'), launcher=launcher)
