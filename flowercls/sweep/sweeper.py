@@ -97,7 +97,7 @@ def plan_sweep(
     print(f'{sweep_file}: checking its {size}', flush=True)
     with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') if dry_run else contextlib.nullcontext() as drawn:
         trials, notes = make_trials(spec, overrides, drawn)
-    print(*(f'{note}\n' for note in notes), sep='', end='', flush=True)
+    print(*(f'note: {note}\n' for note in notes), sep='', end='', flush=True)
 
     return SweepPlan(spec, overrides, trials, Path(work_dir) if work_dir else default_sweep_dir(sweep_file))
 

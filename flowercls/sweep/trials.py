@@ -1,9 +1,7 @@
 """The trials of a sweep: every setting with every seed, each with a complete, checked config and a key."""
 
-import contextlib
 import copy
 import hashlib
-import io
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -13,16 +11,15 @@ from typing import Any, TypeVar
 
 from mmengine.config import Config
 
-from flowercls.config import resolve_config
 from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY
 from flowercls.config.dump import THIS_START
-from flowercls.config.loader import find_config, load_config
+from flowercls.config.loader import find_config, load_with_notes
 from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import FOLDS_DIR
 from flowercls.core.prepared_folder import manifest_hash, prepare_command
 from flowercls.sweep.spec import RESERVED_KEYS, SEED_KEY, Level, SweepSpec
-from flowercls.train.run_config import Flags, ready_config
+from flowercls.train.run_config import Flags, complete_config
 
 MAX_NAME_LENGTH = 120  # of a setting; file systems take 255 bytes, and a path has other parts
 Result = TypeVar('Result')
@@ -88,7 +85,7 @@ def make_trials(
         drawn_folder: Folder for the demo's flowers if they are needed; None draws them at ``data_root``.
 
     Returns:
-        The trials, all settings of a seed before the next seed; and the notes of their configs, each once.
+        The trials, all settings of a seed before the next seed; and the notes on their configs, each once.
 
     Raises:
         ConfigError: naming the mistakes of all settings; or if two settings have the same config or different photos.
@@ -98,13 +95,12 @@ def make_trials(
     _check_extra(extra, spec)
     settings = [_combine(spec, levels, extra) for levels in itertools.product(*spec.factors)]
     where = f'{spec.path} or --cfg-options' if extra else spec.path
-    # First what needs no torch: a misspelt key is answered at once.
-    _for_each(settings, lambda setting: load_config(setting.config, setting.overrides), spec.path, where)
-    notes, drawn = io.StringIO(), {}
-    with contextlib.redirect_stdout(notes):
-        configs = _for_each(
-            settings, lambda setting: _resolve(setting, spec.seeds[0], drawn_folder, drawn), spec.path, where
-        )
+    first_seed = {SEED_KEY: spec.seeds[0]}  # no other value of a resolved config depends on it
+
+    # Load all configs, which needs no torch: a misspelt key is answered at once. Then complete and check them.
+    loaded = _for_each(settings, lambda s: load_with_notes(s.config, {**s.overrides, **first_seed}), spec.path, where)
+    loaded = {setting.name: result for setting, result in zip(settings, loaded, strict=True)}
+    configs = _for_each(settings, lambda s: _complete(*loaded[s.name], drawn_folder), spec.path, where)
     manifests = {cfg.data_root: manifest_hash(cfg.data_root) for cfg in configs}
     if len({digest or root for root, digest in manifests.items()}) > 1:  # two folders may be copies of one
         raise ConfigError(
@@ -114,12 +110,12 @@ def make_trials(
     trials: dict[str, Trial] = {}  # by key
     for seed, (setting, resolved) in itertools.product(spec.seeds, zip(settings, configs, strict=True)):
         cfg = copy.deepcopy(resolved)
-        cfg.randomness.seed = seed  # nothing else in a resolved config depends on the seed
+        cfg.randomness.seed = seed
         trial = Trial(setting, seed, cfg, trial_key(cfg, manifests[cfg.data_root]))
         if (other := trials.setdefault(trial.key, trial)) is not trial:
             names = f'{other.setting.name} and {setting.name}'
             raise ConfigError(f'{spec.path}: the settings {names} have the same resolved config. Fix: remove one.')
-    return list(trials.values()), list(dict.fromkeys(notes.getvalue().splitlines()))
+    return list(trials.values()), list(dict.fromkeys(note for _, notes in loaded.values() for note in notes))
 
 
 def _check_extra(extra: Mapping[str, Any], spec: SweepSpec) -> None:
@@ -173,15 +169,9 @@ def _for_each(
     return results
 
 
-def _resolve(setting: Setting, seed: int, drawn_folder: str | None, drawn: dict[str, str]) -> Config:
-    overrides = {**setting.overrides, SEED_KEY: seed}
-    if drawn.get(data_root := load_config(setting.config, overrides).get('data_root')):
-        overrides['data_root'] = drawn[data_root]  # once is enough
-    checked = ready_config(setting.config, overrides, Flags(), drawn_folder)
-    if checked.data_root != data_root:
-        overrides['data_root'] = drawn[data_root] = checked.data_root
-    # Not the checked config, which holds this machine's values: a trial is the same on another machine.
-    cfg, _ = resolve_config(setting.config, overrides)
+def _complete(cfg: Config, notes: list[str], drawn_folder: str | None) -> Config:
+    """Complete and check a loaded config in place, and add to its notes."""
+    notes += complete_config(cfg, Flags(), drawn_folder)
     for loader in ('train_dataloader', 'val_dataloader'):
         name = ((cfg.get(loader) or {}).get('dataset') or {}).get('ann_file')
         path = Path(cfg.data_root, name) if name else None

@@ -34,20 +34,7 @@ def ready_config(path: str | Path, overrides, flags: Flags, drawn_folder: str | 
         DataError: if the prepared folder is missing or is none.
     """
     cfg, notes = load_with_notes(path, overrides)
-    cfg.launcher = flags.launcher
-    if flags.launcher != 'none':
-        from flowercls.core.distributed import decide_once, join
-
-        join(cfg)
-        cfg.data_root = decide_once(lambda: _data_folder(cfg, drawn_folder))
-    else:
-        cfg.data_root = _data_folder(cfg, drawn_folder)
-    schedulers = cfg.get('param_scheduler')
-    notes += derive_config(cfg)
-    apply_flags(cfg, flags)
-    for message in FALSE_ALARMS:
-        warnings.filterwarnings('ignore', message=message)
-    check_components(Config({**cfg, 'param_scheduler': schedulers}, filename=cfg.filename))  # also those left out
+    notes += complete_config(cfg, flags, drawn_folder)
     if int(os.environ.get('RANK', 0)) == 0:
         print(*(f'note: {note}\n' for note in notes), sep='', end='', flush=True)
 
@@ -57,31 +44,60 @@ def ready_config(path: str | Path, overrides, flags: Flags, drawn_folder: str | 
     return cfg
 
 
-def _data_folder(cfg: Config, drawn_folder: str | None) -> str | None:
-    """The config's ``data_root``; where it asks for drawn flowers and there are none, they are drawn and prepared.
+def complete_config(cfg: Config, flags: Flags, drawn_folder: str | None = None) -> list[str]:
+    """Complete and check a loaded config in place, in the same way on every machine.
 
-    Only in a folder whose name begins with ``drawn``: nobody shall take them for photos of their own.
+    Args:
+        cfg: From `load_with_notes`.
+        flags: The options that change a config.
+        drawn_folder: Where to draw the demo's flowers if they are needed; None is the config's ``data_root``.
+
+    Returns:
+        Notes on everything that was changed without being asked for.
+
+    Raises:
+        ConfigError: naming every mistake.
+        DataError: if the prepared folder is missing or is none.
+    """
+    cfg.launcher = flags.launcher
+    if flags.launcher != 'none':
+        from flowercls.core.distributed import decide_once, join
+
+        join(cfg)
+        cfg.data_root = decide_once(lambda: _data_folder(cfg, drawn_folder))
+    else:
+        cfg.data_root = _data_folder(cfg, drawn_folder)
+    schedulers = cfg.get('param_scheduler')
+    notes = derive_config(cfg)
+    apply_flags(cfg, flags)
+    for message in FALSE_ALARMS:
+        warnings.filterwarnings('ignore', message=message)
+    check_components(Config({**cfg, 'param_scheduler': schedulers}, filename=cfg.filename))  # also those left out
+    return notes
+
+
+def _data_folder(cfg: Config, drawn_folder: str | None) -> str | None:
+    """Return the config's ``data_root``; draw and prepare its flowers first if it asks for drawn ones.
+
+    Flowers are drawn only into a folder whose name begins with ``drawn``: a misspelt folder of photos is an error.
     """
     data_root = cfg.get('data_root')
     if not cfg.get('drawn') or data_root is None:
         return data_root
     drawing = dict(cfg.drawn)
     val_ratio = drawing.pop('val_ratio', 0.2)
-    if Path(data_root).exists():
-        _check_drawn_alike(Path(data_root), drawing, val_ratio)
-        return data_root
-    if not Path(data_root).name.startswith('drawn'):  # a misspelt folder of photos is no wish for drawn ones
-        return data_root
-    from flowercls.data.drawn import prepare_drawn
+    folder = Path(data_root)
+    if drawn_folder is not None and not folder.exists() and folder.name.startswith('drawn'):
+        folder = Path(drawn_folder, folder.name)
+    if folder.exists():
+        _check_drawn_alike(folder, drawing, val_ratio)
+    elif folder.name.startswith('drawn'):
+        from flowercls.data.drawn import prepare_drawn
 
-    folder = data_root if drawn_folder is None else f'{drawn_folder}/drawn_flower'
-    print(f'{data_root} does not exist yet: drawing flowers and preparing them{_for_now(drawn_folder)}', flush=True)
-    prepare_drawn(folder, drawing, val_ratio=val_ratio)
-    return folder
-
-
-def _for_now(drawn_folder: str | None) -> str:
-    return '' if drawn_folder is None else ' (for this check only, elsewhere)'
+        where = '' if drawn_folder is None else ' (for this check only, elsewhere)'
+        print(f'{data_root} does not exist yet: drawing flowers and preparing them{where}', flush=True)
+        prepare_drawn(folder, drawing, val_ratio=val_ratio)
+    return data_root if folder == Path(data_root) else str(folder)
 
 
 def _check_drawn_alike(folder: Path, drawing: dict, val_ratio: float) -> None:
