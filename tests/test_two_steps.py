@@ -100,7 +100,7 @@ def test_a_model_trains_by_the_readmes_pattern(two_steps, tmp_path, model):
 
 
 def test_the_readme_lists_every_model():
-    families = README.partition('| family |')[2].partition('\n\n')[0]
+    families = README.partition('| photos |')[2].partition('\n\n')[0]
     names = set(re.findall(r'`(\w+)`', families))
     listed = {name for name in names if not name.startswith(('flower_', '_base_'))} - {'torchvision'}
     with_prefix = {f'torchvision_{name}' for name in listed}
@@ -132,10 +132,10 @@ EFFECTS = {
     'clipped gradients': ('optim_wrapper.clip_grad', dict(max_norm=1.0)),
     'label smoothing': ('model.head.loss.type', 'LabelSmoothLoss'),
     'mixup and cutmix': ('model.head.cal_acc', False),
-    'norm statistics of unmixed photos with them': ('custom_hooks.0.type', 'NormStatisticsHook'),
+    'with mixup and cutmix: norm statistics of unmixed photos': ('custom_hooks.0.type', 'NormStatisticsHook'),
     'averaged weights (EMA)': ('custom_hooks.0.type', 'EMAHook'),
-    'an end when it no longer gains': ('custom_hooks.0.type', 'EarlyStoppingHook'),
-    'rare classes as often as others': ('train_dataloader.sampler.balanced', True),
+    'early stopping': ('custom_hooks.0.type', 'EarlyStoppingHook'),
+    'rare classes drawn as often as others': ('train_dataloader.sampler.balanced', True),
     'rare classes weighted in the loss': ('model.head.loss.class_weight', [1.0] * 5),  # of equal classes
     'one augmented view per photo, for all epochs': ('train_dataloader.dataset.views', 1),
     'from scratch': ('load_from', None),
