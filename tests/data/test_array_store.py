@@ -142,7 +142,7 @@ def test_a_folder_on_a_disk_that_is_not_there_is_told(tmp_path, below):
 
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path):
     store = ArrayStore(tmp_path)
-    with pytest.raises(DiskError, match=r'numbers\.npy: the disk is full'), store.building(KEY, {}) as building:
+    with pytest.raises(DiskError, match='disk is full'), store.building(KEY, {}) as building:
         building.array('numbers', (1 << 60,), np.uint8)
     assert store.read(KEY) is None and not list(tmp_path.glob('.*'))
 

