@@ -26,8 +26,8 @@ class DataCard:
 
     Attributes:
         root: Its path, as in the config.
-        expected: SHA-256 of its manifest when the run began; None if it had no manifest.
-        found: SHA-256 of the manifest now; None if there is none.
+        manifest_then: SHA-256 of its manifest when the run began; None if it had no manifest.
+        manifest_now: SHA-256 of its manifest now; None if there is none.
         sets: Titles of its sets.
         rows: By class, the photos in each set.
         totals: Photos of each set.
@@ -40,8 +40,8 @@ class DataCard:
     """
 
     root: str
-    expected: str | None
-    found: str | None
+    manifest_then: str | None
+    manifest_now: str | None
     sets: list[str]
     rows: dict[str, list[int]]
     totals: list[int]
@@ -91,8 +91,8 @@ def _card(config: dict, root: str, manifest: dict) -> DataCard:
             lists[SPLIT_TITLES[split]] = str(ann_file)
     return DataCard(
         root=root,
-        expected=config.get('data_manifest'),
-        found=sha256_of(Path(root, MANIFEST_FILE)) if manifest else None,
+        manifest_then=config.get('data_manifest'),
+        manifest_now=sha256_of(Path(root, MANIFEST_FILE)) if manifest else None,
         sets=[SET_TITLES.get(name, name) for name in sets],
         rows={name: [photos.get(name, 0) for photos in sets.values()] for name in manifest.get('classes', [])},
         totals=[sum(photos.values()) for photos in sets.values()],
