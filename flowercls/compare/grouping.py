@@ -5,9 +5,10 @@ sweep are named as the sweep named them. All other runs are named by what differ
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from flowercls.compare.runs import FOLD_LIST, FinishedRun
 from flowercls.config.diff import DATA_CONTENT, DATA_LOCATION, RUNTIME_ONLY, SEED, SESSION, flatten, has_role
@@ -31,6 +32,14 @@ ALWAYS_NAMED = (
 PUBLISHED_WEIGHTS = re.compile(r'-[0-9a-f]{8,}\.pth$')  # their name ends in the beginning of their hash
 
 Columns = dict[str, list]  # by dotted key, the value in each setting; only keys that differ
+
+
+class Naming(NamedTuple):
+    """What the settings are called: levels and name of each, and the config keys that these cover."""
+
+    levels: list[dict[str, str]]
+    names: list[str]
+    keys: Collection[str]
 
 
 @dataclass
@@ -71,12 +80,12 @@ def group_settings(runs: list[FinishedRun]) -> list[Setting]:
     columns = {key: [table.get(key) for table in tables.values()] for key in sorted(set().union(*tables.values()))}
     columns = {key: column for key, column in columns.items() if len(set(map(repr, column))) > 1}
     members = list(groups.values())
-    levels, names, named = _sweep_levels(members, columns) or _config_levels(members, columns)
+    naming = _sweep_naming(members, columns) or _config_naming(members, columns)
     texts = {key: _texts(column) for key, column in columns.items()}
     settings = []
-    for i in sorted(range(len(members)), key=lambda i: [_order(value) for value in levels[i].values()]):
-        also = {key: texts[key][i] for key in columns if key not in named}
-        settings.append(Setting(names[i], levels[i], also, _by_seed(members[i])))
+    for i in sorted(range(len(members)), key=lambda i: [_order(level) for level in naming.levels[i].values()]):
+        also = {key: texts[key][i] for key in columns if key not in naming.keys}
+        settings.append(Setting(naming.names[i], naming.levels[i], also, _by_seed(members[i])))
     return settings
 
 
@@ -107,8 +116,8 @@ def _by_seed(runs: list[FinishedRun]) -> dict[int, list[FinishedRun]]:
     return by_seed
 
 
-def _sweep_levels(groups: Sequence[list[FinishedRun]], columns: Columns) -> tuple | None:
-    """Return levels and name of each group as its sweep has them, and the keys they cover.
+def _sweep_naming(groups: Sequence[list[FinishedRun]], columns: Columns) -> Naming | None:
+    """Name each group as its sweep names it.
 
     A factor that varies inside a group, as the fold does, is no part of the setting. None if the runs are not all
     trials of the same sweep, or if its names do not tell the groups apart.
@@ -116,15 +125,17 @@ def _sweep_levels(groups: Sequence[list[FinishedRun]], columns: Columns) -> tupl
     sweeps = {run.folder.parent for group in groups for run in group}
     if len(sweeps) > 1 or not all(run.setting for group in groups for run in group):
         return None
-    levels = []
+    levels, names = [], []
     for group in groups:
-        first, *others = [_parse_setting(run.setting) for run in group]
-        levels.append({f: level for f, level in first.items() if all(other.get(f) == level for other in others)})
-    names = [', '.join(level if f == 'config' else f'{f}={level}' for f, level in row.items()) for row in levels]
+        first, *rest = [_parse_setting(run.setting) for run in group]
+        row = {factor: level for factor, level in first.items() if all(item.get(factor) == level for item in rest)}
+        words = [level if factor == 'config' else f'{factor}={level}' for factor, level in row.items()]
+        levels.append(row)
+        names.append(', '.join(words) or _folder_name(group[0].folder))
     if len({tuple(row) for row in levels}) > 1 or len(set(names)) < len(names):
         return None
-    covered = {key for key in columns for factor in levels[0] if f'.{key}'.endswith(f'.{factor}')}
-    return levels, [name or _folder_name(group[0].folder) for name, group in zip(names, groups, strict=True)], covered
+    keys = {key for key in columns for factor in levels[0] if f'.{key}'.endswith(f'.{factor}')}
+    return Naming(levels, names, keys)
 
 
 def _parse_setting(name: str) -> dict[str, str]:
@@ -133,8 +144,8 @@ def _parse_setting(name: str) -> dict[str, str]:
     return {factor or 'config': level for factor, _, level in parts}
 
 
-def _config_levels(groups: Sequence[list[FinishedRun]], columns: Columns) -> tuple:
-    """Return levels and name of each group by what differs in the configs, and the keys they name."""
+def _config_naming(groups: Sequence[list[FinishedRun]], columns: Columns) -> Naming:
+    """Name each group by what differs in the configs."""
     named = _named_keys(columns)
     texts = {key: _texts(columns[key]) for key in named}
     words = {key: _word(key, named) for key in named}
@@ -142,7 +153,7 @@ def _config_levels(groups: Sequence[list[FinishedRun]], columns: Columns) -> tup
     for i, group in enumerate(groups):
         levels.append({', '.join(map(words.get, keys)): ', '.join(texts[key][i] for key in keys) for keys in factors})
         names.append(', '.join(f'{words[key]}={texts[key][i]}' for key in named) or _folder_name(group[0].folder))
-    return levels, names, named
+    return Naming(levels, names, named)
 
 
 def _folder_name(folder: Path) -> str:

@@ -11,17 +11,9 @@ from flowercls.core import layout
 from flowercls.core.errors import ConfigError
 from flowercls.evaluate.intervals import wilson_interval
 from flowercls.evaluate.metrics import SCALARS, most_confused
+from flowercls.report import page
 from flowercls.report.curves import read_epochs
 from flowercls.report.facts import data_card, environment_of
-from flowercls.report.page import (
-    existing_picture,
-    read_commands,
-    read_config,
-    read_json,
-    read_table,
-    read_text,
-    write_page,
-)
 
 REQUIRED = {'top1', 'top1_interval', 'n', 'per_class', 'confusion'}  # of a metrics.json
 MAX_MISTAKES, MAX_CONFUSED, MAX_CLASSES = 24, 10, 30
@@ -45,23 +37,23 @@ def write_run_report(folder: str | Path) -> Path:
         DiskError: if the disk is full or may not be written to.
     """
     folder = Path(folder)
-    config, metrics = read_config(folder), read_json(folder / layout.METRICS_FILE) or {}
+    config, metrics = page.read_config(folder), page.read_json(folder / layout.METRICS_FILE) or {}
     source = min(folder.glob(f'{layout.SOURCE_PREFIX}*'), default=None)
-    commands, card = read_commands(folder), data_card(config)
+    commands, card = page.read_commands(folder), data_card(config)
     checkpoint = metrics.get('checkpoint')
     if not isinstance(checkpoint, str) or Path(checkpoint).name != checkpoint:  # a file of the run folder
         checkpoint = None
-    weights = read_json(folder / f'{checkpoint}.json') if checkpoint else None
+    weights = page.read_json(folder / f'{checkpoint}.json') if checkpoint else None
     config_path = str(folder / layout.CONFIG_FILE)
-    return write_page(
+    return page.write_page(
         folder / layout.REPORT_FILE,
         'run.html.j2',
         title=folder.absolute().name,
         folder=folder,
         config=config,
-        config_text=read_text(folder / layout.CONFIG_FILE),
+        config_text=page.read_text(folder / layout.CONFIG_FILE),
         source_name=source.name.removeprefix(layout.SOURCE_PREFIX) if source else '',
-        source_text=read_text(source) if source else '',
+        source_text=page.read_text(source) if source else '',
         options=_options(commands, config),
         card=card,
         epochs=read_epochs(folder / layout.SCALARS_FILE),
@@ -98,7 +90,7 @@ def _options(commands: str, config: dict) -> list[tuple[str, object]]:
 
 
 def _pictures(folder: Path) -> dict[str, Path | None]:
-    return {name: existing_picture(folder / file) for name, file in PICTURES.items()}
+    return {name: page.existing_picture(folder / file) for name, file in PICTURES.items()}
 
 
 def _evaluations(folder: Path, metrics: dict) -> list[dict]:
@@ -106,7 +98,7 @@ def _evaluations(folder: Path, metrics: dict) -> list[dict]:
     tests = folder.glob(f'{layout.TEST_PREFIX}*/{layout.METRICS_FILE}')
     results = [(folder, metrics)]
     results += [
-        (path.parent, read_json(path) or {}) for path in sorted(tests, key=lambda path: path.stat().st_mtime_ns)
+        (path.parent, page.read_json(path) or {}) for path in sorted(tests, key=lambda path: path.stat().st_mtime_ns)
     ]
     evaluations = []
     for place, content in results:
@@ -153,7 +145,7 @@ def _evaluation(folder: Path, metrics: dict) -> dict:
 
 def _mistakes(folder: Path) -> dict | None:
     """Return the first rows of mistakes.csv and their number; None without a usable file."""
-    table = read_table(folder / layout.MISTAKES_FILE)
+    table = page.read_table(folder / layout.MISTAKES_FILE)
     try:
         rows = [(image, label, pred, 100 * float(score)) for image, label, pred, score in table[1]] if table else None
     except ValueError:  # not a file of ours

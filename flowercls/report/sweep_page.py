@@ -8,16 +8,8 @@ from flowercls.compare.wording import p_text
 from flowercls.core import layout
 from flowercls.core.errors import DataError
 from flowercls.evaluate.predictions import Predictions
+from flowercls.report import page
 from flowercls.report.facts import data_card, environment_of
-from flowercls.report.page import (
-    existing_picture,
-    read_commands,
-    read_config,
-    read_json,
-    read_table,
-    read_text,
-    write_page,
-)
 from flowercls.sweep.ledger import FINISHED, STARTED, Entry, Ledger
 
 MAX_DOUBTFUL = 20
@@ -38,11 +30,11 @@ def write_sweep_report(folder: str | Path, sweep_file: str | Path | None = None,
     folder = Path(folder)
     trials = _trials(folder)
     first = next((trial['folder'] for trial in trials if (trial['folder'] / layout.CONFIG_FILE).is_file()), folder)
-    config = read_config(first)
+    config = page.read_config(first)
     source = Path(sweep_file or Path('configs', 'sweeps', f'{folder.absolute().name}.py'))
     comparison, ledger = folder / f'{layout.COMPARISON_STEM}.json', folder / layout.LEDGER_FILE
     is_old = comparison.is_file() and ledger.is_file() and comparison.stat().st_mtime_ns < ledger.stat().st_mtime_ns
-    return write_page(
+    return page.write_page(
         folder / layout.REPORT_FILE,
         'sweep.html.j2',
         title=folder.absolute().name,
@@ -52,18 +44,18 @@ def write_sweep_report(folder: str | Path, sweep_file: str | Path | None = None,
         comparison=_comparison(comparison),
         is_old=is_old,
         problem=problem,
-        picture=existing_picture(comparison.with_suffix('.png')),
+        picture=page.existing_picture(comparison.with_suffix('.png')),
         out_of_fold=_out_of_fold(folder),
-        doubtful=read_table(folder / layout.DOUBTFUL_LABELS_FILE),
-        doubtful_picture=existing_picture(folder / layout.DOUBTFUL_LABELS_PICTURE),
+        doubtful=page.read_table(folder / layout.DOUBTFUL_LABELS_FILE),
+        doubtful_picture=page.existing_picture(folder / layout.DOUBTFUL_LABELS_PICTURE),
         max_doubtful=MAX_DOUBTFUL,
         source=source if source.is_file() else None,
-        source_text=read_text(source),
+        source_text=page.read_text(source),
         first=first,
         card=(card := data_card(config)),
         environment=environment_of(first, config),
         prepare='' if config.get('drawn') and 'drawn' in card.split else card.prepare_command,
-        commands=read_commands(folder),
+        commands=page.read_commands(folder),
         compare=shlex.join(['python', 'tools/compare.py', str(folder)]),
         reports=f'python tools/report.py {shlex.quote(str(folder))}/{layout.TRIALS_DIR}/* {shlex.quote(str(folder))}',
         renew=shlex.join(['python', 'tools/report.py', str(folder)]),
@@ -75,7 +67,7 @@ def _trials(folder: Path) -> list[dict]:
     entries = list(Ledger(folder / layout.LEDGER_FILE).latest().values())
     if not entries:
         for path in sorted((folder / layout.TRIALS_DIR).glob(f'*/{layout.CONFIG_FILE}')):
-            metrics = read_json(path.with_name(layout.METRICS_FILE))
+            metrics = page.read_json(path.with_name(layout.METRICS_FILE))
             name, state = path.parent.name, FINISHED if metrics else STARTED
             entries.append(Entry('', name, 0, state, f'{layout.TRIALS_DIR}/{name}', (metrics or {}).get('top1')))
     return [
@@ -94,7 +86,7 @@ def _trials(folder: Path) -> list[dict]:
 
 
 def _comparison(path: Path) -> dict | None:
-    content = read_json(path)
+    content = page.read_json(path)
     if content is None or not content.get('settings'):
         return None
     try:
