@@ -6,6 +6,7 @@ average over the training photos, so an epoch's loss stays on its scale; a batch
 With mixed photos and with smoothed labels each share of a label is weighted by its own class.
 """
 
+import contextlib
 import copy
 import math
 import os
@@ -95,10 +96,11 @@ def derive_loaders(cfg: Any, names: list[str]) -> list[str]:
     return notes + _add_report(cfg, 'test_evaluator')
 
 
-def move_datasets(cfg: Any, old_root: str) -> None:
-    """Point every dataset of the prepared folder ``old_root`` at the config's ``data_root``.
+def follow_data_root(cfg: Any, old_root: str) -> None:
+    """Point everything that follows from the prepared folder ``old_root`` at the config's ``data_root``, in place.
 
-    A resolved config names the folder in each dataset. Whether there is a test set is looked up anew.
+    A resolved config names the folder in each dataset, and holds balanced class weights as numbers. Whether there is a
+    test set is looked up anew. Datasets of other folders, and other class weights, are the user's own and stay.
     """
     val_or_test = [(ANN_FILES[split], DATA_PREFIXES[split]) for split in ('val', 'test')]
     for split in ('train', 'val', 'test'):
@@ -108,6 +110,13 @@ def move_datasets(cfg: Any, old_root: str) -> None:
                 dataset['data_root'] = cfg['data_root']
                 if split == 'test' and (dataset.get('ann_file'), dataset.get('data_prefix')) in val_or_test:
                     del dataset['ann_file'], dataset['data_prefix']
+    loss, ann_file = at_path(cfg, 'model.head.loss'), at_path(cfg, 'train_dataloader.dataset.ann_file')
+    weight = loss.get('class_weight') if isinstance(loss, dict) else None
+    if isinstance(weight, list | tuple) and isinstance(ann_file, str):
+        with contextlib.suppress(DataError):  # the old folder is gone, so the numbers cannot be compared
+            labels = _labels_of(Path(old_root, ann_file), len(weight))
+            if list(weight) == balanced_weights(labels, list(map(str, range(len(weight))))):
+                loss['class_weight'] = BALANCED
 
 
 def _complete_loader(cfg: Any, split: str, names: list[str]) -> list[str]:
@@ -304,23 +313,6 @@ def derive_class_weights(cfg: Any, names: list[str]) -> list[str]:
         return []
     return [f'{key} and train_dataloader.sampler.balanced both favour rare classes, which then count too much. '
             'Fix: remove one of the two.']  # fmt: skip
-
-
-def balance_again(cfg: Any, old_root: str) -> None:
-    """Let weights that were balanced for the prepared folder ``old_root`` be balanced for the config's, in place.
-
-    A resolved config holds them as numbers; other numbers are the user's own and stay.
-    """
-    loss, ann_file = at_path(cfg, 'model.head.loss'), at_path(cfg, 'train_dataloader.dataset.ann_file')
-    weight = loss.get('class_weight') if isinstance(loss, dict) else None
-    if not isinstance(weight, list | tuple) or not isinstance(ann_file, str):
-        return
-    try:
-        labels = _labels_of(Path(old_root, ann_file), len(weight))
-        if list(weight) == balanced_weights(labels, list(map(str, range(len(weight))))):
-            loss['class_weight'] = BALANCED
-    except DataError:
-        return  # the old folder is gone, so the numbers cannot be compared
 
 
 def balanced_weights(labels: list[int], names: list[str]) -> list[float]:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
-from flowercls.config.data_keys import balance_again, move_datasets
+from flowercls.config.data_keys import follow_data_root
 from flowercls.config.overrides import (
     Overrides,
     fresh_types,
@@ -47,41 +47,37 @@ REMOVED_FIX = "was removed. Fix: write '{0}.py' instead, and below _base_: model
 _mmengine_file2dict = Config._file2dict
 
 
-def load_config(path: str | os.PathLike, overrides: Overrides = (), *, plain_only: bool = False) -> Config:
+def load_config(path: str | os.PathLike, overrides: Overrides = ()) -> Config:
     """Load a config with its bases and overrides, and check all that can be checked without importing torch.
 
     Args:
         path: A `.py` or `.json` file.
         overrides: `KEY=VALUE` texts as given to --cfg-options, or a dict with dotted keys.
-        plain_only: Refuse a file, or a base of it, that does more than give names to values, instead of running it.
 
     Raises:
         ConfigError: naming every mistake found, one a line.
     """
-    return load_with_notes(path, overrides, plain_only=plain_only)[0]
+    return load_with_notes(path, overrides)[0]
 
 
-def load_with_notes(
-    path: str | os.PathLike, overrides: Overrides = (), *, plain_only: bool = False
-) -> tuple[Config, list[str]]:
+def load_with_notes(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[Config, list[str]]:
     """Return what `load_config` returns, and notes on what is legal but perhaps a mistake."""
     overrides = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    reading = Reading(path, plain_only)
-    cfg = reading.config()
+    loader = ConfigLoader(path)
+    cfg = loader.load()
     content = cfg._cfg_dict
     for name in [name for name, value in cfg.items() if callable(value) and not isinstance(value, dict)]:
         del content[name]  # `from functools import partial` leaves a function
     strip_leftovers(content)
-    mistakes = misspelt_keys(content, reading.used_names)
-    notes = reading.notes(content, mistakes)
+    mistakes = misspelt_keys(content, loader.used_names)
+    notes = loader.notes(content, mistakes)
     mistakes = [*mistakes.values(), *unknown_overrides(content, overrides)]
     if not mistakes:
         old_root = cfg.get('data_root')
         mistakes = merge_overrides(cfg, overrides)
         content = cfg._cfg_dict  # mmengine merges into a new dict
         if 'data_root' in overrides and isinstance(old_root, str):
-            move_datasets(cfg, old_root)
-            balance_again(cfg, old_root)
+            follow_data_root(cfg, old_root)
     raise_mistakes(mistakes + wrong_values(content), path)
     for name in [name for name in content if is_misspelt('', name, TOP | HELPERS)]:
         del content[name]  # a variable that the file has used; in a dump, where nothing uses it, it would be a typo
@@ -105,26 +101,25 @@ class ConfigSource(NamedTuple):
     used: frozenset[str]
 
 
-class Reading:
-    """One reading of a config with its bases, which remembers what the files say besides their values.
+class ConfigLoader:
+    """Loads one config with its bases, and remembers what the files say besides their values.
 
     Args:
         path: The config file, as the user gave it.
-        plain_only: Whether to refuse a file that does more than give names to values.
     """
 
-    def __init__(self, path: str | os.PathLike, plain_only: bool = False) -> None:
-        self.path, self._plain_only = str(path), plain_only
-        self.sources: list[ConfigSource] = []  # a child before its bases
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = str(path)
+        self._sources: list[ConfigSource] = []  # a child before its bases
         self._packaged: list[dict] = []  # the content of files inside installed packages
         self._open: list[Path] = []
 
     @property
     def used_names(self) -> set[str]:
         """Variables that some expression in the files reads."""
-        return set().union(*(source.used for source in self.sources))
+        return set().union(*(source.used for source in self._sources))
 
-    def config(self) -> Config:
+    def load(self) -> Config:
         """Return the merged config.
 
         Raises:
@@ -143,10 +138,8 @@ class Reading:
         display_path = self.path if path == Path(self.path).resolve() else shorten(filename)
         if path in self._open:
             raise ConfigError(f'{shorten(self._open[-1])}: its _base_ {display_path} inherits from it in turn.')
-        if self._plain_only and not is_plain(path):
-            raise ConfigError(f'{display_path}: is a program; only names and plain values are read from it.')
         if path.suffix == '.py':
-            self.sources.append(parse_source(filename, display_path))
+            self._sources.append(parse_source(filename, display_path))
         self._open.append(path)
         with _config_errors(filename, display_path):
             content = _mmengine_file2dict(filename, *args, **options)
@@ -165,7 +158,7 @@ class Reading:
             section, _, key = path.rpartition('.')
             del at_path(cfg, section)[key]
         notes += [f"'{name}' in {self.path} is read by nothing." for name in cfg if name not in TOP | HELPERS | used]
-        files = [source for source in self.sources if '.mim' not in Path(source.display_path).parts]
+        files = [source for source in self._sources if '.mim' not in Path(source.display_path).parts]
         for i, source in enumerate(files):
             for name in sorted(source.assigned - source.used - TOP - {'_base_'}):
                 if any(name in base.assigned & base.used for base in files[i + 1 :]):
@@ -208,32 +201,6 @@ def parse_source(filename: str, display_path: str) -> ConfigSource:
         if isinstance(node, ast.Assign):
             assigned |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     return ConfigSource(display_path, frozenset(assigned), frozenset(used))
-
-
-_PLAIN = (ast.Module, ast.Assign, ast.Expr, ast.Name, ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.keyword)
-_PLAIN += (ast.JoinedStr, ast.FormattedValue, ast.UnaryOp, ast.USub, ast.expr_context)
-
-
-def is_plain(filename: str | os.PathLike) -> bool:
-    """Return whether a config file only gives names to values, so that reading it cannot do anything else.
-
-    Some harmless files are not plain: the only call is ``dict(...)``, and there is no arithmetic and no ``{{...}}``.
-    """
-    try:
-        text = Path(filename).read_text(encoding='utf-8')
-        return '{{' not in text and (Path(filename).suffix != '.py' or all(map(_is_plain, ast.walk(ast.parse(text)))))
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-
-
-def _is_plain(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id == 'dict'
-    if isinstance(node, ast.Attribute):
-        return isinstance(node.value, ast.Name) and node.value.id == '_base_'
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-        return node.id != 'dict'  # it would be another function
-    return isinstance(node, _PLAIN)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowercls.config.loader import Reading
+from flowercls.config.loader import ConfigLoader
 from flowercls.config.overrides import as_options, as_text, parse_overrides
 from flowercls.config.suggest import did_you_mean, raise_mistakes
 from flowercls.core.errors import ConfigError
@@ -63,8 +63,8 @@ def read_spec(path: str | os.PathLike) -> SweepSpec:
     Raises:
         ConfigError: naming every mistake, one a line.
     """
-    reading = Reading(path)
-    content = reading.config().to_dict()
+    loader = ConfigLoader(path)
+    content = loader.load().to_dict()
     if 'grid' not in content and 'model' in content:
         mistake = 'is a config, not a sweep file. Expected base, grid and seeds, as in configs/sweeps/frozen_stages.py.'
         raise_mistakes([mistake], path)
@@ -73,7 +73,7 @@ def read_spec(path: str | os.PathLike) -> SweepSpec:
     mistakes = [
         f"'{name}' is not known{did_you_mean(name, KEYS)}; expected {', '.join(KEYS)}."
         for name in content
-        if name not in KEYS and name not in reading.used_names  # a helper variable is legal
+        if name not in KEYS and name not in loader.used_names  # a helper variable is legal
     ]
     mistakes += _check_grid(grid) + _check_seeds(seeds) + _check_base(base, isinstance(grid, dict) and 'config' in grid)
     if not isinstance(overrides, dict):
