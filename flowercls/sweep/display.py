@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -16,7 +15,7 @@ REFRESH_S, LINE_S = 1.0, 60.0
 IN_USE = 'in use'  # a waiting trial whose folder is not free yet
 
 
-class Display:
+class Display(Progress):
     """Prints a line for each change; on a terminal, also shows a progress bar for each running trial.
 
     Args:
@@ -25,26 +24,18 @@ class Display:
     """
 
     def __init__(self, jobs: int, console: Console | None = None) -> None:
-        self._jobs = jobs
-        self._console = console or Console(highlight=False, soft_wrap=True)
-        self._bars = Progress(
-            TextColumn('{task.description}', markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
+        console = console or Console(highlight=False, soft_wrap=True)
+        columns = TextColumn('{task.description}', markup=False), BarColumn(), MofNCompleteColumn()
+        super().__init__(
+            *columns,
             TextColumn('{task.fields[figures]}'),
-            console=self._console,
+            console=console,
             auto_refresh=False,  # no thread: this process forks
-            disable=not self._console.is_terminal,
+            disable=not console.is_terminal,
         )
+        self._jobs = jobs
         self._last_news: dict[str, str] = {}  # by the key of each trial
         self._line_at, self._drawn_at = time.monotonic(), 0.0
-
-    def __enter__(self) -> 'Display':
-        self._bars.start()
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._bars.stop()
 
     def show(self, states: Sequence[TrialState]) -> None:
         """Show what has changed."""
@@ -53,31 +44,31 @@ class Display:
             news = IN_USE if state.state == WAITING and state.in_use_since is not None else state.state
             is_old = is_first and news in (FINISHED, FAILED)  # since an earlier start of the sweep
             if news not in (WAITING, self._last_news.get(state.trial.key)) and not is_old:
-                self._console.print(change_line(state), markup=False)
+                self.console.print(change_line(state), markup=False)
                 self._line_at = now
             self._last_news[state.trial.key] = news
-        if self._bars.disable:
+        if self.disable:
             if now - self._line_at >= LINE_S:
-                self._console.print(status_line(states, self._jobs), markup=False)
+                self.console.print(status_line(states, self._jobs), markup=False)
                 self._line_at = now
         elif now - self._drawn_at >= REFRESH_S or all(state.state in (FINISHED, FAILED) for state in states):
             self._draw_bars(states)
             self._drawn_at = now
 
     def _draw_bars(self, states: Sequence[TrialState]) -> None:
-        for task in self._bars.task_ids:
-            self._bars.remove_task(task)
+        for task in self.task_ids:
+            self.remove_task(task)
         pace = seconds_per_epoch(states)
         for state in states:
             if state.state == RUNNING:
                 left = '' if pace is None else f', {as_duration(state.seconds_left(pace))} left'
                 figures = f'top-1 {_percent(state.top1)}{left}'
                 total = state.trial.max_epochs
-                self._bars.add_task(state.folder.name, completed=state.epoch, total=total, figures=figures)
+                self.add_task(state.folder.name, completed=state.epoch, total=total, figures=figures)
         num_ended = sum(state.state in (FINISHED, FAILED) for state in states)
         figures = status_line(states, self._jobs).partition(';')[0]
-        self._bars.add_task('all trials', completed=num_ended, total=len(states), figures=figures)
-        self._bars.refresh()
+        self.add_task('all trials', completed=num_ended, total=len(states), figures=figures)
+        self.refresh()
 
 
 def change_line(state: TrialState) -> str:

@@ -2,23 +2,25 @@
 
 import contextlib
 import math
+import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowercls.config.overrides import parse_overrides
-from flowercls.core.errors import FlowerclsError
-from flowercls.core.layout import LEDGER_FILE
+from flowercls.config.overrides import as_options, parse_overrides
+from flowercls.core.errors import ConfigError, FlowerclsError
+from flowercls.core.files import atomic_write
+from flowercls.core.layout import COMMAND_FILE, LEDGER_FILE
 from flowercls.sweep.display import Display, describe_plan
 from flowercls.sweep.launcher import Launcher
 from flowercls.sweep.ledger import Ledger
 from flowercls.sweep.scheduler import ReadEpochs, TrialScheduler, TrialState, plan_trials
 from flowercls.sweep.spec import SweepSpec, read_spec
 from flowercls.sweep.stale import describe_stale_trials
-from flowercls.sweep.sweep_dir import check_no_run, claim_sweep_dir, default_sweep_dir, record_command
 from flowercls.sweep.trials import Trial, make_trials
+from flowercls.train.run_dir import WORK_DIRS, holds_run, lock_folder, make_folder
 
 if TYPE_CHECKING:  # imports scipy
     from flowercls.sweep.doubtful_labels import DoubtfulLabels
@@ -99,7 +101,7 @@ def plan_sweep(
         trials, notes = make_trials(spec, overrides, drawn)
     print(*(f'note: {note}\n' for note in notes), sep='', end='', flush=True)
 
-    return SweepPlan(spec, overrides, trials, Path(work_dir) if work_dir else default_sweep_dir(sweep_file))
+    return SweepPlan(spec, overrides, trials, Path(work_dir) if work_dir else WORK_DIRS / Path(sweep_file).stem)
 
 
 def describe_dry_run(plan: SweepPlan, *, retry_failed: bool = False) -> str:
@@ -108,7 +110,7 @@ def describe_dry_run(plan: SweepPlan, *, retry_failed: bool = False) -> str:
     Raises:
         ConfigError: if the folder holds a run.
     """
-    check_no_run(plan.folder)
+    _check_no_run(plan.folder)
     ledger = Ledger(plan.folder / LEDGER_FILE)
     states = plan_trials(plan.trials, plan.folder, ledger, retry_failed=retry_failed)
     return describe_plan(states, describe_stale_trials(states, ledger, plan.folder))
@@ -131,8 +133,8 @@ def run_sweep(
         DiskError: if the disk is full or cannot be written to.
     """
     # 1. One process works in a sweep folder.
-    with claim_sweep_dir(plan.folder):
-        record_command(plan.folder, plan.spec.path, plan.overrides)
+    with _claim_folder(plan.folder):
+        _record_command(plan)
 
         # 2. The ledger knows which trials are finished; a finished one that does not count is named.
         ledger = Ledger(plan.folder / LEDGER_FILE)
@@ -146,6 +148,31 @@ def run_sweep(
 
         # 4. Join the folds of a cross-validation.
         return _join_folds(plan, states)
+
+
+def _check_no_run(folder: Path) -> None:
+    if holds_run(folder):
+        raise ConfigError(f'{folder}: holds a run, not a sweep. Fix: choose another folder with --work-dir.')
+
+
+@contextlib.contextmanager
+def _claim_folder(folder: Path) -> Iterator[None]:
+    """Make the sweep folder, and lock it against other sweeps within the ``with`` block."""
+    _check_no_run(folder)
+    make_folder(folder)
+    with lock_folder(folder, 'sweep', 'start another sweep with another --work-dir'):
+        yield
+
+
+def _record_command(plan: SweepPlan) -> None:
+    """Write the command that resumes the sweep, which no trial records."""
+    words = ['python', 'tools/sweep.py', plan.spec.path, '--work-dir', str(plan.folder)]
+    if plan.folder == WORK_DIRS / Path(plan.spec.path).stem:
+        words = words[:3]
+    if plan.overrides:
+        words += ['--cfg-options', *as_options(plan.overrides)]
+    with atomic_write(plan.folder / COMMAND_FILE) as file:
+        file.write(f'{shlex.join(words)}\n')
 
 
 def _join_folds(plan: SweepPlan, states: Sequence[TrialState]) -> SweepResult:
