@@ -162,18 +162,14 @@ def _to_rgb(image: Image.Image, image_format: str, name: str) -> np.ndarray:
     if image.mode == 'RGB' and 'transparency' not in image.info:
         return np.array(image)
     if image.mode.startswith('I;16') or (image.mode == 'I' and image_format in ('PNG', 'PPM')):
-        return _from_16_bits(image)
+        values = np.array(image)
+        grey = (values >> 8).astype(np.uint8)
+        if isinstance(transparent := image.info.get('transparency'), int):
+            grey[values == transparent] = 255
+        return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode not in ('1', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa', 'CMYK', 'YCbCr'):
         raise unreadable(name, 'unsupported format', f'{image_format} with pixels of type {image.mode}')
     if image.has_transparency_data:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
     return np.array(image.convert('RGB'))
-
-
-def _from_16_bits(image: Image.Image) -> np.ndarray:
-    values = np.array(image)
-    grey = (values >> 8).astype(np.uint8)
-    if isinstance(transparent := image.info.get('transparency'), int):
-        grey[values == transparent] = 255
-    return np.repeat(grey[:, :, None], 3, axis=2)

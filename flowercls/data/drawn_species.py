@@ -100,12 +100,12 @@ def _wreath(brush: Brush, rng: Generator, colour: Colour, count: int, petal: np.
 def _spiral_dots(brush: Brush, rng: Generator, radius: float, count: int, size: float, colours: list[Colour]) -> None:
     """Draw florets in a spiral (Vogel's golden angle), from ``colours[0]`` inside outwards."""
     order = np.arange(count)
-    places = radius * np.sqrt((order + 0.5) / count) * np.exp(2.39996j * order)
+    spots = radius * np.sqrt((order + 0.5) / count) * np.exp(2.39996j * order)
     fills = [
         shade(colours[index * len(colours) // count], light)
         for index, light in zip(order, rng.uniform(0.75, 1.2, count), strict=True)
     ]
-    brush.dots(places, size, fills)
+    brush.dots(spots, size, fills)
 
 
 def draw_daisy(brush: Brush, rng: Generator, petal: Colour, heart: Colour) -> None:
@@ -151,12 +151,12 @@ def _draw_seed_globe(brush: Brush, rng: Generator, petal: Colour, heart: Colour)
     brush.squash = 1.0  # a globe is round from every side
     brush.disc(0, 0.95, shade(pale, 1.0, 90))
     count = 84
-    places = np.sqrt(1 - ((np.arange(count) + 0.5) / count) ** 2) * np.exp(2.39996j * np.arange(count))
-    for place in places[::-1] * rng.uniform(0.86, 0.93, count):
+    spots = np.sqrt(1 - ((np.arange(count) + 0.5) / count) ** 2) * np.exp(2.39996j * np.arange(count))
+    for spot in spots[::-1] * rng.uniform(0.86, 0.93, count):
         light = rng.uniform(0.85, 1.3)
-        brush.line(np.array([0.1 * place, place]), shade(pale, light * 0.85, 170), 0.012)
+        brush.line(np.array([0.1 * spot, spot]), shade(pale, light * 0.85, 170), 0.012)
         for spoke in np.exp(1j * (rng.uniform(0, np.pi) + np.arange(3) * np.pi / 3)) * rng.uniform(0.1, 0.14):
-            brush.line(np.array([place - spoke, place + spoke]), shade(pale, light, 200), 0.014)
+            brush.line(np.array([spot - spoke, spot + spoke]), shade(pale, light, 200), 0.014)
     brush.disc(0, rng.uniform(0.07, 0.1), shade(heart, 0.6), shade(heart, 0.4))
 
 
@@ -180,10 +180,10 @@ def _draw_rose_petal(brush: Brush, rng: Generator, petal: Colour, middle: comple
     size = 0.56 * reach
     wide = size * (0.82 * _CIRCLE.real + 1j * 1.12 * _CIRCLE.imag) * outwards
     light = rng.uniform(0.95, 1.05) * (0.6 + 0.45 * reach)
-    place = middle + outwards * reach * 0.52
-    brush.area(place + wide, shade(petal, light * 1.12), shade(petal, 0.5))
-    brush.area(place - 0.1 * reach * outwards + wide * 0.88, shade(petal, light * 0.86))
-    brush.area(place - 0.22 * reach * outwards + wide * 0.72, shade(petal, light * 0.68))
+    base = middle + outwards * reach * 0.52
+    brush.area(base + wide, shade(petal, light * 1.12), shade(petal, 0.5))
+    brush.area(base - 0.1 * reach * outwards + wide * 0.88, shade(petal, light * 0.86))
+    brush.area(base - 0.22 * reach * outwards + wide * 0.72, shade(petal, light * 0.68))
 
 
 def draw_tulip(brush: Brush, rng: Generator, petal: Colour, heart: Colour) -> None:

@@ -151,13 +151,9 @@ def _conversions(image: Image.Image) -> tuple[str, ...]:
     needed = {
         f'first of {frames} frames': frames > 1,
         'CMYK to RGB': image.mode == 'CMYK',
-        '16-bit scaled': _has_16_bits(image),
+        # Pillow reads 16-bit colour as mode RGB and scales it itself; only the layout of the raw data shows it.
+        '16-bit scaled': image.mode.startswith('I') or any(';16' in str(tile[3]) for tile in image.tile),
         'palette to RGB': image.mode in ('P', 'PA'),
         'alpha on white': image.has_transparency_data,
     }
     return tuple(conversion for conversion, is_needed in needed.items() if is_needed)
-
-
-def _has_16_bits(image: Image.Image) -> bool:
-    # Pillow reads 16-bit colour as mode RGB and scales it itself; only the layout of the raw data shows it.
-    return image.mode.startswith('I') or any(';16' in str(tile[3]) for tile in image.tile)

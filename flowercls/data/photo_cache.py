@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,6 +36,7 @@ from flowercls.data.transforms import load_rgb, shrunk
 FORMAT = 2  # of the arrays below
 MIN_SIZE_PX = 256  # a validation photo of 224 px is usually cut from one of this size
 BLOCK = 16  # photos that a thread takes at a time
+WAITING = 'another process is reading the photos; waiting'
 # Transforms after which the pixels of the file no longer count: their sizes are absolute, or shares of the photo.
 _SCALING = re.compile('Resize|^EfficientNet')
 _SIZE_KEYS = ('size', 'scale', 'crop_size', 'min_size', 'max_size', 'target_size')
@@ -230,7 +231,7 @@ def build_photo_cache(store: ArrayStore, photos: PhotoList, report: Callable[[st
         DiskError: if the cache cannot be written.
     """
     about = {'photos': len(photos.names), 'data_root': str(photos.data_root.absolute()), 'size': photos.size}
-    with store.building(photos.key, about, _on_wait(report)) as building:
+    with store.building(photos.key, about, partial(report, WAITING)) as building:
         if building is not None:
             _fill(building, photos)
     return building is not None
@@ -243,7 +244,7 @@ def changed_files(store: ArrayStore, photos: PhotoList, report: Callable[[str], 
         DiskError: if the result cannot be written.
     """
     key = f'checked-{photos.key}'
-    with store.building(key, {'data_root': str(photos.data_root.absolute())}, _on_wait(report)) as building:
+    with store.building(key, {'data_root': str(photos.data_root.absolute())}, partial(report, WAITING)) as building:
         if building is not None:
             changed = building.array('changed', (len(photos.names),), np.bool_)
 
@@ -255,10 +256,6 @@ def changed_files(store: ArrayStore, photos: PhotoList, report: Callable[[str], 
 
             _for_each(check, len(photos.names), 'checking photos')
     return _changed(store, photos, key)
-
-
-def _on_wait(report: Callable[[str], object]) -> Callable[[], object]:
-    return lambda: report('another process is reading the photos; waiting')
 
 
 def _changed(store: ArrayStore, photos: PhotoList, key: str) -> list[str]:
@@ -315,7 +312,7 @@ def _in_threads(function: Callable[[int], None], number: int) -> Iterator[int]:
 class PhotoCache:
     """The photos of one cache by name; a photo that is not in it is made from its file, with the same pixels.
 
-    The arrays are opened at the first look, in each process anew: only their place travels to a loader worker.
+    The arrays are opened at the first look, in each process anew: only their path travels to a loader worker.
 
     Args:
         folder: Of the `ArrayStore`.

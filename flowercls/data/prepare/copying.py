@@ -9,7 +9,6 @@ import io
 import unicodedata
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from flowercls.core.errors import DataError
@@ -75,7 +74,11 @@ def copy_photo(raw_dir: Path, photo: RawPhoto, target: Path) -> str:
     """
     content, digest = _unchanged_content(raw_dir, photo), photo.sha256
     if conversions_of(photo):
-        content = _encode(read_photo(content).rgb, photo.format)
+        buffer = io.BytesIO()
+        # Quality 95 and full colour resolution: no loss that could be seen or learnt.
+        options = {'format': 'JPEG', 'quality': 95, 'subsampling': 0} if photo.format == 'JPEG' else {'format': 'PNG'}
+        Image.fromarray(read_photo(content).rgb).save(buffer, **options)
+        content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest()
     with disk_errors(target):
         target.write_bytes(content)
@@ -93,11 +96,3 @@ def _unchanged_content(raw_dir: Path, photo: RawPhoto) -> bytes:
             'Fix: run again when no other program writes to the raw folder.'
         ) from cause
     return content
-
-
-def _encode(rgb: np.ndarray, raw_format: str) -> bytes:
-    buffer = io.BytesIO()
-    # Quality 95 and full colour resolution: no loss that could be seen or learnt.
-    options = {'format': 'JPEG', 'quality': 95, 'subsampling': 0} if raw_format == 'JPEG' else {'format': 'PNG'}
-    Image.fromarray(rgb).save(buffer, **options)
-    return buffer.getvalue()

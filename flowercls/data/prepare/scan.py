@@ -22,7 +22,7 @@ from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.decode import read_thumbnail
 from flowercls.data.image_formats import UnreadablePhoto, read_content
 
-THUMBNAIL_PX = 72, 64  # 8 times what the hashes look at; a larger one changes a few bits in a thousand
+THUMBNAIL_PX = 72, 64  # 8 times what the hashes look at; a larger thumbnail changes a few bits in a thousand
 MIN_SIDE_PX = 8  # smaller pictures are icons and tracking pixels
 # Files that systems leave in folders of photos; names with a leading dot (.DS_Store, ._photo.jpg) are skipped too.
 SYSTEM_NAMES = {

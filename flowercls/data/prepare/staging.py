@@ -100,29 +100,22 @@ def clear_leftovers(out: Path) -> tuple[str, ...]:
 
 def _clear(folder: Path) -> str:
     left_alone = f'{folder}: in use by another run, or not made by prepare_data; left alone'
-    removed = f'{folder}: left by a killed run; removed'
-    try:
-        entries = list(folder.iterdir())
-        if _has_lost_its_process(folder, entries):
-            shutil.rmtree(folder, ignore_errors=True)
-            return removed
-        file = (folder / MARKER).open('rb+')
-    except OSError:
-        return left_alone
-    with file:
-        if not all(_OURS.fullmatch(entry.name) for entry in entries) or not _lock(file):
+    with contextlib.ExitStack() as held:
+        try:
+            names = {entry.name for entry in folder.iterdir()}
+            is_ours = all(map(_OURS.fullmatch, names))
+            if MARKER in names:
+                if not is_ours or not _lock(held.enter_context((folder / MARKER).open('rb+'))):
+                    return left_alone
+            else:
+                # A process that was killed in its first or last moment; a living process soon has a marker, or is done.
+                is_old = time.time() - folder.stat().st_mtime > MAX_WITHOUT_MARKER_S
+                if not is_old or not (names <= {f'{MARKER}.new'} or (is_ours and MANIFEST_FILE in names)):
+                    return left_alone
+        except OSError:
             return left_alone
         shutil.rmtree(folder, ignore_errors=True)
-    return removed
-
-
-def _has_lost_its_process(folder: Path, entries: list[Path]) -> bool:
-    """Return whether its process was killed in its first or last moment: a living one soon has a marker, or is done."""
-    names = {entry.name for entry in entries}
-    is_bare = names <= {f'{MARKER}.new'}
-    is_finished = MANIFEST_FILE in names and all(map(_OURS.fullmatch, names))
-    is_old = time.time() - folder.stat().st_mtime > MAX_WITHOUT_MARKER_S
-    return is_old and MARKER not in names and (is_bare or is_finished)
+    return f'{folder}: left by a killed run; removed'
 
 
 def publish(staging: Path, out: Path, overwrite: bool) -> Path | None:
