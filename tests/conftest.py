@@ -2,6 +2,8 @@
 
 import importlib
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,44 @@ def trained_run(tmp_path_factory, write_config, tool):
     config = write_config(folder)
     assert tool('train', config, '--work-dir', folder / 'run', pictures=True) == 0
     return config, folder / 'run'
+
+
+@pytest.fixture
+def server():
+    """A server on the loopback; ``server.files`` maps paths to bytes, ``server.asked`` lists the requests."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            self.server.asked.append(self.path)
+            content = self.server.files.get(self.path)
+            self.send_response(404 if content is None else 200)
+            if self.server.announces_size:
+                self.send_header('Content-Length', str(len(content or b'') + self.server.promised_too_much))
+            self.end_headers()
+            self.wfile.write(content or b'')
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as running:
+        running.files, running.asked = {}, []
+        running.announces_size, running.promised_too_much = True, 0
+        running.url = f'http://127.0.0.1:{running.server_address[1]}'
+        threading.Thread(target=running.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def said(capsys):
+    """What was printed so far; never a traceback."""
+
+    def read():
+        captured = capsys.readouterr()
+        assert 'Traceback' not in captured.err + captured.out
+        return captured.out + captured.err
+
+    return read
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,7 @@ import os
 import shutil
 import stat
 import tarfile
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -57,32 +55,6 @@ def tar_entry(name, kind, link=''):
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, link
     return info
-
-
-@pytest.fixture
-def server():
-    """A server on the loopback; ``server.files`` maps paths to bytes, ``server.asked`` lists the requests."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
-            self.server.asked.append(self.path)
-            content = self.server.files.get(self.path)
-            self.send_response(404 if content is None else 200)
-            if self.server.announces_size:
-                self.send_header('Content-Length', str(len(content or b'') + self.server.promised_too_much))
-            self.end_headers()
-            self.wfile.write(content or b'')
-
-        def log_message(self, *args):
-            pass
-
-    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as running:
-        running.files, running.asked = {}, []
-        running.announces_size, running.promised_too_much = True, 0
-        running.url = f'http://127.0.0.1:{running.server_address[1]}'
-        threading.Thread(target=running.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
-        yield running
-        running.shutdown()
 
 
 @pytest.fixture

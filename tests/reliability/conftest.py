@@ -201,15 +201,3 @@ def evil(tmp_path, harm):
 def copied_run(trained_run, tmp_path):
     """A run folder of a colleague, which may be written to."""
     return shutil.copytree(trained_run[1], tmp_path / 'run')
-
-
-@pytest.fixture
-def said(capsys):
-    """What was printed so far; never a traceback."""
-
-    def read():
-        captured = capsys.readouterr()
-        assert 'Traceback' not in captured.err + captured.out
-        return captured.err + captured.out
-
-    return read

@@ -1,12 +1,10 @@
-"""Downloads, archives and data made to do harm: nothing of theirs is run, no path leads out of its folder."""
+"""Downloads and data made to do harm: nothing of theirs is run, no path leads out of its folder.
 
-import io
+Archives made to do harm are in `tests/core/test_download.py`.
+"""
+
 import json
 import shutil
-import tarfile
-import threading
-import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -14,77 +12,21 @@ import pytest
 from flowercls.data.array_store import ArrayStore
 from flowercls.data.photo_cache import list_photos
 
-# --- downloads ------------------------------------------------------------------------------------------------------
 
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A server on this machine; ``server.content`` is what it sends, whatever it is asked for."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
-            self.send_response(200)
-            self.send_header('Content-Length', str(len(self.server.content)))
-            self.end_headers()
-            self.wfile.write(self.server.content)
-
-        def log_message(self, *args):
-            pass
-
+@pytest.fixture(autouse=True)
+def folders_of_weights(tmp_path, monkeypatch):
     monkeypatch.setenv('FLOWERCLS_WEIGHTS', str(tmp_path / 'weights'))
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))  # a reader that is not ours would keep it there
-    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as running:
-        running.url = f'http://127.0.0.1:{running.server_address[1]}'
-        threading.Thread(target=running.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
-        yield running
-        running.shutdown()
 
 
 @pytest.mark.parametrize('key', ['load_from', 'model.backbone.init_cfg.checkpoint'])
 def test_weights_from_an_address_are_checked_and_not_unpickled(trained_run, tool, evil, server, said, tmp_path, key):
-    server.content = evil.read_bytes()
     more = ['model.backbone.init_cfg.type=Pretrained'] if 'init_cfg' in key else []
     for name, words in (('net-0badf00d.pth', 'expected 0badf00d'), ('net.pth', 'could run code')):
+        server.files[f'/{name}'] = evil.read_bytes()
         options = [*more, f'{key}={server.url}/{name}']
         assert tool('train', trained_run[0], '--dry-run', '--cfg-options', *options) == 4 and words in said()
     assert sorted(path.name for path in (tmp_path / 'weights').iterdir()) == ['net.pth', 'net.pth.sha256']
-
-
-def test_weights_that_change_behind_an_address_are_refused(trained_run, tool, evil, server, said, tmp_path):
-    server.content = (trained_run[1] / 'epoch_1.pth').read_bytes()
-    start = ('train', trained_run[0], '--dry-run', '--cfg-options', f'load_from={server.url}/net.pth')
-    assert tool(*start) == 0
-    (tmp_path / 'weights/net.pth').unlink()
-    server.content = evil.read_bytes()
-    assert tool(*start) == 4 and 'another file at the first download' in said()
-    assert [path.name for path in (tmp_path / 'weights').iterdir()] == ['net.pth.sha256']
-
-
-def packed(kind, canary):
-    """An archive that would write the canary."""
-    buffer = io.BytesIO()
-    if kind == 'absolute name':
-        with zipfile.ZipFile(buffer, 'w') as archive:
-            archive.writestr('daisy/1.jpg', b'1')
-            archive.writestr(str(canary), b'1')
-        return buffer.getvalue()
-    with tarfile.open(fileobj=buffer, mode='w') as archive:
-        link, inside = tarfile.TarInfo('daisy/out'), 'daisy/out/canary'
-        link.type, link.linkname = tarfile.SYMTYPE, str(canary.parent)
-        if kind == 'link':
-            archive.addfile(link)
-        archive.addfile(tarfile.TarInfo('../canary' if kind == 'parent folder' else inside))
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize('kind', ['absolute name', 'link', 'parent folder'])
-def test_an_archive_writes_nothing_outside(tool, canary, server, said, tmp_path, kind):
-    server.content = packed(kind, canary)
-    assert tool('prepare', tmp_path / 'out', '--download', f'{server.url}/x.zip', '--workers', '0') == 3
-    assert 'Fix: ' in said() and list(tmp_path.iterdir()) == []
-
-
-# --- data -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('line', ['../../secret.txt 0', '{folder}/secret.txt 0', 'daisy/link.jpg 0', 'daisy/1.jpg 99'])

@@ -1,5 +1,6 @@
-"""tools/prepare_data.py: its command line, its exit codes, what it prints where."""
+"""The command ``prepare``: its command line, its exit codes, what it prints where."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -133,6 +134,23 @@ def archive_url(raw, tmp_path):
     url = Path(shutil.make_archive(tmp_path / 'served/photos', 'tar', tmp_path, 'raw')).as_uri()
     shutil.rmtree(raw)
     return url
+
+
+def test_a_downloaded_archive_is_prepared_and_its_digest_shown(main, archive_url, tmp_path, capsys):
+    options = ('--download', archive_url, '--workers', '0')
+    assert main([tmp_path / 'out', *options]) == 0
+    digest = hashlib.sha256((tmp_path / 'served/photos.tar').read_bytes()).hexdigest()
+    printed = capsys.readouterr().out
+    assert f'{digest} (recorded now' in printed and '10 photos of 2 classes' in printed
+    assert main([tmp_path / 'again', *options, '--sha256', digest]) == 0
+    assert (tmp_path / 'again/val.txt').read_text() == (tmp_path / 'out/val.txt').read_text()
+
+
+@pytest.mark.slow
+def test_demo_draws_the_five_species(main, tmp_path):
+    assert main([tmp_path / 'flower', '--demo', '--workers', '2']) == 0
+    assert (tmp_path / 'flower/classes.txt').read_text().split() == ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
+    assert len((tmp_path / 'flower/train.txt').read_text().splitlines()) == 320
 
 
 def test_a_dry_run_of_a_download_keeps_nothing(main, archive_url, tmp_path, capsys):

@@ -1,6 +1,5 @@
-"""The command line as a user meets it: help, one good test run, and what a mistake is answered with."""
+"""The command ``train`` as a user meets it, the help of all, and what a mistake is answered with."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -23,21 +22,10 @@ def test_help_loads_nothing_heavy_and_shows_examples(name):
     assert f'python tools/{name}.py' in out and out.strip().endswith('[]')
 
 
-@pytest.fixture
-def broken_data(drawn_root, tmp_path):
-    return shutil.copytree(drawn_root, tmp_path / 'flower')
-
-
-def said(capsys):
-    error = capsys.readouterr().err
-    assert 'Traceback' not in error
-    return error
-
-
-def test_every_mistake_in_a_config_is_reported_at_once(write_config, tool, tmp_path, capsys):
+def test_every_mistake_in_a_config_is_reported_at_once(write_config, tool, tmp_path, said):
     config = write_config(tmp_path, 'optim_wraper = dict(a=1)\nmodel = dict(frozen_stages=7)\n')
     assert tool('train', config, '--cfg-options', 'train_cfg.max_epoch=3') == 2
-    error = said(capsys)
+    error = said()
     for word in ('optim_wraper', "'optim_wrapper'", 'frozen_stages', 'max_epoch', 'max_epochs'):
         assert word in error
 
@@ -77,42 +65,42 @@ def test_every_mistake_in_a_config_is_reported_at_once(write_config, tool, tmp_p
         ('custom_hooks.0.begin_epoch=-1', ('custom_hooks', 'begin_epoch: -1')),
     ],
 )
-def test_a_wrong_name_or_value_is_a_config_error(write_config, tool, tmp_path, capsys, option, words):
+def test_a_wrong_name_or_value_is_a_config_error(write_config, tool, tmp_path, said, option, words):
     smoothed = "model = dict(head=dict(loss=dict(_delete_=True, type='LabelSmoothLoss', label_smooth_val=0.1)))\n"
     averaged = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]\n"
     config = write_config(tmp_path, averaged + smoothed * ('label_smooth_val' in option))
     for mode in (['--dry-run'], ['--work-dir', tmp_path / 'run']):
         assert tool('train', config, *mode, '--cfg-options', option) == 2
-        error = said(capsys)
+        error = said()
         assert all(word in error for word in words), error
     assert not (tmp_path / 'run').exists()
 
 
-def test_a_missing_config_names_the_nearest_one(tool, capsys):
+def test_a_missing_config_names_the_nearest_one(tool, said):
     assert tool('train', REPOSITORY / 'configs' / 'resnet5_flower.py') == 2
-    assert 'resnet50_flower.py' in said(capsys)
+    assert 'resnet50_flower.py' in said()
 
 
-def test_missing_data_says_how_to_prepare_it(write_config, tool, tmp_path, capsys):
+def test_missing_data_says_how_to_prepare_it(write_config, tool, tmp_path, said):
     config = write_config(tmp_path, "drawn = None\ndata_root = 'nowhere/flower'\n")
     assert tool('train', config) == 3
-    assert 'python tools/prepare_data.py RAW_DIR nowhere/flower' in said(capsys)
+    assert 'python tools/prepare_data.py RAW_DIR nowhere/flower' in said()
 
 
-def test_missing_weights_say_which_file_to_put_where(write_config, tool, tmp_path, capsys, monkeypatch):
+def test_missing_weights_say_which_file_to_put_where(write_config, tool, tmp_path, said, monkeypatch):
     monkeypatch.setenv('FLOWERCLS_WEIGHTS', str(tmp_path / 'weights'))
     config = write_config(tmp_path, "load_from = 'resnet18_gone-01234567.pth'\n")
     assert tool('train', config, '--work-dir', tmp_path / 'run') == 4
-    error = said(capsys)
+    error = said()
     assert 'resnet18_gone-01234567.pth' in error and str(tmp_path / 'weights') in error
     assert not (tmp_path / 'run').exists()
 
 
-def test_weights_of_another_architecture_are_refused_with_the_share(write_config, tool, tmp_path, capsys):
+def test_weights_of_another_architecture_are_refused_with_the_share(write_config, tool, tmp_path, said):
     torch.save({'state_dict': {'backbone.conv1.weight': torch.zeros(3, 3)}}, tmp_path / 'other.pth')
     config = write_config(tmp_path, f"load_from = '{tmp_path}/other.pth'\n")
     assert tool('train', config, '--dry-run') == 4
-    assert '0.0 %' in said(capsys)
+    assert '0.0 %' in said()
 
 
 def test_a_run_that_could_not_begin_does_not_take_the_folder(write_config, tool, tmp_path, capsys):
@@ -123,113 +111,38 @@ def test_a_run_that_could_not_begin_does_not_take_the_folder(write_config, tool,
     assert tool('train', config, '--work-dir', tmp_path / 'run', *options) == 0
 
 
-def test_what_ended_a_run_is_told_even_if_its_curves_cannot_be_drawn(write_config, tool, tmp_path, capsys, monkeypatch):
+def test_what_ended_a_run_is_told_even_if_its_curves_cannot_be_drawn(write_config, tool, tmp_path, said, monkeypatch):
     def stop(*args, **options):
         raise DivergedError('epoch 1: the loss is nan')
 
     monkeypatch.setattr('flowercls.train.training.run_training', stop)
     monkeypatch.setattr('flowercls.report.curves.plot_curves', lambda *args: 1 / 0)
     assert tool('train', write_config(tmp_path), '--work-dir', tmp_path / 'run', pictures=True) == 6
-    assert 'the loss is nan' in said(capsys) and not (tmp_path / 'run').exists()
+    assert 'the loss is nan' in said() and not (tmp_path / 'run').exists()
 
 
-def test_a_folder_of_results_that_may_not_be_written_to_is_named(trained_run, tool, tmp_path, capsys, monkeypatch):
-    config, folder = trained_run
-    (tmp_path / 'test_epoch_2').mkdir()
-
-    def refuse(path, *args, **kwargs):
-        raise PermissionError(13, 'Permission denied', path)
-
-    monkeypatch.setattr('logging.FileHandler', refuse)
-    assert tool('test', config, folder / 'epoch_2.pth', '--work-dir', tmp_path) == 5
-    assert 'test_epoch_2: may not be written' in said(capsys)
-
-
-def test_a_checkpoint_without_its_config_is_not_taken_for_a_run(trained_run, tool, tmp_path, capsys):
+def test_a_checkpoint_without_its_config_is_not_taken_for_a_run(trained_run, tool, tmp_path, said):
     config, folder = trained_run
     shutil.copy(folder / 'epoch_2.pth', tmp_path / 'epoch_2.pth')
     for options in (('--resume', tmp_path / 'epoch_2.pth'), ('--work-dir', tmp_path, '--resume')):
         assert tool('train', config, *options) == 2
-        assert 'config.py is missing' in said(capsys)
+        assert 'config.py is missing' in said()
 
 
-def test_a_launcher_that_launched_nothing_is_named(write_config, tool, tmp_path, capsys):
+def test_a_launcher_that_launched_nothing_is_named(write_config, tool, tmp_path, said):
     assert tool('train', write_config(tmp_path), '--launcher', 'pytorch') == 2
-    assert 'torchrun' in said(capsys)
+    assert 'torchrun' in said()
 
 
-def test_a_label_out_of_range_is_named_with_its_line(write_config, tool, tmp_path, capsys, broken_data):
+def test_a_label_out_of_range_is_named_with_its_line(write_config, tool, tmp_path, said, broken_data):
     (broken_data / 'val.txt').write_text((broken_data / 'val.txt').read_text().replace(' 4\n', ' 9\n', 1))
     assert tool('train', write_config(tmp_path, data_root=broken_data), '--work-dir', tmp_path / 'run') == 3
-    assert 'label 9 is outside 0..4' in said(capsys)
+    assert 'label 9 is outside 0..4' in said()
 
 
-def test_a_folder_that_holds_a_run_is_not_written_to(trained_run, tool, capsys):
+def test_a_folder_that_holds_a_run_is_not_written_to(trained_run, tool, said):
     config, folder = trained_run
     before = sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir())
     assert tool('train', config, '--work-dir', folder) == 2
-    assert 'holds a run' in said(capsys)
+    assert 'holds a run' in said()
     assert sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir()) == before
-
-
-def test_testing_a_checkpoint_of_other_classes_is_refused(
-    trained_run, tool, tmp_path, capsys, write_config, broken_data
-):
-    for folder in ('training_set', 'val_set'):
-        (broken_data / folder / 'tulip').rename(broken_data / folder / 'zinnia')
-    for name in ('classes.txt', 'train.txt', 'val.txt'):
-        path = broken_data / name
-        path.write_text(path.read_text().replace('tulip', 'zinnia', 999).replace('zinnia_', 'tulip_'))
-    config = write_config(tmp_path, data_root=broken_data)
-    assert tool('test', config, trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path) == 4
-    error = said(capsys)
-    assert 'tulip' in error and 'zinnia' in error
-
-
-def test_testing_a_checkpoint_of_another_model_is_refused(trained_run, tool, tmp_path, capsys):
-    config, folder = trained_run
-    options = ('--work-dir', tmp_path, '--cfg-options', 'model.backbone.depth=34')
-    assert tool('test', config, folder / 'epoch_2.pth', *options) == 4
-    error = said(capsys)
-    assert 'another model than the config describes:\n  ' in error and error.rstrip().endswith('beside the checkpoint.')
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'code', 'words'),
-    [
-        (('gone.pth',), 4, 'no such checkpoint'),
-        (('epoch_2.pth', '--out', 'x.pkl'), 2, '.csv (predictions) or .json (metrics)'),
-        (('epoch_2.pth', '--out-item', 'pred'), 2, '--out FILE'),
-    ],
-)
-def test_mistakes_with_the_test_tool(trained_run, tool, capsys, arguments, code, words):
-    config, folder = trained_run
-    assert tool('test', config, folder / arguments[0], *arguments[1:]) == code
-    assert words in said(capsys)
-
-
-def test_a_test_leaves_figures_mistakes_and_pictures(trained_run, tool, tmp_path, capsys):
-    config, folder = trained_run
-    options = ('--work-dir', tmp_path, '--show-dir', tmp_path / 'show')
-    assert tool('test', config, folder / 'epoch_2.pth', *options) == 0
-    out, found = capsys.readouterr().out, tmp_path / 'test_epoch_2'
-    metrics = json.loads((found / 'metrics.json').read_text())
-    (macro,) = [line.split() for line in out.splitlines() if line.startswith('macro average')]
-    assert macro[2:] == [f'{metrics["macro"][key]:.2f}' for key in ('precision', 'recall', 'f1')] + ['15']
-    pair = metrics['most_confused'][0]
-    assert f'most confused: {pair["true"]} as {pair["pred"]} ({pair["photos"]})' in out
-    num_mistakes = sum(pair['photos'] for pair in metrics['most_confused'])
-    assert len((found / 'mistakes.csv').read_text().splitlines()) == 1 + num_mistakes
-    for name in ('confusion', 'reliability', 'mistakes'):
-        assert (found / f'{name}.png').read_bytes().startswith(b'\x89PNG')
-    assert sum('wrong' in path.name for path in (tmp_path / 'show').iterdir()) == num_mistakes
-    assert len(list((tmp_path / 'show').iterdir())) == 15
-    assert tool('test', config, folder / 'epoch_2.pth', *options) == 2
-    assert 'not an empty folder' in said(capsys)
-
-
-def test_what_is_written_on_request_replaces_nothing(trained_run, tool, tmp_path, capsys):
-    config, folder = trained_run
-    (tmp_path / 'mine.csv').write_text('mine')
-    assert tool('test', config, folder / 'epoch_2.pth', '--out', tmp_path / 'mine.csv') == 2
-    assert 'mine.csv: exists already' in said(capsys) and (tmp_path / 'mine.csv').read_text() == 'mine'
