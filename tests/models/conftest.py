@@ -1,27 +1,11 @@
-import contextlib
-import functools
-from unittest import mock
-
 import pytest
 import torch
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-import flowercls.models.classifier  # noqa: F401  registers StagedClassifier
 from flowercls.models.freezing import classification_layer
 from flowercls.models.stages import PARTS, cut
-
-# Name: backbone config and number of channels it ends with. Stochastic parts are on, so that train mode is a real test.
-TINY_BACKBONES = {
-    'ResNet': (dict(type='ResNet', depth=18, stem_channels=8, base_channels=8, drop_path_rate=0.2), 64),
-    'ResNetV1c': (dict(type='ResNetV1c', depth=50, stem_channels=8, base_channels=8), 256),
-    'ResNeXt': (dict(type='ResNeXt', depth=50, groups=2, width_per_group=4, stem_channels=8, base_channels=8), 256),
-    'DenseNet': (
-        dict(type='DenseNet', arch=dict(growth_rate=8, depths=[2, 2, 2, 2], init_channels=16), drop_rate=0.2),
-        32,
-    ),
-    'MobileNetV2': (dict(type='MobileNetV2', widen_factor=0.25), 1280),
-}
+from helpers.model_configs import TINY_BACKBONES, without_values
 
 
 @pytest.fixture(autouse=True)
@@ -70,31 +54,20 @@ def batch():
 
 
 @pytest.fixture
-def without_values():
-    """A context in which networks are built without values, so in no time; only what they read off is real."""
-
-    @contextlib.contextmanager
-    def context():
-        rates = functools.partial(torch.linspace, device='cpu')
-        with mock.patch.object(torch, 'linspace', rates), torch.device('meta'):
-            yield
-
-    return context
-
-
-@pytest.fixture
-def on_meta(without_values):
-    """The whole test runs so."""
+def on_meta():
+    """The whole test builds networks without values."""
     with without_values():
         yield
 
 
 @pytest.fixture
 def check_cuts():
-    """Compare prefix and suffix with a backbone in eval mode, bit for bit, at every cut."""
+    """Compare prefix and suffix with a backbone in eval mode, bit for bit, at every cut; each value is in one part."""
 
     def check(backbone, images):
         stages = cut(backbone)
+        names = [name for part in PARTS for name in stages.parameters_of(part)]
+        assert sorted(names) == sorted(name for name, _ in backbone.named_parameters())
         with torch.no_grad():
             whole = _output(backbone(images))
             for n in range(5):
@@ -108,16 +81,19 @@ def check_cuts():
 def check_cuts_in_training():
     """Compare outputs, norm statistics and gradients; dropout and drop-path are drawn from the same seed."""
 
-    def check(build, images, n=2):
-        whole, parts = build().train().backbone, build().train().backbone
-        stages, outputs = cut(parts), []
-        for run in (whole, lambda x: stages.suffix(stages.prefix(x, n), n)):
+    def check(build, images, cuts=range(5)):
+        def train(backbone, run):
             torch.manual_seed(7)
-            outputs.append(_output(run(images)))
-            outputs[-1].square().sum().backward()
-        assert torch.equal(*outputs)
-        assert all(torch.equal(a, b) for a, b in zip(parts.buffers(), whole.buffers(), strict=True))
-        assert all(torch.equal(a.grad, b.grad) for a, b in zip(parts.parameters(), whole.parameters(), strict=True))
+            output = _output(run(images))
+            output.square().sum().backward()
+            return [output, *backbone.buffers(), *(parameter.grad for parameter in backbone.parameters())]
+
+        whole = build().train().backbone
+        expected = train(whole, whole)
+        for n in cuts:
+            stages = cut(build().train().backbone)
+            tensors = train(stages.backbone, lambda x, s=stages, n=n: s.suffix(s.prefix(x, n), n))
+            assert all(torch.equal(a, b) for a, b in zip(tensors, expected, strict=True)), n
 
     return check
 

@@ -4,28 +4,19 @@ import pytest
 import torch
 from mmpretrain.registry import MODELS
 
-import flowercls.models.backbones.torchvision_backbone  # noqa: F401  registers TorchvisionBackbone
-from flowercls.config.data_keys import SCORES_IN_BACKBONE
 from flowercls.core.errors import ConfigError
+from flowercls.models.freezing import classification_layer
 from flowercls.models.stages import PARTS, cut
-from helpers.model_configs import NAMES, model_config
+from helpers.model_configs import NAMES, build_real, real_on_meta
 
 # The smallest image that the network takes, in pixels; 64 where nothing is said.
 SMALLEST = dict(inception_v3=75, torchvision_inception_v3=75, vit_base_p16=224, torchvision_vit_b_16=224, swin_tiny=224)
 SMALLEST |= dict(vgg11=224, vgg11_bn=224, torchvision_swin_t=32)
-HEAVY = (
-    'vgg',
-    'vit_',
-    '152',
-    '161',
-    '201',
-    '101',
-    'resnext',
-    'efficientnet_v2_s',
-    'inception',
-    'swin_tiny',
-)  # seconds each
-TRAINED = ('mobilenet_v3_small', 'torchvision_resnet18')  # every run trains these; test_families trains small others
+# Bit for bit at every run: one of each family, as far as it is light; test_families has small ones of all families.
+LIGHT = ('resnet18', 'densenet121', 'mobilenet_v2', 'mobilenet_v3_small', 'efficientnet_b0', 'efficientnet_v2_b0')
+LIGHT += ('deit_small', 'torchvision_resnet18', 'torchvision_densenet121', 'torchvision_mobilenet_v3_large')
+LIGHT += ('torchvision_efficientnet_b0',)
+TRAINED = ('mobilenet_v3_small',)
 # Number of values with a classification layer of 1,000 classes. Of torchvision's networks and mmpretrain's that are the
 # same: `weights.meta['num_params']` of torchvision 0.29; of inception_v3, there counted with the auxiliary classifier,
 # and of efficientnet_v2_b0 and deit_small: the metafile.yml of mmpretrain 1.2.0.
@@ -42,16 +33,9 @@ PUBLISHED = dict(
 )  # fmt: skip
 
 
-def slow_where(is_slow):
-    return [pytest.param(name, marks=pytest.mark.slow if is_slow(name) else ()) for name in NAMES]
-
-
-def build(name, num_classes=5, **model):
-    config = model_config(name).model.to_dict()
-    part = config['backbone'] if config['backbone']['type'] in SCORES_IN_BACKBONE else config['head']
-    part['num_classes'] = num_classes
-    torch.manual_seed(0)
-    return MODELS.build({**config, 'precision': 'fp32', 'channels_last': False, **model})
+def slow_unless_in(names):
+    """All networks; real ones that are not in ``names`` take seconds each."""
+    return [pytest.param(name, marks=() if name in names else pytest.mark.slow) for name in NAMES]
 
 
 def photos(name, count=2):
@@ -59,35 +43,51 @@ def photos(name, count=2):
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize('name', slow_where(lambda name: any(part in name for part in HEAVY)))
+@pytest.mark.parametrize('name', slow_unless_in(LIGHT))
 def test_prefix_and_suffix_are_the_backbone_bit_for_bit(name, check_cuts):
-    check_cuts(build(name).eval().backbone, photos(name))
+    check_cuts(build_real(name).eval().backbone, photos(name))
 
 
-@pytest.mark.parametrize('name', slow_where(lambda name: name not in TRAINED))
+@pytest.mark.parametrize('name', slow_unless_in(TRAINED))
 def test_training_through_the_parts_is_the_backbones_own(name, check_cuts_in_training):
-    check_cuts_in_training(lambda: build(name), photos(name))
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_it_has_the_published_number_of_values_each_in_one_part(name, on_meta):
-    model = build(name, num_classes=1000)
-    assert sum(p.numel() for p in model.parameters()) == PUBLISHED[name]
-    owned = [parameter for part in PARTS for parameter in model.stages.parameters_of(part)]
-    assert sorted(owned) == sorted(parameter for parameter, _ in model.backbone.named_parameters())
+    check_cuts_in_training(lambda: build_real(name), photos(name), cuts=[2])
 
 
 @pytest.mark.parametrize('frozen', [2, 'all'])
-@pytest.mark.parametrize('name', slow_where(lambda name: name not in TRAINED))
+@pytest.mark.parametrize('name', slow_unless_in(TRAINED))
 def test_training_moves_what_is_trainable_and_nothing_else(name, frozen, check_freezing):
-    check_freezing(build(name, frozen_stages=frozen), photos(name, 4))
+    check_freezing(build_real(name, frozen_stages=frozen), photos(name, 4))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('frozen', [0, 1, 3, 4])
 @pytest.mark.parametrize('name', ['inception_v3', 'torchvision_inception_v3'])
 def test_the_family_without_a_tiny_size_is_frozen_in_the_other_ways_too(name, frozen, check_freezing):
-    check_freezing(build(name, frozen_stages=frozen), photos(name, 4))
+    check_freezing(build_real(name, frozen_stages=frozen), photos(name, 4))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_it_has_the_published_number_of_values_each_in_one_part(name):
+    model = real_on_meta(name)
+    _, layer = classification_layer(model.backbone, model.head)
+    of_more_classes = (1000 - 5) * (layer.in_features + 1)
+    assert sum(p.numel() for p in model.parameters()) + of_more_classes == PUBLISHED[name]
+    owned = [parameter for part in PARTS for parameter in model.stages.parameters_of(part)]
+    assert sorted(owned) == sorted(parameter for parameter, _ in model.backbone.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ('name', 'per_part'),
+    [
+        # Without a classification layer: 25,557,032 - 2,049,000; 3,504,872 - 1,281,000; 7,978,856 - 1,025,000.
+        ('resnet50', [9_536, 215_808, 1_219_584, 7_098_368, 14_964_736, 0]),
+        ('mobilenet_v2', [1_824, 13_968, 39_696, 487_040, 1_681_344, 0]),
+        ('densenet121', [9_536, 368_320, 1_051_776, 3_364_096, 2_160_128, 0]),
+    ],
+)
+def test_its_parts_have_the_numbers_of_values_counted_by_hand(name, per_part):
+    stages = real_on_meta(name).stages
+    assert [sum(p.numel() for p in stages.parameters_of(part).values()) for part in PARTS] == per_part
 
 
 @pytest.mark.parametrize(

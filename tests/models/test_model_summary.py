@@ -34,12 +34,12 @@ def test_text_is_plain_and_ends_with_the_totals(build):
     assert text.splitlines()[-1] == 'trainable 325 of 177,037 parameters (0.2 %)'
 
 
-def test_a_backbone_that_cannot_be_cut_takes_one_row():
+def test_a_backbone_that_cannot_be_cut_takes_one_row(on_meta):
     model = MODELS.build(dict(type='StagedClassifier', backbone=dict(type='AlexNet', num_classes=3)))
     assert [(row.part, row.shape) for row in stage_table(model, 224)] == [('backbone', (3,))]
 
 
-def test_a_backbone_that_returns_a_none_too():
+def test_a_backbone_that_returns_a_none_too(on_meta):
     """InceptionV3 of mmpretrain: (auxiliary scores, scores)."""
     backbone = dict(type='InceptionV3', num_classes=5, aux_logits=False)
     model = MODELS.build(dict(type='StagedClassifier', backbone=backbone, head=dict(type='ClsHead')))

@@ -4,6 +4,7 @@ The files are made from the libraries' own networks of today; names of older ver
 stand in `OLD_NAMES`.
 """
 
+import functools
 import hashlib
 from pathlib import Path
 
@@ -15,15 +16,13 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from torchvision import models
 
-import flowercls.models.backbones.torchvision_backbone  # noqa: F401  registers TorchvisionBackbone
-from flowercls.config.data_keys import SCORES_IN_BACKBONE
 from flowercls.config.model_keys import derive_starting_weights
 from flowercls.core.errors import CheckpointError
 from flowercls.models.freezing import classification_layer
 from flowercls.models.weight_files import find_weights, hash_in_name
 from flowercls.models.weights import apply_weights
 from flowercls.train.checkpoint import read_checkpoint
-from helpers.model_configs import NAMES, model_config
+from helpers.model_configs import NAMES, build_real, model_config, real_on_meta, without_values
 
 NEXT = dict(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))
 COUNTER = '.num_batches_tracked'
@@ -31,12 +30,20 @@ LIGHT = ('mobilenet_v3_small', 'torchvision_densenet121')  # loaded with real va
 UPSTREAM = Path(mmpretrain.__file__).parent / '.mim'
 
 
-def build(name):
-    """Our model, for five classes."""
-    model = model_config(name).model.to_dict()
-    part = model['backbone'] if model['backbone']['type'] in SCORES_IN_BACKBONE else model['head']
-    part['num_classes'] = 5
-    return MODELS.build({**model, 'precision': 'fp32', 'channels_last': False})
+@functools.cache
+def upstream_configs():
+    """mmpretrain's config file for the address of each of its files of weights."""
+    entries = {}
+    for path in UPSTREAM.glob('configs/*/metafile.yml'):
+        models = yaml.load(path.read_text(encoding='utf-8'), Loader=yaml.CSafeLoader)['Models']
+        entries |= {model['Weights']: UPSTREAM / model['Config'] for model in models if model.get('Weights')}
+    return entries
+
+
+@functools.cache
+def official_on_meta(name):
+    with without_values():
+        return official(name)
 
 
 def official(name):
@@ -44,15 +51,8 @@ def official(name):
     config = model_config(name)
     if name.startswith('torchvision_'):
         return _torchvision_names(config.model.backbone.arch)
-    theirs = Config.fromfile(UPSTREAM / _metafile_entry(config.load_from)['Config'])
+    theirs = Config.fromfile(upstream_configs()[config.load_from])
     return {'state_dict': MODELS.build(theirs.model).state_dict(), 'meta': {}}
-
-
-def _metafile_entry(url):
-    for path in UPSTREAM.glob('configs/*/metafile.yml'):
-        if f'{url}\n' in (text := path.read_text(encoding='utf-8')):
-            return next(model for model in yaml.safe_load(text)['Models'] if model.get('Weights') == url)
-    raise AssertionError(f'{url} is in no metafile of mmpretrain')
 
 
 def _torchvision_names(arch):
@@ -89,7 +89,7 @@ def last_layer(model):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_all_of_an_official_file_fits_but_the_classification_layer(name, on_meta):
-    model, content = build(name), official(name)
+    model, content = real_on_meta(name), official_on_meta(name)
     report = apply_weights(model, content, source=name, same_classes=None)
     expected = set(_by_todays_names(content)) & set(model.state_dict()) - last_layer(model)
     assert report.head == 'new, 1000 → 5 classes'
@@ -100,12 +100,12 @@ def test_all_of_an_official_file_fits_but_the_classification_layer(name, on_meta
 @pytest.mark.parametrize('name', NAMES)
 def test_the_file_of_another_architecture_is_refused(name, on_meta):
     with pytest.raises(CheckpointError, match='not the weights of this') as caught:
-        apply_weights(build(NEXT[name]), official(name), source=name, same_classes=None)
+        apply_weights(real_on_meta(NEXT[name]), official_on_meta(name), source=name, same_classes=None)
     assert caught.value.exit_code == 4
 
 
 @pytest.mark.parametrize('name', [pytest.param(n, marks=() if n in LIGHT else pytest.mark.slow) for n in NAMES])
-def test_the_values_of_a_file_are_found_in_the_model(name, without_values, tmp_path, monkeypatch):
+def test_the_values_of_a_file_are_found_in_the_model(name, tmp_path, monkeypatch):
     """From the file with its hash in its name to the parameters; MobileNetV3's hidden layer comes along."""
     with without_values():
         content = official(name)
@@ -113,7 +113,7 @@ def test_the_values_of_a_file_are_found_in_the_model(name, without_values, tmp_p
     digest = hashlib.sha256((tmp_path / 'weights.pth').read_bytes()).hexdigest()
     (tmp_path / 'weights.pth').rename(tmp_path / f'{name}-{digest[:8]}.pth')
     monkeypatch.setenv('FLOWERCLS_WEIGHTS', str(tmp_path))
-    model, content = build(name), read_checkpoint(find_weights(f'{name}-{digest[:8]}.pth'))
+    model, content = build_real(name), read_checkpoint(find_weights(f'{name}-{digest[:8]}.pth'))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     apply_weights(model, content, source=name, same_classes=None)
     given = _by_todays_names(content)
@@ -132,11 +132,10 @@ def _by_todays_names(content):
 
 
 def test_swins_of_before_its_last_norm_had_a_number_are_read(on_meta):
-    content = official('swin_tiny')
+    content = official_on_meta('swin_tiny')
     state = {name.replace('backbone.norm3.', 'backbone.norm.'): v for name, v in content['state_dict'].items()}
     assert state.keys() != content['state_dict'].keys()
-    model = build('swin_tiny')
-    assert apply_weights(model, state, source='', same_classes=None).head == 'new, 1000 → 5 classes'
+    assert apply_weights(real_on_meta('swin_tiny'), state, source='', same_classes=None).head == 'new, 1000 → 5 classes'
 
 
 @pytest.mark.parametrize('name', NAMES)
