@@ -84,7 +84,7 @@ def _why_incomplete(folds: Sequence[TrialState]) -> str:
         return ''
     return (
         f'its {len(folds)} folds validate {len(validated & listed):,} of {len(listed):,} photos. Fix: run all folds '
-        'of one python tools/prepare_data.py ... --folds'
+        'that one call of python tools/prepare_data.py ... --folds has written'
     )
 
 
@@ -112,7 +112,7 @@ def join_folds(paths: Sequence[Path]) -> Predictions:
     if len(set(images)) < len(images) or any(fold.class_names != folds[0].class_names for fold in folds):
         raise DataError(
             f'{paths[0].parents[1]}: the folds have a validation photo in common, or different classes, so they cannot '
-            'be joined. Fix: name the lists of one python tools/prepare_data.py ... --folds in the sweep file.'
+            'be joined. Fix: use the lists of one call of python tools/prepare_data.py ... --folds.'
         )
     order = sorted(range(len(images)), key=images.__getitem__)
     labels, scores = (np.concatenate([getattr(fold, name) for fold in folds]) for name in ('labels', 'scores'))
@@ -130,6 +130,6 @@ def mean_over_seeds(seeds: Sequence[OutOfFold]) -> Predictions:
         if (seed.predictions.images, seed.predictions.class_names) != (first.images, first.class_names):
             raise DataError(
                 f'{seed.path}: has other photos or classes than {seeds[0].path.name}, so their scores cannot be '
-                'averaged. Fix: run both seeds with the lists of one python tools/prepare_data.py ... --folds.'
+                'averaged. Fix: run both seeds with the lists of one call of prepare_data.py ... --folds.'
             )
     return replace(first, scores=np.mean([seed.predictions.scores for seed in seeds], axis=0))

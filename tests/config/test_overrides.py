@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from flowercls.config import load_config, parse_overrides
+from flowercls.config.overrides import as_options
 from flowercls.core.errors import ConfigError
 
 RESNET = Path(__file__).parents[2] / 'configs' / 'resnet50_flower.py'
@@ -174,3 +175,8 @@ def test_overrides_come_as_texts_or_as_a_dict(overrides):
 def test_a_list_entry_is_overridden_by_its_number():
     cfg = load_config(RESNET, ['val_evaluator.0.topk=(1,3)'])
     assert cfg.val_evaluator == [dict(type='Accuracy', topk=(1, 3)), dict(type='ClassificationReport')]
+
+
+def test_options_come_back_as_they_were():
+    values = {'a.b': [0.08, (1, 2)], 'a.c': None, 'a.d': True, 'a.e': 1e-5, 'data_root': 'my photos/x', 'a.f': 'all'}
+    assert parse_overrides(as_options(values)) == values

@@ -27,10 +27,10 @@ def test_entries_come_back_and_the_last_one_of_a_trial_counts(ledger):
         entry(state=FAILED, error='exit code 3: ä'),
         entry(state=FINISHED, top1=93.5, time_s=2.0),
     ]
-    for one in written:
-        ledger.append(one)
+    for event in written:
+        ledger.append(event)
     assert Ledger(ledger.path).entries() == written
-    assert {key: one.state for key, one in ledger.latest().items()} == {'k': FINISHED, 'j': STARTED}
+    assert {key: event.state for key, event in ledger.latest().items()} == {'k': FINISHED, 'j': STARTED}
 
 
 def test_a_line_is_what_the_format_says(ledger):
@@ -49,10 +49,10 @@ def test_a_last_line_torn_anywhere_loses_itself_only(ledger):
     whole = ledger.path.read_bytes()
     for length in range(len(before), len(whole)):
         ledger.path.write_bytes(whole[:length])
-        known = [one.key for one in ledger.entries()]
+        known = [event.key for event in ledger.entries()]
         assert known == (['a', 'b'] if length == len(whole) - 1 else ['a'])  # without its line end it is complete
         ledger.append(entry('c'))
-        assert [one.key for one in ledger.entries()] == [*known, 'c']
+        assert [event.key for event in ledger.entries()] == [*known, 'c']
         assert ledger.path.read_bytes().startswith(whole[:length])  # nothing is ever taken back
 
 
@@ -62,7 +62,7 @@ def test_a_line_that_is_none_is_passed_over(ledger, line):
     with ledger.path.open('ab') as file:
         file.write(line)
     ledger.append(entry('b'))
-    assert [one.key for one in ledger.entries()] == ['a', 'b']
+    assert [event.key for event in ledger.entries()] == ['a', 'b']
 
 
 def test_what_is_finished_stays_so(ledger):

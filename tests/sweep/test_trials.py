@@ -1,12 +1,14 @@
 """The trials of a sweep file: all combinations, checked, with keys that identify them."""
 
+import hashlib
 import shutil
 
 import pytest
+from mmengine.config import Config
 
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.sweep.spec import read_spec
-from flowercls.sweep.trials import make_trials
+from flowercls.sweep.trials import make_trials, trial_key
 
 TWO_FACTORS = "{'model.frozen_stages': [0, 'all'], 'optim_wrapper.optimizer.lr': [0.01, 0.1]}"
 
@@ -48,6 +50,12 @@ def test_the_key_follows_what_changes_results_and_nothing_else(write_sweep, writ
     assert len(different) == 4
 
 
+def test_a_key_is_that_of_the_first_version():
+    config = dict(data_root='d', my_data_root='e', work_dir='w', launcher='none')
+    config['a'] = dict(num_workers=1, work_dir='x', lr=(0.1, None))
+    assert trial_key(Config(config), hashlib.sha256(b'{}').hexdigest()) == '0c690a37cfa52827'
+
+
 def test_every_wrong_setting_is_found_before_anything_runs(write_sweep, tmp_path):
     path = write_sweep(tmp_path, "{'model.frozen_stages': [0, 7], 'optim_wrapper.optimiser.lr': [1]}")
     with pytest.raises(ConfigError) as caught:
@@ -87,8 +95,8 @@ def test_keys_of_the_grid_cannot_be_overridden(write_sweep, tmp_path, key):
     grid = "{'one': {'a': {'model.frozen_stages': 0}, 'b': {'train_cfg.max_epochs': 3}}}"
     with pytest.raises(ConfigError) as caught:
         trials_of(write_sweep(tmp_path, grid), extra={key: 1, 'train_dataloader.num_workers': 0})
-    said = str(caught.value)
-    assert f"'{key}' would override '" in said and 'my_sweep.py' in said and 'num_workers' not in said
+    message = str(caught.value)
+    assert f"'{key}' would override '" in message and 'my_sweep.py' in message and 'num_workers' not in message
 
 
 def test_an_option_beside_the_grid_counts_for_all(write_sweep, tmp_path):
