@@ -30,36 +30,6 @@ def test_a_folder_without_its_lists_is_answered_with_what_is_missing(resolve, da
         resolve()
 
 
-def test_a_raw_folder_is_recognised(tmp_path):
-    raw = tmp_path / 'raw'
-    (raw / 'rose').mkdir(parents=True)
-    (raw / 'rose' / 'a.JPG').touch()
-    with pytest.raises(DataError) as caught:
-        resolve_config(CONFIGS / 'resnet50_flower.py', [f'data_root={raw}'])
-    assert 'is a raw folder' in str(caught.value)
-    assert f'python tools/prepare_data.py {raw} {raw}_prepared and set data_root={raw}_prepared' in str(caught.value)
-
-
-@pytest.mark.parametrize('text, what', [('', 'is empty'), ('rose\ntulip\nrose\n', 'names rose more than once')])
-def test_bad_class_lists_are_refused(resolve, data_root, text, what):
-    (data_root / 'classes.txt').write_text(text, encoding='utf-8')
-    with pytest.raises(DataError, match=what):
-        resolve()
-
-
-@pytest.mark.parametrize('part', ['training_set', 'train.txt'])
-def test_a_part_of_a_prepared_folder_is_led_to_the_whole(resolve, data_root, part):
-    (data_root / 'training_set').mkdir(exist_ok=True)
-    with pytest.raises(DataError, match=f'is a part of a prepared folder. Fix: data_root={data_root}$'):
-        resolve_config(CONFIGS / 'resnet50_flower.py', [f'data_root={data_root / part}'])
-
-
-def test_class_names_in_another_encoding_are_refused(resolve, data_root):
-    (data_root / 'classes.txt').write_bytes('M\u00e4rzveilchen\n'.encode('latin-1'))
-    with pytest.raises(DataError, match='classes.txt: cannot be read .*Fix: '):
-        resolve()
-
-
 # ---------------------------------------------------------------- mmpretrain's configs
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from flowercls.core import files
-from flowercls.core.errors import CheckpointError, ConfigError, DataError, DiskError, DivergedError, FlowerclsError
+from flowercls.core.errors import DiskError
 
 
 def test_a_file_appears_when_it_is_complete_and_not_before(tmp_path):
@@ -36,16 +36,3 @@ def test_json_refuses_what_other_readers_could_not_read(tmp_path):
     with pytest.raises(ValueError):
         files.write_json(tmp_path / 'm.json', {'nll': float('nan')})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_exit_codes_are_the_agreed_ones():
-    codes = {error: error.exit_code for error in FlowerclsError.__subclasses__()}
-    assert {codes[e] for e in (ConfigError, DataError, CheckpointError, DiskError, DivergedError)} == {2, 3, 4, 5, 6}
-
-
-def test_of_a_workers_error_only_the_message_is_kept():
-    text = (
-        'Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n'
-        '  File "x.py", line 1\nflowercls.core.errors.DataError: rose/1.jpg: truncated.\n'
-    )
-    assert str(DataError(text)) == 'rose/1.jpg: truncated.'

@@ -1,0 +1,60 @@
+"""A folder that is not a prepared one is recognised, and the message says which folder is meant."""
+
+import pytest
+
+from flowercls.core.errors import DataError
+from flowercls.core.prepared_folder import class_names, has_test_set
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The lists of a prepared folder without photos."""
+    folder = tmp_path / 'flower'
+    (folder / 'training_set').mkdir(parents=True)
+    for name, text in (('classes.txt', 'rose\n\ntulip\n'), ('train.txt', ''), ('val.txt', '')):
+        (folder / name).write_text(text, encoding='utf-8')
+    return folder
+
+
+def test_classes_are_the_lines_of_classes_txt(folder):
+    assert class_names(folder) == ['rose', 'tulip']
+    assert not has_test_set(folder)
+    (folder / 'test.txt').touch()
+    assert has_test_set(folder)
+
+
+@pytest.mark.parametrize(
+    ('content', 'problem'),
+    [
+        (b'', 'is empty'),
+        (b'rose\ntulip\nrose\n', 'names rose more than once'),
+        ('Märzveilchen\n'.encode('latin-1'), 'cannot be read'),
+    ],
+)
+def test_bad_class_lists_are_refused(folder, content, problem):
+    (folder / 'classes.txt').write_bytes(content)
+    with pytest.raises(DataError, match=f'classes.txt: {problem}.*Fix: '):
+        class_names(folder)
+
+
+def test_a_missing_list_and_a_missing_folder_are_named(folder):
+    (folder / 'val.txt').unlink()
+    with pytest.raises(DataError, match=r'not a prepared folder: val\.txt missing.*Fix: '):
+        class_names(folder)
+    with pytest.raises(DataError, match='no such folder.*Fix: '):
+        class_names(folder.with_name('nowhere'))
+
+
+@pytest.mark.parametrize('part', ['training_set', 'train.txt'])
+def test_a_part_of_a_prepared_folder_leads_to_the_whole(folder, part):
+    with pytest.raises(DataError, match=f'Fix: data_root={folder}$'):
+        class_names(folder / part)
+
+
+def test_a_raw_folder_is_recognised(tmp_path):
+    raw = tmp_path / 'raw'
+    (raw / 'rose').mkdir(parents=True)
+    (raw / 'rose' / 'a.JPG').touch()
+    with pytest.raises(DataError, match='is a raw folder') as caught:
+        class_names(raw)
+    assert f'python tools/prepare_data.py {raw} {raw}_prepared and set data_root={raw}_prepared' in str(caught.value)
