@@ -123,7 +123,7 @@ def _complete_loader(cfg: Any, split: str, names: list[str]) -> list[str]:
     notes, path = [], f'{split}_dataloader'
     loader, root = cfg[path], cfg['data_root']
     outermost = type_name(loader.get('dataset'))
-    hides = f'{outermost} hides the epoch from the photos'
+    hides = f'{outermost} does not pass the epoch to the photos'
     if split == 'train' and outermost in WRAPPERS:
         notes.append(
             f'{path}.dataset: {hides}, so augmentation depends on the number of loader workers and a resumed run is '

@@ -137,7 +137,7 @@ class ConfigLoader:
         path = Path(filename).resolve()
         display_path = self.path if path == Path(self.path).resolve() else shorten(filename)
         if path in self._open:
-            raise ConfigError(f'{shorten(self._open[-1])}: its _base_ {display_path} inherits from it in turn.')
+            raise ConfigError(f'{shorten(self._open[-1])}: its _base_ {display_path} inherits from this file.')
         if path.suffix == '.py':
             self._sources.append(parse_source(filename, display_path))
         self._open.append(path)
@@ -157,14 +157,14 @@ class ConfigLoader:
             notes.append(f'{mistakes.pop(path)}: dropped; it comes from an installed package.')
             section, _, key = path.rpartition('.')
             del at_path(cfg, section)[key]
-        notes += [f"'{name}' in {self.path} is read by nothing." for name in cfg if name not in TOP | HELPERS | used]
+        notes += [f"'{name}' in {self.path} is not used." for name in cfg if name not in TOP | HELPERS | used]
         files = [source for source in self._sources if '.mim' not in Path(source.display_path).parts]
         for i, source in enumerate(files):
             for name in sorted(source.assigned - source.used - TOP - {'_base_'}):
                 if any(name in base.assigned & base.used for base in files[i + 1 :]):
                     notes.append(
-                        f"'{name}' in {source.display_path} changes nothing: the _base_ file has used its own value. "
-                        'Fix: set what it is used for.'
+                        f"'{name}' in {source.display_path} has no effect: the _base_ file has used its own value. "
+                        'Fix: set the keys that use it.'
                     )
         return notes
 

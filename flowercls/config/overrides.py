@@ -58,8 +58,8 @@ def _parse_value(key: str, value: str) -> Any:
     except RecursionError:
         pass  # mmengine's answer to a comma in brackets that follow a name
     raise ConfigError(
-        'cannot be read: a value is text, a number or a list of them. Fix: write it into a config file; '
-        'single values in what is there can be given, as in custom_hooks.0.momentum=0.001'
+        'cannot be read: a value here is text, a number or a list of these. Fix: write it into a config file, or set '
+        'single values of the config, as in custom_hooks.0.momentum=0.001'
     )
 
 
@@ -93,7 +93,7 @@ def unknown_overrides(cfg: dict, overrides: Mapping[str, Any]) -> list[str]:
             mistakes.append(f"--cfg-options: unknown key '{key}'{answer or _nearest_path(cfg, key)}")
         elif key.partition('.')[0] not in SECTIONS['']:
             fix = _uses_of(cfg, key.partition('.')[0])
-            mistakes.append(f"--cfg-options: '{key}' only names a variable of the file, which is already used up.{fix}")
+            mistakes.append(f"--cfg-options: '{key}' names a variable of the file, whose value is already used.{fix}")
     return mistakes
 
 
@@ -103,14 +103,14 @@ def _wrong_part(cfg: Any, parts: list[str], overrides: Mapping[str, Any]) -> str
         path = '.'.join(parts[:i])
         if isinstance(cfg, list | tuple):
             if not part.isdigit() or int(part) >= len(cfg):
-                return f": '{path}' is a list of {len(cfg)}, its parts are numbered from 0"
+                return f": '{path}' is a list of {len(cfg)}, numbered from 0"
             cfg = cfg[int(part)]
         elif isinstance(cfg, dict) and part in cfg:
             cfg = cfg[part]
         elif cfg is None or isinstance(cfg, dict):
             return _wrong_new_key(path, cfg or {}, parts[i:], overrides)
         else:
-            return f": '{path}' is {cfg!r} and has no parts"
+            return f": '{path}' is {cfg!r} and has no keys"
     return None
 
 

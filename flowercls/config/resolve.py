@@ -113,8 +113,8 @@ def _check_sections(cfg: Config) -> None:
     on = [name for name in ('val_dataloader', 'val_evaluator', 'val_cfg') if cfg.get(name) is not None]
     if off and on:
         raise ConfigError(
-            f'{cfg.filename}: {" and ".join(off)} is missing or None, but {" and ".join(on)} not. Fix: to train '
-            'without validation leave all as it is and add --no-validate; else set val_dataloader and val_evaluator.'
+            f'{cfg.filename}: {" and ".join(off)} is missing or None, but {" and ".join(on)} is set. '
+            'Fix: set val_dataloader and val_evaluator, or leave both in the config and add --no-validate.'
         )
 
 
@@ -125,7 +125,7 @@ def _derive_data_root(cfg: Config) -> list[str]:
     if len(roots) != 1:
         raise ConfigError(f"{cfg.filename}: data_root is missing. Fix: set data_root = 'data/NAME', a prepared folder.")
     cfg.data_root = roots.pop()
-    return [f'data_root is {cfg.data_root}, as train_dataloader.dataset.data_root.']
+    return [f'data_root is {cfg.data_root}, from train_dataloader.dataset.data_root.']
 
 
 def _derive_runtime(cfg: Config) -> list[str]:
@@ -145,7 +145,7 @@ def _derive_runtime(cfg: Config) -> list[str]:
     cfg.custom_imports = {**(cfg.get('custom_imports') or {}), 'imports': imports}
     if cfg.randomness.get('diff_rank_seed'):
         cfg.randomness.diff_rank_seed = False
-        notes.append('randomness.diff_rank_seed is False: processes draw differently anyway, from one seed.')
+        notes.append('randomness.diff_rank_seed is False: processes draw different numbers from one seed anyway.')
     if cfg.randomness.get('seed') is None:
         cfg.randomness.seed = 0
         notes.append('randomness.seed is 0: without a seed a run can be neither repeated nor resumed exactly.')

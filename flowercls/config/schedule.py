@@ -43,7 +43,7 @@ def derive_schedules(schedulers: Any, max_epochs: int) -> tuple[list[dict], list
             end = max_epochs
         elif end > max_epochs and _is_warm_up(scheduler) and not is_last:
             fix = f'Fix: a warm-up of fewer epochs, {OR_LONGER}.'
-            notes.append(f'{name} ends at epoch {max_epochs} instead of {end}: the run is no longer. {fix}')
+            notes.append(f'{name} ends at epoch {max_epochs} instead of {end}: the run is not longer. {fix}')
             end = max_epochs
         elif end < max_epochs and is_last and kind in ('CosineAnnealingLR', 'PolyLR'):
             fix = f'Fix: end={max_epochs}, and no T_max.'
@@ -75,7 +75,7 @@ def _without_effect(scheduler: dict, name: str, length: int, unit: str) -> list[
     stop, notes = min(end, length), []
     if end > length:
         fix = f'Fix: end={length}, {OR_LONGER}.'
-        notes.append(f'{name} lasts to {unit} {end}, the run only to {length}: it breaks off. {fix}')
+        notes.append(f'{name} ends at {unit} {end}, but the run ends at {length} and cuts it off. {fix}')
     if kind.startswith('CosineAnnealing') and scheduler.get('T_max') is not None:
         start, lowest = f'{name}: T_max={scheduler["T_max"]}', begin + scheduler['T_max']
         fix = 'Fix: leave T_max out, it follows the length of the run.'
@@ -90,9 +90,9 @@ def _without_effect(scheduler: dict, name: str, length: int, unit: str) -> list[
     if late:
         if len(late) == len(drops):
             first = begin + min(late)
-            reason = f'the first drop would be at {unit} {first}, it ends at {stop}: the rate never changes'
+            reason = f'the first drop is due at {unit} {first}, the end is at {stop}: the rate never changes'
         else:
-            reason = f'of these, {", ".join(map(str, late))} are never reached, it ends at {unit} {stop}'
+            reason = f'{", ".join(map(str, late))} are never reached: the end is at {unit} {stop}'
         longer = 'or a larger end' if end < length else OR_LONGER
         notes.append(f'{name}: {key}={value}: {reason}. Fix: a smaller {key}, {longer}.')
     elif stop - begin <= 1 and unit == 'epoch' and not scheduler.get('convert_to_iter_based'):

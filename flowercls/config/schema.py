@@ -390,7 +390,7 @@ def _contradictions(cfg: dict) -> list[str]:
     frozen = backbone.get('frozen_stages', -1) if isinstance(backbone, dict) else -1
     if not (frozen == -1 or (frozen == 0 and ZERO_FREEZES_NOTHING.match(type_name(backbone)))):
         mistakes.append(
-            f'model.backbone.frozen_stages={frozen!r}: counts differently in every backbone. '
+            f'model.backbone.frozen_stages={frozen!r}: has another meaning in every backbone. '
             "Fix: set model.frozen_stages (0-4 or 'all') instead"
         )
     if at_path(cfg, 'auto_scale_lr.enable') and not at_path(cfg, 'auto_scale_lr.base_batch_size'):

@@ -165,7 +165,7 @@ def test_views_under_a_wrapper_that_hides_the_epoch_are_refused(inherit):
     wrapped = (
         "dict(_delete_=True, type='RepeatDataset', times=2, dataset=dict(type='ImageFolder', views=1, pipeline=[]))"
     )
-    with pytest.raises(ConfigError, match='views=1: RepeatDataset hides the epoch'):
+    with pytest.raises(ConfigError, match='views=1: RepeatDataset does not pass the epoch'):
         inherit(f'train_dataloader = dict(dataset={wrapped})')
 
 

@@ -63,7 +63,7 @@ def test_a_base_in_a_package_that_is_not_installed_is_named(write):
 
 def test_a_config_that_inherits_from_itself_is_refused(write):
     write("_base_ = 'my.py'", 'other.py')
-    assert error_of(write("_base_ = 'other.py'")) == 'other.py: its _base_ my.py inherits from it in turn.'
+    assert error_of(write("_base_ = 'other.py'")) == 'other.py: its _base_ my.py inherits from this file.'
 
 
 @pytest.mark.parametrize('suffix', ['yaml', 'txt'])
@@ -137,7 +137,7 @@ def test_a_helper_that_only_the_base_has_used_is_noted(write):
     write("size = 224\ncrop = dict(size=size)\nwork_dir = 'x'", 'base.py')
     path = write("_base_ = 'base.py'\nsize = 64\nwork_dir = 'y'")
     notes = load_with_notes(path)[1]
-    assert [note for note in notes if "'size' in my.py changes nothing" in note]
+    assert [note for note in notes if "'size' in my.py has no effect" in note]
     assert not [note for note in notes if 'work_dir' in note]
 
 

@@ -87,15 +87,15 @@ def test_the_base_is_read_again_unchanged(load):
         ('randomness.sed=3', "unknown key 'randomness.sed' (did you mean 'randomness.seed'?)"),
         (
             'param_scheduler.3.begin=2',
-            "unknown key 'param_scheduler.3.begin': 'param_scheduler' is a list of 1, its parts are numbered from 0",
+            "unknown key 'param_scheduler.3.begin': 'param_scheduler' is a list of 1, numbered from 0",
         ),
         (
             'model.backbone.depth.x=2',
-            "unknown key 'model.backbone.depth.x': 'model.backbone.depth' is 50 and has no parts",
+            "unknown key 'model.backbone.depth.x': 'model.backbone.depth' is 50 and has no keys",
         ),
         (
             'train_pipeline.0.type=A',
-            "'train_pipeline.0.type' only names a variable of the file, which is already used up. "
+            "'train_pipeline.0.type' names a variable of the file, whose value is already used. "
             'Fix: set train_dataloader.dataset.pipeline.',
         ),
     ],

@@ -32,7 +32,7 @@ def test_a_top_level_name_close_to_a_known_one_is_a_mistake(write, mistakes, typ
 @pytest.mark.parametrize('name', ['bs', 'img_size', 'policies', 'max_lr', 'lr', 'epochs', 'num_classes', 'image_size'])
 def test_other_top_level_names_are_legal_and_noted_if_nothing_reads_them(write, name):
     path = write(f'{name} = 1')
-    assert load_with_notes(path)[1] == [f"'{name}' in my.py is read by nothing."]
+    assert load_with_notes(path)[1] == [f"'{name}' in my.py is not used."]
 
 
 @pytest.mark.parametrize('name', ['train_pipeline', 'test_pipeline', 'dataset_type'])

@@ -50,14 +50,14 @@ def test_more_accumulated_batches_than_an_epoch_has(warnings):
 @pytest.mark.parametrize(
     'schedule, said',
     [
-        (dict(type='MultiStepLR', milestones=[12, 20]), 'milestones=[12, 20]: the first drop would be at step 12'),
+        (dict(type='MultiStepLR', milestones=[12, 20]), 'milestones=[12, 20]: the first drop is due at step 12'),
         (dict(type='StepLR', step_size=11), None),  # fires at the last of the 12 steps
-        (dict(type='StepLR', step_size=12), 'step_size=12: the first drop would be at step 12, it ends at 12'),
+        (dict(type='StepLR', step_size=12), 'step_size=12: the first drop is due at step 12'),
         (dict(type='PolyLR', begin=12), 'begins at step 12 of 12. Fix: a smaller begin'),
         (dict(type='CosineAnnealingLR', T_max=12, begin=3), 'the lowest rate is never reached'),
         (dict(type='CosineAnnealingLR', T_max=9, begin=3), None),
         (dict(type='CosineAnnealingLR', T_max=4), 'lowest rate at step 4, then it rises again'),
-        (dict(type='LinearLR', start_factor=0.1, end=2500), 'lasts to step 2500, the run only to 12: it breaks off'),
+        (dict(type='LinearLR', start_factor=0.1, end=2500), 'ends at step 2500, but the run ends at 12'),
     ],
 )
 def test_a_schedule_counted_in_steps_that_never_fires(warnings, schedule, said):
