@@ -18,8 +18,8 @@ from flowercls.core.layout import TRIALS_DIR
 
 # Seeds and photos are compared by themselves; the other roles change no result.
 NOT_COMPARED = (THIS_START, SEED, SESSION, DATA_CONTENT, DATA_LOCATION, RUNTIME_ONLY)
-# Part of the name wherever they differ, in this order. Other keys only if these do not tell the settings apart.
-ALWAYS_NAMED = (
+# These name settings first, in this order; other keys only if these do not tell the settings apart.
+NAMED_FIRST = (
     'model.backbone.type',
     'model.backbone.depth',
     'model.backbone.arch',
@@ -148,8 +148,7 @@ def _config_naming(groups: Sequence[list[FinishedRun]], columns: Columns) -> Nam
     """Name each group by what differs in the configs."""
     named = _named_keys(columns)
     texts = {key: _texts(columns[key]) for key in named}
-    words = {key: _word(key, named) for key in named}
-    factors, levels, names = _factors(columns, named), [], []
+    words, factors, levels, names = _words(named), _factors(columns, named), [], []
     for i, group in enumerate(groups):
         levels.append({', '.join(map(words.get, keys)): ', '.join(texts[key][i] for key in keys) for keys in factors})
         names.append(', '.join(f'{words[key]}={texts[key][i]}' for key in named) or _folder_name(group[0].folder))
@@ -163,9 +162,14 @@ def _folder_name(folder: Path) -> str:
 
 
 def _named_keys(columns: Columns) -> list[str]:
-    """Return `ALWAYS_NAMED`, and as few other keys as tell all settings apart, the most telling first."""
-    named = [key for key in ALWAYS_NAMED if key in columns]
-    for key in sorted(columns.keys() - set(named), key=lambda key: (-_count(columns, key), key.count('.'), key)):
+    """Return as few keys as tell all settings apart: `NAMED_FIRST`, then the most telling ones."""
+
+    def priority(key: str) -> tuple:
+        known = NAMED_FIRST.index(key) if key in NAMED_FIRST else len(NAMED_FIRST)
+        return known, -_count(columns, key), key.count('.'), key
+
+    named: list[str] = []
+    for key in sorted(columns, key=priority):
         if _count(columns, *named, key) > _count(columns, *named):
             named.append(key)
     return named
@@ -188,15 +192,10 @@ def _count(columns: Mapping[str, list], *keys: str) -> int:
     return len(set(zip(*(map(repr, columns[key]) for key in keys), strict=True))) if keys else 1
 
 
-def _word(key: str, named: Sequence[str]) -> str:
-    """Return the shortest end of a key that tells it from the other named keys; ``backbone`` for ``backbone.type``."""
-    ends = {name: '.' + re.sub(r'\.\d+', '', name).removesuffix('.type') for name in named}  # no positions in lists
-    parts = ends[key].split('.')
-    for number in range(1, len(parts)):
-        tail = '.'.join(parts[-number:])
-        if not any(end.endswith(f'.{tail}') for name, end in ends.items() if name != key):
-            return tail
-    return key
+def _words(named: Sequence[str]) -> dict[str, str]:
+    """Return the last word of each key, ``backbone`` for ``backbone.type``; the whole key if two end alike."""
+    words = [key.removesuffix('.type').rpartition('.')[2] for key in named]
+    return {key: word if words.count(word) == 1 else key for key, word in zip(named, words, strict=True)}
 
 
 def _texts(column: Sequence) -> list[str]:
