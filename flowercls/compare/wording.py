@@ -92,7 +92,7 @@ def _test_result(comparison: Comparison) -> list[str]:
         num_runs = len(next(setting for setting in comparison.settings if setting.name == best).all_runs)
         tested = f', {score.num_seeds} of its {num_runs} runs tested' if score.num_seeds < num_runs else ''
         return [
-            f'Confirmed on the test set, whose photos chose nothing: {best} has top-1 {score.top1:.2f} % '
+            f'Confirmed on the test set, whose photos took no part in the choice: {best} has top-1 {score.top1:.2f} % '
             f'({comparison.num_test_photos:,} photos, 95 % interval {low:.1f}-{high:.1f}{tested}).'
         ]
     if comparison.test_scores:
@@ -100,8 +100,8 @@ def _test_result(comparison: Comparison) -> list[str]:
     if comparison.num_folds:
         return []
     return [
-        'No test set has confirmed the figures. Test the setting that you choose, once, on photos that chose nothing '
-        '(prepare_data --test-ratio, then tools/test.py), or validate in folds.'
+        'No test set has confirmed the figures. Test the setting that you choose, once, on photos that took no part in '
+        'the choice (prepare_data --test-ratio, then tools/test.py), or validate in folds.'
     ]
 
 
