@@ -3,7 +3,6 @@
 `tests/golden/` holds what is expected; `python tests/golden/make.py` writes it again where a change is meant.
 """
 
-import importlib.util
 import io
 import json
 import subprocess
@@ -13,19 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from golden import make
+
 REPOSITORY = Path(__file__).parent.parent
 GOLDEN = REPOSITORY / 'tests' / 'golden'
 PINNED = '49a770b'
-
-
-def load_make():
-    spec = importlib.util.spec_from_file_location('golden_make', GOLDEN / 'make.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-make = load_make()
 VARIANTS = json.loads((GOLDEN / 'variants.json').read_text(encoding='utf-8'))
 
 

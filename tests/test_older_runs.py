@@ -6,12 +6,13 @@ Each test works in a copy, with the repository's configs beside it.
 """
 
 import csv
-import importlib.util
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+
+from golden import make
 
 REPOSITORY = Path(__file__).parent.parent
 MADE = REPOSITORY / 'tests' / 'golden' / 'made_by_49a770b'
@@ -25,15 +26,6 @@ def made(tmp_path, monkeypatch):
     shutil.copytree(MADE, tmp_path / 'made')
     shutil.copytree(REPOSITORY / 'configs', tmp_path / 'made' / 'configs')
     monkeypatch.chdir(tmp_path / 'made')
-
-
-@pytest.fixture
-def golden_make():
-    """The module golden/make.py."""
-    spec = importlib.util.spec_from_file_location('golden_make', MADE.parent / 'make.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def read(path):
@@ -129,7 +121,7 @@ def test_nothing_of_its_sweep_is_repeated(tool, made, capsys):
 
 
 @pytest.mark.slow
-def test_a_value_added_to_its_sweep_runs_alone_and_leaves_files_of_the_same_keys(tool, made, golden_make):
+def test_a_value_added_to_its_sweep_runs_alone_and_leaves_files_of_the_same_keys(tool, made):
     sweep = Path('tiny_sweep.py')
     sweep.write_text(sweep.read_text().replace('seeds = [0, 1]', 'seeds = [0]').replace("[0, 'all']", "[0, 'all', 2]"))
     before = (SWEEP / 'ledger.jsonl').read_text()
@@ -139,7 +131,7 @@ def test_a_value_added_to_its_sweep_runs_alone_and_leaves_files_of_the_same_keys
     assert states == [('frozen_stages=2', 0, 'started'), ('frozen_stages=2', 0, 'finished')]
     expected = read(REPOSITORY / 'tests' / 'golden' / 'shapes.json')
     (SWEEP / 'ledger.jsonl').write_text(added)
-    found = golden_make.sweep_shapes(SWEEP)
+    found = make.sweep_shapes(SWEEP)
     assert found['ledger.jsonl'] == expected['ledger.jsonl']
     assert found['comparison.csv'] == expected['comparison.csv']
     found, expected = found['comparison.json'], expected['comparison.json']
