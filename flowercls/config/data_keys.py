@@ -29,7 +29,6 @@ REPLACED_DATASETS = ('ImageNet', 'ImageNet21k', 'CustomDataset', 'Caltech101', '
 )
 WRAPPERS = ('RepeatDataset', 'ClassBalancedDataset', 'ConcatDataset', 'KFoldDataset')
 REPLACED_SAMPLERS = ('DefaultSampler', 'RepeatAugSampler')
-SCORES_IN_BACKBONE = ('VGG', 'InceptionV3', 'TorchvisionBackbone')  # where the head is a bare ClsHead
 BALANCED = 'balanced'
 TAKES_CLASS_WEIGHT = ('CrossEntropyLoss', 'LabelSmoothLoss')  # of mmpretrain's losses
 PREPARE_AGAIN = 'Fix: correct the list, or prepare the folder again (tools/prepare_data.py).'
@@ -234,7 +233,7 @@ def derive_num_classes(cfg: Any, num_classes: int) -> list[str]:
     must_have = [('model.data_preprocessor', inner) if inner else ('data_preprocessor', cfg['data_preprocessor'])]
     if head and not is_bare:
         must_have.append(('model.head', head))
-    if backbone.get('num_classes', 0) > 0 or (is_bare and backbone.get('type') in SCORES_IN_BACKBONE):
+    if backbone and (is_bare or backbone.get('num_classes', 0) > 0):
         must_have.append(('model.backbone', backbone))
     may_have = [('model.head', head), *dicts_inside(head, 'model.head'), *_metrics(cfg)]
     may_have += dicts_inside(at_path(cfg, 'model.train_cfg'), 'model.train_cfg')

@@ -6,7 +6,6 @@ is not listed here is checked against its own arguments, see `components`.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -281,10 +280,6 @@ TYPES = {
     'optim_wrapper': ('OptimWrapper', 'AmpOptimWrapper'),
 }
 CLOSE_ONLY = ('', 'default_hooks')  # other names are free here, and a mistake only if they are close to a known one
-# These backbones freeze nothing at 0; all others freeze the stem at 0 and nothing at -1.
-ZERO_FREEZES_NOTHING = re.compile(
-    r'DenseNet|EfficientNet|ConvNeXt|Conformer|ConvMixer|EdgeNeXt|HorNet|PoolFormer|RIFormer|TinyViT|Vig|PyramidVig'
-)
 
 
 def at_path(cfg: Any, path: str) -> Any:
@@ -388,7 +383,7 @@ def _contradictions(cfg: dict) -> list[str]:
     mistakes = []
     backbone = at_path(cfg, 'model.backbone')
     frozen = backbone.get('frozen_stages', -1) if isinstance(backbone, dict) else -1
-    if not (frozen == -1 or (frozen == 0 and ZERO_FREEZES_NOTHING.match(type_name(backbone)))):
+    if frozen not in (-1, 0):  # one of the two freezes nothing; models/freezing.py knows which, once it is built
         mistakes.append(
             f'model.backbone.frozen_stages={frozen!r}: has another meaning in every backbone. '
             "Fix: set model.frozen_stages (0-4 or 'all') instead"

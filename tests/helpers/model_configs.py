@@ -11,7 +11,6 @@ from mmpretrain.registry import MODELS
 
 import flowercls.models.backbones.torchvision_backbone
 import flowercls.models.classifier  # noqa: F401  both register their classes
-from flowercls.config.data_keys import SCORES_IN_BACKBONE
 
 FOLDER = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
 TORCHVISION = ['convnext_tiny', 'densenet121', 'efficientnet_b0', 'inception_v3', 'mobilenet_v3_large', 'resnet18']
@@ -46,7 +45,7 @@ def model_config(name):
 def build_real(name, num_classes=5, **model):
     """The network of a config in its real size, with random weights."""
     config = model_config(name).model.to_dict()
-    part = config['backbone'] if config['backbone']['type'] in SCORES_IN_BACKBONE else config['head']
+    part = config['backbone'] if config['head']['type'] == 'ClsHead' else config['head']
     part['num_classes'] = num_classes
     torch.manual_seed(0)
     return MODELS.build({**config, 'precision': 'fp32', 'channels_last': False, **model})
