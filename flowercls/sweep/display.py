@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from flowercls.core.terminal import as_duration
 from flowercls.sweep.ledger import FAILED, FINISHED
@@ -35,6 +35,7 @@ class Display(Progress):
         )
         self._jobs = jobs
         self._last_news: dict[str, str] = {}  # by the key of each trial
+        self._bars: list[TaskID] = []
         self._line_at, self._drawn_at = time.monotonic(), 0.0
 
     def show(self, states: Sequence[TrialState]) -> None:
@@ -56,18 +57,19 @@ class Display(Progress):
             self._drawn_at = now
 
     def _draw_bars(self, states: Sequence[TrialState]) -> None:
-        for task in self.task_ids:
-            self.remove_task(task)
-        pace = seconds_per_epoch(states)
-        for state in states:
-            if state.state == RUNNING:
-                left = '' if pace is None else f', {as_duration(state.seconds_left(pace))} left'
-                figures = f'top-1 {_percent(state.top1)}{left}'
+        if not self._bars:  # one for the sweep, and one for each trial, which is visible while the trial runs
+            self._bars = [self.add_task('all trials', total=len(states), figures='')]
+            for state in states:
                 total = state.trial.max_epochs
-                self.add_task(state.folder.name, completed=state.epoch, total=total, figures=figures)
+                self._bars.append(self.add_task(state.folder.name, total=total, visible=False, figures=''))
         num_ended = sum(state.state in (FINISHED, FAILED) for state in states)
         figures = status_line(states, self._jobs).partition(';')[0]
-        self.add_task('all trials', completed=num_ended, total=len(states), figures=figures)
+        self.update(self._bars[0], completed=num_ended, figures=figures)
+        pace = seconds_per_epoch(states)
+        for bar, state in zip(self._bars[1:], states, strict=True):
+            left = '' if pace is None else f', {as_duration(state.seconds_left(pace))} left'
+            figures = f'top-1 {_percent(state.top1)}{left}'
+            self.update(bar, completed=state.epoch, visible=state.state == RUNNING, figures=figures)
         self.refresh()
 
 
