@@ -25,7 +25,7 @@ model = dict(
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.2), dict(type='CutMix', alpha=1.0)]),  # each in half the steps
 )
 train_cfg = dict(max_epochs=10)
-# Mixed photos have other batch-norm statistics than those to be recognised.
+# Mixed photos shift the batch-norm statistics; this hook computes them from unmixed ones.
 custom_hooks = [dict(type='NormStatisticsHook')]
 data_preprocessor = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5])
 load_from = 'mobilenet_v2_tf_in1k.pth'  # looked for here and in the folder FLOWERCLS_WEIGHTS

@@ -2,7 +2,7 @@
 
 Run:     python tools/train.py configs/resnet101_report_b_flower.py
 Expect:  62.00-80.43 % validation top-1 in the report's twelve cells; 80.49 % its best run. Its long run:
-         --cfg-options train_cfg.max_epochs=40 (frozen stages and augmentation of it are not told: ours)
+         --cfg-options train_cfg.max_epochs=40 (its frozen stages and augmentation are ours)
 Differs: Adam; the rate rises for 10 epochs, and a cell has no more than these. Values that are ours are marked in the
          bases.
 Cells:   model.frozen_stages=2 or 3; augmentation mixed (a new view of a photo each epoch), or fixed (one view, drawn

@@ -3,9 +3,9 @@
 Run:     python tools/train.py configs/resnet152_report_e_flower.py
 Expect:  report E's single run: 94.74 % validation top-1, in 6 min 12 s on an RTX 4090.
 Differs: Adam 0.0001, batches of 64, 50 epochs; all but the classification layer stays as it was. The report freezes it
-         "at first" and tells of no later phase; to go on with all of it: --cfg-options model.frozen_stages=0
+         "at first" and describes no later phase; to continue with all layers: --cfg-options model.frozen_stages=0
          load_from=work_dirs/resnet152_report_e_flower/best_accuracy_top1_epoch_N.pth
-         Four views of each photo, whose features are kept, instead of a new one in each epoch (feature_cache.views=0).
+         Four views of each photo, whose features are cached, instead of a new one in each epoch (feature_cache.views=0).
 """
 
 _base_ = [

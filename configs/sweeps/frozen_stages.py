@@ -2,7 +2,7 @@
 
 Run:     python tools/sweep.py configs/sweeps/frozen_stages.py
 Expect:  the report's single runs on 568 photos: 95.95, 95.95, 96.48, 97.01 and 94.72 % top-1.
-Differs: four augmented views of each photo instead of a new one in every epoch, so that features can be kept.
+Differs: four augmented views of each photo instead of a new one in every epoch, so that features can be cached.
 """
 
 base = 'configs/resnet50_flower.py'

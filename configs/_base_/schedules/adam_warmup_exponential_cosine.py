@@ -1,6 +1,6 @@
 """Report B: Adam, linear warm-up over 10 epochs, exponential decay to epoch 20, cosine to the end; gradients added up.
 
-Its twelve cells ran 10 epochs and so never left the warm-up, which is told before training; its long run is
+Its twelve cells ran 10 epochs and so never left the warm-up, and a note says so; its long run is
 `train_cfg.max_epochs=40`. The report gives the three parts and their lengths; rates, decay and steps are ours.
 """
 

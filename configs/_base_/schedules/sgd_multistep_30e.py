@@ -1,6 +1,6 @@
 """The reports' baseline with a rate that drops inside the run: a tenth from epoch 15 on, a hundredth from 25 on.
 
-The milestones do not follow `train_cfg.max_epochs`: set both. Ones that the run never reaches are told.
+The milestones do not follow `train_cfg.max_epochs`: set both. A note names milestones that the run never reaches.
 """
 
 train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=1)
