@@ -228,41 +228,16 @@ def test_a_bad_tree_has_the_outcome_written_here(tmp_path, files, expected):
 # --- 300 trees at random --------------------------------------------------------------------------------------------
 
 GOOD_NAMES = [
-    'daisy',
-    'wild rose',
-    '蔷薇',
-    '🌹',
-    'e\u0301te',
-    'CON',
-    "l'orchidée",
-    'a.b',
-    '-rf',
-    '100%',
-    '#1',
-]
+    'daisy', 'wild rose', '蔷薇', '🌹', 'e\u0301te', 'CON', "l'orchidée", 'a.b', '-rf', '100%', '#1',
+]  # fmt: skip
 BAD_NAMES = [
-    'Daisy',
-    '\ufeffbom',
-    ' rose',
-    'tulip ',
-    'li\nly',
-    'back\\slash',
-    os.fsdecode(b'caf\xe9'),
-    '\u00e9te',
+    'Daisy', '\ufeffbom', ' rose', 'tulip ', 'li\nly', 'back\\slash', os.fsdecode(b'caf\xe9'), '\u00e9te',
     'x\u2028y',
-]
+]  # fmt: skip
 IGNORED = ['.git', '@eaDir', '__MACOSX', '.x']
 FILE_NAMES = [
-    '{}.png',
-    '{}.JPG',
-    'a b {} 3.png',
-    '{}\n.png',
-    '{}',
-    '花{}.jpeg',
-    '{}.tar.gz',
-    'deep/er {}/x.png',
-    'x{}\\.png',
-]
+    '{}.png', '{}.JPG', 'a b {} 3.png', '{}\n.png', '{}', '花{}.jpeg', '{}.tar.gz', 'deep/er {}/x.png', 'x{}\\.png',
+]  # fmt: skip
 STRANGE = ['.DS_Store', '._{}.png', 'Thumbs.db', os.fsdecode(b'\xff{}.png'), '-{}.gif']
 
 
