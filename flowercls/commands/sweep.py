@@ -112,7 +112,7 @@ def sweep(
     report = write_sweep_report(result.folder, sweep_file, str(mistake or ''))
     mistakes = [error for error in (mistake, result.error) if error]
     exit_code = mistakes[0].exit_code if mistakes else 0
-    if any(state.state == FAILED for state in result.states):
+    if any(state.status == FAILED for state in result.states):
         exit_code = WorkerError.exit_code
     return SweepReport(_describe(result, comparison, report), exit_code)
 
@@ -122,7 +122,7 @@ def _compare(result: 'SweepResult') -> tuple[str, FlowerclsError | None]:
     from flowercls.commands.compare import compare
     from flowercls.sweep.ledger import FINISHED
 
-    if not any(state.state == FINISHED for state in result.states):
+    if not any(state.status == FINISHED for state in result.states):
         return '', None
     try:
         return compare([result.folder]), None

@@ -42,7 +42,7 @@ class Display(Progress):
         """Show what has changed."""
         now, is_first = time.monotonic(), not self._last_news
         for state in states:
-            news = IN_USE if state.state == WAITING and state.in_use_since is not None else state.state
+            news = IN_USE if state.status == WAITING and state.in_use_since is not None else state.status
             is_old = is_first and news in (FINISHED, FAILED)  # since an earlier start of the sweep
             if news not in (WAITING, self._last_news.get(state.trial.key)) and not is_old:
                 self.console.print(change_line(state), markup=False)
@@ -52,7 +52,7 @@ class Display(Progress):
             if now - self._line_at >= LINE_S:
                 self.console.print(status_line(states, self._jobs), markup=False)
                 self._line_at = now
-        elif now - self._drawn_at >= REFRESH_S or all(state.state in (FINISHED, FAILED) for state in states):
+        elif now - self._drawn_at >= REFRESH_S or all(state.status in (FINISHED, FAILED) for state in states):
             self._draw_bars(states)
             self._drawn_at = now
 
@@ -62,32 +62,32 @@ class Display(Progress):
             for state in states:
                 total = state.trial.max_epochs
                 self._bars.append(self.add_task(state.folder.name, total=total, visible=False, figures=''))
-        num_ended = sum(state.state in (FINISHED, FAILED) for state in states)
+        num_ended = sum(state.status in (FINISHED, FAILED) for state in states)
         figures = status_line(states, self._jobs).partition(';')[0]
         self.update(self._bars[0], completed=num_ended, figures=figures)
         pace = seconds_per_epoch(states)
         for bar, state in zip(self._bars[1:], states, strict=True):
             left = '' if pace is None else f', {as_duration(state.seconds_left(pace))} left'
             figures = f'top-1 {_percent(state.top1)}{left}'
-            self.update(bar, completed=state.epoch, visible=state.state == RUNNING, figures=figures)
+            self.update(bar, completed=state.epoch, visible=state.status == RUNNING, figures=figures)
         self.refresh()
 
 
 def change_line(state: TrialState) -> str:
     """Return one line for a trial whose state has changed."""
     name = state.folder.name
-    if state.state == RUNNING:
+    if state.status == RUNNING:
         return f'{name}: {"resumed" if state.can_resume else "started"}'
-    if state.state == FINISHED:
+    if state.status == FINISHED:
         return f'{name}: finished, top-1 {_percent(state.top1)}, {as_duration(state.time_s or 0)}'
-    if state.state == FAILED:
+    if state.status == FAILED:
         return f'{name}: failed, {state.error}'
     return f'{name}: waits, because a process of an earlier start still works in its folder'
 
 
 def status_line(states: Sequence[TrialState], jobs: int) -> str:
     """Return the progress of the sweep as one line."""
-    count = Counter(state.state for state in states)
+    count = Counter(state.status for state in states)
     parts = [f'{count[FINISHED]} of {len(states)} finished']
     parts += [f'{count[FAILED]} failed'] if count[FAILED] else []
     left = seconds_left(states, jobs)
@@ -95,7 +95,7 @@ def status_line(states: Sequence[TrialState], jobs: int) -> str:
     running = [
         f'{state.folder.name} epoch {state.epoch}/{state.trial.max_epochs} top-1 {_percent(state.top1)}'
         for state in states
-        if state.state == RUNNING
+        if state.status == RUNNING
     ]
     return '; '.join([', '.join(parts), *running])
 
@@ -109,7 +109,7 @@ def seconds_per_epoch(states: Sequence[TrialState]) -> float | None:
 def seconds_left(states: Sequence[TrialState], jobs: int) -> float | None:
     """Return the estimated time until the end of the sweep; None before the first epoch, and at the end."""
     pace = seconds_per_epoch(states)
-    unfinished = [state for state in states if state.state in (WAITING, RUNNING)]
+    unfinished = [state for state in states if state.status in (WAITING, RUNNING)]
     if pace is None or not unfinished:
         return None
     return sum(state.seconds_left(pace) for state in unfinished) / min(jobs, len(unfinished))
@@ -120,7 +120,7 @@ def results_table(states: Sequence[TrialState]) -> str:
     seeds = list(dict.fromkeys(state.trial.seed for state in states))
     cells: dict[str, dict[int, str]] = {}
     for state in states:
-        figure = _percent(state.top1).removesuffix(' %') if state.state == FINISHED else state.state
+        figure = _percent(state.top1).removesuffix(' %') if state.status == FINISHED else state.status
         cells.setdefault(state.trial.setting.name, {})[state.trial.seed] = figure
     rows = [['top-1, %', *(f'seed {seed}' for seed in seeds)]]
     rows += [[setting, *(by_seed.get(seed, '') for seed in seeds)] for setting, by_seed in cells.items()]
@@ -134,7 +134,7 @@ def describe_plan(states: Sequence[TrialState], notes: Sequence[str]) -> str:
     width = max(len(state.folder.name) for state in states)
     lines = []
     for state in states:
-        plan = ('to resume' if state.can_resume else 'to run') if state.state == WAITING else state.state
+        plan = ('to resume' if state.can_resume else 'to run') if state.status == WAITING else state.status
         lines.append(f'{state.folder.name.ljust(width)}  {plan}')
     return '\n'.join([*notes, *lines, f'dry run: {len(states)} trials, their configs checked, nothing written'])
 
@@ -143,7 +143,7 @@ def describe_failures(states: Sequence[TrialState]) -> list[str]:
     """Return a line for each error with all trials that it stopped, and how to try them again."""
     trials: dict[str | None, list[str]] = {}
     for state in states:
-        if state.state == FAILED:
+        if state.status == FAILED:
             trials.setdefault(state.error, []).append(state.folder.name)
     lines = [f'failed: {", ".join(names)}: {error}' for error, names in trials.items()]
     return [*lines, 'try these again with --retry-failed'] if lines else []

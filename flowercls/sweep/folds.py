@@ -75,7 +75,7 @@ def collect_out_of_fold(
 
 
 def _why_incomplete(folds: Sequence[TrialState]) -> str:
-    if unfinished := [state.folder.name for state in folds if state.state != FINISHED]:
+    if unfinished := [state.folder.name for state in folds if state.status != FINISHED]:
         return f'{", ".join(unfinished)} not finished'
     listed = {image for state in folds for image in _listed_images(state.trial)}
     files = [state.folder / PREDICTIONS_VAL_FILE for state in folds]

@@ -13,7 +13,7 @@ from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Entry, Ledger
 from flowercls.sweep.trials import Trial
 from flowercls.train.run_dir import holds_run, lock_folder
 
-WAITING, RUNNING = 'waiting', 'running'  # the states that are not in the ledger
+WAITING, RUNNING = 'waiting', 'running'  # besides the states in the ledger
 POLL_S = 0.2
 RETRY_S = 3.0  # between looks at a run folder in which a process of an earlier start still works
 GIVE_UP_S = 300.0  # such a process dies with its sweep, or ends soon
@@ -27,7 +27,7 @@ class TrialState:
     Attributes:
         trial: The trial.
         folder: Its run folder.
-        state: ``'waiting'``, ``'running'``, ``'finished'`` or ``'failed'``.
+        status: ``'waiting'``, ``'running'``, ``'finished'`` or ``'failed'``.
         was_started: Whether an earlier start of the sweep has started it.
         epoch: Number of complete epochs, as far as known.
         top1: Best validation top-1 so far, in percent.
@@ -40,7 +40,7 @@ class TrialState:
 
     trial: Trial
     folder: Path
-    state: str = WAITING
+    status: str = WAITING
     was_started: bool = False
     epoch: int = 0
     top1: float | None = None
@@ -66,23 +66,23 @@ class TrialState:
     @property
     def pace(self) -> tuple[int, float]:
         """Number of epochs of its last start, and the seconds they took; zeros if not known."""
-        if self.state == RUNNING:
+        if self.status == RUNNING:
             return self.epoch - (self._first_epoch or 0), self._seconds_at_epoch
-        if self.state == FINISHED and self.time_s:
+        if self.status == FINISHED and self.time_s:
             return self.trial.max_epochs if self.epochs is None else self.epochs, self.time_s
         return 0, 0.0
 
     def seconds_left(self, pace: float) -> float:
         """Return the estimated time to its end, at its own seconds an epoch, or at ``pace`` before the first."""
         since_epoch = 0.0
-        if self.state == RUNNING:
+        if self.status == RUNNING:
             epochs, seconds = self.pace
             pace, since_epoch = seconds / epochs if epochs else pace, self.seconds_running - seconds
         return max(0.0, pace * (self.trial.max_epochs - self.epoch) - since_epoch)
 
     def begin(self) -> None:
-        """Set the state to running, and start its clock."""
-        self.state, self.error, self.epochs = RUNNING, None, None
+        """Set the status to running, and start its clock."""
+        self.status, self.error, self.epochs = RUNNING, None, None
         self._start_time, self._first_epoch, self._seconds_at_epoch = time.monotonic(), None, 0.0
 
     def update(self, epochs: list[dict]) -> None:
@@ -95,8 +95,8 @@ class TrialState:
             self.epoch, self._seconds_at_epoch = epoch, self.seconds_running
 
     def finish(self, top1: float | None) -> None:
-        """Set the state to finished, with the validation top-1 in percent if there is one."""
-        self.state, self.top1, self.time_s = FINISHED, top1, round(self.seconds_running, 1)
+        """Set the status to finished, with the validation top-1 in percent if there is one."""
+        self.status, self.top1, self.time_s = FINISHED, top1, round(self.seconds_running, 1)
         self.epoch, self.epochs = self.trial.max_epochs, self.trial.max_epochs - (self._first_epoch or 0)
 
 
@@ -122,7 +122,7 @@ def plan_trials(trials: list[Trial], folder: Path, ledger: Ledger, *, retry_fail
         state = TrialState(trial, folder / entry.run, was_started=True)
         has_results = (state.folder / METRICS_FILE).is_file() if entry.top1 is not None else state.folder.is_dir()
         if (entry.state == FINISHED and has_results) or (entry.state == FAILED and not retry_failed):
-            state.state, state.top1, state.time_s = entry.state, entry.top1, entry.time_s
+            state.status, state.top1, state.time_s = entry.state, entry.top1, entry.time_s
             state.epochs, state.error = entry.epochs, entry.error
         states.append(state)
     return states
@@ -177,7 +177,7 @@ class TrialScheduler:
             DiskError: if a trial could not write, as no other could; it and all running trials are resumed next time.
         """
         try:
-            while any(state.state in (WAITING, RUNNING) for state in states):
+            while any(state.status in (WAITING, RUNNING) for state in states):
                 self._start_waiting(states)
                 for state, _ in self._running:
                     state.update(self._read_epochs(state.folder / SCALARS_FILE))
@@ -192,7 +192,7 @@ class TrialScheduler:
         for state in states:
             if len(self._running) >= self._launcher.slots:
                 return
-            if state.state != WAITING or time.monotonic() < state.not_before:
+            if state.status != WAITING or time.monotonic() < state.not_before:
                 continue
             if in_use := _in_use(state.folder):
                 self._retry_later(state, in_use)
@@ -208,7 +208,7 @@ class TrialScheduler:
         if now - state.in_use_since >= self._give_up_s:
             self._fail(state, reason)
         else:
-            state.state, state.not_before = WAITING, now + self._retry_s
+            state.status, state.not_before = WAITING, now + self._retry_s
 
     def _settle_ended(self) -> None:
         for state, handle in list(self._running):
@@ -235,7 +235,7 @@ class TrialScheduler:
         self._record(state, FINISHED)
 
     def _fail(self, state: TrialState, error: str) -> None:
-        state.state, state.top1, state.error = FAILED, None, error
+        state.status, state.top1, state.error = FAILED, None, error
         self._record(state, FAILED)
 
     def _record(self, state: TrialState, event: str) -> None:

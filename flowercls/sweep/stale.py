@@ -24,7 +24,7 @@ def describe_stale_trials(states: Sequence[TrialState], ledger: Ledger, folder: 
         folder: The sweep folder.
     """
     notes = []
-    waiting = {(state.trial.setting.name, state.trial.seed): state.trial for state in states if state.state == WAITING}
+    waiting = {(state.trial.setting.name, state.trial.seed): state.trial for state in states if state.status == WAITING}
     current = {state.trial.key for state in states}
     stale = {
         (entry.setting, entry.seed): entry

@@ -53,11 +53,11 @@ def test_plain_lines_say_what_changed_and_nothing_twice(make_state):
     with Display(1, Console(file=out, soft_wrap=True)) as display:
         display.show(trials)
         display.show(trials)
-        trials[1].state, trials[1].top1, trials[1].time_s = FINISHED, 91.5, 65.0
-        trials[2].state = RUNNING
+        trials[1].status, trials[1].top1, trials[1].time_s = FINISHED, 91.5, 65.0
+        trials[2].status = RUNNING
         add_checkpoint(trials[2])
         display.show(trials)
-        trials[2].state, trials[2].error = FAILED, 'exit code 3: DataError: [x]'
+        trials[2].status, trials[2].error = FAILED, 'exit code 3: DataError: [x]'
         display.show(trials)
     assert out.getvalue().splitlines() == [
         'b_seed0: started',
@@ -84,7 +84,7 @@ def test_a_trial_whose_folder_is_in_use_gets_one_line(make_state):
 def test_a_line_now_and_then_says_how_far_it_is_with_and_without_an_epoch_to_judge_by(make_state):
     trials = [make_state('a', RUNNING), make_state('b', WAITING)]
     assert status_line(trials, 1) == '0 of 2 finished; a_seed0 epoch 0/2 top-1 -'
-    trials[0].state, trials[0].time_s = FINISHED, 65.0
+    trials[0].status, trials[0].time_s = FINISHED, 65.0
     assert status_line(trials, 1) == '1 of 2 finished, about 1 min 05 s left'
 
 

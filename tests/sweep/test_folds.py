@@ -63,7 +63,7 @@ def test_every_photo_is_in_the_file_once_in_order(folds, tmp_path):
 
 
 def test_a_fold_that_is_not_finished_leaves_no_file(folds, tmp_path):
-    folds[1].state = FAILED
+    folds[1].status = FAILED
     written, (note,) = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
     assert written == [] and 'seed0: fold=1 not finished' in note
     assert not (tmp_path / 'oof_predictions.csv').exists()
@@ -80,7 +80,7 @@ def test_a_file_of_an_earlier_start_is_named(folds, tmp_path):
     (tmp_path / 'oof_predictions_seed1.csv').touch()
     (note,) = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[1]
     assert note.endswith('kept: oof_predictions_seed1.csv')
-    folds[0].state = FAILED
+    folds[0].status = FAILED
     _, note = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[1]
     assert note.endswith('kept: oof_predictions.csv, oof_predictions_seed1.csv')
 
@@ -136,6 +136,6 @@ def test_a_mistake_in_the_folds_does_not_lose_the_trials(folds, fake_launcher, t
     (tmp_path / 'sweep').mkdir()
     plan = SweepPlan(sweep(FOLDS), {}, [state.trial for state in folds], tmp_path / 'sweep')
     result = run_sweep(plan, fake_launcher(), lambda path: [])  # whose runs have no predictions
-    assert [state.state for state in result.states] == [FINISHED, FINISHED]
+    assert [state.status for state in result.states] == [FINISHED, FINISHED]
     assert isinstance(result.error, DataError) and list(result.out_of_fold) == []
     assert result.notes == [f'no out-of-fold predictions: {result.error}']

@@ -32,10 +32,12 @@ def test_each_trial_runs_once_in_a_folder_named_after_it(sweep, ledger, make_tri
     launcher = fake_launcher()
     ended = sweep([make_trial('a'), make_trial('a', 1), make_trial('b')], launcher)
     assert launcher.started == ['a_seed0', 'a_seed1', 'b_seed0']
-    assert [(p.state, p.top1, p.folder) for p in ended][0] == (FINISHED, 90.0, tmp_path / 'trials' / 'a_seed0')
-    assert [(e.state, e.run) for e in ledger.entries()][:2] == [(s, 'trials/a_seed0') for s in (STARTED, FINISHED)]
+    assert [(s.status, s.top1, s.folder) for s in ended][0] == (FINISHED, 90.0, tmp_path / 'trials' / 'a_seed0')
+    assert [(e.state, e.run) for e in ledger.entries()][:2] == [
+        (event, 'trials/a_seed0') for event in (STARTED, FINISHED)
+    ]
     again = fake_launcher()
-    assert [p.top1 for p in sweep([make_trial('a'), make_trial('b')], again)] == [90.0, 90.0] and again.started == []
+    assert [s.top1 for s in sweep([make_trial('a'), make_trial('b')], again)] == [90.0, 90.0] and again.started == []
 
 
 def test_values_added_to_the_grid_are_all_that_is_run(sweep, make_trial, fake_launcher):
@@ -48,11 +50,11 @@ def test_values_added_to_the_grid_are_all_that_is_run(sweep, make_trial, fake_la
 def test_a_dead_trial_costs_only_itself_and_is_tried_again_only_when_asked(sweep, ledger, make_trial, fake_launcher):
     trials = [make_trial('a'), make_trial('b')]
     ended = sweep(trials, fake_launcher({'a': [3]}))
-    assert [(p.state, p.error) for p in ended] == [(FAILED, 'exit code 3: DataError: no photos'), (FINISHED, None)]
+    assert [(s.status, s.error) for s in ended] == [(FAILED, 'exit code 3: DataError: no photos'), (FINISHED, None)]
     assert ledger.latest()['a/0'].error == 'exit code 3: DataError: no photos'
     again, asked = fake_launcher(), fake_launcher()
-    assert sweep(trials, again)[0].state == FAILED and again.started == []
-    assert sweep(trials, asked, retry_failed=True)[0].state == FINISHED and asked.started == ['a_seed0']
+    assert sweep(trials, again)[0].status == FAILED and again.started == []
+    assert sweep(trials, asked, retry_failed=True)[0].status == FINISHED and asked.started == ['a_seed0']
     assert [entry.run for entry in ledger.entries() if entry.key == 'a/0'] == ['trials/a_seed0'] * 4
 
 
@@ -70,13 +72,13 @@ def test_a_trial_under_way_goes_on_in_its_folder(sweep, ledger, make_trial, fake
     assert [entry.state for entry in ledger.entries()] == [STARTED]
     (first, second) = plan_trials([make_trial('a'), make_trial('b')], ledger.path.parent, ledger)
     assert first.was_started and first.folder.name == 'a_seed0' and not second.was_started
-    assert {p.state for p in sweep([make_trial('a'), make_trial('b')], fake_launcher())} == {FINISHED}
+    assert {s.status for s in sweep([make_trial('a'), make_trial('b')], fake_launcher())} == {FINISHED}
 
 
 def test_a_process_that_met_another_in_its_folder_is_started_again(sweep, ledger, make_trial, fake_launcher):
     launcher = fake_launcher({'a': [8, 8]})
     ended = sweep([make_trial('a'), make_trial('b')], launcher)
-    assert {p.state for p in ended} == {FINISHED} and launcher.started.count('a_seed0') == 3
+    assert {s.status for s in ended} == {FINISHED} and launcher.started.count('a_seed0') == 3
     assert ledger.latest()['a/0'].state == FINISHED
 
 
@@ -102,21 +104,21 @@ def test_a_trial_waits_without_a_start_until_its_folder_is_free(sweep, make_tria
 
     def show(states):
         first, second = states
-        if second.state == FINISHED and first.in_use_since is not None and launcher.started == ['b_seed0']:
-            seen.append(first.state)
+        if second.status == FINISHED and first.in_use_since is not None and launcher.started == ['b_seed0']:
+            seen.append(first.status)
             if len(seen) == 5:
                 held_folder()
 
     ended = sweep([make_trial('a'), make_trial('b')], launcher, show)
     assert seen[:5] == [WAITING] * 5 and launcher.started == ['b_seed0', 'a_seed0']
-    assert {p.state for p in ended} == {FINISHED}
+    assert {s.status for s in ended} == {FINISHED}
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='folders are not locked there')
 def test_a_folder_that_stays_in_use_fails_its_trial(sweep, ledger, make_trial, fake_launcher, held_folder):
     launcher = fake_launcher()
     ended = sweep([make_trial('a'), make_trial('b')], launcher, give_up_s=0.01)
-    assert [p.state for p in ended] == [FAILED, FINISHED] and launcher.started == ['b_seed0']
+    assert [s.status for s in ended] == [FAILED, FINISHED] and launcher.started == ['b_seed0']
     error = ledger.latest()['a/0'].error
     assert error.startswith('exit code 8: RunInUseError: ') and 'process 7 is working in this run folder' in error
 
@@ -128,13 +130,13 @@ def test_a_full_disk_ends_the_sweep_and_fails_no_trial(sweep, ledger, make_trial
         sweep(trials, launcher)
     assert caught.value.exit_code == 5 and launcher.started == ['a_seed0', 'b_seed0'] and launcher.handles[0].was_asked
     assert {key: entry.state for key, entry in ledger.latest().items()} == {'a/0': STARTED, 'b/0': STARTED}
-    assert {p.state for p in sweep(trials, fake_launcher())} == {FINISHED}
+    assert {s.status for s in sweep(trials, fake_launcher())} == {FINISHED}
 
 
 def test_no_more_run_at_once_than_there_are_slots(sweep, make_trial, fake_launcher):
     seen = []
     trials = [make_trial(name) for name in 'abcde']
-    sweep(trials, fake_launcher(slots=2), lambda ps: seen.append(sum(p.state == RUNNING for p in ps)))
+    sweep(trials, fake_launcher(slots=2), lambda states: seen.append(sum(s.status == RUNNING for s in states)))
     assert max(seen) == 2
 
 
