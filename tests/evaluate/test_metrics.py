@@ -27,7 +27,8 @@ def test_top1_of_no_photos_is_an_error():
 def test_accuracy_and_likelihood_agree_with_scikit_learn(seed):
     scores, labels = random_case(seed)
     assert metrics.top1_accuracy(scores, labels) == pytest.approx(100 * accuracy_score(labels, scores.argmax(1)))
-    expected = log_loss(labels, scores.astype(np.float64), labels=range(5))
+    normalised = scores / scores.sum(axis=1, keepdims=True, dtype=np.float64)
+    expected = log_loss(labels, normalised, labels=range(5))
     assert metrics.negative_log_likelihood(scores, labels) == pytest.approx(expected, rel=1e-5)
 
 

@@ -26,7 +26,7 @@ def test_cells_hold_counts_and_percent_of_the_row(metrics, tmp_path, texts):
     assert any('60.00 %' in text and '5 photos of the validation set' in text for text in texts)
 
 
-@pytest.mark.parametrize(('num_classes', 'cells'), [(12, '2\n100.0 %'), (13, '2'), (30, '2'), (31, None), (100, None)])
+@pytest.mark.parametrize(('num_classes', 'cells'), [(12, '2\n100.0 %'), (13, '2'), (30, '2'), (31, None)])
 def test_numbers_go_where_cells_get_small(num_classes, cells, tmp_path, texts):
     plot_confusion(many_classes(num_classes), tmp_path / 'confusion.png')
     assert sum(text == cells for text in texts) == (num_classes if cells else 0)
@@ -35,9 +35,9 @@ def test_numbers_go_where_cells_get_small(num_classes, cells, tmp_path, texts):
     assert 500 < width < 3000 and 500 < height < 3000
 
 
-def test_of_very_many_classes_not_all_are_named(tmp_path, texts):
-    plot_confusion(many_classes(250), tmp_path / 'confusion.png')
-    assert 'species 3' in texts and 'species 4' not in texts
+def test_of_more_than_100_classes_not_all_are_named(tmp_path, texts):
+    plot_confusion(many_classes(101), tmp_path / 'confusion.png')
+    assert 'species 2' in texts and 'species 3' not in texts
     assert Image.open(tmp_path / 'confusion.png').size[0] < 3000
 
 
