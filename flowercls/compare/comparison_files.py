@@ -51,34 +51,37 @@ class EffectRow:
     verdict: str | None
 
 
+# Difference, both ends of its interval, p-value and verdict.
+NO_VERDICT, IS_BEST = (None,) * 5, (None, None, None, None, 'best')
+
+
 def setting_rows(comparison: Comparison) -> list[SettingRow]:
     """Return a row for each setting."""
     differences = {difference.name: difference for difference in comparison.differences}
     test_scores = {score.name: score for score in comparison.test_scores}
     rows = []
     for score in comparison.scores:
-        measured = (None, None, None, None, 'best' if differences else None)
-        if difference := differences.get(score.name):
-            verdict = 'tied' if difference.tied else 'worse'
-            measured = (difference.points, *difference.interval, difference.p_value, verdict)
+        accuracy = (score.top1, score.spread, *score.interval)
+        compared = IS_BEST if differences else NO_VERDICT
+        if d := differences.get(score.name):
+            compared = (d.points, *d.interval, d.p_value, 'tied' if d.tied else 'worse')
         test = test_scores.get(score.name)
         tested = (test.top1, *test.interval) if test else (None, None, None)
-        accuracy = (score.top1, score.spread, *score.interval)
-        rows.append(SettingRow(score.name, score.num_seeds, comparison.num_photos, *accuracy, *measured, *tested))
+        rows.append(SettingRow(score.name, score.num_seeds, comparison.num_photos, *accuracy, *compared, *tested))
     return rows
 
 
 def effect_rows(comparison: Comparison) -> list[EffectRow]:
     """Return a row for each level of each factor."""
     rows = []
-    for effect in comparison.effects:
-        measured = (effect.points, None, None, None, None)  # single runs
-        if effect.level == effect.best:
-            measured = (None, None, None, None, 'best')
-        elif effect.half_width is not None:
-            interval = (effect.points - effect.half_width, effect.points + effect.half_width)
-            measured = (effect.points, *interval, effect.p_value, 'tied' if effect.tied else 'worse')
-        rows.append(EffectRow(effect.factor, effect.level, comparison.num_photos, effect.top1, *measured))
+    for e in comparison.effects:
+        compared = (e.points, *NO_VERDICT[1:])  # of single runs
+        if e.level == e.best:
+            compared = IS_BEST
+        elif e.half_width is not None:
+            interval = (e.points - e.half_width, e.points + e.half_width)
+            compared = (e.points, *interval, e.p_value, 'tied' if e.tied else 'worse')
+        rows.append(EffectRow(e.factor, e.level, comparison.num_photos, e.top1, *compared))
     return rows
 
 
@@ -102,8 +105,8 @@ def comparison_stem(paths: list[Path], out: str | Path | None) -> Path:
     if is_sweep and folder.resolve() == paths[0].resolve():
         return stem
     numbered = (folder / f'{COMPARISON_STEM}-{number}' for number in itertools.count(2))
-    is_free = lambda stem: not any(_file(stem, suffix).exists() for suffix in COMPARISON_SUFFIXES)  # noqa: E731
-    return next(filter(is_free, itertools.chain([stem], numbered)))
+    stems = itertools.chain([stem], numbered)
+    return next(s for s in stems if not any(_file(s, suffix).exists() for suffix in COMPARISON_SUFFIXES))
 
 
 def write_comparison(comparison: Comparison, stem: Path) -> None:

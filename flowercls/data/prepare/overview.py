@@ -31,7 +31,7 @@ def draw_overview(folder: Path, plan: Plan, path: Path) -> None:
         columns[name] = width
         width += NUM_SHOWN[name] * (TILE_PX + GAP_PX) + MARGIN_PX
     height = HEAD_PX + len(classes) * (TILE_PX + GAP_PX) + 2 * MARGIN_PX
-    sheet = Image.new('RGB', (width, height), 'white')
+    sheet = Image.new('RGB', (width, height), palette.WHITE)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN_PX, 16), f'{len(plan.photos):,} photos', palette.BLACK, _font(18))
     for name, left in columns.items():
