@@ -198,7 +198,9 @@ def _environment(resources: Resources) -> dict[str, str]:
     environment.update(PYTHONPATH=os.pathsep.join(filter(None, paths)), PYTHONUNBUFFERED='1')
     if resources.cpus:
         for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
-            environment.setdefault(name, str(len(resources.cpus)))  # the user's number counts
+            number = environment.get(name, '')  # the user's counts if it is smaller
+            is_smaller = number.isdecimal() and 0 < int(number) < len(resources.cpus)
+            environment[name] = number if is_smaller else str(len(resources.cpus))
     if resources.gpu is not None:
         environment['CUDA_VISIBLE_DEVICES'] = resources.gpu
     return environment

@@ -63,6 +63,12 @@ def test_a_trial_computes_on_its_share_of_the_cores(start, tmp_path, monkeypatch
     assert console(tmp_path).split() == [str(len(own)), *map(str, own)]
 
 
+@pytest.mark.parametrize(('number', 'threads'), [('2', '2'), ('64', '4'), ('', '4'), ('0', '4')])
+def test_a_smaller_number_of_threads_is_kept(number, threads, monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', number)
+    assert launcher._environment(launcher.Resources(cpus=(0, 1, 2, 3)))['OMP_NUM_THREADS'] == threads
+
+
 def test_a_gpu_is_given_by_its_name_and_our_code_is_found(start, tmp_path, monkeypatch):
     monkeypatch.setattr(launcher, 'list_gpus', lambda: ['GPU-abc'])
     code = 'import os; print(os.environ["CUDA_VISIBLE_DEVICES"], os.environ["PYTHONPATH"].split(os.pathsep)[0])'
