@@ -63,27 +63,15 @@ class FeatureDataset(Dataset):
 
 def feature_loader(photos: DataLoader, features: FeatureDataset) -> DataLoader:
     """Return a loader of features with the batches of ``photos``, in the same order."""
-    return DataLoader(
-        features,
-        photos.batch_size,
-        sampler=photos.sampler,
-        drop_last=photos.drop_last,
-        pin_memory=photos.pin_memory,
-        collate_fn=identity_collate,
-    )
+    options = {'drop_last': photos.drop_last, 'pin_memory': photos.pin_memory, 'collate_fn': identity_collate}
+    return DataLoader(features, photos.batch_size, sampler=photos.sampler, **options)
 
 
 def ordered_loader(photos: DataLoader, keys: Sequence[int]) -> DataLoader:
     """Return a loader of the photos ``keys`` in this order, with all other settings of ``photos``."""
-    return DataLoader(
-        photos.dataset,
-        photos.batch_size,
-        sampler=keys,
-        num_workers=photos.num_workers,
-        collate_fn=photos.collate_fn,
-        pin_memory=photos.pin_memory,
-        worker_init_fn=photos.worker_init_fn,
-    )
+    same = ('num_workers', 'collate_fn', 'pin_memory', 'worker_init_fn')
+    options = {name: getattr(photos, name) for name in same}
+    return DataLoader(photos.dataset, photos.batch_size, sampler=keys, **options)
 
 
 def identity_collate(batch: dict) -> dict:

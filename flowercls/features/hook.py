@@ -49,21 +49,19 @@ def use_cached_features(runner: Runner, cache: Mapping[str, Any], *, was_cached:
     is_cached = obstacle is None
     if was_cached not in (None, is_cached):
         raise ConfigError(_other_bits(cache['dtype'], obstacle))
-    features.console.print(features.announcement() if is_cached else _note(obstacle))
     if is_cached:
-        _switch_over(runner, features)
+        features.console.print(features.announcement())
+        if features.val_loader is not None:
+            dataset = FeatureDataset(features.val_loader.dataset)
+            features.show(dataset, features.validation())
+            runner.val_loop.dataloader = feature_loader(features.val_loader, dataset)
+        dataset = FeatureDataset(features.train_loader.dataset, counts_repeats=features.has_view_per_epoch)
+        runner.train_loop.dataloader = feature_loader(features.train_loader, dataset)
+        unwrapped(runner.model).accept_features()
+    else:
+        features.console.print(f'note: {obstacle}, so every epoch computes the frozen stages.')
     # With dtype 'auto' cached features have the bits of computed ones, so a resumed run may change sides.
     runner.register_hook(FeatureCacheHook(features if is_cached else None, is_recorded=cache['dtype'] != 'auto'))
-
-
-def _switch_over(runner: Runner, features: 'CachedFeatures') -> None:
-    if features.val_loader is not None:
-        dataset = FeatureDataset(features.val_loader.dataset)
-        features.show(dataset, features.validation())
-        runner.val_loop.dataloader = feature_loader(features.val_loader, dataset)
-    dataset = FeatureDataset(features.train_loader.dataset, counts_repeats=features.has_view_per_epoch)
-    runner.train_loop.dataloader = feature_loader(features.train_loader, dataset)
-    unwrapped(runner.model).accept_features()
 
 
 class FeatureCacheHook(Hook):
@@ -125,23 +123,21 @@ class CachedFeatures:
     """
 
     def __init__(self, runner: Runner, cache: Mapping[str, Any]) -> None:
-        model, cfg = unwrapped(runner.model), runner.cfg
         self.console = Console(highlight=False, soft_wrap=True, quiet=not is_main_process())
         self.has_view_per_epoch = cache['views'] == ALL
         self.num_views = runner.max_epochs if self.has_view_per_epoch else cache['views']
         self.train_loader = runner.train_dataloader
         self.val_loader = runner.val_dataloader if runner.val_loop is not None else None
         self._sampler = self.train_loader.sampler
-        self._train_pipeline = cfg.train_dataloader['dataset']['pipeline']
-        self._val_pipeline = cfg.val_dataloader['dataset']['pipeline'] if self.val_loader is not None else None
-        self._folder, self._budget = Path(cfg.cache_dir), num_bytes(cache['budget'])
         if not isinstance(self._sampler, CounterSampler):
             raise ConfigError(
                 f'feature_cache: {type(self._sampler).__name__} does not say which view of a photo it asks for. '
                 "Fix: train_dataloader.sampler=dict(type='CounterSampler'), or feature_cache.views=0."
             )
-        self._store = FeatureStore(self._folder, model, cache['dtype'])
-        self._keys = FeatureKeys(model, cache['dtype'])
+        self._cfg, self._budget = runner.cfg, num_bytes(cache['budget'])
+        self._folder = Path(runner.cfg.cache_dir)
+        self._store = FeatureStore(self._folder, unwrapped(runner.model), cache['dtype'])
+        self._keys = FeatureKeys(unwrapped(runner.model), cache['dtype'])
 
     def view(self, view: int) -> FeatureSet:
         """Return the set of one view of the training photos, counted from 0."""
@@ -149,27 +145,27 @@ class CachedFeatures:
         if not self.has_view_per_epoch:  # all photos, also those that a balanced epoch leaves out
             indices = dict.fromkeys([*map(int, samples), *range(len(self.train_loader.dataset))])
             samples = [SampleKey(index, self._sampler.seed, view) for index in indices]
-        counters = {'view': view, 'seed': self._sampler.seed}
-        key = self._keys.key_of(self.train_loader, self._train_pipeline, samples, counters)
+        pipeline, counters = (
+            self._cfg.train_dataloader['dataset']['pipeline'],
+            {'view': view, 'seed': self._sampler.seed},
+        )
+        key = self._keys.key_of(self.train_loader, pipeline, samples, counters)
         return FeatureSet(samples, self.train_loader, f'frozen features, view {view + 1} of {self.num_views}', key)
 
     def validation(self) -> FeatureSet:
         """Return the set of the validation photos."""
         samples = list(self.val_loader.sampler)
-        key = self._keys.key_of(self.val_loader, self._val_pipeline, samples, {})
+        key = self._keys.key_of(self.val_loader, self._cfg.val_dataloader['dataset']['pipeline'], samples, {})
         return FeatureSet(samples, self.val_loader, 'frozen features, validation', key)
 
     def obstacle(self) -> str | None:
         """Return why features cannot be cached: more than one tensor, or no room; None if they can."""
         try:
-            photo_bytes = self._store.bytes_per_photo(
-                next(iter(ordered_loader(self.train_loader, [SampleKey(0, 0, 0)])))
-            )
-        except ConfigError as error:  # some backbones hand on more than one tensor
+            one_photo = ordered_loader(self.train_loader, [SampleKey(0, 0, 0)])
+            photo_bytes = self._store.bytes_per_photo(next(iter(one_photo)))
+        except ConfigError as error:  # the frozen stages of some backbones return more than one tensor
             return str(error).partition('. Fix:')[0]
-        sets = [self.view(view) for view in range(self.num_views)]
-        if self.val_loader is not None:
-            sets.append(self.validation())
+        sets = [self.view(view) for view in range(self.num_views)] + ([self.validation()] if self.val_loader else [])
         total = photo_bytes * sum(len(s.samples) for s in sets)
         subject = f'the features of {self.num_views} views would take'
         if total > self._budget:

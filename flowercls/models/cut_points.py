@@ -138,21 +138,10 @@ Row = CutPoints | Callable[[Any], CutPoints]
 # A subclass (ResNeXt, SE-ResNet, Res2Net, …) is cut as its base, unless it has a `forward` of its own.
 CUT_POINTS: dict[type[nn.Module], Row] = {
     mm.ResNet: _resnet,
-    mm.DenseNet: CutPoints(
-        stem='stem',
-        stage1='stages.0 transitions.0',
-        stage2='stages.1 transitions.1',
-        stage3='stages.2 transitions.2',
-        stage4='stages.3 transitions.3',  # the last "transition" is the final norm
-        last_output=3,
-    ),
+    # The last "transition" is the final norm.
+    mm.DenseNet: CutPoints('stem', *[f'stages.{i} transitions.{i}' for i in range(4)], last_output=3),
     mm.MobileNetV2: CutPoints(
-        stem='conv1 layer1',
-        stage1='layer2',
-        stage2='layer3',
-        stage3='layer4 layer5',
-        stage4='layer6 layer7 conv2',
-        last_output=7,
+        'conv1 layer1', 'layer2', 'layer3', 'layer4 layer5', 'layer6 layer7 conv2', last_output=7
     ),
     mm.MobileNetV3: _mobilenet_v3,
     mm.InceptionV3: _inception,
@@ -203,26 +192,8 @@ def find_cut_points(backbone: nn.Module) -> CutPoints | None:
 
 # An operation takes the backbone, the tensor, and the modules and parameters that the brackets in the table name.
 # Token sequences are one tensor: (N, tokens, C), or (N, H, W, C) where a later step needs the grid.
-Operation = Callable[..., Any]
-OPERATIONS: dict[str, Operation] = {
-    'tuple': lambda _, x: (x,),  # mmpretrain's backbones return one entry per output index
-    'relu': lambda _, x: torch.relu(x),
-    'flatten': lambda _, x: torch.flatten(x, 1),
-    'pool': lambda _, x: nn.functional.adaptive_avg_pool2d(x, 1),
-    'class_token': lambda _, x: x[:, 0],
-    'transform_input': lambda backbone, x: backbone._transform_input(x),
-    'without_aux': lambda _, x: (None, x),  # mmpretrain's InceptionV3; None stands for its auxiliary output
-    # Only 'featmap', which the table refuses, needs the grid that None stands for.
-    'vit_output': lambda backbone, x, *_: backbone._format_output(x, None),
-}
 
 
-def _operation(function: Operation) -> Operation:
-    OPERATIONS[function.__name__] = function
-    return function
-
-
-@_operation
 def gap_norm(backbone: nn.Module, x: Tensor, norm: nn.Module) -> Tensor:
     """Pool and normalise: the end of mmpretrain's ConvNeXt."""
     if backbone.gap_before_final_norm:
@@ -230,7 +201,6 @@ def gap_norm(backbone: nn.Module, x: Tensor, norm: nn.Module) -> Tensor:
     return norm(x)
 
 
-@_operation
 def swin_embed(
     backbone: nn.Module, x: Tensor, patch_embed: nn.Module, drop: nn.Module, positions: Tensor | None = None
 ) -> Tensor:
@@ -243,7 +213,6 @@ def swin_embed(
     return drop(x).unflatten(1, grid)
 
 
-@_operation
 def swin_blocks(_: nn.Module, x: Tensor, blocks: nn.Module) -> Tensor:
     grid, x = x.shape[1:3], x.flatten(1, 2)
     for block in blocks:
@@ -251,19 +220,16 @@ def swin_blocks(_: nn.Module, x: Tensor, blocks: nn.Module) -> Tensor:
     return x.unflatten(1, grid)
 
 
-@_operation
 def swin_merge(_: nn.Module, x: Tensor, downsample: nn.Module) -> Tensor:
     x, grid = downsample(x.flatten(1, 2), x.shape[1:3])
     return x.unflatten(1, grid)
 
 
-@_operation
 def swin_norm(_: nn.Module, x: Tensor, norm: nn.Module) -> Tensor:
     """Normalise and put channels first: the end of mmpretrain's Swin, (N, C, H, W)."""
     return norm(x.flatten(1, 2)).view(x.shape).permute(0, 3, 1, 2).contiguous()
 
 
-@_operation
 def vit_embed(
     backbone: nn.Module,
     x: Tensor,
@@ -283,10 +249,25 @@ def vit_embed(
     return norm(drop(x + positions))
 
 
-@_operation
 def torchvision_vit_embed(
     backbone: nn.Module, x: Tensor, _: nn.Module, token: Tensor, positions: Tensor, drop: nn.Module
 ) -> Tensor:
     """Embed patches, class token and positions of torchvision's ViT; `_process_input` calls the convolution."""
     x = backbone._process_input(x)
     return drop(torch.cat([token.expand(len(x), -1, -1), x], dim=1) + positions)
+
+
+Operation = Callable[..., Any]
+OPERATIONS: dict[str, Operation] = {
+    'tuple': lambda _, x: (x,),  # mmpretrain's backbones return one entry per output index
+    'relu': lambda _, x: torch.relu(x),
+    'flatten': lambda _, x: torch.flatten(x, 1),
+    'pool': lambda _, x: nn.functional.adaptive_avg_pool2d(x, 1),
+    'class_token': lambda _, x: x[:, 0],
+    'transform_input': lambda backbone, x: backbone._transform_input(x),
+    'without_aux': lambda _, x: (None, x),  # mmpretrain's InceptionV3; None stands for its auxiliary output
+    # Only 'featmap', which the table refuses, needs the grid that None stands for.
+    'vit_output': lambda backbone, x, *_: backbone._format_output(x, None),
+}
+_functions = (gap_norm, swin_embed, swin_blocks, swin_merge, swin_norm, vit_embed, torchvision_vit_embed)
+OPERATIONS |= {function.__name__: function for function in _functions}
