@@ -60,6 +60,7 @@ def test_in_a_sweep(grid, options, near, write_config, tmp_path):
     assert f"(did you mean '{near}'?)" in error and not (tmp_path / 'out').exists()
 
 
+@pytest.mark.slow
 def test_the_heavy_modules_are_called_so(write_config, tmp_path):
     # Else the tests above could not fail. What is misspelt here is the name of a class: that needs the classes.
     config = write_config(tmp_path, "model = dict(backbone=dict(type='ResNett'))\n")

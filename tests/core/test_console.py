@@ -31,6 +31,7 @@ def started(command, **options):
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_its_reader_has_left(write_config, tmp_path):
     train = training(write_config(tmp_path), tmp_path / 'run')
     with started(train, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -42,6 +43,7 @@ def test_a_run_goes_on_when_its_reader_has_left(write_config, tmp_path):
     assert (tmp_path / 'run' / 'metrics.json').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='has no full device')
 def test_a_run_goes_on_when_what_it_prints_finds_no_room(write_config, tmp_path):
     train = training(write_config(tmp_path), tmp_path / 'run')
@@ -69,6 +71,7 @@ def train_in_a_terminal_that_is_closed(train, with_nohup):
         return process.wait()
 
 
+@pytest.mark.slow
 def test_a_run_whose_terminal_is_closed_is_saved(write_config, tmp_path, tool, capfd):
     config = write_config(tmp_path, 'train_cfg = dict(max_epochs=500)\n')
     assert train_in_a_terminal_that_is_closed(training(config, tmp_path / 'run'), with_nohup=False) == 129
@@ -77,6 +80,7 @@ def test_a_run_whose_terminal_is_closed_is_saved(write_config, tmp_path, tool, c
     assert newest in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_ignores_the_hangup_goes_on(write_config, tmp_path):
     train = training(write_config(tmp_path), tmp_path / 'run')
     assert train_in_a_terminal_that_is_closed(train, with_nohup=True) == 0

@@ -100,6 +100,7 @@ def test_a_job_of_one_process_is_saved_as_well(in_child, quick_train, tmp_path, 
     assert (tmp_path / 'run' / 'iter_3.pth').is_file()
 
 
+@pytest.mark.slow
 def test_a_launched_run_of_one_process_is_saved_as_well(write_config, tmp_path):
     """As ``torchrun --nproc-per-node 1`` starts it."""
     config = write_config(tmp_path, 'train_cfg = dict(max_epochs=500)\n')
@@ -154,6 +155,7 @@ def stop_in_step():
     return arrange
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('send', [os.kill, os.killpg])  # killpg: as Ctrl-C and `timeout` do, to its workers, too
 @pytest.mark.skipif(not Path('/proc').is_dir(), reason='looks at processes')
 def test_loader_workers_end_with_the_run(write_config, tmp_path, send):

@@ -107,6 +107,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_a_process_leaves_the_group_before_it_ends():
     """Left to the end of the interpreter, a thread of gloo now and then aborts the process."""
     run = start(ALONE)
@@ -118,6 +119,7 @@ def test_a_process_leaves_the_group_before_it_ends():
     assert parted == 'still together: False'
 
 
+@pytest.mark.slow
 def test_no_process_looks_for_results_before_they_are_written(tmp_path):
     port = free_port()
     runs = [start(MENDING, tmp_path, rank=rank, world_size=2, port=port) for rank in (0, 1)]
