@@ -91,9 +91,10 @@ def benchmark(
     """
     from flowercls.config.loader import find_config
     from flowercls.config.overrides import parse_overrides
+    from flowercls.config.resolve import Flags
     from flowercls.core.files import write_json
-    from flowercls.train.run_config import Flags, ready_config
     from flowercls.train.run_dir import make_folder
+    from flowercls.train.trainer import resolve_for_run
 
     if repeats < 1 or seconds <= 0:
         raise ConfigError(f'--repeats {repeats} --seconds {seconds}: expected at least one round, longer than 0 s.')
@@ -102,7 +103,7 @@ def benchmark(
     if out is not None:
         make_folder(Path(out).absolute().parent)
     path, extra = str(find_config(config)), overrides if isinstance(overrides, dict) else parse_overrides(overrides)
-    ready_config(path, extra, Flags(no_validate=True))  # a mistake shows here, before any process starts
+    resolve_for_run(path, extra, Flags(no_validate=True))  # a mistake shows here, before any process starts
     results: dict[str, dict] = {}
     for case in cases or CASES:
         results[case.replace('-', ' ')] = summarise(_measure(case, path, extra, contestants, repeats, seconds))
@@ -175,7 +176,8 @@ def _compete(
         os.environ['THP_MEM_ALLOC_ENABLE'] = '0'  # torch's default; importing flowercls.train sets 1
     warnings.simplefilter('ignore')
 
-    from flowercls.train.run_config import Flags, ready_config
+    from flowercls.config.resolve import Flags
+    from flowercls.train.trainer import resolve_for_run
 
     stopwatch = clock(pipe, created, seconds)
     hook = _clock_hook(stopwatch)  # imports torch, which is part of the start
@@ -183,7 +185,7 @@ def _compete(
     overrides['feature_cache.views'] = int(name == OURS and is_cached)
     with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder, contextlib.redirect_stdout(None):
         try:
-            cfg = ready_config(config, {**overrides, 'work_dir': folder}, Flags(no_validate=True))
+            cfg = resolve_for_run(config, {**overrides, 'work_dir': folder}, Flags(no_validate=True))
             if name == STOCK:
                 contestant = stock_runner(cfg)
                 contestant.register_hook(hook)
@@ -273,14 +275,14 @@ def _peak_memory() -> dict[str, float]:
 
 
 def _train_ours(cfg: 'Config', hook: 'Hook') -> None:
-    from flowercls.train.decoded_photos import use_photo_cache
-    from flowercls.train.runner import build_runner
-    from flowercls.train.training import run_training
+    from flowercls.train.resume import RandomInit
+    from flowercls.train.runner import build_runner, use_photo_cache
 
     runner = build_runner(cfg)
     use_photo_cache(runner)
     runner.register_hook(hook)
-    run_training(runner)
+    runner.prepare(RandomInit())
+    runner.train()
 
 
 def stock_runner(cfg: 'Config') -> 'Runner':
@@ -350,10 +352,10 @@ def _train_bare(cfg: 'Config', is_cached: bool, stopwatch: Generator) -> None:
     from mmpretrain.registry import MODELS
     from torch import nn
 
-    from flowercls.train.optimizer import one_kernel
-    from flowercls.train.runner import use_all_cores
+    from flowercls.train.optimizer import fused_options
+    from flowercls.train.runner import set_num_threads
 
-    use_all_cores()
+    set_num_threads()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     init_default_scope('mmpretrain')
     model = MODELS.build(dict(cfg.model)).to(device).train()
@@ -365,7 +367,7 @@ def _train_bare(cfg: 'Config', is_cached: bool, stopwatch: Generator) -> None:
         inputs = model.extract_frozen(inputs)
         model.accept_features()
     labels = torch.arange(len(inputs), device=device) % cfg.data_preprocessor.num_classes
-    options = {**one_kernel(cfg.optim_wrapper.optimizer), **cfg.optim_wrapper.optimizer}
+    options = {**fused_options(cfg.optim_wrapper.optimizer), **cfg.optim_wrapper.optimizer}
     optimizer = getattr(torch.optim, options.pop('type'))([p for p in model.parameters() if p.requires_grad], **options)
     while True:
         stopwatch.send(None)

@@ -83,7 +83,7 @@ def test(
             ``tta_model`` say.
         trust_checkpoint: Open the checkpoint even if it holds more than plain data, and so could run code.
         overrides: As ``--cfg-options``.
-        **flags: ``amp`` and ``launcher``, as `flowercls.train.run_config.Flags`.
+        **flags: ``amp`` and ``launcher``, as `flowercls.config.resolve.Flags`.
 
     Returns:
         The last block to show: figures and where they are.
@@ -92,14 +92,15 @@ def test(
         CheckpointError: if the checkpoint is missing, damaged, of another model or of other classes.
     """
     from flowercls.config.loader import find_config
-    from flowercls.train.run_config import Flags, ready_config
+    from flowercls.config.resolve import Flags
     from flowercls.train.run_dir import check_checkpoint_exists
+    from flowercls.train.trainer import resolve_for_run
 
     checkpoint = Path(checkpoint)
     _check_output(out, out_item)
     _check_show_dir(show_dir)
     check_checkpoint_exists(checkpoint)
-    cfg = ready_config(find_config(config), overrides, Flags(**flags))
+    cfg = resolve_for_run(find_config(config), overrides, Flags(**flags))
 
     from flowercls.train import tester
     from flowercls.train.run_summary import describe_test

@@ -9,7 +9,7 @@ from flowercls.commands.shared import Overrides
 from flowercls.core import signals
 
 if TYPE_CHECKING:
-    from flowercls.train.training import TrainResult
+    from flowercls.train.trainer import TrainResult
 
 EXAMPLES = (
     'configs/demo_flower.py                    # drawn flowers, two minutes on a CPU',
@@ -93,7 +93,7 @@ def train(
         pictures: Draw the pictures and write the report.
         command: The command as typed, for ``command.txt`` in the run folder.
         **flags: ``amp``, ``no_validate``, ``auto_scale_lr``, ``deterministic`` and ``launcher``, as
-            `flowercls.train.run_config.Flags`.
+            `flowercls.config.resolve.Flags`.
 
     Returns:
         The last block to show: result, time and where things are.

@@ -4,6 +4,8 @@ All species share their colours, backgrounds and light, so a colour histogram ha
 Photos are drawn three times too large and then reduced, which smooths the edges. The shapes are in `drawn_species`.
 """
 
+import inspect
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -12,7 +14,9 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter
 
+from flowercls.core.errors import ConfigError
 from flowercls.core.files import disk_errors
+from flowercls.core.layout import MANIFEST_FILE
 from flowercls.data.drawn_species import SPECIES, Brush, Colour, flat, shade
 from flowercls.data.prepare.preparation import prepare
 from flowercls.data.prepare.prepare_summary import PrepareResult
@@ -202,3 +206,54 @@ def prepare_drawn(out_dir: str | os.PathLike, drawing: dict | None = None, **opt
             return Path(folder)
 
         return prepare(folder, out_dir, fetch_raw=draw, drawn=drawing, **options)
+
+
+def ensure_drawn(data_root: str, drawn: dict, elsewhere: str | None = None) -> str:
+    """Draw and prepare the flowers that a config asks for, if its ``data_root`` does not exist yet.
+
+    Flowers are drawn only into a folder whose name begins with ``drawn``: a misspelt folder of photos is an error.
+
+    Args:
+        data_root: The prepared folder that the config names.
+        drawn: Arguments of `draw_flowers`, and ``val_ratio``.
+        elsewhere: Where to draw instead, for a check that leaves nothing behind.
+
+    Returns:
+        The prepared folder.
+
+    Raises:
+        ConfigError: if the folder's flowers were drawn with other values; real photos pass.
+    """
+    drawing = dict(drawn)
+    val_ratio = drawing.pop('val_ratio', 0.2)
+    folder = Path(data_root)
+    if elsewhere is not None and not folder.exists() and folder.name.startswith('drawn'):
+        folder = Path(elsewhere, folder.name)
+    if folder.exists():
+        _check_drawn_alike(folder, drawing, val_ratio)
+    elif folder.name.startswith('drawn'):
+        where = '' if elsewhere is None else ' (for this check only, elsewhere)'
+        print(f'{data_root} does not exist yet: drawing flowers and preparing them{where}', flush=True)
+        prepare_drawn(folder, drawing, val_ratio=val_ratio)
+    return data_root if folder == Path(data_root) else str(folder)
+
+
+def _check_drawn_alike(folder: Path, drawing: dict, val_ratio: float) -> None:
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return  # the reader of prepared folders says whether this is one
+    if manifest.get('drawn') is None:
+        return
+    parameters = inspect.signature(draw_flowers).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items() if name != 'raw_dir'}
+    wanted = {**defaults, **drawing, 'val_ratio': val_ratio}
+    actual = {**defaults, **manifest['drawn'], 'val_ratio': manifest['val_ratio']}
+    if different := [key for key in wanted if wanted[key] != actual[key]]:
+        raise ConfigError(
+            f'data_root {folder}: its flowers were drawn with '
+            + ', '.join(f'{key}={actual[key]}' for key in different)
+            + '; the config asks for '
+            + ', '.join(f'drawn.{key}={wanted[key]}' for key in different)
+            + '. Fix: set those values in the config, or name another data_root, which is then drawn so.'
+        )

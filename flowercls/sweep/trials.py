@@ -14,12 +14,13 @@ from mmengine.config import Config
 from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY
 from flowercls.config.dump import THIS_START
 from flowercls.config.loader import find_config, load_with_notes
+from flowercls.config.resolve import Flags
 from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import FOLDS_DIR
 from flowercls.core.prepared_folder import manifest_hash, prepare_command
 from flowercls.sweep.spec import RESERVED_KEYS, SEED_KEY, Level, SweepSpec
-from flowercls.train.run_config import Flags, complete_config
+from flowercls.train.trainer import complete_config
 
 MAX_NAME_LENGTH = 120  # of a setting; file systems take 255 bytes, and a path has other parts
 Result = TypeVar('Result')

@@ -1,17 +1,4 @@
-"""mmengine's EarlyStoppingHook, which remembers how long it has waited when a run is resumed.
-
-Batch-norm statistics that belong to the weights they are stored with.
-
-What a person sees while training: a bar on a terminal, plain lines elsewhere, and one line an epoch.
-
-Initial weights as a function of the seed; dropout and batch augmentation as one of (seed, step).
-
-The result files of a run: figures of every epoch, and predictions and metrics of the best one.
-
-What the log needs to know of every step, without a step that waits for the GPU.
-
-Figures over time, in one file.
-"""
+"""Hooks for mmengine's Runner: randomness, progress, epoch averages, norm statistics, early stopping, the log."""
 
 import contextlib
 import math
@@ -20,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from mmengine.dist import is_main_process, master_only
+from mmengine.dist import is_main_process
 from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
 from mmengine.hooks import Hook, LoggerHook, RuntimeInfoHook
 from mmengine.visualization import LocalVisBackend
@@ -33,103 +20,34 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from flowercls.core import signals
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import ConfigError, DivergedError
-from flowercls.core.files import disk_errors, write_json
+from flowercls.core.files import disk_errors
+from flowercls.core.layout import SCALARS_FILE
 from flowercls.core.terminal import as_duration
 from flowercls.data.randomness import INITIAL_WEIGHTS, NORM_STATISTICS, STEP, derive_seed, seed_generators
-from flowercls.evaluate.mm_metric import ClassificationReport
 
 
 @HOOKS.register_module()
-class EarlyStoppingHook(MMEngineEarlyStoppingHook):
-    """As mmengine's, under its name; its count and its best score are in every checkpoint."""
+class CounterRandomnessHook(Hook):
+    """Seeds all generators before the weights are initialised and before every step.
 
-    priority = 'LOW'  # before the checkpoint of the epoch is written
-
-    _reported = None  # instead of the metric that is asked for
-
-    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        """As mmengine's, which would only warn, in each epoch, of a metric that there is none of."""
-        if self.monitor in (metrics or {}):
-            super().after_val_epoch(runner, metrics)
-        else:
-            self._reported = ', '.join(metrics or {})
-
-    def before_train_epoch(self, runner) -> None:
-        """Say that there is no such metric, now that the epoch is saved.
-
-        Raises:
-            ConfigError: if validation has not reported the metric.
-        """
-        if self._reported is not None:
-            raise ConfigError(
-                f'EarlyStoppingHook.monitor is {self.monitor!r}, which validation does not report; it reports '
-                f'{self._reported}. Fix: choose one of these.'
-            )
-
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Put its state into a checkpoint."""
-        stopped = bool(runner.train_loop.stop_training)
-        checkpoint['early_stopping'] = {
-            'wait_count': self.wait_count,
-            'best_score': float(self.best_score),
-            'stopped': stopped,
-            'by_patience': stopped and self.wait_count >= self.patience,
-        }
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Take its state from the checkpoint that a run goes on from."""
-        state = checkpoint.get('early_stopping')
-        if runner._resume and state is not None:
-            self.wait_count, self.best_score = state['wait_count'], state['best_score']
-            # With more patience than before it goes on, unless its score was good enough, or no number.
-            is_over = state['wait_count'] >= self.patience if state.get('by_patience') else state['stopped']
-            runner.train_loop.stop_training = is_over
-
-
-@HOOKS.register_module()
-class NormStatisticsHook(Hook):
-    """Estimates batch-norm means and variances anew after every epoch, on the training photos, without gradients.
-
-    What training leaves there lags behind the weights, hangs on the last ten batches or so and, with mixup or cutmix,
-    describes mixed photos, which are never seen in validation. The average over the batches of one more pass does not
-    (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", sections 3 and 5). It costs the forward part of an epoch.
-    Frozen layers keep their statistics.
+    So the numbers that a step draws (dropout, drop-path, mixup) depend on its seed and number only, and a resumed run
+    draws those of a run that was never interrupted.
     """
 
-    priority = 'ABOVE_NORMAL'  # before averages and buffers of several processes are taken
+    priority = 'VERY_HIGH'
 
-    @torch.no_grad()
-    def after_train_epoch(self, runner) -> None:
-        """Pass over the photos of this epoch once more, unmixed."""
-        model = unwrapped(runner.model)
-        layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.training]
-        if not layers:
-            return
-        seed_generators(derive_seed(runner.seed, NORM_STATISTICS, runner.epoch, runner.rank))  # for dropout
-        with _averaging(layers):
-            for batch in runner.train_dataloader:
-                signals.check()
-                data = model.data_preprocessor(batch, training=False)  # normalised, but not mixed
-                model(data['inputs'], mode='tensor')
+    def before_run(self, runner) -> None:
+        """Seed for the initial weights, which are drawn next."""
+        seed_generators(derive_seed(runner.seed, INITIAL_WEIGHTS))
 
-
-@contextlib.contextmanager
-def _averaging(layers: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Let the running statistics be the plain average over the batches that follow."""
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # torch: each batch counts the same
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Seed for the step ``runner.iter``; each process of a distributed run draws its own numbers."""
+        seed_generators(derive_seed(runner.seed, STEP, runner.iter, runner.rank))
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows how far the run is, how it does, and when it will be done.
+    """Shows a progress bar on a terminal, plain lines elsewhere, and one line for each epoch.
 
     Args:
         interval_s: Seconds between plain lines where the output is no terminal.
@@ -140,7 +58,7 @@ class ProgressHook(Hook):
     def __init__(self, interval_s: float = 30) -> None:
         self.interval_s = interval_s
         self._bar: Progress | None = None
-        self._waiting: dict | None = None  # the epoch's summary, shown once its validation is known
+        self._unshown: dict | None = None  # seconds and metrics of an epoch whose line is not shown yet
 
     def before_train(self, runner) -> None:
         """Start the clock and, on a terminal, the bar."""
@@ -148,7 +66,7 @@ class ProgressHook(Hook):
         self._started = self._last_line = time.monotonic()
         self._first_iter = runner.iter
         if getattr(runner.train_loop, 'validation_pending', False):  # trained before an interruption
-            self._waiting = {'seconds': 0.0}
+            self._unshown = {'seconds': 0.0, 'metrics': {}}
         if self._console.is_terminal:
             columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[figures]}'))
             self._bar = Progress(*columns, console=self._console, transient=True)
@@ -156,7 +74,7 @@ class ProgressHook(Hook):
             self._bar.start()
 
     def before_train_epoch(self, runner) -> None:
-        """Show the epoch before, if it was not validated, and start the next."""
+        """Restart the bar for the epoch."""
         self._show_epoch(runner)
         self._epoch_started = time.monotonic()
         self._restart_bar(f'epoch {runner.epoch + 1}/{runner.max_epochs}', len(runner.train_dataloader))
@@ -166,7 +84,9 @@ class ProgressHook(Hook):
         now = time.monotonic()
         if now - self._last_line >= (0.5 if self._bar else self.interval_s):
             self._last_line = now
-            figures = f'loss {outputs["loss"].item():.3f}  {self._time_left(runner, now)} left'
+            done = runner.iter + 1 - self._first_iter
+            time_left = as_duration((now - self._started) / done * (runner.max_iters - runner.iter - 1))
+            figures = f'loss {outputs["loss"].item():.3f}  {time_left} left'
             step = f'step {batch_idx + 1}/{len(runner.train_dataloader)}'
             if self._bar:
                 self._bar.update(self._task, completed=batch_idx + 1, figures=figures)
@@ -174,11 +94,11 @@ class ProgressHook(Hook):
                 self._console.print(f'epoch {runner.epoch + 1}/{runner.max_epochs}  {step}  {figures}')
 
     def after_train_epoch(self, runner) -> None:
-        """Keep the averages until validation is done."""
-        self._waiting = {'seconds': time.monotonic() - self._epoch_started}
+        """Note the epoch's time."""
+        self._unshown = {'seconds': time.monotonic() - self._epoch_started, 'metrics': {}}
 
     def before_val_epoch(self, runner) -> None:
-        """Show that the validation set is being looked at."""
+        """Restart the bar for the validation."""
         self._val_started = time.monotonic()
         self._restart_bar('validation', len(runner.val_dataloader))
 
@@ -188,30 +108,33 @@ class ProgressHook(Hook):
             self._bar.update(self._task, completed=batch_idx + 1)
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        """Show the epoch with its validation."""
-        if self._waiting is not None:
-            self._waiting['seconds'] += time.monotonic() - self._val_started
-            self._show_epoch(runner, metrics)
+        """Note the time and the metrics of the validation."""
+        if self._unshown is not None:
+            seconds = self._unshown['seconds'] + time.monotonic() - self._val_started
+            self._unshown = {'seconds': seconds, 'metrics': metrics or {}}
+
+    def after_epoch_written(self, runner, metrics: dict | None, is_best: bool) -> None:
+        """Show the line of an epoch, once our training loop has written what it leaves."""
+        self._show_epoch(runner, is_best)
 
     def after_train(self, runner) -> None:
-        """Show what is left and take the bar away."""
+        """Show the last epoch, under mmengine's loop, and remove the bar."""
         self._show_epoch(runner)
         self.close()
 
     def close(self) -> None:
-        """Take the bar away; also called when training ends with an error."""
+        """Remove the bar; also called when training ends with an error."""
         if self._bar:
             self._bar.stop()
             self._bar = None
 
-    def _show_epoch(self, runner, metrics: dict | None = None) -> None:
-        if self._waiting is None:
+    def _show_epoch(self, runner, is_best: bool = False) -> None:
+        if self._unshown is None:
             return
-        # The ResultsHook may be switched off; what is known without it is shown all the same.
-        summary = runner.message_hub.get_info('epoch_summary') or {'epoch': runner.epoch}
-        is_best = metrics is not None and runner.message_hub.runtime_info.get('best_epoch') == summary['epoch']
-        line = epoch_line(summary, runner.max_epochs, self._waiting['seconds'], metrics or {}, is_best)
-        self._waiting = None
+        averages = [hook.epoch_summary for hook in runner.hooks if isinstance(hook, ResultsHook)]
+        summary = averages[0] if averages and averages[0] else {'epoch': runner.epoch}
+        line = epoch_line(summary, runner.max_epochs, self._unshown['seconds'], self._unshown['metrics'], is_best)
+        self._unshown = None
         self._console.print(line)
         runner.logger.info(line)
 
@@ -219,20 +142,16 @@ class ProgressHook(Hook):
         if self._bar:
             self._bar.reset(self._task, description=description, total=total, figures='')
 
-    def _time_left(self, runner, now: float) -> str:
-        done = runner.iter + 1 - self._first_iter
-        return as_duration((now - self._started) / done * (runner.max_iters - runner.iter - 1))
-
 
 def close_progress(runner) -> None:
-    """Take the bar of a run away, however it ended."""
+    """Remove the progress bar of a run, however it ended."""
     for hook in runner.hooks:
         if isinstance(hook, ProgressHook):
             hook.close()
 
 
 def epoch_line(summary: dict, max_epochs: int, seconds: float, metrics: dict, is_best: bool) -> str:
-    """One epoch on one line: losses, accuracies in percent, learning rate, time; what is not known is left out."""
+    """Return one epoch as a line: losses, accuracies in percent, learning rate, time; unknown figures are left out."""
     parts = [f'epoch {summary["epoch"]:>{len(str(max_epochs))}}/{max_epochs}']
     if 'train_loss' in summary:
         top1 = f' top-1 {summary["train_top1"]:6.2f}' if 'train_top1' in summary else ''
@@ -246,51 +165,38 @@ def epoch_line(summary: dict, max_epochs: int, seconds: float, metrics: dict, is
 
 
 @HOOKS.register_module()
-class CounterRandomnessHook(Hook):
-    """Seeds all generators before the weights are initialised and before every step.
-
-    What the step draws (dropout, drop-path, mixup) then depends on nothing that happened before it, so a run that was
-    interrupted goes on exactly as it would have.
-    """
-
-    priority = 'VERY_HIGH'
-
-    def before_run(self, runner) -> None:
-        """Seed for the initial weights, which are drawn next: whatever was looked at before does not matter."""
-        seed_generators(derive_seed(runner.seed, INITIAL_WEIGHTS))
-
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        """Seed for the step ``runner.iter``; each process of a distributed run draws its own."""
-        seed_generators(derive_seed(runner.seed, STEP, runner.iter, runner.rank))
-
-
-@HOOKS.register_module()
 class ResultsHook(Hook):
-    """Adds each epoch's training loss and accuracy to ``scalars.json``; writes the best epoch's results.
+    """Adds each epoch's average training loss and accuracy to ``scalars.json``.
 
-    ``predictions_val.csv`` and ``metrics.json`` always belong to the best checkpoint so far. The epoch's averages are
-    also left in the message hub as ``epoch_summary`` for whoever shows them.
+    Attributes:
+        epoch_summary: Averages of the last complete epoch; empty before the first.
     """
 
     priority = 'LOWEST'
 
     def __init__(self) -> None:
+        self.epoch_summary: dict[str, float] = {}
         self._sums: dict[str, torch.Tensor | float] = {}
         self._num_photos = 0
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Put the sums of an epoch that is not complete into its checkpoint."""
+        """Store the sums of an incomplete epoch, and the averages of one that is not validated yet."""
+        checkpoint['epoch_summary'] = dict(self.epoch_summary)
         if checkpoint['meta']['batch_in_epoch'] > 0:
             checkpoint['epoch_sums'] = {'sums': dict(self._sums), 'num_photos': self._num_photos}
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Take them from the checkpoint that a run goes on from."""
-        if runner._resume and 'epoch_sums' in checkpoint:
+        """Take them from the checkpoint of a resumed run."""
+        if not runner._resume:
+            return
+        in_hub = (checkpoint['message_hub'].get('runtime_info') or {}).get('epoch_summary')  # of older versions
+        self.epoch_summary = dict(checkpoint.get('epoch_summary') or in_hub or {})
+        if 'epoch_sums' in checkpoint:
             self._sums = dict(checkpoint['epoch_sums']['sums'])
             self._num_photos = checkpoint['epoch_sums']['num_photos']
 
     def before_train_epoch(self, runner) -> None:
-        """Start the sums of a new epoch; one that was interrupted goes on with those it had."""
+        """Start the sums of a new epoch; a resumed epoch keeps its own."""
         if getattr(runner.train_loop, 'batches_done', 0) == 0:
             self._sums, self._num_photos = {}, 0
 
@@ -313,42 +219,94 @@ class ResultsHook(Hook):
             )
         rates = runner.optim_wrapper.get_lr()
         base_lr = rates.get('base_lr', rates['lr'])[0]  # groups may have factors of their own
-        summary = {'epoch': runner.epoch + 1, 'train_loss': averages['loss'], 'lr': base_lr}
+        self.epoch_summary = {'epoch': runner.epoch + 1, 'train_loss': averages['loss'], 'lr': base_lr}
         if 'accuracy_top-1' in averages:
-            summary['train_top1'] = averages['accuracy_top-1']
-        runner.message_hub.update_info('epoch_summary', summary)
-        runner.visualizer.add_scalars({**summary, 'step': runner.epoch + 1})
+            self.epoch_summary['train_top1'] = averages['accuracy_top-1']
+        runner.visualizer.add_scalars({**self.epoch_summary, 'step': runner.epoch + 1})
+
+
+@HOOKS.register_module()
+class EarlyStoppingHook(MMEngineEarlyStoppingHook):
+    """mmengine's hook under its name; its count and its best score are kept in every checkpoint."""
+
+    priority = 'LOW'  # under mmengine's loop: before the checkpoint of the epoch is written
+
+    _reported = None  # what validation reports instead of the metric
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        """Write the results if this epoch is the best so far."""
-        if runner.epoch > 0 and runner.message_hub.runtime_info.get('best_epoch') == runner.epoch:
-            write_results(runner)
+        """Judge the epoch as mmengine does, which would only warn about a metric that is not reported."""
+        if self.monitor in (metrics or {}):
+            super().after_val_epoch(runner, metrics)
+        else:
+            self._reported = ', '.join(metrics or {})
+
+    def before_train_epoch(self, runner) -> None:
+        """Raise a `ConfigError` if validation has not reported the metric; the epoch's checkpoint is written by now."""
+        if self._reported is not None:
+            raise ConfigError(
+                f'EarlyStoppingHook.monitor is {self.monitor!r}, which validation does not report; it reports '
+                f'{self._reported}. Fix: choose one of these.'
+            )
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Store the hook's state."""
+        stopped = bool(runner.train_loop.stop_training)
+        checkpoint['early_stopping'] = {
+            'wait_count': self.wait_count,
+            'best_score': float(self.best_score),
+            'stopped': stopped,
+            'by_patience': stopped and self.wait_count >= self.patience,
+        }
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Take the state from the checkpoint of a resumed run."""
+        state = checkpoint.get('early_stopping')
+        if runner._resume and state is not None:
+            self.wait_count, self.best_score = state['wait_count'], state['best_score']
+            # With more patience than before the run goes on, unless its score was good enough, or NaN.
+            is_over = state['wait_count'] >= self.patience if state.get('by_patience') else state['stopped']
+            runner.train_loop.stop_training = is_over
 
 
-@master_only
-def write_results(runner) -> None:
-    """Write what the last pass over the validation set found, as the results of the best checkpoint."""
-    predictions = report_of(runner.val_evaluator).predictions
-    folder, info = Path(runner.work_dir), runner.message_hub.runtime_info
-    origin = provenance(runner, 'val', info['best_epoch'], info['best_checkpoint'])
-    predictions.write_csv(folder / 'predictions_val.csv')
-    write_json(folder / 'metrics.json', {**predictions.metrics(), **origin})
+@HOOKS.register_module()
+class NormStatisticsHook(Hook):
+    """Estimates batch-norm means and variances anew after every epoch, on the training photos, without gradients.
+
+    The statistics of training lag behind the weights, depend on the last ten batches or so and, with mixup or cutmix,
+    describe mixed photos, which validation never sees. The average over the batches of one more pass does not (Wu and
+    Johnson 2021, "Rethinking 'Batch' in BatchNorm", sections 3 and 5). It costs the forward part of an epoch. Frozen
+    layers keep their statistics.
+    """
+
+    priority = 'ABOVE_NORMAL'  # before averages and buffers of several processes are taken
+
+    @torch.no_grad()
+    def after_train_epoch(self, runner) -> None:
+        """Pass over the photos of this epoch once more, unmixed."""
+        model = unwrapped(runner.model)
+        layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.training]
+        if not layers:
+            return
+        seed_generators(derive_seed(runner.seed, NORM_STATISTICS, runner.epoch, runner.rank))  # for dropout
+        with _averaging(layers):
+            for batch in runner.train_dataloader:
+                signals.check()
+                data = model.data_preprocessor(batch, training=False)  # normalised, but not mixed
+                model(data['inputs'], mode='tensor')
 
 
-def report_of(evaluator) -> ClassificationReport:
-    """The `ClassificationReport` among an evaluator's metrics; every config has one."""
-    return next(metric for metric in evaluator.metrics if isinstance(metric, ClassificationReport))
-
-
-def provenance(runner, split: str, epoch: int | None, checkpoint: str) -> dict:
-    """Where the figures of ``metrics.json`` come from."""
-    return {
-        'epoch': epoch,
-        'checkpoint': checkpoint,
-        'split': split,
-        'data_manifest': runner.cfg.get('data_manifest'),
-        'seed': runner.seed,
-    }
+@contextlib.contextmanager
+def _averaging(layers: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Make the running statistics the plain average over the batches that follow."""
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # torch: each batch counts the same
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
 
 
 @HOOKS.register_module()
@@ -358,35 +316,32 @@ class LazyRuntimeInfoHook(RuntimeInfoHook):
     priority = 'VERY_HIGH'
 
     def before_train(self, runner) -> None:
-        """As the parent."""
+        """Find out when the log is written."""
         super().before_train(runner)
         self._waiting: list[dict[str, Tensor]] = []
         self._intervals = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        """Keep the step's figures where they are; fetch all before they are read."""
+        """Keep the step's figures on the device; fetch all figures before they are logged."""
         self._waiting.append({name: value.detach() for name, value in (outputs or {}).items()})
         is_logged = any(self.every_n_inner_iters(batch_idx, interval) for interval in self._intervals)
-        if is_logged or self.end_of_epoch(runner.train_dataloader, batch_idx):
-            self._fetch(runner.message_hub)
-
-    def _fetch(self, message_hub) -> None:
-        names = dict.fromkeys(name for figures in self._waiting for name in figures)
-        for name in names:
+        if not (is_logged or self.end_of_epoch(runner.train_dataloader, batch_idx)):
+            return
+        for name in dict.fromkeys(name for figures in self._waiting for name in figures):
             values = [figures[name].float().mean() for figures in self._waiting if name in figures]
             for value in torch.stack(values).tolist():
-                message_hub.update_scalar(f'train/{name}', value)
+                runner.message_hub.update_scalar(f'train/{name}', value)
         self._waiting = []
 
 
 @VISBACKENDS.register_module()
 class ScalarsBackend(LocalVisBackend):
-    """Writes ``scalars.json``, one JSON object a line, and only that: the run folder has its own config.py."""
+    """Writes ``scalars.json``, one JSON object a line, and nothing else."""
 
     def add_config(self, config, **kwargs) -> None:
-        """Nothing: see the run folder's config.py."""
+        """Write nothing: the run folder has its own config.py."""
 
     def add_scalars(self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs) -> None:
-        """Append one line; ``file_path``, where mmengine would put a second copy, is left aside."""
-        with disk_errors(Path(self._save_dir, 'scalars.json')):
+        """Append one line; ``file_path``, where mmengine would write a second copy, is ignored."""
+        with disk_errors(Path(self._save_dir, SCALARS_FILE)):
             super().add_scalars(scalar_dict, step)

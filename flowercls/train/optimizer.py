@@ -1,7 +1,4 @@
-"""Optimizer wrappers that take no step on a loss or gradients that are no numbers.
-
-Which parameters an optimizer is given, and at which learning rate.
-"""
+"""Optimizers: which parameters they train, at which learning rates, and no step on a NaN loss or gradient."""
 
 import inspect
 import logging
@@ -21,15 +18,15 @@ from flowercls.core.errors import ConfigError
 from flowercls.models.classifier import StagedClassifier
 from flowercls.models.model_summary import parameters_by_part
 
-LOOK_EVERY = 10  # steps on a GPU between two looks at what it found, as a look waits for it
-LEAST_SCALE = 2.0**-4  # of a GradScaler, which starts at 2 ** 16 and halves at each step that it leaves out
+CHECK_EVERY = 10  # steps between two checks on a GPU: each check waits for the GPU
+MIN_SCALE = 2.0**-4  # of a GradScaler, which starts at 2 ** 16 and halves at each step that it skips
 
 
 class NotFiniteError(Exception):
-    """The loss, or a gradient, is no number.
+    """The loss or a gradient is NaN or inf.
 
     Attributes:
-        steps_ago: How many steps before the present one that was found.
+        steps_ago: Steps since the bad one.
     """
 
     def __init__(self, what: str, steps_ago: int = 0) -> None:
@@ -37,15 +34,15 @@ class NotFiniteError(Exception):
         self.steps_ago = steps_ago
 
 
-class FiniteOptimWrapper(OptimWrapper):
-    """mmengine's, with a look at loss and gradients before each step.
+class NanGuardOptimWrapper(OptimWrapper):
+    """mmengine's wrapper, which takes no step on a loss or gradients that are NaN or inf.
 
-    On a CPU, and with optimizers of several kernels, something bad raises before the step. Otherwise a GPU is not
-    waited for: the optimizer's kernel leaves the parameters alone from the first bad step on, and every `LOOK_EVERY`
-    steps, and after each epoch, it is asked whether there was one.
+    On a CPU, and with optimizers of several kernels, a bad step raises an error before it is taken. A fused optimizer
+    on a GPU is not waited for: its kernel leaves the parameters alone from the first bad step on, and it is asked
+    every `CHECK_EVERY` steps and after each epoch.
 
     Attributes:
-        last_finite_loss: Of the last step that was taken, as one number on the device; None before the first.
+        last_finite_loss: Loss of the last step, as one number on the device; None before the first.
     """
 
     last_finite_loss: Tensor | None = None
@@ -54,97 +51,94 @@ class FiniteOptimWrapper(OptimWrapper):
     _steps = 0
 
     def initialize_count_status(self, model, init_counts: int, max_counts: int) -> None:
-        """As mmengine's, which would say that gradients of accumulated batches are lost: a checkpoint has them."""
+        """Set the counts; mmengine would warn that accumulated gradients are lost, which our checkpoints hold."""
         super().initialize_count_status(model, init_counts if is_distributed() else 0, max_counts)
         self._inner_count = init_counts
 
     def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
-        """As mmengine's.
+        """Take a step as mmengine does.
 
         Raises:
-            NotFiniteError: instead of taking a step that would spoil the parameters.
+            NotFiniteError: if the step would spoil the parameters; it is not taken then.
         """
         self._loss = loss.detach()
-        if self._asks_at_once and not math.isfinite(self._loss.item()):
+        if self._checks_at_once and not math.isfinite(self._loss.item()):
             raise NotFiniteError(f'the loss is {self._loss.item()}')
         super().update_params(loss, step_kwargs, zero_kwargs)
         self.last_finite_loss = self._loss
 
     def step(self, **kwargs) -> None:
-        """Clip gradients, look, and take the step."""
+        """Clip the gradients, check them, and take the step."""
         if self.clip_grad_kwargs:
             self._clip_grad()
         bad = ~_sum_of_gradients(self.optimizer).isfinite()
-        if self._asks_at_once:
+        if self._checks_at_once:
             if bad.item():
-                raise NotFiniteError('a gradient is no number')
+                raise NotFiniteError('a gradient is NaN or inf')
         else:
             self._count(bad | ~self._loss.isfinite())
-            self.optimizer.found_inf = (self._num_bad > 0).float()  # as a GradScaler tells it
+            self.optimizer.found_inf = (self._num_bad > 0).float()  # the kernel skips the step then
         self.optimizer.step(**kwargs)
         self._steps += 1
-        if self._steps % LOOK_EVERY == 0:
-            self.look()
+        if self._steps % CHECK_EVERY == 0:
+            self.check_steps()
 
-    def look(self) -> None:
-        """Raise a `NotFiniteError` if there was a bad step that was left out; waits for the GPU."""
+    def check_steps(self) -> None:
+        """Raise a `NotFiniteError` if a bad step was skipped; waits for the GPU."""
         if self._num_bad is not None and (number := int(self._num_bad.item())):
-            raise NotFiniteError('the loss or a gradient is no number', steps_ago=number - 1)
+            raise NotFiniteError('the loss or a gradient is NaN or inf', steps_ago=number - 1)
 
     @property
-    def _asks_at_once(self) -> bool:
+    def _checks_at_once(self) -> bool:
         device = self.optimizer.param_groups[0]['params'][0].device
         return device.type == 'cpu' or not self.optimizer.defaults.get('fused')
 
     def _count(self, bad: Tensor) -> None:
-        # Once one was bad all that follow count: their parameters are those of the bad one.
+        # After a bad step all steps count as bad: they have its parameters.
         before = torch.zeros((), device=bad.device) if self._num_bad is None else self._num_bad
         self._num_bad = before + (bad | (before > 0)).float()
 
 
-class FiniteAmpOptimWrapper(AmpOptimWrapper):
-    """mmengine's for float16: its scaler leaves out steps that are no numbers, which is normal now and then."""
+class NanGuardAmpOptimWrapper(AmpOptimWrapper):
+    """mmengine's wrapper for float16, whose scaler skips steps with NaN or inf; a few of those are normal."""
 
     last_finite_loss: Tensor | None = None
     _steps = 0
 
     def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
-        """As mmengine's; the loss of a step that is left out is no number, and is kept all the same."""
+        """Take a step as mmengine does; `last_finite_loss` may be NaN if the step was skipped."""
         super().update_params(loss, step_kwargs, zero_kwargs)
         self.last_finite_loss = loss.detach()
         self._steps += 1
-        if self._steps % LOOK_EVERY == 0:
-            self.look()
+        if self._steps % CHECK_EVERY == 0:
+            self.check_steps()
 
-    def look(self) -> None:
-        """Raise a `NotFiniteError` if some twenty steps more were left out than could be made up for."""
-        if (scale := self.loss_scaler.get_scale()) < LEAST_SCALE:
-            raise NotFiniteError(f'gradients are no numbers in step after step, down to a loss scale of {scale:.2g}')
+    def check_steps(self) -> None:
+        """Raise a `NotFiniteError` if about twenty steps in a row were skipped."""
+        if (scale := self.loss_scaler.get_scale()) < MIN_SCALE:
+            raise NotFiniteError(f'gradients are NaN or inf in step after step, down to a loss scale of {scale:.2g}')
 
 
-# What stands in for mmengine's wrappers, by the name in a config.
-FINITE = {'OptimWrapper': FiniteOptimWrapper, 'AmpOptimWrapper': FiniteAmpOptimWrapper}
+# Our wrappers in place of mmengine's, by the name in a config.
+NAN_GUARDS = {'OptimWrapper': NanGuardOptimWrapper, 'AmpOptimWrapper': NanGuardAmpOptimWrapper}
 
 
 def _sum_of_gradients(optimizer: torch.optim.Optimizer) -> Tensor:
-    """No number if a gradient is none; the cheapest of such, 4 ms for ResNet-50 on two cores."""
+    """Return the sum, which is NaN or inf if any gradient is. It takes 4 ms for ResNet-50 on two cores."""
     gradients = [p.grad for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
     return torch.stack([gradient.sum() for gradient in gradients]).sum()
 
 
-pass
-
-
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's constructor without frozen parameters, with rates per stage, and with a look before each step.
+    """mmengine's constructor, without frozen parameters, with rates per stage, and with a NaN guard.
 
     ``paramwise_cfg`` works as in mmengine, with one more key: ``stage_lr_mult=dict(stem=0.1, classifier=10)``
     multiplies the rate of whole parts, named as in the stage table; parts that are not named keep theirs.
     """
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs) -> None:
-        """Add a group for each set of options, instead of mmengine's one for each parameter: steps are faster."""
+        """Add one group for each set of options; mmengine adds one for each parameter, which makes steps slower."""
         with _without_lines_about_frozen_parameters():
             super().add_params(params, module, prefix, **kwargs)
         if not prefix:  # not one of the calls for children
@@ -153,9 +147,9 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer of ``model``, with trainable parameters only."""
-        self.optimizer_cfg = {**one_kernel(self.optimizer_cfg), **self.optimizer_cfg}
+        self.optimizer_cfg = {**fused_options(self.optimizer_cfg), **self.optimizer_cfg}
         kind = self.optim_wrapper_cfg.get('type', 'OptimWrapper')
-        self.optim_wrapper_cfg = {**self.optim_wrapper_cfg, 'type': FINITE.get(kind, kind)}
+        self.optim_wrapper_cfg = {**self.optim_wrapper_cfg, 'type': NAN_GUARDS.get(kind, kind)}
         optim_wrapper = super().__call__(model)
         groups = optim_wrapper.optimizer.param_groups
         for group in groups:
@@ -164,21 +158,20 @@ class TrainableOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         return optim_wrapper
 
 
-def one_kernel(optimizer: dict) -> dict[str, bool]:
-    """What makes torch's optimizers update all parameters in one kernel, where there is one; half the time on a CPU.
+def fused_options(optimizer: dict) -> dict[str, bool]:
+    """Return the option for one kernel that updates all parameters, if torch has one; it takes half the time on a CPU.
 
     Args:
         optimizer: As in a config, with ``type``.
     """
-    kind = getattr(torch.optim, str(optimizer['type']), None)
-    has_choice = kind is not None and 'fused' in inspect.signature(kind).parameters
-    return (
-        {'fused': True} if has_choice and not optimizer.get('foreach') and not optimizer.get('differentiable') else {}
-    )
+    optimizer_class = getattr(torch.optim, str(optimizer['type']), None)
+    if optimizer_class is None or 'fused' not in inspect.signature(optimizer_class).parameters:
+        return {}
+    return {} if optimizer.get('foreach') or optimizer.get('differentiable') else {'fused': True}
 
 
-def photos_a_step(runner: Runner) -> int:
-    """Photos behind one step of the optimizer: batch size × processes × accumulated batches."""
+def effective_batch_size(runner: Runner) -> int:
+    """Return the photos behind one step of the optimizer: batch size × processes × accumulated batches."""
     accumulated = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
     return (runner.train_dataloader.batch_size or 1) * get_world_size() * accumulated
 
@@ -220,7 +213,7 @@ def check_parts(model: nn.Module, factors: dict[str, float]) -> None:
 
 
 def _merged(groups: list[dict]) -> list[dict]:
-    """Groups with the same options made one."""
+    """Merge groups with the same options."""
     merged: dict[tuple, dict] = {}
     for group in groups:
         options = {key: value for key, value in group.items() if key != 'params'}
@@ -231,7 +224,7 @@ def _merged(groups: list[dict]) -> list[dict]:
 
 @contextmanager
 def _without_lines_about_frozen_parameters() -> Iterator[None]:
-    """Hide mmengine's warning of each frozen parameter that it leaves out: that is what was asked for."""
+    """Hide mmengine's warnings about frozen parameters, which the user has asked for."""
 
     def keep(record: logging.LogRecord) -> bool:
         return 'requires_grad=False' not in record.getMessage()

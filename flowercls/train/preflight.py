@@ -1,11 +1,12 @@
-"""What usually goes wrong in a fine-tuning, looked for before the first step; each warning says what to do.
+"""Common mistakes in a fine-tuning, found before the first step, and one trial batch for a dry run.
 
-What makes a run impossible is an error elsewhere; what can be put right without asking is, with a note, by ``config``.
+Each warning names its fix. What makes a run impossible is an error elsewhere.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
@@ -13,37 +14,40 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from flowercls.config.schedule import step_schedule_notes
 from flowercls.core.distributed import unwrapped
 from flowercls.models.backbones.torchvision_backbone import preset_of
-from flowercls.train.optimizer import photos_a_step
+from flowercls.train.hooks import close_progress
+from flowercls.train.loop import translate_step_errors
+from flowercls.train.optimizer import effective_batch_size
+from flowercls.train.runner import ClassifierRunner
 
-LEAST_NORM_BATCH = 8  # photos; below, means and variances are noise (Wu and He 2018, "Group Normalization", figure 1)
-OTHER_BATCH = 2  # times larger or smaller: from here on the learning rate is worth a word
-HIGHEST_ADAM_LR = 0.003  # ten times what fine-tuning recipes use
+MIN_NORM_BATCH = 8  # photos; below, means and variances are noise (Wu and He 2018, "Group Normalization", figure 1)
+MIN_BATCH_RATIO = 2  # how much larger or smaller a batch has to be before its learning rate is doubtful
+MAX_ADAM_LR = 0.003  # ten times what fine-tuning recipes use
 INCEPTION_SIZE = 299  # px; of bases that do not say `input_size`
 BASE_SIZES = (224, 299, 384)  # px; of configs/_base_/datasets
-SAME_COLOUR = 2.0  # of 255; means further apart are another normalisation
+MAX_MEAN_DIFFERENCE = 2.0  # of 255, between two means of the same normalisation
 
 
 def preflight(runner: Runner) -> list[str]:
-    """Sentences about settings that rarely do what their user wants, each with its remedy.
+    """Return warnings about settings that rarely do what their user wants, each with its fix.
 
     Args:
-        runner: With loaders and model built; what a loader gives is looked at.
+        runner: With loaders and model built; one photo is loaded.
     """
-    checks = (_batch_of_the_rate, _accumulation, _adam_rate, _schedule, _batch_of_the_norm, _last_batch, _log_interval)
+    checks = (_rate_for_batch, _accumulation, _adam_rate, _schedule, _norm_batch, _last_batch, _log_interval)
     return [warning for check in (*checks, _image_size, _normalisation) for warning in check(runner)]
 
 
-def _batch_of_the_rate(runner: Runner) -> Iterator[str]:
+def _rate_for_batch(runner: Runner) -> Iterator[str]:
     scaling = runner.cfg.get('auto_scale_lr') or {}
-    meant = scaling.get('base_batch_size')
-    if not meant or scaling.get('enable'):
+    base = scaling.get('base_batch_size')
+    if not base or scaling.get('enable'):
         return
-    batch = photos_a_step(runner)
+    batch = effective_batch_size(runner)
     lr = runner.cfg.optim_wrapper.optimizer.get('lr')
-    if lr and max(batch, meant) / min(batch, meant) >= OTHER_BATCH:
+    if lr and max(batch, base) / min(batch, base) >= MIN_BATCH_RATIO:
         yield (
-            f'the learning rate {lr:g} is meant for {meant} photos a step, this run takes {batch}. '
-            f'Fix: --auto-scale-lr, which makes it {lr * batch / meant:.3g}; or, if it was chosen for this run, '
+            f'the learning rate {lr:g} is meant for {base} photos a step, this run takes {batch}. '
+            f'Fix: --auto-scale-lr, which makes it {lr * batch / base:.3g}; or, if it was chosen for this run, '
             f'auto_scale_lr.base_batch_size={batch}.'
         )
 
@@ -60,7 +64,7 @@ def _accumulation(runner: Runner) -> Iterator[str]:
 def _adam_rate(runner: Runner) -> Iterator[str]:
     optimizer = runner.cfg.optim_wrapper.optimizer
     name, lr = str(optimizer.get('type')).rpartition('.')[2], optimizer.get('lr') or 0
-    if name.startswith(('Adam', 'NAdam', 'RAdam')) and lr > HIGHEST_ADAM_LR:
+    if name.startswith(('Adam', 'NAdam', 'RAdam')) and lr > MAX_ADAM_LR:
         yield (
             f'the learning rate {lr:g} is one for SGD; {name} mostly forgets the starting weights with it. '
             'Fix: optim_wrapper.optimizer.lr=0.0003, or from 0.0001 to 0.001.'
@@ -68,20 +72,20 @@ def _adam_rate(runner: Runner) -> Iterator[str]:
 
 
 def _schedule(runner: Runner) -> Iterator[str]:
-    # Those counted in epochs are judged with the config; how many steps there are is known only here.
+    # The number of steps is known only here; schedulers that count epochs are checked with the config.
     yield from step_schedule_notes(runner.cfg.get('param_scheduler'), runner.max_epochs * len(runner.train_dataloader))
 
 
-def _batch_of_the_norm(runner: Runner) -> Iterator[str]:
+def _norm_batch(runner: Runner) -> Iterator[str]:
     layers, batch = _learning_norms(runner), runner.train_dataloader.batch_size
     if not layers or batch is None:
         return
     if all(isinstance(layer, SyncBatchNorm) for layer in layers):
         batch *= get_world_size()
-    if batch < LEAST_NORM_BATCH:
+    if batch < MIN_NORM_BATCH:
         yield (
             f'{len(layers)} batch-norm layers estimate means and variances from {batch} photos. '
-            f'Fix: train_dataloader.batch_size={LEAST_NORM_BATCH} or more (optim_wrapper.accumulative_counts does not '
+            f'Fix: train_dataloader.batch_size={MIN_NORM_BATCH} or more (optim_wrapper.accumulative_counts does not '
             "help here), or model.frozen_stages='all', whose statistics stay."
         )
 
@@ -92,7 +96,7 @@ def _last_batch(runner: Runner) -> Iterator[str]:
         return
     if loader.batch_size > 1 and len(loader.sampler) % loader.batch_size == 1:
         yield (
-            'the last batch of an epoch holds a single photo: batch norm learns nothing sensible from it, and fails '
+            'the last batch of an epoch holds a single photo: batch norm learns nothing useful from it, and fails '
             'where the image has shrunk to one pixel. Fix: train_dataloader.drop_last=True, or another batch_size.'
         )
 
@@ -111,32 +115,32 @@ def _image_size(runner: Runner) -> Iterator[str]:
         return  # some recipes train with smaller photos than they test with
     backbone, preset = runner.cfg.model.backbone, _preset(runner)
     is_inception = 'inception' in str(backbone.get('type')).lower()
-    own = preset.crop_size[0] if preset else INCEPTION_SIZE if is_inception else 0
-    meant = max(own, runner.cfg.get('input_size') or 0)
-    given = min(runner.val_dataloader.dataset[0]['inputs'].shape[-2:])
-    if given < meant:
-        base = f'_base_/datasets/flower_{meant}.py, or ' if meant in BASE_SIZES else ''
+    preset_size = preset.crop_size[0] if preset else INCEPTION_SIZE if is_inception else 0
+    weights_size = max(preset_size, runner.cfg.get('input_size') or 0)
+    photo_size = min(runner.val_dataloader.dataset[0]['inputs'].shape[-2:])
+    if photo_size < weights_size:
+        base = f'_base_/datasets/flower_{weights_size}.py, or ' if weights_size in BASE_SIZES else ''
         yield (
-            f'the weights of this {backbone.get("type")} are meant for {meant} px, the photos to validate come with '
-            f'{given}. Fix: {base}{meant} in the pipelines.'
+            f'the weights of this {backbone.get("type")} are meant for {weights_size} px, validation photos have '
+            f'{photo_size} px. Fix: {base}{weights_size} in the pipelines.'
         )
 
 
 def _normalisation(runner: Runner) -> Iterator[str]:
-    preset, given = _preset(runner), unwrapped(runner.model).data_preprocessor
-    if preset is None or not getattr(given, '_enable_normalize', False):
+    preset, preprocessor = _preset(runner), unwrapped(runner.model).data_preprocessor
+    if preset is None or not getattr(preprocessor, '_enable_normalize', False):
         return
     means = [255 * mean for mean in preset.mean]
-    if any(abs(a - b) > SAME_COLOUR for a, b in zip(means, given.mean.flatten().tolist(), strict=True)):
+    if any(abs(a - b) > MAX_MEAN_DIFFERENCE for a, b in zip(means, preprocessor.mean.flatten().tolist(), strict=True)):
         stds = [round(255 * std, 3) for std in preset.std]
         yield (
-            f'torchvision normalises photos for {runner.cfg.model.backbone.arch} otherwise. Fix: '
+            f'torchvision normalises photos for {runner.cfg.model.backbone.arch} with other values. Fix: '
             f'data_preprocessor = dict(mean={[round(mean, 3) for mean in means]}, std={stds}).'
         )
 
 
 def _preset(runner: Runner) -> Any | None:
-    """What torchvision tested its own starting weights with; None for other networks, and without weights."""
+    """Return torchvision's transforms for its own starting weights; None for other networks, and without weights."""
     backbone, load_from = runner.cfg.model.backbone, runner.cfg.get('load_from') or ''
     if backbone.get('type') != 'TorchvisionBackbone' or not load_from.startswith('torchvision://'):
         return None
@@ -144,6 +148,30 @@ def _preset(runner: Runner) -> Any | None:
 
 
 def _learning_norms(runner: Runner) -> list[_BatchNorm]:
-    """Batch-norm layers that neither our freezing nor the backbone's own ``norm_eval`` keeps as they are."""
+    """Return the batch-norm layers that learn: neither our freezing nor ``norm_eval`` of the backbone fixes them."""
     model = unwrapped(runner.model).train()
     return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+
+
+def try_one_batch(runner: ClassifierRunner) -> str:
+    """Train one batch and validate one, without keeping anything.
+
+    Args:
+        runner: After `ClassifierRunner.prepare`.
+    """
+    model = unwrapped(runner.model)
+    try:
+        runner.call_hook('before_train')  # some hooks refuse their arguments only then
+    finally:
+        close_progress(runner)
+    model.train()
+    batch = next(iter(runner.train_dataloader))
+    with translate_step_errors(runner, batch):
+        losses = model.train_step(batch, runner.optim_wrapper)
+    lines = [f'one training batch of {len(batch["inputs"])}: loss {losses["loss"].item():.4f}']
+    if runner.val_loop is not None:
+        model.eval()
+        with torch.no_grad():
+            predicted = model.val_step(next(iter(runner.val_dataloader)))
+        lines.append(f'one validation batch of {len(predicted)}: scores of {len(predicted[0].pred_score)} classes')
+    return '\n'.join([*lines, 'dry run: config, weights and one batch each way checked, nothing written'])

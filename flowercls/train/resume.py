@@ -1,178 +1,198 @@
-"""Whether a run can go on from what a checkpoint says of it: asked before anything of it is used.
+"""Where a training starts: from a checkpoint that fits, from starting weights, or from random weights."""
 
-A digest tells damage. A file of somebody else may be whole and still hold anything, and torch's fused optimizers take
-the averages of a checkpoint as they come: of another shape, they read memory that is not theirs.
-
-Which checkpoint of a run folder a run goes on from.
-
-A run that is resumed with another schedule, for more epochs, or with other values of its optimizer.
-"""
-
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from numbers import Number
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 
-from flowercls.core.distributed import unwrapped
-from flowercls.core.errors import CheckpointError
-from flowercls.train.checkpoint import Position, read_checkpoint, stands_at
+from flowercls.core.distributed import decide_once, unwrapped
+from flowercls.core.errors import CheckpointError, ConfigError
+from flowercls.core.layout import CHECKPOINT_PATTERNS, METRICS_FILE, epoch_checkpoint
+from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint, read_progress
+from flowercls.models.weight_files import find_weights
+from flowercls.models.weights import apply_weights
+from flowercls.train.checkpoint import RunState, TrainingProgress, publish_best, write_last_checkpoint, write_results
+from flowercls.train.run_dir import last_checkpoint
 
 PARTS = ('meta', 'optimizer', 'param_schedulers', 'message_hub')
-# What must be there, and what may be, by its path in the checkpoint; int: a count, from 0.
-_NEEDED = {'meta': dict, 'meta.epoch': int, 'meta.iter': int, 'optimizer': dict, 'message_hub': dict}
-_NEEDED |= {'param_schedulers': list | dict}  # a dict where there are several optimizers
-_BEST = 'message_hub.runtime_info.best_'
-_KNOWN = {'meta.batch_in_epoch': int, 'meta.validation_pending': bool, 'meta.seed': int, 'gradients': dict}
-_KNOWN |= {'message_hub.runtime_info': dict, f'{_BEST}epoch': int, f'{_BEST}checkpoint': str, f'{_BEST}score': Number}
-# What optimizers keep for a weight and, as they do, of its shape.
-# What the groups of some optimizers have and those of others do not.
-OF_ONE_KIND = {'momentum', 'betas', 'alpha', 'rho', 'lr_decay', 'etas', 'lambd'}
-OF_ITS_WEIGHT = {'momentum_buffer', 'exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'sum'}
+# Optimizer state with the shape of its parameter. The fused optimizers of torch do not check the shape: with another
+# one they read memory that is not theirs.
+PER_PARAMETER_STATE = {'momentum_buffer', 'exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'sum'}
+# Values of parameter groups that only some optimizers have.
+OPTIMIZER_SPECIFIC = {'momentum', 'betas', 'alpha', 'rho', 'lr_decay', 'etas', 'lambd'}
+# Beginnings of the config keys that a schedule and the groups of an optimizer depend on.
+SCHEDULE_KEYS = ('param_scheduler', 'train_cfg.max_epochs', 'optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg')
+SCHEDULE_KEYS += ('auto_scale_lr',)
+VALIDATION_KEYS = ('data_manifest', 'val_dataloader', 'val_evaluator')  # beginnings of those that change scores
+SCHEDULED_VALUES = ('lr', 'momentum', 'betas', 'initial_lr')
 
 
-def check_resumable(checkpoint: dict, path: str) -> None:
-    """Raise a `CheckpointError` unless a run can go on from the content of a file."""
-    if missing := [key for key in PARTS if key not in checkpoint]:
-        raise CheckpointError(
-            f'{path}: has no {", ".join(missing)}, so no run can be continued from it. Fix: resume from an '
-            'epoch_N.pth; to start a new run from these weights, set load_from.'
-        )
-    for key, kind in (_NEEDED | _KNOWN).items():
-        value = _at(checkpoint, key)
-        if not (_is(value, kind) or value is None and key in _KNOWN) or _leads_elsewhere(key, value):
-            raise CheckpointError(
-                f'{path}: its {key} is {_shown(value)}, which is not what a run is continued from. '
-                'Fix: resume from another epoch_N.pth.'
+class RandomInit:
+    """Start from random weights."""
+
+    description = 'starting weights: none, random numbers'
+    features_cached = None
+
+    def load(self, runner: Runner, changed: Sequence[str] = ()) -> None:
+        """Keep the initial weights."""
+
+
+class FromWeights:
+    """Start from the weights in a file.
+
+    Args:
+        path: The file.
+        trusted: Open the file even if it needs pickle, which can run code; a warning says so.
+    """
+
+    features_cached = None
+
+    def __init__(self, path: Path, *, trusted: bool = False) -> None:
+        self.path, self.trusted = path, trusted
+        self.description = f'starting weights: {path}'
+
+    def load(self, runner: Runner, changed: Sequence[str] = ()) -> None:
+        """Give the model the weights; those of the head too, if the file is of the same classes.
+
+        Raises:
+            CheckpointError: if the file cannot be read or is of another architecture.
+        """
+        if self.trusted:
+            warn_of_trust(self.path)
+        checkpoint = read_checkpoint(self.path, trusted=self.trusted)
+        classes = class_names_in(checkpoint)
+        same_classes = None if classes is None else classes == class_names(runner)
+        report = apply_weights(unwrapped(runner.model), checkpoint, source=str(self.path), same_classes=same_classes)
+        runner.logger.info(str(report))
+
+
+class FromCheckpoint:
+    """Resume a run from one of its checkpoints.
+
+    Args:
+        path: The checkpoint.
+        content: Its verified content, if it was read already. `load` drops the content, which is large.
+
+    Attributes:
+        features_cached: Whether the run trained on cached features; None before `load`, and if it does not matter.
+    """
+
+    def __init__(self, path: Path, content: dict | None = None) -> None:
+        self.path, self._content = path, content
+        self.description = f'weights: as in {path}'
+        self.features_cached: bool | None = None
+
+    def __reduce__(self):  # sent to another process, which reads the file itself
+        return FromCheckpoint, (self.path,)
+
+    @classmethod
+    def read(cls, path: Path) -> 'FromCheckpoint':
+        """Read and verify a checkpoint.
+
+        Raises:
+            CheckpointError: if no run can be resumed from it.
+        """
+        content = read_checkpoint(path)
+        check_resumable(content, path)
+        return cls(path, content)
+
+    def load(self, runner: Runner, changed: Sequence[str] = ()) -> None:
+        """Give model, optimizer, schedulers, hooks and training loop the state of the checkpoint.
+
+        Args:
+            runner: With everything built that a training needs.
+            changed: Keys of the config that have other values than before.
+
+        Raises:
+            CheckpointError: if the checkpoint is of another model, other classes or another optimizer.
+            ConfigError: if there is nothing left to train and the run folder is a new one.
+        """
+        checkpoint, self._content = self._content or FromCheckpoint.read(self.path)._content, None
+        runner._resume = True  # an EMAHook asks, here and again before it trains
+        load_weights(runner, checkpoint, self.path, check_fits)
+        progress = TrainingProgress.in_checkpoint(checkpoint)
+        runner.train_loop.resume(progress)
+        with _misfits_refused(self.path):
+            runner.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+            _load_schedulers(runner.param_schedulers, checkpoint['param_schedulers'])
+            parameters = dict(unwrapped(runner.model).named_parameters())
+            for name, gradient in (checkpoint.get('gradients') or {}).items():  # of accumulated batches
+                parameters[name].grad = gradient.to(parameters[name].device)
+        seed = checkpoint['meta'].get('seed')
+        if seed is not None and seed != runner.seed:
+            runner.logger.warning(f'the run goes on with the seed {seed} of {self.path}, not with {runner.seed}')
+            runner._randomness_cfg.update(seed=seed)
+            runner.set_randomness(**runner._randomness_cfg)
+        if any(key.startswith(SCHEDULE_KEYS) for key in changed):
+            follow_new_schedule(runner, progress)
+        self._check_epochs_left(runner)
+        self._restore_best(runner, RunState.in_checkpoint(checkpoint), progress, changed)
+        self.features_cached = checkpoint.get('features_kept')
+
+    def _check_epochs_left(self, runner: Runner) -> None:
+        # In the run's own folder that is fine: its results are reported again.
+        if runner.epoch >= runner.max_epochs and not Path(runner.work_dir).samefile(self.path.parent):
+            raise ConfigError(
+                f'--resume {self.path}: is after epoch {runner.epoch}, and train_cfg.max_epochs is '
+                f'{runner.max_epochs}, so there is nothing to do in {runner.work_dir}. Fix: a larger '
+                'train_cfg.max_epochs, with --allow-config-change.'
             )
 
+    def _restore_best(
+        self, runner: Runner, state: RunState, progress: TrainingProgress, changed: Sequence[str]
+    ) -> None:
+        """Restore the best epoch, if its checkpoint is here and its score can be compared with those to come."""
+        if runner.checkpoints is None:
+            return
 
-def check_fits(checkpoint: dict, runner: Runner, path: str) -> None:
-    """Raise a `CheckpointError` unless optimizer, schedulers and gradients of a run are those of a checkpoint."""
-    problem = (
-        _misfit_of_optimizer(checkpoint['optimizer'], runner.optim_wrapper)
-        or _misfit_of_schedulers(checkpoint['param_schedulers'], runner.param_schedulers)
-        or _misfit_of_gradients(checkpoint.get('gradients') or {}, runner.model)
-    )
-    if problem:
-        raise CheckpointError(
-            f'{path}: its {problem}. Fix: resume with the config.py that lies beside it; to start a new run from its '
-            'weights, set load_from.'
+        def best_is_here() -> bool:
+            folder = Path(runner.work_dir)
+            is_this = state.best_epoch == progress.epoch and progress.batch_in_epoch == 0
+            if is_this and folder.samefile(self.path.parent):
+                publish_best(self.path, state.best_checkpoint)  # a kill may have come before it had its second name
+            return (folder / state.best_checkpoint).is_file()
+
+        is_same_metric = str(state.best_checkpoint).startswith(runner.checkpoints.best_prefix)
+        is_comparable = is_same_metric and not any(key.startswith(VALIDATION_KEYS) for key in changed)
+        if state.best_checkpoint and not (is_comparable and decide_once(best_is_here)):
+            state = replace(state, best_score=None, best_epoch=None, best_checkpoint=None)
+        runner.checkpoints.resume(state)
+
+
+def warn_of_trust(path: Path) -> None:
+    """Print, once, the risk of ``--trust-checkpoint`` for ``path``."""
+    if int(os.environ.get('RANK', 0)) == 0:
+        print(
+            f'warning: --trust-checkpoint: if {path} holds code, it is run, and may do whatever you may do',
+            file=sys.stderr,
+            flush=True,
         )
-
-
-def _at(checkpoint: dict, key: str) -> Any:
-    value = checkpoint
-    for part in key.split('.'):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
-
-
-def _is(value: Any, kind: type) -> bool:
-    if kind is int:  # True is no count
-        return type(value) is int and value >= 0
-    return isinstance(value, kind)
-
-
-def _leads_elsewhere(key: str, value: Any) -> bool:
-    return key == f'{_BEST}checkpoint' and value is not None and Path(value).name != value
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f'{text[:60]}...'
-
-
-def _misfit_of_optimizer(found: dict, wrapper) -> str | None:
-    if not isinstance(wrapper, OptimWrapper):  # one of several, or of somebody else: it looks for itself
-        return None
-    groups, state, own = found.get('param_groups'), found.get('state'), wrapper.optimizer.param_groups
-    if not isinstance(state, dict) or not isinstance(groups, list) or not all(map(_is_group, groups)):
-        return 'optimizer has no groups of weights'
-    sizes, needed = ([len(group['params']) for group in of] for of in (groups, own))
-    if sizes != needed:
-        return f'optimizer trains {_counted(sizes)}, that of the config {_counted(needed)}'
-    for group, own_group in zip(groups, own, strict=True):
-        if missing := sorted(OF_ONE_KIND & own_group.keys() - group.keys()):
-            return f'optimizer is of another kind: it has no {missing[0]}, that of the config does'
-        for name in group.keys() & own_group.keys() - {'params'}:
-            if not _alike(group[name], own_group[name]):
-                return f'optimizer has {name}={_shown(group[name])}, that of the config {_shown(own_group[name])}'
-    numbers = [number for group in groups for number in group['params']]
-    weights = [weight for group in own for weight in group['params']]
-    return _misfit_of_state(state, dict(zip(numbers, weights, strict=True)))
-
-
-def _is_group(group: Any) -> bool:
-    numbers = group.get('params') if isinstance(group, dict) else None
-    return isinstance(numbers, list) and all(type(number) is int for number in numbers)
-
-
-def _counted(sizes: list[int]) -> str:
-    return f'{sum(sizes)} weights in {len(sizes)} group{"s" * (len(sizes) != 1)}'
-
-
-def _misfit_of_state(state: dict, weights: dict[int, torch.Tensor]) -> str | None:
-    for number, kept in state.items():
-        if number not in weights or not isinstance(kept, dict):
-            return f'optimizer keeps {_shown(kept)} for weight {_shown(number)}'
-        for name, value in kept.items():
-            if name in OF_ITS_WEIGHT and value is not None and _shape(value) != weights[number].shape:
-                return f'optimizer keeps a {name} of another shape than weight {number}'
-    return None
-
-
-def _shape(value: Any) -> torch.Size | None:
-    return value.shape if isinstance(value, torch.Tensor) else None
-
-
-def _misfit_of_schedulers(found: list | dict, own: list | dict | None) -> str | None:
-    if isinstance(found, dict) or not isinstance(own, list):
-        return None
-    for state, scheduler in zip(found, own, strict=False):  # another number of them is another schedule
-        if not isinstance(state, dict):
-            return f'param_schedulers hold {_shown(state)}'
-        for name, value in state.items():
-            if not _alike(value, getattr(scheduler, str(name), value)):
-                return f'param_schedulers have {name}={_shown(value)}'
-    return None
-
-
-def _misfit_of_gradients(found: dict, model: torch.nn.Module) -> str | None:
-    own = dict(unwrapped(model).named_parameters())
-    for name, value in found.items():
-        if name not in own or _shape(value) != own[name].shape:
-            return f'gradients have {_shown(name)}, which is no weight of this model'
-    return None
-
-
-def _alike(found: Any, own: Any) -> bool:
-    """Whether one may stand for the other: by kind, whatever the value."""
-    if own is None or isinstance(own, bool):
-        return not callable(found) and (own is None or found is None or isinstance(found, bool))
-    kinds = (Number | torch.Tensor, str, list | tuple, dict)
-    return any(isinstance(own, kind) and isinstance(found, kind) for kind in kinds)
-
-
-pass
-
-
-PATTERNS = ('epoch_*.pth', 'iter_*.pth', 'best_*_epoch_*.pth')
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run, the one that stands furthest first; of equal ones, not the best's second name."""
-    found = [path for pattern in PATTERNS for path in folder.glob(pattern)]
-    return sorted(found, key=_rank, reverse=True)
+    """Return the checkpoints of a run, the furthest first; of two with equal progress, not the best's second name."""
+
+    def rank(path: Path) -> tuple:
+        return *read_progress(path), not path.name.startswith('best_'), path.name
+
+    return sorted((path for pattern in CHECKPOINT_PATTERNS for path in folder.glob(pattern)), key=rank, reverse=True)
 
 
-def newest_usable(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that is whole, and why newer ones are not used.
+def newest_usable(folder: Path) -> tuple[FromCheckpoint | None, list[str]]:
+    """Return the newest checkpoint that is whole, and why newer ones are not used.
 
     Returns:
-        The file, None where a run has not come that far, and a sentence for each that was rejected.
+        The checkpoint, None where a run has written none yet, and a sentence for each that was rejected.
 
     Raises:
         CheckpointError: if there are checkpoints and none can be used.
@@ -180,11 +200,9 @@ def newest_usable(folder: Path) -> tuple[Path | None, list[str]]:
     rejected = []
     for path in checkpoints(folder):
         try:
-            check_resumable(read_checkpoint(path), str(path))
+            return FromCheckpoint.read(path), rejected
         except CheckpointError as error:
             rejected.append(str(error).partition(' Fix:')[0])
-            continue
-        return path, rejected
     if rejected:
         reasons = '\n'.join(f'  {reason}' for reason in rejected)
         fix = 'start a new run without --resume and with another --work-dir'
@@ -192,53 +210,268 @@ def newest_usable(folder: Path) -> tuple[Path | None, list[str]]:
     return None, []
 
 
-def _rank(path: Path) -> tuple[float, int, bool, str]:
-    steps, epochs = stands_at(path)
-    return steps, epochs, not path.name.startswith('best_'), path.name
+def check_nothing_is_overwritten(folder: Path, checkpoint: Path) -> None:
+    """Raise a `ConfigError` if ``folder`` has a usable checkpoint that is further than ``checkpoint``."""
+    for path in checkpoints(folder):
+        is_own_run = path.parent.samefile(checkpoint.parent)
+        if path.samefile(checkpoint) or is_own_run and read_progress(path) == read_progress(checkpoint):
+            return
+        try:
+            FromCheckpoint.read(path)
+        except CheckpointError:
+            continue
+        raise ConfigError(
+            f'--resume {checkpoint}: {folder} holds {path.name}; going on from here would write over it. '
+            'Fix: add --work-dir with a new folder, or --resume alone to go on from the newest.'
+        )
 
 
-# Of which keys a schedule is made, and an optimizer's groups are, by how they begin.
-KEYS = ('param_scheduler', 'train_cfg.max_epochs', 'optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg')
-KEYS += ('auto_scale_lr',)
-OF_SCHEDULERS = ('lr', 'momentum', 'betas', 'initial_lr')
+def load_weights(runner: Runner, checkpoint: dict, path: str | Path, check=lambda *_: None) -> None:
+    """Give the model the weights of a checkpoint of this very model, and let hooks take their part.
+
+    Args:
+        runner: With the model.
+        checkpoint: The content of the file, or of a file of weights only.
+        path: The file.
+        check: Called with the checkpoint, the runner and the path, before hooks get the checkpoint.
+
+    Raises:
+        CheckpointError: if the checkpoint is of another model or of other classes.
+    """
+    checkpoint = checkpoint if 'state_dict' in checkpoint else {'state_dict': checkpoint}
+    check_classes(checkpoint, class_names(runner), path)
+    model = unwrapped(runner.model)
+    load_strictly(model, checkpoint['state_dict'], path)
+    check(checkpoint, runner, path)
+    runner.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+    load_strictly(model, checkpoint['state_dict'], path)  # again: an EMAHook exchanges weights, once they fit
+    runner.logger.info(f'loaded {path}')
 
 
-def follow_new_schedule(runner: Runner, position: Position) -> None:
-    """Give a resumed run the rates, and its optimizer the values, that its config has at ``position``.
+def load_strictly(model: torch.nn.Module, state: dict, path: str | Path) -> None:
+    """Give ``model`` every value of ``state``.
 
-    The schedulers are built anew and taken through all steps so far: what one does depends on what others did before.
-    One that listens to validation (ReduceOnPlateau) cannot be; it goes on from the checkpoint with the others.
+    Raises:
+        CheckpointError: if a value is missing, left over or of another shape.
+    """
+    try:
+        model.load_state_dict(state, strict=True)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:4]] or [str(error)]
+        # Cut after whole words: torch names every key of a model.
+        lines = [line if len(line) <= 200 else f'{line[:200].rpartition(" ")[0]} ...' for line in lines]
+        raise CheckpointError(
+            '\n  '.join([f'{path}: is of another model than the config describes:', *lines])
+            + '\nFix: use the config.py that lies beside the checkpoint.'
+        ) from error
+
+
+def class_names(runner: Runner) -> list[str]:
+    """Return the classes of the data, from whichever set the config has."""
+    loaders = (runner.cfg.get(f'{name}_dataloader') for name in ('train', 'val', 'test'))
+    dataset = next(loader.dataset for loader in loaders if loader)
+    while 'metainfo' not in dataset:
+        inner = dataset.get('dataset') or dataset.datasets  # a wrapper, such as RepeatDataset
+        dataset = inner[0] if isinstance(inner, list | tuple) else inner
+    return list(dataset.metainfo['classes'])
+
+
+def check_classes(checkpoint: dict, expected: list[str], path: str | Path) -> None:
+    """Raise a `CheckpointError` if a checkpoint was trained for other classes than ``expected``."""
+    classes = class_names_in(checkpoint)
+    if classes is not None and classes != expected:
+        raise CheckpointError(
+            f'{path}: trained for the classes {", ".join(classes)}; the data has {", ".join(expected)}. '
+            'Fix: use the data_root this checkpoint was trained on, or train on this one.'
+        )
+
+
+@contextmanager
+def verified_initialisation() -> Iterator[None]:
+    """Load ``init_cfg`` checkpoints through our verified, weights-only reader; mmengine would unpickle any download."""
+
+    def load(filename: str, map_location=None, logger=None) -> dict:
+        return read_checkpoint(find_weights(filename), map_location or 'cpu')
+
+    original = vars(CheckpointLoader)['load_checkpoint']
+    CheckpointLoader.load_checkpoint = staticmethod(load)
+    try:
+        yield
+    finally:
+        CheckpointLoader.load_checkpoint = original
+
+
+def check_resumable(checkpoint: dict, path: str | Path) -> None:
+    """Raise a `CheckpointError` unless a checkpoint has the parts that a run is resumed from, each of its type."""
+    if missing := [key for key in PARTS if key not in checkpoint]:
+        raise CheckpointError(
+            f'{path}: has no {", ".join(missing)}, so no run can be continued from it. Fix: resume from an '
+            'epoch_N.pth; to start a new run from these weights, set load_from.'
+        )
+    for key, is_valid, value in _typed_parts(checkpoint):
+        if not is_valid:
+            raise CheckpointError(
+                f'{path}: its {key} is {_shown(value)}, which is not what a run is continued from. '
+                'Fix: resume from another epoch_N.pth.'
+            )
+
+
+def _typed_parts(checkpoint: dict) -> Iterator[tuple[str, bool, Any]]:
+    """Yield (key, whether the value may stand there, value) for the parts that the resuming code relies on."""
+
+    def is_count(value: Any) -> bool:
+        return type(value) is int and value >= 0  # True is no count
+
+    meta, hub = checkpoint['meta'], checkpoint['message_hub']
+    for key, kind in (('meta', dict), ('optimizer', dict), ('param_schedulers', list | dict), ('message_hub', dict)):
+        yield key, isinstance(checkpoint[key], kind), checkpoint[key]
+    for key in ('epoch', 'iter'):
+        yield f'meta.{key}', is_count(meta.get(key)), meta.get(key)
+    for key in ('batch_in_epoch', 'seed'):
+        yield f'meta.{key}', meta.get(key) is None or is_count(meta[key]), meta.get(key)
+    yield 'meta.validation_pending', isinstance(meta.get('validation_pending', False), bool), meta
+    for key in ('gradients', 'run_state', 'epoch_summary'):
+        yield key, isinstance(checkpoint.get(key) or {}, dict), checkpoint.get(key)
+    yield 'message_hub.runtime_info', isinstance(hub.get('runtime_info') or {}, dict), hub.get('runtime_info')
+    state = RunState.in_checkpoint(checkpoint)
+    yield 'best_score', isinstance(state.best_score, Number | None), state.best_score
+    yield 'best_epoch', state.best_epoch is None or is_count(state.best_epoch), state.best_epoch
+    name = state.best_checkpoint  # a bare name: nothing outside the run folder is touched
+    yield 'best_checkpoint', name is None or isinstance(name, str) and Path(name).name == name, name
+
+
+def check_fits(checkpoint: dict, runner: Runner, path: str | Path) -> None:
+    """Raise a `CheckpointError` unless optimizer and schedulers of a checkpoint can replace those of the run."""
+    with _misfits_refused(path):
+        if isinstance(runner.optim_wrapper, OptimWrapper):  # else several, or a class of the user: it checks for itself
+            _check_optimizer(checkpoint['optimizer'], runner.optim_wrapper.optimizer.param_groups)
+        if isinstance(checkpoint['param_schedulers'], list) and isinstance(runner.param_schedulers, list):
+            # Another number of them is another schedule.
+            for state, scheduler in zip(checkpoint['param_schedulers'], runner.param_schedulers, strict=False):
+                for name, value in state.items():
+                    if not _same_kind(value, getattr(scheduler, str(name), value)):
+                        raise ValueError(f'a scheduler has {name}={_shown(value)}')
+
+
+@contextmanager
+def _misfits_refused(path: str | Path) -> Iterator[None]:
+    """Turn errors about the values in a checkpoint into a `CheckpointError`."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        reason = ' '.join(str(error).split())[:200]
+        raise CheckpointError(
+            f'{path}: does not fit this run: {reason}. Fix: resume with the config.py that lies beside it; to start a '
+            'new run from its weights, set load_from.'
+        ) from error
+
+
+def _check_optimizer(recorded: dict, own_groups: list[dict]) -> None:
+    groups, state = recorded['param_groups'], recorded['state']
+    sizes, own_sizes = ([len(group['params']) for group in of] for of in (groups, own_groups))
+    if sizes != own_sizes:
+        raise ValueError(f'its optimizer trains {_counted(sizes)}, that of the config {_counted(own_sizes)}')
+    for group, own_group in zip(groups, own_groups, strict=True):
+        if missing := sorted(OPTIMIZER_SPECIFIC & own_group.keys() - group.keys()):
+            raise ValueError(f'its optimizer is of another kind: it has no {missing[0]}, that of the config does')
+        for name in group.keys() & own_group.keys() - {'params'}:
+            if not _same_kind(group[name], own_group[name]):
+                raise ValueError(
+                    f'its optimizer has {name}={_shown(group[name])}, that of the config {_shown(own_group[name])}'
+                )
+    numbers = [number for group in groups for number in group['params']]
+    parameters = dict(zip(numbers, [p for group in own_groups for p in group['params']], strict=True))
+    for number, averages in state.items():
+        shape = parameters[number].shape
+        for name, value in averages.items():
+            if name in PER_PARAMETER_STATE and value is not None and getattr(value, 'shape', None) != shape:
+                raise ValueError(f'its optimizer keeps a {name} of another shape than weight {number}')
+
+
+def _counted(sizes: list[int]) -> str:
+    return f'{sum(sizes)} weights in {len(sizes)} group{"s" * (len(sizes) != 1)}'
+
+
+def _same_kind(value: Any, own: Any) -> bool:
+    """Return whether ``value`` may replace ``own``, judged by its kind."""
+    if own is None or isinstance(own, bool):
+        return not callable(value) and (own is None or value is None or isinstance(value, bool))
+    kinds = (Number | torch.Tensor, str, list | tuple, dict)
+    return any(isinstance(own, kind) and isinstance(value, kind) for kind in kinds)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:60]}...'
+
+
+def _load_schedulers(schedulers: list | dict | None, recorded: list | dict) -> None:
+    if isinstance(schedulers, dict):  # of several optimizers
+        for name in schedulers:
+            _load_schedulers(schedulers[name], recorded[name])
+        return
+    for scheduler, state in zip(schedulers or [], recorded, strict=False):
+        scheduler.load_state_dict(state)
+
+
+def follow_new_schedule(runner: Runner, progress: TrainingProgress) -> None:
+    """Give a resumed run the rates, and its optimizer the values, that its config has at ``progress``.
+
+    The schedulers are built anew and stepped to ``progress``: the effect of one depends on that of the others before.
+    A scheduler that listens to validation (ReduceOnPlateau) cannot be; then all of them go on from the checkpoint.
     """
     keeps_rates = any(getattr(scheduler, 'need_val_args', False) for scheduler in runner.param_schedulers or [])
-    _set_values(runner, but=OF_SCHEDULERS if keeps_rates else ())
+    fresh = runner.build_optim_wrapper(runner.cfg.optim_wrapper)
+    runner.scale_lr(fresh, runner.auto_scale_lr)
+    unchanged = ('params', *SCHEDULED_VALUES) if keeps_rates else ('params',)
+    for group, new in zip(runner.optim_wrapper.param_groups, fresh.param_groups, strict=True):
+        group.update({key: value for key, value in new.items() if key not in unchanged})
+        if not keeps_rates:
+            for key in [key for key in group if key.startswith('initial_')]:
+                group.pop(key)  # schedulers record it when they are built
     if keeps_rates:
         return
     runner.param_schedulers = runner.build_param_scheduler(runner.cfg.get('param_scheduler') or [])
-    steps_an_epoch = len(runner.train_dataloader)
-    for _ in range(position.epoch):
-        _step(runner, steps_an_epoch)
-        _end_epoch(runner)
-    _step(runner, position.batch_in_epoch)
-
-
-def _set_values(runner: Runner, but: tuple[str, ...]) -> None:
-    fresh = runner.build_optim_wrapper(runner.cfg.optim_wrapper)
-    runner.scale_lr(fresh, runner.auto_scale_lr)
-    for group, new in zip(runner.optim_wrapper.param_groups, fresh.param_groups, strict=True):
-        group.update({key: value for key, value in new.items() if key not in ('params', *but)})
-        if not but:
-            for key in [key for key in group if key.startswith('initial_')]:
-                group.pop(key)  # schedulers note it when they are built
-
-
-def _step(runner: Runner, number: int) -> None:
-    for _ in range(number):
+    steps_per_epoch = len(runner.train_dataloader)
+    for _ in range(progress.epoch):
+        _step(runner.param_schedulers, steps_per_epoch)
         for scheduler in runner.param_schedulers:
+            if scheduler.by_epoch:
+                scheduler.step()
+    _step(runner.param_schedulers, progress.batch_in_epoch)
+
+
+def _step(schedulers: list, number: int) -> None:
+    for _ in range(number):
+        for scheduler in schedulers:
             if not scheduler.by_epoch:
                 scheduler.step()
 
 
-def _end_epoch(runner: Runner) -> None:
-    for scheduler in runner.param_schedulers:
-        if scheduler.by_epoch:
-            scheduler.step()
+def complete_results(runner: Runner) -> None:
+    """Write what a kill left out between two files: the results of the best checkpoint, the name of the last one."""
+    writer, folder = runner.checkpoints, Path(runner.work_dir)
+    if writer is None:
+        return
+    best = writer.state.best_checkpoint
+
+    def is_complete() -> bool:
+        try:
+            return json.loads((folder / METRICS_FILE).read_text(encoding='utf-8')).get('checkpoint') == best
+        except (OSError, ValueError):
+            return False
+
+    # The main process writes the results: once it answers here, it is done with them.
+    if best is not None and not decide_once(is_complete):
+        runner._resume = False  # an EMAHook would resume its averages
+        runner.load_checkpoint(str(folder / best))
+        runner.call_hook('before_val_epoch')  # an EMAHook changes to the weights that it has evaluated
+        model = unwrapped(runner.model).eval()
+        with torch.no_grad():
+            for batch in runner.val_dataloader:
+                runner.val_evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
+        runner.val_evaluator.evaluate(len(runner.val_dataloader.dataset))
+        write_results(runner, writer.state)
+    last = folder / epoch_checkpoint(runner.epoch)
+    if is_main_process() and last.is_file() and last_checkpoint(folder) != last:
+        write_last_checkpoint(last)

@@ -1,4 +1,4 @@
-"""What is said before and after a run, as plain text."""
+"""Texts that a run prints before its first step and after its last one."""
 
 import shlex
 from pathlib import Path
@@ -8,19 +8,32 @@ from torch.utils.data import DataLoader
 
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import ConfigError
+from flowercls.core.layout import (
+    CONFUSION_PICTURE,
+    CURVES_PICTURE,
+    METRICS_FILE,
+    MISTAKES_FILE,
+    MISTAKES_PICTURE,
+    PREDICTIONS_VAL_FILE,
+    RELIABILITY_PICTURE,
+)
 from flowercls.core.terminal import as_duration
 from flowercls.models.model_summary import StageRow, render_stage_table, stage_table
-from flowercls.train.config_errors import building, shown
 from flowercls.train.optimizer import check_parts
 from flowercls.train.preflight import preflight
-from flowercls.train.runner import ClassifierRunner
-from flowercls.train.training import TrainResult
+from flowercls.train.resume import FromCheckpoint, FromWeights, RandomInit
+from flowercls.train.runner import ClassifierRunner, config_error_for, show_part
+from flowercls.train.trainer import TrainResult
 
 PARTS = ('backbone', 'neck', 'head')
 
 
-def describe_run(runner: ClassifierRunner, weights: Path | None, resumed_from: Path | None = None) -> str:
-    """Data, device, starting weights, stage table and warnings of a run that is about to start or to go on."""
+def describe_run(runner: ClassifierRunner, start: RandomInit | FromWeights | FromCheckpoint) -> str:
+    """Return data, device, starting weights, stage table and warnings of a prepared run.
+
+    Raises:
+        ConfigError: if the parts of the model do not fit each other or the photos.
+    """
     model = unwrapped(runner.model)
     train = runner.train_dataloader
     # The parts have to fit each other, and some networks take one size only.
@@ -35,7 +48,7 @@ def describe_run(runner: ClassifierRunner, weights: Path | None, resumed_from: P
         f'({", ".join(names)})',
         f'device: {device_name(model)}, {model.precision}, '
         f'{"channels last" if model.channels_last else "channels first"}',
-        f'weights: as in {resumed_from}' if resumed_from else f'starting weights: {weights or "none, random numbers"}',
+        start.description,
     ]
     lr_mult = (runner.cfg.optim_wrapper.get('paramwise_cfg') or {}).get('stage_lr_mult') or {}
     if lr_mult:
@@ -46,8 +59,8 @@ def describe_run(runner: ClassifierRunner, weights: Path | None, resumed_from: P
 
 
 def _photo_size(loader: DataLoader, name: str) -> tuple[int, int]:
-    """(height, width) of what the model is given; a transform may refuse its arguments when it is used."""
-    with building(f'{name}.dataset', RuntimeError):
+    """Return (height, width) of the model's input; a transform may refuse its arguments when it is used."""
+    with config_error_for(f'{name}.dataset', RuntimeError):
         sample = loader.dataset[0]
     if 'inputs' not in sample:
         raise ConfigError(
@@ -59,14 +72,14 @@ def _photo_size(loader: DataLoader, name: str) -> tuple[int, int]:
 
 def _checked_stages(runner: ClassifierRunner, size: tuple[int, int]) -> list[StageRow]:
     model = runner.cfg.model
-    parts = '; '.join(f'{name} {shown(model[name])}' for name in PARTS if isinstance(model.get(name), dict))
+    parts = '; '.join(f'{name} {show_part(model[name])}' for name in PARTS if isinstance(model.get(name), dict))
     fix = f'values of model.* that fit each other, or photos of another size than {"x".join(map(str, size))}'
-    with building('model', RuntimeError, fix=f'{fix} (size=... in the pipelines)', about=parts):
+    with config_error_for('model', RuntimeError, fix=f'{fix} (size=... in the pipelines)', about=parts):
         return stage_table(unwrapped(runner.model), size)
 
 
 def device_name(model: torch.nn.Module) -> str:
-    """The hardware a model computes on."""
+    """Return the name of the hardware that a model computes on."""
     device = next(model.parameters()).device
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
@@ -74,7 +87,12 @@ def device_name(model: torch.nn.Module) -> str:
 
 
 def describe_result(result: TrainResult, report: Path | None = None) -> str:
-    """The last block of a training: result, time, and where things are; ``report`` is the page, if there is one."""
+    """Return the last block of a training: result, time, and where files are.
+
+    Args:
+        result: Of the training.
+        report: The run's page, if there is one.
+    """
     epochs = f'{result.epochs_now} {"epoch" if result.epochs_now == 1 else "epochs"}'
     lines = [f'time        {as_duration(result.seconds)} for {epochs}']
     if result.best_checkpoint:
@@ -86,11 +104,14 @@ def describe_result(result: TrainResult, report: Path | None = None) -> str:
         lines.append(f'stopped     early, after epoch {result.epochs} of {result.max_epochs}')
     checkpoint = result.best_checkpoint or result.last_checkpoint
     files = {'checkpoint': checkpoint or 'none: default_hooks.checkpoint is switched off'}
-    files['curves'] = result.folder / 'curves.png'
+    if (curves := result.folder / CURVES_PICTURE).is_file():
+        files['curves'] = curves
     if result.best_checkpoint:
-        files['metrics'] = result.folder / 'metrics.json'
-        files['scores'] = result.folder / 'predictions_val.csv'
-        files['mistakes'] = f'{result.folder / "mistakes.csv"}, mistakes.png, confusion.png, reliability.png'
+        files['metrics'] = result.folder / METRICS_FILE
+        files['scores'] = result.folder / PREDICTIONS_VAL_FILE
+        pictures = (MISTAKES_PICTURE, CONFUSION_PICTURE, RELIABILITY_PICTURE)
+        drawn = [name for name in pictures if (result.folder / name).is_file()]
+        files['mistakes'] = ', '.join([str(result.folder / MISTAKES_FILE), *drawn])
     if report:
         files['report'] = report
     lines += [f'{name:<11} {path}' for name, path in files.items()]
@@ -101,7 +122,7 @@ def describe_result(result: TrainResult, report: Path | None = None) -> str:
 
 
 def describe_test(metrics: dict, folder: Path) -> str:
-    """The table of a test: precision, recall and F1 of each class in percent, their averages, accuracy, mistakes."""
+    """Return the table of a test: precision, recall and F1 of each class in percent, averages, accuracy, mistakes."""
     rows = [*metrics['per_class'].items(), ('macro average', {**metrics['macro'], 'support': metrics['n']})]
     width = max(len(name) for name, _ in rows)
     lines = [f'{"class":<{width}}  precision  recall     f1  photos']
@@ -126,7 +147,7 @@ def _most_confused_text(metrics: dict, most: int = 3) -> str:
 
 
 def accuracy_text(metrics: dict) -> str:
-    """Top-1 with what it rests on: ``top-1 96.32 % (549 of 570, 95 % interval 94.4-97.6)``."""
+    """Return top-1 with its interval: ``top-1 96.32 % (549 of 570, 95 % interval 94.4-97.6)``."""
     hits = sum(row[i] for i, row in enumerate(metrics['confusion']))
     low, high = metrics['top1_interval']
     return f'top-1 {metrics["top1"]:.2f} % ({hits} of {metrics["n"]}, 95 % interval {low:.1f}-{high:.1f})'

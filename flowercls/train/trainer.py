@@ -1,23 +1,40 @@
 """The recipe of a training: a config file in, a run folder out. Start reading here."""
 
 import contextlib
+import json
+import logging
 import os
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmengine.config import Config
+
+from flowercls.config import check_components, derive_config
+from flowercls.config.loader import load_with_notes
+from flowercls.config.resolve import Flags, apply_flags
 from flowercls.core.errors import ConfigError
+from flowercls.core.files import disk_errors
+from flowercls.core.layout import CONFIG_FILE, METRICS_FILE, epoch_checkpoint
 from flowercls.core.signals import Interrupted
-from flowercls.train.run_config import Flags, ready_config
-from flowercls.train.run_dir import begin_run, claim_run_dir, last_checkpoint, plan_run, stem_of
+from flowercls.train.run_dir import RunPlan, begin_run, claim_run_dir, plan_run, stem_of
 
 if TYPE_CHECKING:
-    from mmengine.config import Config
+    from flowercls.train.resume import FromWeights, RandomInit
+    from flowercls.train.runner import ClassifierRunner
+    from flowercls.train.tester import Evaluation
 
-    from flowercls.train.run_dir import RunPlan
-    from flowercls.train.training import TrainResult
+
+FALSE_ALARMS = (
+    'Fail to import ``MultiScaleDeformableAttention``',  # mmcv-lite lacks one operator; none of our models needs it
+    'In MMCV v1.4.4, we modified the default value of args',  # MobileNetV3: for users of older versions
+    'Detected call of `scheduler.step\\(\\)`',  # with accumulated batches, before the first of them is complete
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,39 @@ class TrainOptions(Flags):
     trust_checkpoint: bool = False
 
 
+@dataclass(frozen=True)
+class TrainResult:
+    """The result of a finished training.
+
+    Attributes:
+        folder: The run folder.
+        epochs: Complete epochs.
+        max_epochs: Planned epochs; more than ``epochs`` if something ended the run early.
+        seconds: Wall-clock time of this start.
+        epochs_now: Epochs trained in this start; fewer than ``epochs`` after a resume.
+        best_epoch: Epoch of the best checkpoint; None without validation.
+        best_checkpoint: Its file; None without validation.
+        last_checkpoint: The ``epoch_N.pth`` of the last epoch; None where the config saves none.
+        last_top1: Validation top-1 of the last epoch in percent; None without validation.
+        evaluation: Of the best checkpoint, in the main process; None without validation.
+    """
+
+    folder: Path
+    epochs: int
+    max_epochs: int
+    seconds: float
+    epochs_now: int
+    best_epoch: int | None
+    best_checkpoint: Path | None
+    last_checkpoint: Path | None
+    last_top1: float | None
+    evaluation: 'Evaluation | None' = None
+
+    def metrics(self) -> dict:
+        """Return the content of metrics.json."""
+        return json.loads((self.folder / METRICS_FILE).read_text(encoding='utf-8'))
+
+
 def train(
     config_path: str | Path,
     *,
@@ -41,8 +91,8 @@ def train(
     overrides: Sequence[str] | dict = (),
     options: TrainOptions = TrainOptions(),
     command: str | None = None,
-    after_training: Callable[[Path, 'TrainResult | None'], object] | None = None,
-) -> 'TrainResult':
+    after_training: Callable[[Path, TrainResult | None], object] | None = None,
+) -> TrainResult:
     """Fine-tune the model of a config and leave a run folder.
 
     Args:
@@ -53,9 +103,8 @@ def train(
         overrides: As ``--cfg-options``: a list of ``key=value``, or a dict with dotted keys.
         options: Everything else that the command line can ask for.
         command: The command as typed, for ``command.txt``.
-        after_training: Called with the run folder and the result while the folder is still locked; the result is None
-            if an error ended the training. Only the main process calls it. An error in it is raised only if the
-            training had none.
+        after_training: Called with the run folder and the result while the folder is still locked. The result is None
+            if an error ended the training; that error is raised, whatever happens here. Only the main process calls it.
 
     Raises:
         ConfigError, DataError, CheckpointError: Before anything is trained.
@@ -63,50 +112,124 @@ def train(
         Interrupted: After a signal; its ``checkpoint`` is the one that ``--resume`` continues from.
     """
     # 1. What: load, complete and check the config. Nothing heavy is imported until the config is right.
-    cfg = ready_config(config_path, overrides, options)
+    cfg = resolve_for_run(config_path, overrides, options)
     resume = _requested_resume(cfg, resume, options)
 
-    from flowercls.core.distributed import decide_once
-    from flowercls.train import decoded_photos, loading, runner, tester
+    from flowercls.features.hook import use_cached_features
+    from flowercls.train.hooks import close_progress
+    from flowercls.train.loop import translate_worker_errors
+    from flowercls.train.resume import complete_results
     from flowercls.train.run_summary import describe_run
-    from flowercls.train.training import run_training, suppress_log_errors
+    from flowercls.train.runner import build_runner, use_photo_cache
 
     # 2. Where: claim a new folder, or lock the folder of the run to resume.
     with suppress_log_errors(), claim_run_dir(stem_of(config_path), work_dir or cfg.get('work_dir'), resume) as run:
         changed = config_changes(run, cfg, options.allow_config_change)
-        weights = None if run.checkpoint else decide_once(lambda: starting_weights(cfg))
-        pointed_to = last_checkpoint(run.folder)
-        try:
-            # 3. Build
-            cfg.work_dir = str(run.folder)
-            the_runner = runner.build_runner(cfg)
-            the_runner.trusted = _trusted(weights, options.trust_checkpoint)
-            if weights is not None:
-                loading.load_starting_weights(the_runner, weights)  # a try: what does not fit is said first
-            if the_runner.rank == 0:
-                print(run.announcement, flush=True)
-            decoded_photos.use_photo_cache(the_runner)
-            if the_runner.rank == 0:
-                print(describe_run(the_runner, weights, run.checkpoint), flush=True)
-                the_runner.begun = lambda: begin_run(run, cfg, config_path, changed, command)
 
-            # 4. Train
+        # 3. From what: a checkpoint, starting weights, or random weights.
+        start = run.start or choose_start(cfg, options)
+
+        # 4. Build everything and load once: every mistake shows here.
+        cfg.work_dir = str(run.folder)
+        runner = build_runner(cfg)
+        is_main = runner.rank == 0
+        with disk_errors(run.folder), translate_worker_errors(), saved_when_interrupted(runner, run.checkpoint):
+            if is_main:
+                print(run.announcement, flush=True)
+            use_photo_cache(runner)
+            started = time.monotonic()
+            runner.prepare(start, changed)
+            epochs_before = runner.epoch
+            if is_main:
+                print(describe_run(runner, start), flush=True)
+            if (cfg.get('feature_cache') or {}).get('views') and cfg.model.get('frozen_stages'):
+                use_cached_features(runner, cfg.feature_cache, was_cached=start.features_cached)
+
+            # 5. Train. After the first step the folder holds a run; the loop says what is written when.
             try:
-                result = run_training(the_runner, weights, run.checkpoint, changed)
+                runner.train(partial(begin_run, run, cfg, config_path, changed, command) if is_main else None)
+                complete_results(runner)
             except Exception:
-                if after_training and the_runner.rank == 0:
-                    with contextlib.suppress(Exception):  # what ended the run is what has to be told
+                if is_main and after_training is not None:
+                    with contextlib.suppress(Exception):  # what ended the run is what the user has to know
                         after_training(run.folder, None)
                 raise
-            if the_runner.rank == 0:
-                result = replace(result, evaluation=tester.evaluation_of_best(the_runner, result))
-                if after_training:
-                    after_training(run.folder, result)
+            finally:
+                close_progress(runner)
+
+            # 6. Show.
+            result = _result(runner, epochs_before, time.monotonic() - started)
+            if is_main and after_training is not None:
+                after_training(run.folder, result)
             return result
-        except Interrupted as signal:
-            newest = last_checkpoint(run.folder)
-            saved = signal.checkpoint or (newest if newest != pointed_to else run.checkpoint)
-            raise Interrupted(signal.number, checkpoint=saved) from None
+
+
+def resolve_for_run(
+    config_path: str | Path, overrides: Sequence[str] | dict, flags: Flags, drawn_folder: str | None = None
+) -> Config:
+    """Load, complete and check a config, and settle it for this machine.
+
+    Args:
+        config_path: The config file.
+        overrides: As ``--cfg-options``.
+        flags: The other options that change a config.
+        drawn_folder: Where to draw the demo's flowers if they are needed; None is the config's ``data_root``.
+
+    Raises:
+        ConfigError: naming every mistake, the cheap ones before anything heavy is imported.
+        DataError: if the prepared folder is missing or is none.
+    """
+    cfg, notes = load_with_notes(config_path, overrides)
+    notes += complete_config(cfg, flags, drawn_folder)
+    if int(os.environ.get('RANK', 0)) == 0:
+        print(*(f'note: {note}\n' for note in notes), sep='', end='', flush=True)
+
+    from flowercls.train.runner import fit_to_machine
+
+    fit_to_machine(cfg)
+    return cfg
+
+
+def complete_config(cfg: Config, flags: Flags, drawn_folder: str | None = None) -> list[str]:
+    """Complete and check a loaded config in place, in the same way on every machine.
+
+    Args:
+        cfg: From `load_with_notes`.
+        flags: The options that change a config.
+        drawn_folder: As in `resolve_for_run`.
+
+    Returns:
+        Notes on everything that was changed without being asked for.
+
+    Raises:
+        ConfigError: naming every mistake.
+        DataError: if the prepared folder is missing or is none.
+    """
+    cfg.launcher = flags.launcher
+    if flags.launcher != 'none':
+        from flowercls.core.distributed import decide_once, join
+
+        join(cfg)
+        cfg.data_root = decide_once(lambda: ensure_data(cfg, drawn_folder))
+    else:
+        cfg.data_root = ensure_data(cfg, drawn_folder)
+    schedulers = cfg.get('param_scheduler')
+    notes = derive_config(cfg)
+    apply_flags(cfg, flags)
+    for message in FALSE_ALARMS:
+        warnings.filterwarnings('ignore', message=message)
+    check_components(Config({**cfg, 'param_scheduler': schedulers}, filename=cfg.filename))  # also those left out
+    return notes
+
+
+def ensure_data(cfg: Config, drawn_folder: str | None = None) -> str | None:
+    """Return the config's ``data_root``; draw and prepare the demo's flowers first if the config asks for them."""
+    data_root = cfg.get('data_root')
+    if not cfg.get('drawn') or data_root is None:
+        return data_root
+    from flowercls.data.drawn import ensure_drawn
+
+    return ensure_drawn(data_root, cfg.drawn, drawn_folder)
 
 
 def dry_run(
@@ -130,7 +253,7 @@ def dry_run(
         What was tried; empty in all but the main process.
     """
     with tempfile.TemporaryDirectory(prefix='flowercls-dry-run-') as folder:
-        cfg = ready_config(config_path, overrides, options, drawn_folder=folder)
+        cfg = resolve_for_run(config_path, overrides, options, drawn_folder=folder)
         if resume := _requested_resume(cfg, resume, options):
             run = plan_run(stem_of(config_path), work_dir or cfg.get('work_dir'), resume)
             print(run.announcement, flush=True)
@@ -138,23 +261,22 @@ def dry_run(
 
         from mmengine.dist import barrier
 
-        from flowercls.core.distributed import decide_once
-        from flowercls.train.dry_run import try_one_batch
+        from flowercls.train.preflight import try_one_batch
         from flowercls.train.run_summary import describe_run
         from flowercls.train.runner import build_runner
 
-        cfg.work_dir, cfg.feature_cache = f'{folder}/run', None  # nothing is to be written
-        weights = decide_once(lambda: starting_weights(cfg))
-        the_runner = build_runner(cfg)
-        the_runner.trusted = _trusted(weights, options.trust_checkpoint)
-        if the_runner.rank == 0:
-            print(describe_run(the_runner, weights), flush=True)
-        tried = try_one_batch(the_runner, weights)
+        cfg.work_dir, cfg.feature_cache = f'{folder}/run', None  # nothing is written
+        start = choose_start(cfg, options)
+        runner = build_runner(cfg)
+        runner.prepare(start)
+        if runner.rank == 0:
+            print(describe_run(runner, start), flush=True)
+        tried = try_one_batch(runner)
         barrier()  # flowers drawn for a dry run lie in the main process's temporary folder
-        return tried if the_runner.rank == 0 else ''
+        return tried if runner.rank == 0 else ''
 
 
-def _requested_resume(cfg: 'Config', resume: str | None, options: TrainOptions) -> str | None:
+def _requested_resume(cfg: Config, resume: str | None, options: TrainOptions) -> str | None:
     """Return what ``--resume`` or the config asks for; the run's config does not keep this request."""
     source = f'--resume {resume}' if resume else 'resume=True in the config'
     resume = resume or ('auto' if cfg.get('resume') else None)
@@ -171,7 +293,7 @@ def _unused_trust(source: str) -> ConfigError:
     )
 
 
-def config_changes(run: 'RunPlan', cfg: 'Config', is_allowed: bool) -> list[str]:
+def config_changes(run: RunPlan, cfg: Config, is_allowed: bool) -> tuple[str, ...]:
     """Return the keys in which a resumed run's config differs from before.
 
     Raises:
@@ -181,31 +303,74 @@ def config_changes(run: 'RunPlan', cfg: 'Config', is_allowed: bool) -> list[str]
     from flowercls.core.distributed import decide_once
 
     folder = run.checkpoint.parent if run.checkpoint else run.folder
-    if not (run.checkpoint or (folder / 'config.py').is_file()):
-        return []
+    if not (run.checkpoint or (folder / CONFIG_FILE).is_file()):
+        return ()
     if not is_allowed:
         check_unchanged(folder, cfg)
-        return []
+        return ()
     changes = decide_once(lambda: changes_since(folder, cfg))  # now: `begin_run` writes config.py anew
     if changes and int(os.environ.get('RANK', 0)) == 0:
         print(f'the config differs from that of the run:\n{format_changes(changes)}', flush=True)
-    return list(changes)
+    return tuple(changes)
 
 
-def starting_weights(cfg: 'Config') -> Path | None:
-    """Return the verified file that ``load_from`` names, downloaded if need be; None if it names none."""
+def choose_start(cfg: Config, options: TrainOptions) -> 'FromWeights | RandomInit':
+    """Return the starting weights that ``load_from`` names, verified and downloaded if need be, or random ones."""
+    from flowercls.core.distributed import decide_once
     from flowercls.models.weight_files import find_weights
+    from flowercls.train.resume import FromWeights, RandomInit
 
-    return find_weights(cfg.load_from) if cfg.get('load_from') else None
-
-
-def _trusted(weights: Path | None, trust: bool) -> Path | None:
-    """The file that may hold code; none unless that was asked for."""
-    from flowercls.train.loading import warn_of_trust
-
-    if not trust:
-        return None
-    if weights is None:
+    if cfg.get('load_from'):
+        return FromWeights(decide_once(lambda: find_weights(cfg.load_from)), trusted=options.trust_checkpoint)
+    if options.trust_checkpoint:
         raise _unused_trust('load_from=None')
-    warn_of_trust(weights)
-    return weights
+    return RandomInit()
+
+
+@contextlib.contextmanager
+def saved_when_interrupted(runner: 'ClassifierRunner', checkpoint: Path | None) -> Iterator[None]:
+    """Save the progress of a run that a signal ends, and tell `Interrupted` the checkpoint to resume from.
+
+    Args:
+        runner: The Runner.
+        checkpoint: What was resumed, for a run that ends before its first step.
+    """
+    try:
+        yield
+    except Interrupted as signal:
+        saved = runner.checkpoints.save_interrupted(runner) if runner.checkpoints is not None else None
+        raise Interrupted(signal.number, checkpoint=saved or checkpoint) from None
+
+
+@contextlib.contextmanager
+def suppress_log_errors() -> Iterator[None]:
+    """Drop log lines that cannot be written (disk full) instead of printing a traceback for each."""
+    before, logging.raiseExceptions = logging.raiseExceptions, False
+    try:
+        yield
+    finally:
+        logging.raiseExceptions = before
+
+
+def _result(runner: 'ClassifierRunner', epochs_before: int, seconds: float) -> TrainResult:
+    from flowercls.train.checkpoint import RunState
+    from flowercls.train.tester import evaluation_of_best
+
+    # As the user would type it, where that is possible: mmengine has made the path absolute.
+    folder = Path(os.path.relpath(runner.work_dir))
+    if folder.parts[:1] == ('..',):
+        folder = Path(runner.work_dir)
+    state = runner.checkpoints.state if runner.checkpoints is not None else RunState()
+    has_best, last = state.best_checkpoint is not None, folder / epoch_checkpoint(runner.epoch)
+    return TrainResult(
+        folder=folder,
+        epochs=runner.epoch,
+        max_epochs=runner.max_epochs,
+        seconds=seconds,
+        epochs_now=runner.epoch - epochs_before,
+        best_epoch=state.best_epoch,
+        best_checkpoint=folder / state.best_checkpoint if has_best else None,
+        last_checkpoint=last if last.is_file() else None,
+        last_top1=state.last_top1,
+        evaluation=evaluation_of_best(runner, folder) if has_best and runner.rank == 0 else None,
+    )

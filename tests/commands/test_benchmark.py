@@ -7,8 +7,9 @@ import json
 import pytest
 from rich.console import Console
 
-from flowercls.train.run_config import Flags, ready_config
+from flowercls.config.resolve import Flags
 from flowercls.train.runner import build_runner
+from flowercls.train.trainer import resolve_for_run
 
 benchmark = importlib.import_module('flowercls.commands.benchmark')  # the package has a function of that name
 MEMORY = {'memory': 3 * 2**30, 'worker_memory': 0, 'gpu_memory': 0}
@@ -93,7 +94,7 @@ def test_ratios_are_medians_over_rounds_in_turns():
 
 @pytest.mark.parametrize('frozen', [0, 2, 'all'])
 def test_stock_trains_the_same_parameters_on_the_same_photos(write_config, tmp_path, frozen):
-    cfg = ready_config(write_config(tmp_path), {'model.frozen_stages': frozen}, Flags(no_validate=True))
+    cfg = resolve_for_run(write_config(tmp_path), {'model.frozen_stages': frozen}, Flags(no_validate=True))
     cfg.work_dir = str(tmp_path / 'run')
     runners = [build_runner(cfg), benchmark.stock_runner(cfg)]
     trained, in_training, photos, batch_sizes = [], [], [], []

@@ -2,10 +2,12 @@
 
 import pytest
 
+from flowercls.config.resolve import Flags
+from flowercls.features.hook import use_cached_features
 from flowercls.features.store import FeatureStore
-from flowercls.train.run_config import Flags, ready_config
+from flowercls.train.resume import FromCheckpoint, RandomInit
 from flowercls.train.runner import build_runner
-from flowercls.train.training import run_training
+from flowercls.train.trainer import resolve_for_run
 
 CACHED = """
 model = dict(frozen_stages={frozen!r}, precision='{precision}')
@@ -20,7 +22,7 @@ def build(tmp_path, write_config):
 
     def make(cache, frozen=2, precision='fp32', extra='', work_dir='run'):
         text = CACHED.format(frozen=frozen, precision=precision, cache=cache, folder=tmp_path)
-        cfg = ready_config(write_config(tmp_path, text + extra), [], Flags())
+        cfg = resolve_for_run(write_config(tmp_path, text + extra), [], Flags())
         cfg.work_dir = str(tmp_path / work_dir)
         return build_runner(cfg)
 
@@ -33,7 +35,11 @@ def train(build):
 
     def run(*args, resume_from=None, **kwargs):
         runner = build(*args, **kwargs)
-        run_training(runner, resume_from=resume_from)
+        start = FromCheckpoint(resume_from) if resume_from else RandomInit()
+        runner.prepare(start)
+        if runner.cfg.feature_cache.views:
+            use_cached_features(runner, runner.cfg.feature_cache, was_cached=start.features_cached)
+        runner.train()
         return runner.model.state_dict()
 
     return run

@@ -18,10 +18,10 @@ from torchvision import models
 
 from flowercls.config.model_keys import derive_starting_weights
 from flowercls.core.errors import CheckpointError
+from flowercls.models.checkpoint_reader import read_checkpoint
 from flowercls.models.freezing import classification_layer
 from flowercls.models.weight_files import find_weights, hash_in_name
 from flowercls.models.weights import apply_weights
-from flowercls.train.checkpoint import read_checkpoint
 from helpers.model_configs import NAMES, build_real, model_config, real_on_meta, without_values
 
 NEXT = dict(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))

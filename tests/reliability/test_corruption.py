@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from flowercls.core.errors import CheckpointError
-from flowercls.train.checkpoint import read_checkpoint
+from flowercls.models.checkpoint_reader import read_checkpoint
 from flowercls.train.resume import newest_usable
 
 SEED = 0

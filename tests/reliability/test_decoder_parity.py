@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from flowercls.config.resolve import Flags
 from flowercls.data.decode import decode_rgb
 from flowercls.data.photo_cache import MIN_SIZE_PX
 from flowercls.data.prepare.preparation import prepare
-from flowercls.train.decoded_photos import use_photo_cache
-from flowercls.train.run_config import Flags, ready_config
-from flowercls.train.runner import build_runner
+from flowercls.train.runner import build_runner, use_photo_cache
 from flowercls.train.tester import use_tta_pipeline
+from flowercls.train.trainer import resolve_for_run
 from helpers import odd_photos
 
 # Both lists name all photos, and training does to them what a test does: what is left to differ is how they are read.
@@ -85,7 +85,7 @@ def datasets(write_config, tmp_path):
 
     def build(folder, with_store, tta=False):
         extra = f"cache_dir = '{tmp_path / 'cache'}'\n" + ('' if with_store else 'photo_cache = None\n')
-        cfg = ready_config(write_config(tmp_path, SAME_PHOTOS + extra, data_root=folder), [], Flags())
+        cfg = resolve_for_run(write_config(tmp_path, SAME_PHOTOS + extra, data_root=folder), [], Flags())
         cfg.work_dir = str(tmp_path / 'run')
         if tta:
             use_tta_pipeline(cfg)

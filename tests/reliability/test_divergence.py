@@ -8,7 +8,7 @@ import torch
 
 from flowercls.models.classifier import StagedClassifier
 from flowercls.train.loop import ResumableTrainLoop
-from flowercls.train.optimizer import LOOK_EVERY, FiniteOptimWrapper, NotFiniteError
+from flowercls.train.optimizer import CHECK_EVERY, NanGuardOptimWrapper, NotFiniteError
 
 KINDS = ('loss', 'gradient', 'input', 'target')
 STEPS = (1, 5, 12)  # of 12
@@ -62,8 +62,8 @@ def test_a_bad_step_is_not_taken_and_nothing_bad_is_published(kind, step, spoil,
 def parameters_after(losses, asks_at_once):
     """The parameter after steps on ``losses``, as on a GPU unless it asks at once; and what was raised when."""
     weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
-    wrapper = FiniteOptimWrapper(torch.optim.AdamW([weight], lr=0.1, fused=True))
-    type(wrapper)._asks_at_once = property(lambda _: asks_at_once)
+    wrapper = NanGuardOptimWrapper(torch.optim.AdamW([weight], lr=0.1, fused=True))
+    type(wrapper)._checks_at_once = property(lambda _: asks_at_once)
     for number, factor in enumerate(losses):
         try:
             wrapper.update_params((weight * factor).sum())
@@ -74,7 +74,7 @@ def parameters_after(losses, asks_at_once):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    monkeypatch.setattr(FiniteOptimWrapper, '_asks_at_once', FiniteOptimWrapper._asks_at_once)
+    monkeypatch.setattr(NanGuardOptimWrapper, '_checks_at_once', NanGuardOptimWrapper._checks_at_once)
 
 
 def test_a_device_that_is_not_waited_for_leaves_out_the_bad_step_and_all_that_follow(at_once):
@@ -82,7 +82,7 @@ def test_a_device_that_is_not_waited_for_leaves_out_the_bad_step_and_all_that_fo
     expected, raised, _ = parameters_after(good, asks_at_once=True)
     assert raised is None
     found, number, steps_ago = parameters_after([*good, math.nan] + [1.0] * 20, asks_at_once=False)
-    assert torch.equal(found, expected) and number == LOOK_EVERY - 1 and number - steps_ago == 3
+    assert torch.equal(found, expected) and number == CHECK_EVERY - 1 and number - steps_ago == 3
     found, number, _ = parameters_after([*good, math.nan, 1.0], asks_at_once=True)
     assert torch.equal(found, expected) and number == 3
 

@@ -62,7 +62,7 @@ def stop_at(monkeypatch):
         owner, name = {
             'train': (ResumableTrainLoop, 'run_iter'),
             'val': (ResumableTrainLoop, '_validate'),
-            'save': (WholeCheckpointHook, '_save'),
+            'save': (WholeCheckpointHook, 'finish_epoch'),
         }[place]
         original, calls = getattr(owner, name), itertools.count(1)
 

@@ -16,7 +16,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from flowercls.core.errors import CheckpointError
-from flowercls.train.checkpoint import class_names_of, read_checkpoint, stands_at
+from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint, read_progress
 from flowercls.train.resume import check_resumable, newest_usable
 
 
@@ -107,7 +107,7 @@ def test_a_pickle_is_refused_by_every_reader(tmp_path, canary, name):
         read_checkpoint(path)
     with pytest.raises(CheckpointError, match='no checkpoint can be used'):
         newest_usable(tmp_path)
-    assert stands_at(path) == (float('inf'), 0)
+    assert read_progress(path) == (float('inf'), 0)
 
 
 def test_what_a_pickle_asks_for_is_named(evil, canary):
@@ -151,7 +151,7 @@ def test_a_checkpoint_that_says_nonsense_of_itself_is_not_resumed(changed, meta)
 
 @pytest.mark.parametrize('meta', ['text', None, {'dataset_meta': 3}, {'dataset_meta': {'classes': 3}}])
 def test_classes_that_are_none_are_unknown(meta):
-    assert class_names_of({'meta': meta}) is None
+    assert class_names_in({'meta': meta}) is None
 
 
 # --- trust, on request ----------------------------------------------------------------------------------------------

@@ -25,9 +25,7 @@ def part(**parts):
 
 
 def best(**values):
-    return lambda checkpoint: checkpoint['message_hub']['runtime_info'].update(
-        {f'best_{k}': v for k, v in values.items()}
-    )
+    return lambda checkpoint: checkpoint['run_state'].update({f'best_{k}': v for k, v in values.items()})
 
 
 def schedule(**values):

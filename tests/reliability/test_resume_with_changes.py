@@ -128,7 +128,7 @@ def test_what_was_best_on_other_photos_does_not_count(copied_run, trained_run, t
     # The best so far cannot be surpassed.
     for path in copied_run.glob('epoch_2.pth'):
         content = torch.load(path, weights_only=True)
-        content['message_hub']['runtime_info']['best_score'] = 101.0
+        content['run_state']['best_score'] = 101.0
         torch.save(content, path)
         path.with_name('epoch_2.pth.json').unlink()
     options = ('train_cfg.max_epochs=3', f'data_root={root}')

@@ -47,7 +47,7 @@ def test_random_signals(in_child, quick_train, undisturbed, differences, disagre
 def test_a_second_signal_ends_it_at_once_and_leaves_no_broken_file(
     in_child, quick_train, undisturbed, differences, tmp_path
 ):
-    import flowercls.train.training as training
+    from flowercls.train.checkpoint import WholeCheckpointHook
     from flowercls.train.loop import ResumableTrainLoop
 
     def run_iter(*args):
@@ -59,7 +59,7 @@ def test_a_second_signal_ends_it_at_once_and_leaves_no_broken_file(
         time.sleep(60)
 
     def run():
-        training.save_position = slow
+        WholeCheckpointHook.save_interrupted = slow
         run_iter.original, ResumableTrainLoop.run_iter = ResumableTrainLoop.run_iter, run_iter
         return quick_train(tmp_path / 'run')
 
@@ -124,11 +124,11 @@ def test_what_keeps_a_run_from_being_saved_is_told(in_child, quick_train, tmp_pa
     def run():
         import flowercls.train.checkpoint as checkpoint
 
-        class Broken(checkpoint._Hashed):
+        class Broken(checkpoint._HashingFile):
             def save(self, content):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        checkpoint._Hashed = Broken
+        checkpoint._HashingFile = Broken
         stop_in_step(3)
         return quick_train(tmp_path / 'run')
 

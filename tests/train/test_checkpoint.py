@@ -8,8 +8,9 @@ import torch
 
 from flowercls.core.errors import CheckpointError, DiskError
 from flowercls.core.files import sha256_of
-from flowercls.train import checkpoint as checkpoint_module
-from flowercls.train.checkpoint import class_names_of, read_checkpoint, to_plain, write_checkpoint
+from flowercls.models import checkpoint_reader
+from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
+from flowercls.train.checkpoint import to_plain, write_checkpoint
 
 CONTENT = {
     'meta': {'epoch': 3, 'iter': np.int64(30), 'dataset_meta': {'classes': ('a', 'b')}},
@@ -64,7 +65,7 @@ def test_a_disk_that_cannot_be_read_is_told_of_the_file(tmp_path, monkeypatch):
     def broken(path):
         raise OSError(errno.EIO, 'Input/output error')
 
-    monkeypatch.setattr(checkpoint_module, 'sha256_of', broken)
+    monkeypatch.setattr(checkpoint_reader, 'sha256_of', broken)
     with pytest.raises(CheckpointError, match='epoch_1.pth: cannot be read .Input/output error'):
         read_checkpoint(tmp_path / 'epoch_1.pth')
 
@@ -119,6 +120,6 @@ def test_plain_values_stay_equal_and_tensors_leave_the_graph():
     assert not plain['t'].requires_grad
 
 
-def test_class_names_of_a_file_that_has_none_are_unknown():
-    assert class_names_of({'state_dict': {}}) is None
-    assert class_names_of(CONTENT) == ['a', 'b']
+def test_class_names_in_a_file_that_has_none_are_unknown():
+    assert class_names_in({'state_dict': {}}) is None
+    assert class_names_in(CONTENT) == ['a', 'b']

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from flowercls.models.checkpoint_reader import read_checkpoint
 from flowercls.train import checkpoint
-from flowercls.train.checkpoint import read_checkpoint, write_checkpoint
-from flowercls.train.checkpoint_files import link_checkpoint, remove_checkpoint
+from flowercls.train.checkpoint import link_checkpoint, remove_checkpoint, write_checkpoint
 
 
 def content(epoch):

@@ -31,15 +31,16 @@ import os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from mmengine.config import Config
-from flowercls.train import training
+from flowercls.train.checkpoint import RunState
+from flowercls.train.resume import complete_results
 from flowercls.core.distributed import join
 
 join(Config(dict(launcher='pytorch', env_cfg=dict())))
 if os.environ['RANK'] == '0':
     time.sleep(0.5)  # still writing, as only this process does
     Path(sys.argv[1], 'metrics.json').write_text('{"checkpoint": "best.pth"}')
-hub = SimpleNamespace(runtime_info={'best_checkpoint': 'best.pth'})
-training._mend_results(SimpleNamespace(work_dir=sys.argv[1], message_hub=hub))  # has nothing to evaluate with
+writer = SimpleNamespace(state=RunState(best_checkpoint='best.pth'))
+complete_results(SimpleNamespace(work_dir=sys.argv[1], epoch=1, checkpoints=writer))  # has nothing to evaluate with
 """
 
 FREEZING = """

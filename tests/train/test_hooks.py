@@ -5,11 +5,10 @@ import torch
 
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_duration
-from flowercls.train.checkpoint import epoch_checkpoints, is_validated, publish_best
+from flowercls.train.checkpoint import WholeCheckpointHook, epoch_checkpoints, is_validated, publish_best
 from flowercls.train.hooks import (
     CounterRandomnessHook,
     NormStatisticsHook,
-    WholeCheckpointHook,
     epoch_line,
 )
 
@@ -66,19 +65,10 @@ def test_an_epoch_is_validated_as_the_training_loop_decides(finished, interval, 
     assert is_validated(runner, finished) is False
 
 
-class Hub(SimpleNamespace):
-    def update_info(self, key, value):
-        self.runtime_info[key] = value
-
-
 def best_epochs(scores, rule):
-    hook, hub = WholeCheckpointHook(rule=rule), Hub(runtime_info={})
-    noted = []
-    for epoch, score in enumerate(scores, start=1):
-        runner = SimpleNamespace(epoch=epoch, message_hub=hub)
-        if hook._note_if_best(runner, {'accuracy/top1': score}):
-            noted.append(epoch)
-    return noted, hub.runtime_info['best_checkpoint']
+    hook = WholeCheckpointHook(rule=rule)
+    epochs = [epoch for epoch, top1 in enumerate(scores, start=1) if hook._update_state(epoch, {'accuracy/top1': top1})]
+    return epochs, hook.state.best_checkpoint
 
 
 def test_the_best_is_the_highest_or_the_lowest_and_of_equals_the_first():
@@ -91,9 +81,10 @@ def test_a_score_that_is_no_number_is_never_the_best():
 
 
 def test_a_metric_that_is_not_reported_is_named_with_those_that_are():
-    runner = SimpleNamespace(epoch=1, message_hub=Hub(runtime_info={}))
+    runner = SimpleNamespace(max_epochs=9, train_loop=SimpleNamespace(stop_training=False))
     with pytest.raises(ConfigError, match="'accuracy/top5'.*reports accuracy/top1, nll"):
-        WholeCheckpointHook(save_best='accuracy/top5')._note_if_best(runner, {'accuracy/top1': 1, 'nll': 2})
+        hook = WholeCheckpointHook(save_best='accuracy/top5', interval=5)
+        hook.finish_epoch(runner, 1, {'accuracy/top1': 1, 'nll': 2})
     with pytest.raises(ConfigError, match="rule is 'max'"):
         WholeCheckpointHook(rule='max')
 
@@ -168,14 +159,14 @@ def test_norm_statistics_do_not_hang_on_what_was_drawn_before():
 def test_of_damaged_newer_checkpoints_none_counts_as_kept(tmp_path):
     for epoch in (3, 5, 7, 10):
         (tmp_path / f'epoch_{epoch}.pth').touch()
-    WholeCheckpointHook(max_keep_ckpts=2)._remove_old(tmp_path, keep=tmp_path / 'epoch_7.pth')
+    WholeCheckpointHook(max_keep_ckpts=2)._remove_old(tmp_path / 'epoch_7.pth')
     assert [path.name for path in epoch_checkpoints(tmp_path)] == ['epoch_10.pth', 'epoch_7.pth', 'epoch_5.pth']
 
 
 @pytest.mark.parametrize('stopped', [False, True])
 def test_the_last_epoch_is_saved_also_where_it_comes_early(tmp_path, monkeypatch, stopped):
     hook = WholeCheckpointHook(interval=5)
-    monkeypatch.setattr(hook, '_write', lambda runner, path, position: path.touch())
+    monkeypatch.setattr(hook, '_write', lambda runner, path, progress: path.touch())
     loop = SimpleNamespace(stop_training=stopped)
-    hook._save(SimpleNamespace(work_dir=tmp_path, max_epochs=9, iter=3, train_loop=loop), epoch=3, is_best=False)
+    hook.finish_epoch(SimpleNamespace(work_dir=tmp_path, max_epochs=9, iter=3, train_loop=loop), 3, None)
     assert (tmp_path / 'epoch_3.pth').exists() is stopped

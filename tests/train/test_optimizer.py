@@ -5,10 +5,11 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 import flowercls.models.classifier  # noqa: F401  registers StagedClassifier
+from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError
 from flowercls.train.optimizer import TrainableOptimWrapperConstructor
-from flowercls.train.run_config import Flags, ready_config
 from flowercls.train.runner import build_runner
+from flowercls.train.trainer import resolve_for_run
 
 CFG = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, weight_decay=0.01))
 
@@ -119,7 +120,7 @@ def test_parts_that_the_model_does_not_have_are_named(classifier):
 def test_the_rate_is_scaled_for_all_photos_of_a_step(write_config, tmp_path, paramwise):
     """Batches of 8, two accumulated, for a rate meant for 32: half of it."""
     options = {'auto_scale_lr.base_batch_size': 32, 'optim_wrapper.accumulative_counts': 2}
-    cfg = ready_config(
+    cfg = resolve_for_run(
         write_config(tmp_path), {**options, 'optim_wrapper.paramwise_cfg': paramwise}, Flags(auto_scale_lr=True)
     )
     cfg.work_dir = str(tmp_path / 'run')
@@ -141,7 +142,7 @@ def test_the_rate_is_scaled_for_all_photos_of_a_step(write_config, tmp_path, par
         ({'type': 'RMSprop', 'lr': 0.1}, None),  # has no such kernel
     ],
 )
-def test_parameters_are_updated_in_one_kernel_where_there_is_one(optimizer, fused):
+def test_parameters_are_updated_in_fused_options_where_there_is_one(optimizer, fused):
     model = torch.nn.Linear(2, 2)
     built = TrainableOptimWrapperConstructor({'type': 'OptimWrapper', 'optimizer': optimizer})(model).optimizer
     assert built.defaults.get('fused') is fused

@@ -7,10 +7,11 @@ import torch
 from mmengine.config import ConfigDict
 from mmpretrain.models import ClsDataPreprocessor
 
-from flowercls.train.optimizer import photos_a_step
+from flowercls.config.resolve import Flags
+from flowercls.train.optimizer import effective_batch_size
 from flowercls.train.preflight import _image_size, _normalisation, preflight
-from flowercls.train.run_config import Flags, ready_config
 from flowercls.train.runner import build_runner
+from flowercls.train.trainer import resolve_for_run
 
 # The tiny config has 45 photos in batches of 8, at 64 px, which is as it should be.
 SOUND = {'auto_scale_lr.base_batch_size': 8}
@@ -22,7 +23,7 @@ def warnings(write_config, tmp_path):
 
     def look(flags=None, **options):
         overrides = {**SOUND, **{key.replace('__', '.'): value for key, value in options.items()}}
-        cfg = ready_config(write_config(tmp_path), overrides, flags or Flags())
+        cfg = resolve_for_run(write_config(tmp_path), overrides, flags or Flags())
         cfg.work_dir = str(tmp_path / 'run')
         return preflight(build_runner(cfg))
 
@@ -103,7 +104,7 @@ def test_a_log_interval_longer_than_an_epoch(warnings):
 
 def test_photos_smaller_than_the_weights_are_meant_for(warnings):
     (warning,) = warnings(input_size=224)
-    assert 'ResNet are meant for 224 px, the photos to validate come with 64' in warning
+    assert '224 px, validation photos have 64' in warning
     assert 'Fix: _base_/datasets/flower_224.py, or 224 in the pipelines' in warning
     (warning,) = warnings(input_size=192)
     assert 'Fix: 192 in the pipelines' in warning  # there is no base of that size
@@ -138,6 +139,6 @@ def test_inception_is_known_to_want_299_px_in_any_config(warnings):
 
 
 def test_photos_of_a_step_count_what_is_accumulated(write_config, tmp_path):
-    cfg = ready_config(write_config(tmp_path), {'optim_wrapper.accumulative_counts': 3}, Flags())
+    cfg = resolve_for_run(write_config(tmp_path), {'optim_wrapper.accumulative_counts': 3}, Flags())
     cfg.work_dir = str(tmp_path / 'run')
-    assert photos_a_step(build_runner(cfg)) == 24
+    assert effective_batch_size(build_runner(cfg)) == 24

@@ -1,15 +1,14 @@
-import os
-
 import pytest
 import torch
 
+from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError, DataError
-from flowercls.train.run_config import Flags, ready_config
-from flowercls.train.runner import use_all_cores
+from flowercls.train import runner
+from flowercls.train.trainer import resolve_for_run
 
 
 def test_a_ready_config_is_settled_for_this_machine(write_config, tmp_path, drawn_root):
-    cfg = ready_config(write_config(tmp_path, "model = dict(precision='auto')\n"), (), Flags())
+    cfg = resolve_for_run(write_config(tmp_path, "model = dict(precision='auto')\n"), (), Flags())
     assert cfg.model.precision in ('fp32', 'bf16') and cfg.model.channels_last is True
     assert cfg.train_dataloader.pin_memory is torch.cuda.is_available() and len(cfg.data_manifest) == 64
     assert cfg.model.head.num_classes == 5
@@ -19,13 +18,13 @@ def test_a_ready_config_is_settled_for_this_machine(write_config, tmp_path, draw
 def test_there_are_no_more_loader_workers_than_cores(write_config, tmp_path, monkeypatch):
     monkeypatch.setattr('flowercls.train.runner.usable_cpus', lambda: 3)
     config = write_config(tmp_path, 'train_dataloader = dict(num_workers=8)\nval_dataloader = dict(num_workers=1)\n')
-    cfg = ready_config(config, (), Flags())
+    cfg = resolve_for_run(config, (), Flags())
     assert (cfg.train_dataloader.num_workers, cfg.val_dataloader.num_workers) == (3, 1)
 
 
 def test_flags_change_the_config(write_config, tmp_path):
     flags = Flags(amp=True, no_validate=True, auto_scale_lr=True, deterministic=True)
-    cfg = ready_config(write_config(tmp_path), (), flags)
+    cfg = resolve_for_run(write_config(tmp_path), (), flags)
     assert cfg.model.precision == 'bf16' and cfg.auto_scale_lr.enable and cfg.randomness.deterministic
     assert cfg.val_dataloader is cfg.val_cfg is cfg.val_evaluator is cfg.default_hooks.checkpoint.save_best is None
 
@@ -33,15 +32,15 @@ def test_flags_change_the_config(write_config, tmp_path):
 def test_scaling_the_rate_needs_to_know_for_which_batch_it_is(write_config, tmp_path):
     config = write_config(tmp_path, 'auto_scale_lr = None\n')
     with pytest.raises(ConfigError, match='--auto-scale-lr.*base_batch_size'):
-        ready_config(config, (), Flags(auto_scale_lr=True))
+        resolve_for_run(config, (), Flags(auto_scale_lr=True))
 
 
 def test_the_demos_flowers_are_drawn_once(write_config, tmp_path, capsys):
     config = write_config(tmp_path, 'drawn = dict(num_per_class=5, image_size=32)\n', data_root=tmp_path / 'drawn_new')
-    ready_config(config, (), Flags())
+    resolve_for_run(config, (), Flags())
     assert 'drawing flowers' in capsys.readouterr().out
     before = (tmp_path / 'drawn_new' / 'manifest.json').stat().st_mtime_ns
-    ready_config(config, (), Flags())
+    resolve_for_run(config, (), Flags())
     assert 'drawing flowers' not in capsys.readouterr().out
     assert (tmp_path / 'drawn_new' / 'manifest.json').stat().st_mtime_ns == before
 
@@ -49,7 +48,7 @@ def test_the_demos_flowers_are_drawn_once(write_config, tmp_path, capsys):
 def test_no_flowers_are_drawn_in_place_of_photos(write_config, tmp_path):
     config = write_config(tmp_path, data_root=tmp_path / 'my_phtos')
     with pytest.raises(DataError, match='my_phtos: no such folder'):
-        ready_config(config, (), Flags())
+        resolve_for_run(config, (), Flags())
     assert not (tmp_path / 'my_phtos').exists()
 
 
@@ -57,11 +56,11 @@ def test_no_flowers_are_drawn_in_place_of_photos(write_config, tmp_path):
 def test_flowers_drawn_with_other_values_are_not_taken(write_config, tmp_path, drawn):
     new = tmp_path / 'drawn_new'
     config = write_config(tmp_path, 'drawn = dict(num_per_class=5, image_size=32)\n', data_root=new)
-    ready_config(config, (), Flags())
+    resolve_for_run(config, (), Flags())
     # The same values, written out or left to their defaults, are the same flowers.
-    ready_config(config, ['drawn.seed=0', 'drawn.val_ratio=0.2'], Flags())
+    resolve_for_run(config, ['drawn.seed=0', 'drawn.val_ratio=0.2'], Flags())
     with pytest.raises(ConfigError) as caught:
-        ready_config(config, [f'drawn.{drawn}'], Flags())
+        resolve_for_run(config, [f'drawn.{drawn}'], Flags())
     key, message = drawn.partition('=')[0], str(caught.value)
     assert f'data_root {new}: its flowers were drawn with {key}=' in message
     assert f'the config asks for drawn.{drawn}. Fix: set those values in the config, or name another' in message
@@ -69,7 +68,7 @@ def test_flowers_drawn_with_other_values_are_not_taken(write_config, tmp_path, d
 
 def test_real_photos_are_not_measured_by_what_the_config_would_draw(write_config, tmp_path, drawn_root):
     config = write_config(tmp_path, 'drawn = dict(num_per_class=7)\n')
-    assert ready_config(config, (), Flags()).data_root == str(drawn_root)
+    assert resolve_for_run(config, (), Flags()).data_root == str(drawn_root)
 
 
 def test_every_process_learns_where_one_of_them_drew(write_config, tmp_path, drawn_root, monkeypatch):
@@ -78,11 +77,21 @@ def test_every_process_learns_where_one_of_them_drew(write_config, tmp_path, dra
     config = write_config(tmp_path, data_root=tmp_path / 'missing')
     monkeypatch.setattr(distributed, 'join', lambda cfg: None)
     monkeypatch.setattr(distributed, 'decide_once', lambda decide: str(drawn_root))  # as in all processes but the first
-    cfg = ready_config(config, (), Flags(launcher='pytorch'), drawn_folder=str(tmp_path / 'mine'))
+    cfg = resolve_for_run(config, (), Flags(launcher='pytorch'), drawn_folder=str(tmp_path / 'mine'))
     assert cfg.data_root == cfg.train_dataloader.dataset.data_root == str(drawn_root)
 
 
-def test_all_cores_compute_whatever_the_environment_says(monkeypatch):
-    torch.set_num_threads(1)
-    use_all_cores()
-    assert torch.get_num_threads() == len(os.sched_getaffinity(0))
+@pytest.mark.parametrize(
+    ('variable', 'world_size', 'expected'),
+    [(None, 1, 6), ('2', 1, 2), ('1', 1, 1), ('1', 2, 3), ('2', 2, 2), ('4,2', 1, 4), ('many', 1, 6)],
+)
+def test_the_user_chooses_the_threads_else_processes_share_the_cores(monkeypatch, variable, world_size, expected):
+    numbers = []
+    monkeypatch.setattr(torch, 'set_num_threads', numbers.append)
+    monkeypatch.setattr(runner, 'usable_cpus', lambda: 6)
+    monkeypatch.setattr(runner, 'get_world_size', lambda: world_size)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if variable is not None:
+        monkeypatch.setenv('OMP_NUM_THREADS', variable)
+    runner.set_num_threads()
+    assert numbers == [expected]

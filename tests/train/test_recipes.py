@@ -9,10 +9,11 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from flowercls.config import resolve_config
+from flowercls.config.resolve import Flags
 from flowercls.report.curves import read_epochs
 from flowercls.train.optimizer import TrainableOptimWrapperConstructor
-from flowercls.train.run_config import Flags, ready_config
 from flowercls.train.runner import build_runner
+from flowercls.train.trainer import resolve_for_run
 
 EARLY_STOP = dict(type='EarlyStoppingHook', monitor='accuracy/top1', rule='greater', min_delta=100, patience=1)
 MOMENTUM = 0.3
@@ -60,7 +61,7 @@ class Recorder(Hook):
 
 def test_the_averaged_weights_are_validated_and_saved_and_are_the_average(write_config, tmp_path):
     hook = dict(type='EMAHook', momentum=MOMENTUM)
-    cfg = ready_config(write_config(tmp_path, f'custom_hooks = [{hook}]\n'), (), Flags())
+    cfg = resolve_for_run(write_config(tmp_path, f'custom_hooks = [{hook}]\n'), (), Flags())
     cfg.work_dir = str(tmp_path / 'run')
     runner, recorder = build_runner(cfg), Recorder()
     runner.register_hook(recorder)

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from flowercls.core import signals
-from flowercls.train import runner as runner_module
 from flowercls.train.loop import ResumableTrainLoop
-from flowercls.train.optimizer import FiniteOptimWrapper
+from flowercls.train.optimizer import NanGuardOptimWrapper
 
 
 @pytest.mark.parametrize('intervals', ['val_interval=3, dynamic_intervals=[(3, 1)]', 'dynamic_intervals=[(3, 3)]'])
@@ -24,7 +23,7 @@ def test_a_signal_while_a_checkpoint_is_read_saves_nothing_of_it(trained_run, to
     def and_a_signal_comes(*args):
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(runner_module, 'restore_gradients', and_a_signal_comes)
+    monkeypatch.setattr(ResumableTrainLoop, 'resume', and_a_signal_comes)
     first = trained_run[1] / 'epoch_1.pth'
     assert tool('train', trained_run[0], '--work-dir', tmp_path / 'new', '--resume', first) == 143
     assert not (tmp_path / 'new').exists()
@@ -42,14 +41,16 @@ def test_a_dry_run_looks_at_what_would_be_resumed(trained_run, tool, capsys):
 
 
 def test_a_signal_before_the_first_step_says_that_nothing_is_saved(write_config, tool, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(ResumableTrainLoop, 'run_epoch', lambda loop: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(
+        ResumableTrainLoop, 'run_epoch', lambda *_: signal.raise_signal(signal.SIGINT) or signals.check()
+    )
     assert tool('train', write_config(tmp_path), '--work-dir', tmp_path / 'new') == 130
     assert 'nothing was saved yet; the same command starts again' in capsys.readouterr().err
     assert not (tmp_path / 'new').exists()
 
 
 def test_what_a_device_has_not_told_yet_is_asked_before_a_run_is_left(write_config, tool, tmp_path, monkeypatch):
-    run_iter, step = ResumableTrainLoop.run_iter, FiniteOptimWrapper.step
+    run_iter, step = ResumableTrainLoop.run_iter, NanGuardOptimWrapper.step
 
     def and_a_signal_comes(loop, number, batch):
         run_iter(loop, number, batch)
@@ -61,8 +62,8 @@ def test_what_a_device_has_not_told_yet_is_asked_before_a_run_is_left(write_conf
         step(wrapper, **kwargs)
 
     monkeypatch.setattr(ResumableTrainLoop, 'run_iter', and_a_signal_comes)
-    monkeypatch.setattr(FiniteOptimWrapper, 'step', with_a_bad_gradient)
-    monkeypatch.setattr(FiniteOptimWrapper, '_asks_at_once', False)
+    monkeypatch.setattr(NanGuardOptimWrapper, 'step', with_a_bad_gradient)
+    monkeypatch.setattr(NanGuardOptimWrapper, '_checks_at_once', False)
     config = write_config(tmp_path, 'optim_wrapper = dict(optimizer=dict(fused=True))\n')
     assert tool('train', config, '--work-dir', tmp_path / 'run') == 6
     assert not list((tmp_path / 'run').glob('*.pth')) and signals.is_pending()
@@ -77,7 +78,7 @@ def test_a_damaged_file_in_the_place_of_an_epoch_is_not_taken_for_it(trained_run
 
     def and_a_signal_comes(loop):
         signal.raise_signal(signal.SIGTERM)
-        validate(loop)
+        return validate(loop)
 
     with monkeypatch.context() as patch:
         patch.setattr(ResumableTrainLoop, '_validate', and_a_signal_comes)

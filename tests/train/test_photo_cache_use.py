@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from flowercls.config.diff import check_unchanged
+from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_size
 from flowercls.data.array_store import ArrayStore
-from flowercls.train.decoded_photos import use_photo_cache
-from flowercls.train.run_config import Flags, ready_config
 from flowercls.train.run_dir import write_config
-from flowercls.train.runner import build_runner
+from flowercls.train.runner import build_runner, use_photo_cache
+from flowercls.train.trainer import resolve_for_run
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def start(write_config, drawn_root, tmp_path):
 
     def runner_of(extra='', data_root=drawn_root):
         path = write_config(tmp_path, f"cache_dir = '{tmp_path / 'cache'}'\n{extra}", data_root=data_root)
-        cfg = ready_config(path, [], Flags())
+        cfg = resolve_for_run(path, [], Flags())
         cfg.work_dir = str(tmp_path / 'run')
         return build_runner(cfg)
 
@@ -81,8 +81,7 @@ def test_what_is_written_down_of_a_run_does_not_name_the_cache(start, tmp_path):
 def test_workers_that_draw_from_the_cache_leave_a_cpu_to_the_network(
     cores, on_gpu, extra, expected, start, monkeypatch
 ):
-    for module in ('decoded_photos', 'runner'):
-        monkeypatch.setattr(f'flowercls.train.{module}.usable_cpus', lambda: cores)
+    monkeypatch.setattr('flowercls.train.runner.usable_cpus', lambda: cores)
     runner = start(f'train_dataloader = dict(num_workers=8)\nval_dataloader = dict(num_workers=1)\n{extra}\n')
     monkeypatch.setattr('torch.cuda.is_available', lambda: on_gpu)
     use_photo_cache(runner)
