@@ -1,1 +1,1 @@
-"""What every room may use."""
+"""Modules that every room may use; they use no other room."""

@@ -1,4 +1,4 @@
-"""Several processes of one run: how they meet, and how one of them decides for all."""
+"""Distributed runs: joining the process group, and decisions of the main process for all."""
 
 import atexit
 import gc
@@ -17,10 +17,10 @@ Result = TypeVar('Result')
 
 
 def join(cfg: Config) -> None:
-    """Meet the other processes of this run, if a launcher started several.
+    """Join the process group, if a launcher started several processes.
 
-    On GPUs as mmengine does it. Without one mmengine would still choose a GPU for every process, so the processes
-    meet here, over gloo. They part when the interpreter ends.
+    On GPUs mmengine does it. Without a GPU mmengine would still choose a GPU for every process, so the processes join
+    over gloo here. The group is left when the interpreter ends.
     """
     if cfg.launcher == 'none' or is_distributed():
         return
@@ -29,38 +29,38 @@ def join(cfg: Config) -> None:
             '--launcher pytorch: this process was not started by torchrun. Fix: torchrun --nproc-per-node=2 '
             'tools/train.py CONFIG --launcher pytorch, or leave the flag out.'
         )
-    atexit.register(_part)
+    atexit.register(_leave)
     if torch.cuda.is_available():
-        place = _meeting_place() if cfg.launcher == 'pytorch' else {}
-        init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', {}), **place)
+        store = _rendezvous() if cfg.launcher == 'pytorch' else {}
+        init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', {}), **store)
         return
-    torch.distributed.init_process_group('gloo', **_meeting_place())
+    torch.distributed.init_process_group('gloo', **_rendezvous())
 
 
-def _meeting_place() -> dict[str, Any]:
-    """A store of addresses for this start alone.
+def _rendezvous() -> dict[str, Any]:
+    """Return a store of addresses for this start alone.
 
-    Processes that torchrun starts again after one has died get the store of those before, where they would find
-    addresses at which nobody listens any more: half of the restarts failed, or waited for half an hour.
+    When torchrun restarts the processes of a run, they get the store of the last start with its dead addresses: half
+    of the restarts failed, or waited for half an hour.
     """
     store, rank, world_size = next(torch.distributed.rendezvous('env://'))
     start = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
     return {'store': torch.distributed.PrefixStore(f'start {start}', store), 'rank': rank, 'world_size': world_size}
 
 
-def _part() -> None:
-    """End the communication's threads: one that outlives the interpreter now and then aborts the process (exit -6)."""
+def _leave() -> None:
+    """End the communication threads: a thread that outlives the interpreter can abort the process (exit -6)."""
     if is_distributed():
         gc.unfreeze()
-        gc.collect()  # a model that nobody holds but a circle still holds the group
+        gc.collect()  # a model in a reference cycle still holds the group
         torch.distributed.destroy_process_group()
 
 
 def decide_once(decide: Callable[[], Result]) -> Result:
-    """Let the main process decide, and give its answer, or its error, to all.
+    """Call ``decide`` in the main process, and return its result, or raise its error, in all processes.
 
     Args:
-        decide: Called in the main process only; what it returns must be picklable.
+        decide: Its result must be picklable.
     """
     if not is_distributed():
         return decide()
@@ -77,5 +77,5 @@ def decide_once(decide: Callable[[], Result]) -> Result:
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """The model inside a distributed wrapper, or itself."""
+    """Return the model inside a distributed wrapper, or the model itself."""
     return model.module if is_model_wrapper(model) else model

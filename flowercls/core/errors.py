@@ -1,22 +1,22 @@
-"""The errors a user can meet, one small tree, each with its exit code.
+"""Errors for users, one small tree, each with its exit code.
 
 FlowerclsError
-├── ConfigError       2  a config file, a flag or a --cfg-options value; every mistake found, not only the first
+├── ConfigError       2  a config file, a flag or a --cfg-options value; all mistakes at once
 ├── DataError         3  a raw folder, a prepared folder, or one photo in it
-├── CheckpointError   4  a checkpoint or starting weights: missing, damaged, of another model or of other classes
-├── DiskError         5  the disk is full or may not be written to
-├── DivergedError     6  training ran into values that are no numbers
-├── OutOfMemoryError  7  a step needs more memory than there is
-├── RunInUseError     8  another living process works in the run folder
-└── WorkerError       9  a process that loads photos has died
+├── CheckpointError   4  a checkpoint or starting weights: missing, damaged, of another model or other classes
+├── DiskError         5  the disk is full or read-only
+├── DivergedError     6  training diverged: NaN or infinite values
+├── OutOfMemoryError  7  a step needs more memory than the machine has
+├── RunInUseError     8  another living process uses the run folder
+└── WorkerError       9  a loader worker has died
 
-Every message says what (with the value), where, what was expected and how to mend it. Anything that is not in this
-tree is our own bug and keeps its traceback (exit code 1).
+Every message says what (with the value), where, the expected value, and the fix. Any other exception is a bug of ours
+and keeps its traceback (exit code 1).
 """
 
 
 class FlowerclsError(Exception):
-    """Base of all errors that are answered with a message instead of a traceback."""
+    """Base of all errors that are shown as a message instead of a traceback."""
 
     exit_code = 1
 
@@ -49,32 +49,32 @@ class DiskError(FlowerclsError):
 
 
 class DivergedError(FlowerclsError):
-    """The loss or the weights are no numbers any more."""
+    """The loss or the weights are NaN or infinite."""
 
     exit_code = 6
 
 
 class OutOfMemoryError(FlowerclsError):
-    """A step needs more memory than there is."""
+    """A step needs more memory than the machine has."""
 
     exit_code = 7
 
 
 class RunInUseError(FlowerclsError):
-    """A run folder in which another living process works."""
+    """A run folder that another living process uses."""
 
     exit_code = 8
 
 
 class WorkerError(FlowerclsError):
-    """A process that loads photos has died."""
+    """A loader worker has died."""
 
     exit_code = 9
 
 
 def _without_worker_traceback(message: str) -> str:
-    # A DataLoader re-raises a worker's error with the worker's traceback as its text; the user needs the last part.
+    # A DataLoader re-raises a worker's error with the worker's traceback as its text; only its end is for the user.
     if 'Original Traceback (most recent call last)' not in message:
         return message
-    _, marker, said = message.rpartition('flowercls.core.errors.')
-    return said.partition(': ')[2].strip() if marker else message
+    _, marker, last_error = message.rpartition('flowercls.core.errors.')
+    return last_error.partition(': ')[2].strip() if marker else message

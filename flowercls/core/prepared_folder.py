@@ -8,7 +8,10 @@ from flowercls.core.files import sha256_of
 from flowercls.core.layout import ANN_FILES, CLASSES_FILE, MANIFEST_FILE
 
 REQUIRED_FILES = (CLASSES_FILE, ANN_FILES['train'], ANN_FILES['val'])
-PHOTO_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.avif'}
+PHOTO_SUFFIXES = {
+    *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp', '.dib', '.webp', '.tif', '.tiff', '.avif'),
+    *('.jp2', '.j2k', '.ppm', '.pgm', '.pbm', '.pnm', '.mpo', '.heic'),
+}
 
 
 def class_names(data_root: str | os.PathLike) -> list[str]:

@@ -1,9 +1,4 @@
-"""The command line and what is printed: letters of every language, and a terminal that may be gone.
-
-A leaf like ``errors``, for the tools.
-
-Sizes on disk, as a config has them and as people read them.
-"""
+"""Terminal: output that survives a closed terminal, and sizes and durations as people write them."""
 
 import errno
 import io
@@ -14,35 +9,30 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-LAST_STANDARD = 2  # number of the last standard stream
-LONGEST_WAIT_S = 5  # for a reader that is slow
-_NOBODY_READS = {errno.EPIPE, errno.EIO}  # ``| head`` has read enough; the terminal was closed
+MAX_STANDARD_STREAM = 2  # stderr
+MAX_WAIT_S = 5  # for a slow reader
+_NOBODY_READS = {errno.EPIPE, errno.EIO}  # ``| head`` has ended; the terminal was closed
 
 
 def set_up_console() -> None:
-    r"""Start this tool anew in Python's UTF-8 mode if need be, and let no print end it.
+    r"""Restart this tool in Python's UTF-8 mode if need be, and let no failed print end it.
 
-    A locale such as ISO-8859-1, or PYTHONUTF8=0 in the C locale, would make other texts of the same file names: the
-    lists of a prepared folder would depend on it, and names that it has no letters for could not be written. What is
-    printed comes out as ``\u732b`` where the terminal has no such letter. Where nobody reads it any more, or a file
-    that it goes to has no room, it is lost, and the work goes on.
+    In a locale such as ISO-8859-1 the same file names would become other texts: the lists of a prepared folder would
+    depend on the locale, and some names could not be written. A letter that the terminal cannot show is printed as
+    ``\u732b``. Output that cannot be written (closed terminal, full disk) is dropped, and the work goes on.
     """
     is_utf8 = sys.getfilesystemencoding().replace('-', '').lower() == 'utf8'
     if not (is_utf8 or sys.flags.utf8_mode):
         os.execv(sys.executable, [sys.executable, '-X', 'utf8', *sys.orig_argv[1:]])
-    _open_all()
+    # Open standard streams that are closed: else a file of the run could get their number.
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= MAX_STANDARD_STREAM:
+        os.set_inheritable(handle, True)
+    os.close(handle)
     sys.stdout, sys.stderr = map(_lasting, (sys.stdout, sys.stderr))
 
 
-def _open_all() -> None:
-    """Put something in the place of standard streams that are closed: a file of the run could get their number."""
-    while (handle := os.open(os.devnull, os.O_RDWR)) <= LAST_STANDARD:
-        os.set_inheritable(handle, True)
-    os.close(handle)
-
-
 def _lasting(stream: TextIO) -> TextIO:
-    if not isinstance(stream, io.TextIOWrapper):  # a notebook's, or none
+    if not isinstance(stream, io.TextIOWrapper):  # in a notebook, or without a console
         return stream
     stream.reconfigure(errors='backslashreplace')
     if os.name != 'posix':
@@ -51,23 +41,23 @@ def _lasting(stream: TextIO) -> TextIO:
         io.BufferedWriter(_LastingFile(stream.fileno(), 'wb', closefd=False)),
         encoding=stream.encoding,
         errors=stream.errors,
-        line_buffering=stream.line_buffering or stream.write_through,  # the latter with PYTHONUNBUFFERED
+        line_buffering=stream.line_buffering or stream.write_through,  # write_through with PYTHONUNBUFFERED
     )
 
 
 class _LastingFile(io.FileIO):
-    """Takes everything, whatever becomes of it."""
+    """A file whose writes never fail: data that cannot be written are dropped."""
 
     def write(self, data: bytes) -> int | None:
         try:
             if (written := super().write(data)) is not None:
                 return written
-            select.select([], [self], [], LONGEST_WAIT_S)  # one that does not wait by itself, and is full
+            select.select([], [self], [], MAX_WAIT_S)  # non-blocking and full
             return super().write(data) or len(data)
         except OSError as error:
             if error.errno in _NOBODY_READS:
                 with Path(os.devnull).open('wb') as nowhere:
-                    os.dup2(nowhere.fileno(), self.fileno())  # for what libraries print, too
+                    os.dup2(nowhere.fileno(), self.fileno())  # also for the output of libraries
             return len(data)
 
 
@@ -76,14 +66,14 @@ _TEXT = re.compile(rf'(\d+(?:\.\d+)?) ?({"|".join(UNITS)})', re.IGNORECASE)
 
 
 def is_size(value: Any) -> bool:
-    """Whether ``value`` is a size: text as ``'8GB'``, or a whole number of bytes."""
+    """Return whether ``value`` is a size: text such as ``'8GB'``, or a whole number of bytes."""
     if isinstance(value, str):
         return _TEXT.fullmatch(value) is not None
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def num_bytes(size: str | int) -> int:
-    """A size in bytes.
+    """Return a size in bytes.
 
     Example:
         >>> num_bytes('8GB'), num_bytes('1.5 MB'), num_bytes(42)
@@ -96,7 +86,7 @@ def num_bytes(size: str | int) -> int:
 
 
 def as_size(number: int) -> str:
-    """Bytes as a reader wants them.
+    """Return bytes for people, in MB or GB.
 
     Example:
         >>> as_size(710_040_000), as_size(1_234), as_size(8_000_000_000)
@@ -106,7 +96,7 @@ def as_size(number: int) -> str:
 
 
 def as_duration(seconds: float) -> str:
-    """A time span for people: ``8 s``, ``2 min 05 s``, ``1 h 02 min``."""
+    """Return a duration for people: ``8 s``, ``2 min 05 s``, ``1 h 02 min``."""
     whole = round(seconds)
     if whole < 60:
         return f'{whole} s'

@@ -13,15 +13,12 @@ from PIL import Image
 
 from flowercls.core.errors import DataError
 from flowercls.core.files import disk_errors
+from flowercls.core.prepared_folder import PHOTO_SUFFIXES
 from flowercls.data.decode import read_photo
 from flowercls.data.image_formats import UnreadablePhoto, read_content
 from flowercls.data.prepare.scan import RawPhoto, nfc
 
 EXTENSIONS = {'JPEG': '.jpg'}  # all other formats become PNG
-PHOTO_SUFFIXES = {
-    *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp', '.dib', '.webp', '.tif', '.tiff', '.avif'),
-    *('.jp2', '.j2k', '.ppm', '.pgm', '.pbm', '.pnm', '.mpo', '.heic'),
-}
 MAX_NAME_BYTES = 200  # file systems take 255; the rest is for programs that add a suffix
 # Line breaks would break the lists of photos; surrogates (not UTF-8) cannot be written at all.
 _BAD_CATEGORIES = ('Cc', 'Zl', 'Zp', 'Cs')
