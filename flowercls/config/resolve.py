@@ -5,11 +5,13 @@ A derived config is complete: written down and loaded again it is the same, and 
 
 import copy
 import os
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from flowercls.config.components import missing_types
+from flowercls.config.components import check_components, missing_types
 from flowercls.config.data_keys import (
     datasets_in,
     derive_class_weights,
@@ -21,11 +23,19 @@ from flowercls.config.loader import load_with_notes
 from flowercls.config.model_keys import derive_feature_cache, derive_model, derive_starting_weights
 from flowercls.config.overrides import Overrides, strip_leftovers
 from flowercls.config.schedule import derive_schedules
-from flowercls.config.schema import REGISTRATION, at_path, defaults, known_keys, type_name
+from flowercls.config.schema import LOADERS, REGISTRATION, at_path, defaults, known_keys, type_name
 from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError
+from flowercls.core.files import sha256_of
+from flowercls.core.layout import MANIFEST_FILE
 from flowercls.core.prepared_folder import class_names
+from flowercls.core.workers import usable_cpus
 
+FALSE_ALARMS = (
+    'Fail to import ``MultiScaleDeformableAttention``',  # mmcv-lite lacks one operator; none of our models needs it
+    'In MMCV v1.4.4, we modified the default value of args',  # MobileNetV3: for users of older versions
+    'Detected call of `scheduler.step\\(\\)`',  # with accumulated batches, before the first of them is complete
+)
 REQUIRED = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 REQUIRED_PARTS = ('model.backbone', 'model.head', 'train_dataloader.dataset', 'val_dataloader.dataset') + (
     ('optim_wrapper.optimizer',)  # each where its section is there
@@ -219,3 +229,48 @@ def apply_flags(cfg: Config, flags: Flags) -> None:
         cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
         if cfg.default_hooks.get('checkpoint'):
             cfg.default_hooks.checkpoint.save_best = None
+
+
+def complete_config(cfg: Config, flags: Flags = Flags()) -> list[str]:
+    """Derive a loaded config in place, apply the flags and check every class, in the same way on every machine.
+
+    Returns:
+        Notes on everything that was changed without being asked for.
+
+    Raises:
+        ConfigError: naming every mistake.
+        DataError: if `data_root` is not a prepared folder.
+    """
+    schedulers = cfg.get('param_scheduler')
+    notes = derive_config(cfg)
+    apply_flags(cfg, flags)
+    for message in FALSE_ALARMS:
+        warnings.filterwarnings('ignore', message=message)
+    # Also those schedulers that are left out as they begin after the run.
+    check_components(Config({**cfg, 'param_scheduler': schedulers}, filename=cfg.filename))
+    return notes
+
+
+def fit_to_machine(cfg: Config) -> None:
+    """Replace what depends on the hardware by its value here, so that the run folder's config says what was used."""
+    import torch
+
+    from flowercls.core.hardware import resolve_channels_last, resolve_precision
+
+    on_gpu = torch.cuda.is_available()
+    if on_gpu and cfg.randomness.get('deterministic'):
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS refuses to be deterministic without
+    if cfg.model.type == 'StagedClassifier':
+        cfg.model.precision = resolve_precision(cfg.model.precision)
+        cfg.model.channels_last = resolve_channels_last(cfg.model.channels_last)
+    for name in LOADERS:
+        if cfg.get(name):
+            cfg[name].setdefault('pin_memory', on_gpu)
+            # More workers only wait for each other. Their number changes no result.
+            cfg[name].num_workers = min(cfg[name].get('num_workers', 0), usable_cpus())
+    # None switches a hook off; mmengine understands that of its own hooks only.
+    of_mmengine = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+    for name in [name for name, hook in cfg.default_hooks.items() if hook is None and name not in of_mmengine]:
+        del cfg.default_hooks[name]
+    manifest = Path(cfg.get('data_root', '.'), MANIFEST_FILE)
+    cfg.data_manifest = sha256_of(manifest) if manifest.is_file() else None

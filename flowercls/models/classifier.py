@@ -9,6 +9,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from flowercls.core.errors import ConfigError
+from flowercls.core.hardware import resolve_channels_last, resolve_precision
 from flowercls.models.freezing import (
     check_frozen_stages,
     check_native_freezing_off,
@@ -16,7 +17,6 @@ from flowercls.models.freezing import (
     frozen_parameters,
     num_frozen_stages,
 )
-from flowercls.models.precision import resolve_channels_last, resolve_precision
 from flowercls.models.preprocess import FeaturePreprocessor, PhotoPreprocessor
 from flowercls.models.stages import StagedBackbone, cut
 

@@ -14,13 +14,13 @@ from mmengine.config import Config
 from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY
 from flowercls.config.dump import THIS_START
 from flowercls.config.loader import find_config, load_with_notes
-from flowercls.config.resolve import Flags
+from flowercls.config.resolve import complete_config
 from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import FOLDS_DIR
 from flowercls.core.prepared_folder import manifest_hash, prepare_command
 from flowercls.sweep.spec import RESERVED_KEYS, SEED_KEY, Level, SweepSpec
-from flowercls.train.trainer import complete_config
+from flowercls.train.trainer import ensure_data
 
 MAX_NAME_LENGTH = 120  # of a setting; file systems take 255 bytes, and a path has other parts
 Result = TypeVar('Result')
@@ -172,7 +172,8 @@ def _for_each(
 
 def _complete(cfg: Config, notes: list[str], drawn_folder: str | None) -> Config:
     """Complete and check a loaded config in place, and add to its notes."""
-    notes += complete_config(cfg, Flags(), drawn_folder)
+    ensure_data(cfg, drawn_folder=drawn_folder)
+    notes += complete_config(cfg)
     for loader in ('train_dataloader', 'val_dataloader'):
         name = ((cfg.get(loader) or {}).get('dataset') or {}).get('ann_file')
         path = Path(cfg.data_root, name) if name else None

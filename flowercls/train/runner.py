@@ -22,12 +22,11 @@ from flowercls.config.data_keys import IMAGE_FOLDER, datasets_in
 from flowercls.core import signals
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import ConfigError
-from flowercls.core.files import disk_errors, sha256_of
+from flowercls.core.files import disk_errors
 from flowercls.core.terminal import num_bytes
 from flowercls.core.workers import usable_cpus
 from flowercls.data.photo_cache import prepare_photo_cache
 from flowercls.models.checkpoint_reader import read_checkpoint
-from flowercls.models.precision import resolve_channels_last, resolve_precision
 from flowercls.train.checkpoint import WholeCheckpointHook
 from flowercls.train.loop import ResumableTrainLoop
 from flowercls.train.optimizer import effective_batch_size
@@ -306,27 +305,6 @@ def _loaders(runner: Runner) -> Iterator[dict]:
     for loader in (runner._train_dataloader, runner._val_dataloader, runner._test_dataloader):
         if isinstance(loader, dict):
             yield loader
-
-
-def fit_to_machine(cfg: Config) -> None:
-    """Settle what depends on the hardware, so that the run folder's config says what was really used."""
-    on_gpu = torch.cuda.is_available()
-    if on_gpu and cfg.randomness.get('deterministic'):
-        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS refuses to be deterministic without
-    if cfg.model.type == 'StagedClassifier':
-        cfg.model.precision = resolve_precision(cfg.model.get('precision', 'auto'))
-        cfg.model.channels_last = resolve_channels_last(cfg.model.get('channels_last', 'auto'))
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if cfg.get(name):
-            cfg[name].setdefault('pin_memory', on_gpu)
-            # More only wait for each other, and torch warns of it at length. How many there are changes no result.
-            cfg[name].num_workers = min(cfg[name].get('num_workers', 0), usable_cpus())
-    # None switches a hook off; mmengine understands that of its own hooks only.
-    own = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
-    for name in [name for name, hook in cfg.default_hooks.items() if hook is None and name not in own]:
-        del cfg.default_hooks[name]
-    manifest = Path(cfg.get('data_root', '.'), 'manifest.json')
-    cfg.data_manifest = sha256_of(manifest) if manifest.is_file() else None
 
 
 def set_num_threads() -> None:

@@ -6,7 +6,6 @@ import logging
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +14,8 @@ from typing import TYPE_CHECKING
 
 from mmengine.config import Config
 
-from flowercls.config import check_components, derive_config
 from flowercls.config.loader import load_with_notes
-from flowercls.config.resolve import Flags, apply_flags
+from flowercls.config.resolve import Flags, complete_config, fit_to_machine
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import disk_errors
 from flowercls.core.layout import CONFIG_FILE, METRICS_FILE, epoch_checkpoint
@@ -28,13 +26,6 @@ if TYPE_CHECKING:
     from flowercls.train.resume import FromWeights, RandomInit
     from flowercls.train.runner import ClassifierRunner
     from flowercls.train.tester import Evaluation
-
-
-FALSE_ALARMS = (
-    'Fail to import ``MultiScaleDeformableAttention``',  # mmcv-lite lacks one operator; none of our models needs it
-    'In MMCV v1.4.4, we modified the default value of args',  # MobileNetV3: for users of older versions
-    'Detected call of `scheduler.step\\(\\)`',  # with accumulated batches, before the first of them is complete
-)
 
 
 @dataclass(frozen=True)
@@ -180,56 +171,38 @@ def resolve_for_run(
         DataError: if the prepared folder is missing or is none.
     """
     cfg, notes = load_with_notes(config_path, overrides)
-    notes += complete_config(cfg, flags, drawn_folder)
+    ensure_data(cfg, flags.launcher, drawn_folder)
+    notes += complete_config(cfg, flags)
     if int(os.environ.get('RANK', 0)) == 0:
         print(*(f'note: {note}\n' for note in notes), sep='', end='', flush=True)
-
-    from flowercls.train.runner import fit_to_machine
-
     fit_to_machine(cfg)
     return cfg
 
 
-def complete_config(cfg: Config, flags: Flags, drawn_folder: str | None = None) -> list[str]:
-    """Complete and check a loaded config in place, in the same way on every machine.
+def ensure_data(cfg: Config, launcher: str = 'none', drawn_folder: str | None = None) -> None:
+    """Draw and prepare the demo's flowers if the config asks for them, and set ``data_root`` to their folder.
 
     Args:
-        cfg: From `load_with_notes`.
-        flags: The options that change a config.
+        cfg: From `load_with_notes`; changed in place.
+        launcher: As in `Flags`; one of several processes draws for all.
         drawn_folder: As in `resolve_for_run`.
-
-    Returns:
-        Notes on everything that was changed without being asked for.
-
-    Raises:
-        ConfigError: naming every mistake.
-        DataError: if the prepared folder is missing or is none.
     """
-    cfg.launcher = flags.launcher
-    if flags.launcher != 'none':
-        from flowercls.core.distributed import decide_once, join
 
-        join(cfg)
-        cfg.data_root = decide_once(lambda: ensure_data(cfg, drawn_folder))
-    else:
-        cfg.data_root = ensure_data(cfg, drawn_folder)
-    schedulers = cfg.get('param_scheduler')
-    notes = derive_config(cfg)
-    apply_flags(cfg, flags)
-    for message in FALSE_ALARMS:
-        warnings.filterwarnings('ignore', message=message)
-    check_components(Config({**cfg, 'param_scheduler': schedulers}, filename=cfg.filename))  # also those left out
-    return notes
+    def data_root() -> str | None:
+        if not cfg.get('drawn') or cfg.get('data_root') is None:
+            return cfg.get('data_root')
+        from flowercls.data.drawn import ensure_drawn
 
+        return ensure_drawn(cfg.data_root, cfg.drawn, drawn_folder)
 
-def ensure_data(cfg: Config, drawn_folder: str | None = None) -> str | None:
-    """Return the config's ``data_root``; draw and prepare the demo's flowers first if the config asks for them."""
-    data_root = cfg.get('data_root')
-    if not cfg.get('drawn') or data_root is None:
-        return data_root
-    from flowercls.data.drawn import ensure_drawn
+    if launcher == 'none':
+        cfg.data_root = data_root()
+        return
+    from flowercls.core.distributed import decide_once, join
 
-    return ensure_drawn(data_root, cfg.drawn, drawn_folder)
+    cfg.launcher = launcher
+    join(cfg)
+    cfg.data_root = decide_once(data_root)
 
 
 def dry_run(

@@ -16,7 +16,7 @@ def test_a_ready_config_is_settled_for_this_machine(write_config, tmp_path, draw
 
 
 def test_there_are_no_more_loader_workers_than_cores(write_config, tmp_path, monkeypatch):
-    monkeypatch.setattr('flowercls.train.runner.usable_cpus', lambda: 3)
+    monkeypatch.setattr('flowercls.config.resolve.usable_cpus', lambda: 3)
     config = write_config(tmp_path, 'train_dataloader = dict(num_workers=8)\nval_dataloader = dict(num_workers=1)\n')
     cfg = resolve_for_run(config, (), Flags())
     assert (cfg.train_dataloader.num_workers, cfg.val_dataloader.num_workers) == (3, 1)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from flowercls.models.precision import hardware_gains_from_bf16, resolve_channels_last, resolve_precision
+from flowercls.core.hardware import hardware_gains_from_bf16, resolve_channels_last, resolve_precision
 
 
 def set_cpu(monkeypatch, **probes):
