@@ -34,7 +34,7 @@ def raw(tmp_path):
 def test_a_good_run_prints_the_counts_and_returns_0(main, raw, tmp_path, capsys):
     assert main([str(raw), str(tmp_path / 'out'), '--workers', '0', '--folds', '2', '--seed', '3']) == 0
     printed = capsys.readouterr().out
-    assert '10 photos of 2 classes, seed 3, 2 folds' in printed
+    assert '10 photos of 2 classes' in printed and 'seed 3' in printed
     assert '10 files scanned = 10 copied' in printed
     assert (tmp_path / 'out/folds/fold_1_val.txt').is_file()
 
