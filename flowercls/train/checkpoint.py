@@ -5,7 +5,6 @@ mmpretrain's own tools. A file appears under its name whole or not at all, with 
 it, and is never rewritten.
 """
 
-import functools
 import hashlib
 import math
 import os
@@ -17,7 +16,6 @@ from typing import IO, Any
 import mmengine
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dist import is_distributed, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
@@ -232,7 +230,7 @@ def collect_checkpoint(runner, progress: TrainingProgress, state: RunState) -> d
             'seed': runner.seed,
             'dataset_meta': {'classes': list(runner.train_dataloader.dataset.metainfo['classes'])},
             'data_manifest': runner.cfg.get('data_manifest'),
-            'cfg': _text_of(runner.cfg),
+            'cfg': dump_config(runner.cfg),
             'mmengine_version': mmengine.__version__,
             'torch_version': str(torch.__version__),
             'flowercls_version': flowercls.__version__,
@@ -248,12 +246,6 @@ def collect_checkpoint(runner, progress: TrainingProgress, state: RunState) -> d
         checkpoint['gradients'] = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)  # an EMAHook adds its averages here
     return checkpoint
-
-
-@functools.lru_cache(maxsize=1)
-def _text_of(cfg: Config) -> str:
-    """Return the text of a config; kept, as formatting takes a fifth of a second and a run never changes its config."""
-    return dump_config(cfg)
 
 
 @HOOKS.register_module()

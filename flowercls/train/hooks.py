@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import mmengine
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from flowercls.config.dump import dump_config
 from flowercls.core import signals
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import ConfigError, DivergedError
@@ -314,6 +316,12 @@ class LazyRuntimeInfoHook(RuntimeInfoHook):
     """mmengine's `RuntimeInfoHook`, which fetches losses and accuracies of many steps at once, when they are logged."""
 
     priority = 'VERY_HIGH'
+
+    def before_run(self, runner) -> None:
+        """Note what mmengine notes about a run, with the cached text of the config."""
+        about = {'cfg': dump_config(runner.cfg), 'seed': runner.seed, 'experiment_name': runner.experiment_name}
+        runner.message_hub.update_info_dict({**about, 'mmengine_version': mmengine.__version__})
+        self.last_loop_stage = None
 
     def before_train(self, runner) -> None:
         """Find out when the log is written."""

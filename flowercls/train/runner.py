@@ -19,6 +19,7 @@ from mmengine.runner.activation_checkpointing import turn_on_activation_checkpoi
 from torchvision.transforms import v2
 
 from flowercls.config.data_keys import IMAGE_FOLDER, datasets_in
+from flowercls.config.dump import dump_config
 from flowercls.core import signals
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import ConfigError
@@ -184,6 +185,13 @@ class ClassifierRunner(Runner):
         super().call_hook(fn_name, **kwargs)
         if fn_name == 'after_val_iter':
             signals.check()
+
+    def _log_env(self, env_cfg) -> None:
+        """Log the environment as mmengine does, and the cached text of the config, which mmengine would make again."""
+        cfg, self.cfg = self.cfg, Config()
+        super()._log_env(env_cfg)
+        self.cfg = cfg
+        self.logger.info(f'Config:\n{dump_config(cfg)}')
 
     def dump_config(self) -> None:
         """Write nothing: `begin_run` writes the run folder's config.py."""
