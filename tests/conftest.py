@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-# Before torch is imported, here and in child processes: threads that wait do not spin. Tests run side by side.
-for _name, _value in dict(OMP_WAIT_POLICY='PASSIVE', GOMP_SPINCOUNT='0', KMP_BLOCKTIME='0').items():
+# Before torch is imported, here and in child processes: tests run side by side, and their networks are tiny.
+QUIET_THREADS = dict(OMP_NUM_THREADS='1', OMP_WAIT_POLICY='PASSIVE', GOMP_SPINCOUNT='0', KMP_BLOCKTIME='0')
+for _name, _value in QUIET_THREADS.items():
     os.environ.setdefault(_name, _value)
 
 REPOSITORY = Path(__file__).parent.parent

@@ -51,9 +51,7 @@ def _be_child(function):
         gc.freeze()  # what the tests before have left is not looked through for every dataset
         faulthandler.register(signal.SIGALRM, file=2, chain=True)
         signal.alarm(LONGEST_CHILD_S)
-        # One thread: those of the parent are gone, and OpenMP would wait for them.
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        torch.set_num_threads(1)
+        torch.set_num_threads(1)  # the parent's threads are gone, and OpenMP would wait for them
         code = function() or 0
     except KeyboardInterrupt:  # a signal before the tool's first line
         code = 130
