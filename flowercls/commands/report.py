@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowercls.core import signals
+from flowercls.core.layout import CONFIG_FILE, TRIALS_DIR
 
 EXAMPLES = (
     'work_dirs/resnet50_flower                   # after tools/test.py: its figures are in it then',
@@ -58,13 +59,13 @@ def _report_run(folder: Path) -> Path:
 
 
 def _is_sweep(folder: Path) -> bool:
-    return (folder / 'trials').is_dir()
+    return (folder / TRIALS_DIR).is_dir()
 
 
 def _check_folders(folders: list[Path]) -> None:
     from flowercls.core.errors import ConfigError
 
-    wrong = [str(folder) for folder in folders if not _is_sweep(folder) and not (folder / 'config.py').is_file()]
+    wrong = [str(folder) for folder in folders if not _is_sweep(folder) and not (folder / CONFIG_FILE).is_file()]
     if wrong:
         raise ConfigError(
             f'{", ".join(wrong)}: neither a run folder (config.py) nor a sweep folder (trials/). Fix: name folders '

@@ -8,7 +8,6 @@ CLASSES_FILE = 'classes.txt'
 MANIFEST_FILE = 'manifest.json'
 OVERVIEW_FILE = 'overview.png'
 TRAIN_DIR, VAL_DIR, TEST_DIR = 'training_set', 'val_set', 'test_set'
-SPLITS = ('train', 'val', 'test')
 ANN_FILES = {'train': 'train.txt', 'val': 'val.txt', 'test': 'test.txt'}
 DATA_PREFIXES = {'train': TRAIN_DIR, 'val': VAL_DIR, 'test': TEST_DIR}
 SPLIT_TITLES = {'train': 'training', 'val': 'validation', 'test': 'test'}

@@ -25,7 +25,13 @@ from flowercls.config.dump import dump_config
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import ConfigError, DiskError, DivergedError
 from flowercls.core.files import atomic_write, disk_errors, sha256_of, sync_folder, write_json
-from flowercls.core.layout import LAST_CHECKPOINT_FILE, METRICS_FILE, PREDICTIONS_VAL_FILE, epoch_checkpoint
+from flowercls.core.layout import (
+    LAST_CHECKPOINT_FILE,
+    METRICS_FILE,
+    PREDICTIONS_VAL_FILE,
+    epoch_checkpoint,
+    iter_checkpoint,
+)
 from flowercls.core.terminal import as_size
 from flowercls.evaluate.mm_metric import ClassificationReport
 from flowercls.models.checkpoint_reader import sidecar_of
@@ -363,7 +369,7 @@ class WholeCheckpointHook(Hook):
         complete = folder / epoch_checkpoint(progress.epoch)
         if progress.batch_in_epoch == 0 and complete in self._written:
             return complete
-        path = folder / f'iter_{progress.iter}.pth'
+        path = folder / iter_checkpoint(progress.iter)
         if path not in self._written:
             self._write(runner, path, progress)
             write_last_checkpoint(path)

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import ConfigError
 from flowercls.core.layout import (
+    CONFIG_FILE,
     CONFUSION_PICTURE,
     CURVES_PICTURE,
     METRICS_FILE,
@@ -116,7 +117,7 @@ def describe_result(result: TrainResult, report: Path | None = None) -> str:
         files['report'] = report
     lines += [f'{name:<11} {path}' for name, path in files.items()]
     if checkpoint:
-        test = shlex.join(['python', 'tools/test.py', str(result.folder / 'config.py'), str(checkpoint)])
+        test = shlex.join(['python', 'tools/test.py', str(result.folder / CONFIG_FILE), str(checkpoint)])
         lines.append(f'test it     {test}')
     return '\n'.join([*lines, f'run folder  {result.folder}'])
 
