@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import functools
 import multiprocessing
 import os
 import platform
@@ -98,9 +97,9 @@ def benchmark(
 
     if repeats < 1 or seconds <= 0:
         raise ConfigError(f'--repeats {repeats} --seconds {seconds}: expected at least one round, longer than 0 s.')
-    if out is not None and Path(out).exists():
-        raise ConfigError(f'--out {out}: exists already. Fix: name another file, or remove this one.')
     if out is not None:
+        if Path(out).exists():
+            raise ConfigError(f'--out {out}: exists already. Fix: name another file, or remove this one.')
         make_folder(Path(out).absolute().parent)
     path, extra = str(find_config(config)), overrides if isinstance(overrides, dict) else parse_overrides(overrides)
     resolve_for_run(path, extra, Flags(no_validate=True))  # a mistake shows here, before any process starts
@@ -123,12 +122,11 @@ def _measure(
     messages: dict[str, list[dict]] = {}
     with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder:
         overrides = {**extra, **ONLY_STEPS, 'model.frozen_stages': frozen, 'cache_dir': folder}
-        start = functools.partial(_process, config, overrides, is_cached, seconds)
         with contextlib.ExitStack() as running:
             pipes = {}
             for name in contestants or CONTESTANTS:  # one after the other: a first step is timed alone
                 print(f'{case}: {name} starts', flush=True)
-                pipes[name] = running.enter_context(start(name))
+                pipes[name] = running.enter_context(_process(config, overrides, is_cached, seconds, name))
                 messages[name] = [_receive(name, pipes[name])]
             for number in range(1, repeats + 1):
                 for name, pipe in pipes.items():
@@ -137,7 +135,7 @@ def _measure(
                     rate = figures['photos'] / figures['seconds']
                     print(f'{case}: round {number}/{repeats}, {name} {rate:.1f} photos/s', flush=True)
         if OURS in messages:  # a second start finds the caches of the first
-            with start(OURS) as pipe:
+            with _process(config, overrides, is_cached, seconds, OURS) as pipe:
                 messages[OURS][0]['again_s'] = _receive(OURS, pipe)['first_step_s']
     return messages
 
@@ -145,7 +143,7 @@ def _measure(
 @contextlib.contextmanager
 def _process(config: str, overrides: dict, is_cached: bool, seconds: float, name: str) -> Iterator[Connection]:
     pipe, far_end = multiprocessing.Pipe()
-    arguments = (far_end, time.time(), config, overrides, is_cached, seconds, name)
+    arguments = (far_end, config, overrides, is_cached, seconds, name)
     process = multiprocessing.get_context('spawn').Process(target=_compete, args=arguments)
     process.start()
     far_end.close()
@@ -168,9 +166,7 @@ def _receive(name: str, pipe: Connection) -> dict:
     return message
 
 
-def _compete(
-    pipe: Connection, created: float, config: str, overrides: dict, is_cached: bool, seconds: float, name: str
-) -> None:
+def _compete(pipe: Connection, config: str, overrides: dict, is_cached: bool, seconds: float, name: str) -> None:
     """Train as one contestant, in a process of its own, until nobody asks for another round."""
     if name == STOCK:
         os.environ['THP_MEM_ALLOC_ENABLE'] = '0'  # torch's default; importing flowercls.train sets 1
@@ -179,8 +175,8 @@ def _compete(
     from flowercls.config.resolve import Flags
     from flowercls.train.trainer import resolve_for_run
 
-    stopwatch = clock(pipe, created, seconds)
-    hook = _clock_hook(stopwatch)  # imports torch, which is part of the start
+    stopwatch = clock(pipe, seconds)
+    hook = _clock_hook(stopwatch)  # imports torch, which is not part of the first step
     next(stopwatch)
     overrides['feature_cache.views'] = int(name == OURS and is_cached)
     with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder, contextlib.redirect_stdout(None):
@@ -198,27 +194,26 @@ def _compete(
             pipe.send(error)
 
 
-def clock(pipe: Connection, created: float, seconds: float) -> Generator[None, int | None, None]:
+def clock(pipe: Connection, seconds: float) -> Generator[None, int | None, None]:
     """Time the steps of a training loop, a round at a time.
 
     The loop sends None when a batch is there, and the number of its photos when the step is done. The first step
     follows the start; each message on ``pipe`` then asks for a round: one step that is not timed, and timed ones.
-    Sent back are ``imports_s`` and ``first_step_s``, then for each round ``photos``, ``seconds``, ``waited`` (the
-    seconds between steps, spent on data) and the peak memory so far in bytes.
+    Sent back are ``first_step_s``, without the imports, then for each round ``photos``, ``seconds`` and ``waited``, the
+    seconds between steps, which are spent on data.
 
     Args:
         pipe: To the process that asks.
-        created: `time.time` at which this process was asked for.
         seconds: Shortest duration of a round.
 
     Raises:
         SystemExit: if the other end of the pipe is closed.
     """
-    imported = time.time()
+    started = time.perf_counter()
     yield
     yield
     _wait_for_gpu()
-    pipe.send({'imports_s': imported - created, 'first_step_s': time.time() - imported})
+    pipe.send({'first_step_s': time.perf_counter() - started})
     while True:
         yield
         try:
@@ -235,7 +230,7 @@ def clock(pipe: Connection, created: float, seconds: float) -> Generator[None, i
             photos += yield
             steps, ended = steps + 1, time.perf_counter()
         _wait_for_gpu()
-        pipe.send({'photos': photos, 'seconds': time.perf_counter() - started, 'waited': waited, **_peak_memory()})
+        pipe.send({'photos': photos, 'seconds': time.perf_counter() - started, 'waited': waited})
 
 
 def _clock_hook(stopwatch: Generator) -> 'Hook':
@@ -258,20 +253,6 @@ def _wait_for_gpu() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def _peak_memory() -> dict[str, float]:
-    """Return bytes: of this process, of the largest of its loader workers, and of the GPU."""
-    import resource
-
-    import torch
-
-    unit = 1 if sys.platform == 'darwin' else 1024
-    own, workers = (
-        resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-    return {'memory': own, 'worker_memory': workers, 'gpu_memory': gpu}
 
 
 def _train_ours(cfg: 'Config', hook: 'Hook') -> None:
@@ -385,8 +366,9 @@ def summarise(rounds: dict[str, list[dict]]) -> dict[str, Any]:
 
     Returns:
         ``contestants``: for each, photos per second of every round with median, lowest and highest, the median share of
-        time spent waiting for data, seconds to import and to the first step, peak memory in bytes. ``to_stock`` and
-        ``to_bare``: medians of the ratios of rounds that ran one after the other; None without that contestant.
+        time spent waiting for data, and the seconds to the first step (``again_s``: in a second start).
+        ``to_stock`` and ``to_bare``: medians of the ratios of rounds that ran one after the other; None without that
+        contestant.
     """
     figures, rates = {}, {}
     for name, (start, *timed) in rounds.items():
@@ -394,7 +376,6 @@ def summarise(rounds: dict[str, list[dict]]) -> dict[str, Any]:
         figures[name] = {**start, 'photos_per_s': photos_per_s, 'median': statistics.median(photos_per_s)}
         figures[name] |= {'lowest': min(photos_per_s), 'highest': max(photos_per_s)}
         figures[name]['waiting'] = statistics.median(r['waited'] / r['seconds'] for r in timed)
-        figures[name] |= {key: timed[-1][key] for key in ('memory', 'worker_memory', 'gpu_memory')}
     ratios = {STOCK: None, BARE: None}
     for other in ratios.keys() & rates.keys() if OURS in rates else ():
         ratios[other] = statistics.median(a / b for a, b in zip(rates[OURS], rates[other], strict=True))
@@ -406,7 +387,7 @@ def as_table(cases: dict[str, dict]) -> 'Table':
     from rich.table import Table
 
     table = Table(caption='medians, in brackets lowest and highest; ratios are medians over rounds run in turns')
-    for column in ('case', *CONTESTANTS, 'ours / stock', 'ours / bare', 'waiting', 'first step, then', 'memory'):
+    for column in ('case', *CONTESTANTS, 'ours / stock', 'ours / bare', 'waiting', 'first step, then'):
         table.add_column(column, justify='left' if column == 'case' else 'right')
     for name, case in cases.items():
         row = [name]
@@ -416,7 +397,6 @@ def as_table(cases: dict[str, dict]) -> 'Table':
         row += [f'{case[key]:.2f}' if case[key] else '-' for key in ('to_stock', 'to_bare')]
         if ours := case['contestants'].get(OURS):
             row += [f'{100 * ours["waiting"]:.1f} %', f'{ours["first_step_s"]:.1f} s, {ours["again_s"]:.1f} s']
-            row.append(f'{(ours["gpu_memory"] or ours["memory"]) / 2**30:.1f} GiB')
         table.add_row(*row)
     return table
 

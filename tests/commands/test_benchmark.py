@@ -12,7 +12,6 @@ from flowercls.train.runner import build_runner
 from flowercls.train.trainer import resolve_for_run
 
 benchmark = importlib.import_module('flowercls.commands.benchmark')  # the package has a function of that name
-MEMORY = {'memory': 3 * 2**30, 'worker_memory': 0, 'gpu_memory': 0}
 
 
 class Time:
@@ -47,7 +46,7 @@ def measured(monkeypatch):
 
     def run(rounds, seconds):
         pipe = Pipe(rounds)
-        stopwatch = benchmark.clock(pipe, 90.0, seconds)
+        stopwatch = benchmark.clock(pipe, seconds)
         next(stopwatch)
         with pytest.raises(SystemExit):
             while True:
@@ -62,8 +61,8 @@ def measured(monkeypatch):
 
 def test_the_clock_times_the_start_and_whole_rounds(measured):
     start, first, second = measured(rounds=2, seconds=0.5)
-    assert start == {'imports_s': 10.0, 'first_step_s': 3.0}
-    assert (first['photos'], first['seconds'], first['waited']) == (96, 9.0, 3.0) and first['memory'] > 2**20
+    assert start == {'first_step_s': 3.0}
+    assert (first['photos'], first['seconds'], first['waited']) == (96, 9.0, 3.0)
     assert (second['photos'], second['seconds']) == (96, 9.0)
 
 
@@ -73,8 +72,8 @@ def test_a_round_lasts_as_long_as_it_shall(measured):
 
 
 def rounds(*rates, waited=0.0):
-    start = {'imports_s': 1.0, 'first_step_s': 2.5, 'again_s': 1.25}
-    return [start, *({'photos': rate * 2, 'seconds': 2.0, 'waited': waited, **MEMORY} for rate in rates)]
+    start = {'first_step_s': 2.5, 'again_s': 1.25}
+    return [start, *({'photos': rate * 2, 'seconds': 2.0, 'waited': waited} for rate in rates)]
 
 
 def test_ratios_are_medians_over_rounds_in_turns():
@@ -87,7 +86,7 @@ def test_ratios_are_medians_over_rounds_in_turns():
     Console(file=out, width=160).print(benchmark.as_table({'full': case, 'frozen 3': only_ours}))
     (line,) = [line for line in out.getvalue().splitlines() if 'full' in line]
     assert [cell.strip() for cell in line.strip('│').split('│')] == [
-        'full', '2.0 (1.0-4.0)', '8.0 (6.0-12.0)', '8.0 (8.0-12.0)', '4.00', '1.00', '5.0 %', '2.5 s, 1.2 s', '3.0 GiB',
+        'full', '2.0 (1.0-4.0)', '8.0 (6.0-12.0)', '8.0 (8.0-12.0)', '4.00', '1.00', '5.0 %', '2.5 s, 1.2 s',
     ]  # fmt: skip
     assert only_ours['to_stock'] is None and '5.0 (5.0-5.0)' in out.getvalue()
 
@@ -123,7 +122,7 @@ def test_mistakes_are_found_before_anything_is_measured(write_config, tool, tmp_
     assert (tmp_path / 'there.json').read_text() == 'mine'
 
 
-@pytest.mark.slow  # seven processes, each imports torch and mmpretrain
+@pytest.mark.slow  # eight processes, each of which imports torch and mmpretrain
 def test_all_contestants_train_in_turns(write_config, tool, tmp_path, capsys):
     options = ('--repeats', 2, '--seconds', 0.01, '--cases', 'frozen-2', 'frozen-all-cached')
     assert tool('benchmark', write_config(tmp_path), *options, '--out', tmp_path / 'figures.json') == 0
@@ -132,6 +131,7 @@ def test_all_contestants_train_in_turns(write_config, tool, tmp_path, capsys):
     for case in figures['cases'].values():
         assert list(case['contestants']) == ['stock', 'ours', 'bare']
         for contestant in case['contestants'].values():
-            assert len(contestant['photos_per_s']) == 2 and contestant['median'] > 0 and contestant['memory'] > 2**20
-        assert case['to_stock'] > 0 and case['to_bare'] > 0 and case['contestants']['ours']['again_s'] > 0
+            assert len(contestant['photos_per_s']) == 2 and contestant['median'] > 0
+        assert case['to_stock'] > 0 and case['to_bare'] > 0
+        assert case['contestants']['ours']['again_s'] > 0
     assert 'frozen all cached' in capsys.readouterr().out
