@@ -19,6 +19,7 @@ def test_a_run_computes_in_bf16_and_leaves_a_checkpoint_for_any_machine(write_co
 
 def test_no_step_waits_for_the_gpu(write_config, tmp_path):
     from flowercls.config.resolve import Flags
+    from flowercls.train.resume import RandomInit
     from flowercls.train.runner import build_runner
     from flowercls.train.trainer import resolve_for_run
 
@@ -41,6 +42,7 @@ def test_no_step_waits_for_the_gpu(write_config, tmp_path):
             torch.cuda.set_sync_debug_mode('default')
 
     runner.register_hook(Strict())
+    runner.prepare(RandomInit())
     try:
         runner.train()
     finally:

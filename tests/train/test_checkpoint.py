@@ -1,6 +1,9 @@
+"""Checkpoints as files: written whole, verified, linked, removed."""
+
 import errno
 import json
 import pickle
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,7 +13,8 @@ from flowercls.core.errors import CheckpointError, DiskError
 from flowercls.core.files import sha256_of
 from flowercls.models import checkpoint_reader
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
-from flowercls.train.checkpoint import to_plain, write_checkpoint
+from flowercls.train import checkpoint
+from flowercls.train.checkpoint import RunState, link_checkpoint, remove_checkpoint, to_plain, write_checkpoint
 
 CONTENT = {
     'meta': {'epoch': 3, 'iter': np.int64(30), 'dataset_meta': {'classes': ('a', 'b')}},
@@ -123,3 +127,62 @@ def test_plain_values_stay_equal_and_tensors_leave_the_graph():
 def test_class_names_in_a_file_that_has_none_are_unknown():
     assert class_names_in({'state_dict': {}}) is None
     assert class_names_in(CONTENT) == ['a', 'b']
+
+
+def content(epoch):
+    return {'meta': {'epoch': epoch, 'iter': 10 * epoch}, 'state_dict': {'w': torch.full((3,), float(epoch))}}
+
+
+@pytest.fixture
+def third_epoch(tmp_path):
+    write_checkpoint(tmp_path / 'epoch_3.pth', content(3))
+    return tmp_path / 'epoch_3.pth'
+
+
+def test_a_second_name_is_the_same_file_and_outlives_the_first(third_epoch):
+    best = third_epoch.parent / 'best.pth'
+    for _ in range(2):  # a resumed run does it again
+        link_checkpoint(third_epoch, best)
+    remove_checkpoint(third_epoch)
+    assert read_checkpoint(best)['meta']['epoch'] == 3
+    assert sorted(path.name for path in best.parent.iterdir()) == ['best.pth', 'best.pth.json']
+
+
+def test_a_checkpoint_without_a_digest_gets_its_second_name_too(third_epoch):
+    (third_epoch.parent / 'epoch_3.pth.json').unlink()  # the run was killed between the two
+    link_checkpoint(third_epoch, third_epoch.parent / 'best.pth')
+    assert sorted(path.name for path in third_epoch.parent.iterdir()) == ['best.pth', 'epoch_3.pth']
+
+
+def test_a_kill_between_a_second_name_and_its_digest_leaves_a_file_that_can_be_read(third_epoch, monkeypatch):
+    best = third_epoch.parent / 'best_epoch_3.pth'
+    write_checkpoint(best, content(2))  # with a digest of its own
+
+    class Killed(BaseException):
+        pass
+
+    link = checkpoint._link
+
+    def first_only(old, new):
+        if new.suffix == '.json':
+            raise Killed
+        link(old, new)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(checkpoint, '_link', first_only)
+        with pytest.raises(Killed):
+            link_checkpoint(third_epoch, best)
+    assert read_checkpoint(best)['meta']['epoch'] == 3
+    link_checkpoint(third_epoch, best)
+    assert (
+        best.with_name('best_epoch_3.pth.json').read_bytes() == third_epoch.with_name('epoch_3.pth.json').read_bytes()
+    )
+
+
+def test_the_state_of_a_run_is_read_from_checkpoints_of_any_version():
+    hub = {'best_score': 71.5, 'best_epoch': 4, 'best_checkpoint': 'best_epoch_4.pth', 'epoch_summary': {'epoch': 5}}
+    older = {'message_hub': {'runtime_info': hub}}
+    state = RunState(71.5, 4, 'best_epoch_4.pth')
+    assert RunState.in_checkpoint(older) == state
+    assert RunState.in_checkpoint({'message_hub': {}, 'run_state': asdict(state)}) == state
+    assert RunState.in_checkpoint({'message_hub': {}}) == RunState()

@@ -1,19 +1,39 @@
-"""Which photo cache a run reads, which process makes it, and when photos are read from their files instead."""
+"""The Runner: mistakes of a config are named, photos are read from the cache, threads are counted."""
 
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from flowercls.config.diff import check_unchanged
 from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_size
 from flowercls.data.array_store import ArrayStore
+from flowercls.evaluate import metrics
 from flowercls.train.run_dir import write_config
-from flowercls.train.runner import build_runner, use_photo_cache
+from flowercls.train.runner import build_runner, config_error_for, use_photo_cache
 from flowercls.train.trainer import resolve_for_run
+
+
+def test_what_another_library_refuses_names_the_section_and_the_remedy():
+    with (
+        pytest.raises(ConfigError, match=r'model.head: cannot be built .* Fix: other channels\.'),
+        config_error_for('model.head', fix='other channels'),
+    ):
+        nn.Conv2d(3, 4, 1, groups=2)
+
+
+def test_only_named_errors_are_refusals():
+    with pytest.raises(RuntimeError, match='shapes'), config_error_for('model'):
+        raise RuntimeError('shapes')
+
+
+def test_an_error_in_a_line_of_ours_is_a_bug():
+    with pytest.raises(AttributeError), config_error_for('model'):
+        metrics.expected_calibration_error(None, None)
 
 
 @pytest.fixture
@@ -81,7 +101,8 @@ def test_what_is_written_down_of_a_run_does_not_name_the_cache(start, tmp_path):
 def test_workers_that_draw_from_the_cache_leave_a_cpu_to_the_network(
     cores, on_gpu, extra, expected, start, monkeypatch
 ):
-    monkeypatch.setattr('flowercls.train.runner.usable_cpus', lambda: cores)
+    for module in ('train.runner', 'config.resolve'):
+        monkeypatch.setattr(f'flowercls.{module}.usable_cpus', lambda: cores)
     runner = start(f'train_dataloader = dict(num_workers=8)\nval_dataloader = dict(num_workers=1)\n{extra}\n')
     monkeypatch.setattr('torch.cuda.is_available', lambda: on_gpu)
     use_photo_cache(runner)

@@ -1,13 +1,110 @@
+"""Whole trainings: what they leave, and how they are resumed."""
+
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 
+from flowercls.config.resolve import Flags
+from flowercls.core.errors import ConfigError, DataError
 from flowercls.evaluate.predictions import Predictions
+from flowercls.models import checkpoint_reader
 from flowercls.report.curves import read_epochs
-from flowercls.train import checkpoint
+from flowercls.train import checkpoint, runner
+from flowercls.train.trainer import resolve_for_run
+
+
+def test_a_ready_config_is_settled_for_this_machine(write_config, tmp_path, drawn_root):
+    cfg = resolve_for_run(write_config(tmp_path, "model = dict(precision='auto')\n"), (), Flags())
+    assert cfg.model.precision in ('fp32', 'bf16') and cfg.model.channels_last is True
+    assert cfg.train_dataloader.pin_memory is torch.cuda.is_available() and len(cfg.data_manifest) == 64
+    assert cfg.model.head.num_classes == 5
+    assert cfg.train_dataloader.dataset.data_root == str(drawn_root)
+
+
+def test_there_are_no_more_loader_workers_than_cores(write_config, tmp_path, monkeypatch):
+    monkeypatch.setattr('flowercls.config.resolve.usable_cpus', lambda: 3)
+    config = write_config(tmp_path, 'train_dataloader = dict(num_workers=8)\nval_dataloader = dict(num_workers=1)\n')
+    cfg = resolve_for_run(config, (), Flags())
+    assert (cfg.train_dataloader.num_workers, cfg.val_dataloader.num_workers) == (3, 1)
+
+
+def test_flags_change_the_config(write_config, tmp_path):
+    flags = Flags(amp=True, no_validate=True, auto_scale_lr=True, deterministic=True)
+    cfg = resolve_for_run(write_config(tmp_path), (), flags)
+    assert cfg.model.precision == 'bf16' and cfg.auto_scale_lr.enable and cfg.randomness.deterministic
+    assert cfg.val_dataloader is cfg.val_cfg is cfg.val_evaluator is cfg.default_hooks.checkpoint.save_best is None
+
+
+def test_scaling_the_rate_needs_to_know_for_which_batch_it_is(write_config, tmp_path):
+    config = write_config(tmp_path, 'auto_scale_lr = None\n')
+    with pytest.raises(ConfigError, match='--auto-scale-lr.*base_batch_size'):
+        resolve_for_run(config, (), Flags(auto_scale_lr=True))
+
+
+def test_the_demos_flowers_are_drawn_once(write_config, tmp_path, capsys):
+    config = write_config(tmp_path, 'drawn = dict(num_per_class=5, image_size=32)\n', data_root=tmp_path / 'drawn_new')
+    resolve_for_run(config, (), Flags())
+    assert 'drawing flowers' in capsys.readouterr().out
+    before = (tmp_path / 'drawn_new' / 'manifest.json').stat().st_mtime_ns
+    resolve_for_run(config, (), Flags())
+    assert 'drawing flowers' not in capsys.readouterr().out
+    assert (tmp_path / 'drawn_new' / 'manifest.json').stat().st_mtime_ns == before
+
+
+def test_no_flowers_are_drawn_in_place_of_photos(write_config, tmp_path):
+    config = write_config(tmp_path, data_root=tmp_path / 'my_phtos')
+    with pytest.raises(DataError, match='my_phtos: no such folder'):
+        resolve_for_run(config, (), Flags())
+    assert not (tmp_path / 'my_phtos').exists()
+
+
+@pytest.mark.parametrize('drawn', ['num_per_class=6', 'image_size=40', 'seed=1', 'val_ratio=0.4'])
+def test_flowers_drawn_with_other_values_are_not_taken(write_config, tmp_path, drawn):
+    new = tmp_path / 'drawn_new'
+    config = write_config(tmp_path, 'drawn = dict(num_per_class=5, image_size=32)\n', data_root=new)
+    resolve_for_run(config, (), Flags())
+    # The same values, written out or left to their defaults, are the same flowers.
+    resolve_for_run(config, ['drawn.seed=0', 'drawn.val_ratio=0.2'], Flags())
+    with pytest.raises(ConfigError) as caught:
+        resolve_for_run(config, [f'drawn.{drawn}'], Flags())
+    key, message = drawn.partition('=')[0], str(caught.value)
+    assert f'data_root {new}: its flowers were drawn with {key}=' in message
+    assert f'the config asks for drawn.{drawn}. Fix: set those values in the config, or name another' in message
+
+
+def test_real_photos_are_not_measured_by_what_the_config_would_draw(write_config, tmp_path, drawn_root):
+    config = write_config(tmp_path, 'drawn = dict(num_per_class=7)\n')
+    assert resolve_for_run(config, (), Flags()).data_root == str(drawn_root)
+
+
+def test_every_process_learns_where_one_of_them_drew(write_config, tmp_path, drawn_root, monkeypatch):
+    import flowercls.core.distributed as distributed
+
+    config = write_config(tmp_path, data_root=tmp_path / 'missing')
+    monkeypatch.setattr(distributed, 'join', lambda cfg: None)
+    monkeypatch.setattr(distributed, 'decide_once', lambda decide: str(drawn_root))  # as in all processes but the first
+    cfg = resolve_for_run(config, (), Flags(launcher='pytorch'), drawn_folder=str(tmp_path / 'mine'))
+    assert cfg.data_root == cfg.train_dataloader.dataset.data_root == str(drawn_root)
+
+
+@pytest.mark.parametrize(
+    ('variable', 'world_size', 'expected'),
+    [(None, 1, 6), ('2', 1, 2), ('1', 1, 1), ('1', 2, 3), ('2', 2, 2), ('4,2', 1, 4), ('many', 1, 6)],
+)
+def test_the_user_chooses_the_threads_else_processes_share_the_cores(monkeypatch, variable, world_size, expected):
+    numbers = []
+    monkeypatch.setattr(torch, 'set_num_threads', numbers.append)
+    monkeypatch.setattr(runner, 'usable_cpus', lambda: 6)
+    monkeypatch.setattr(runner, 'get_world_size', lambda: world_size)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if variable is not None:
+        monkeypatch.setenv('OMP_NUM_THREADS', variable)
+    runner.set_num_threads()
+    assert numbers == [expected]
 
 
 def weights(path):
@@ -122,6 +219,20 @@ def test_a_resumed_run_ends_with_the_same_bits(run, request, tool, tmp_path, cap
         assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in pairs if a is not None)
     assert before['run_state'] == after['run_state']
     assert json.loads((folder / 'metrics.json').read_text()) == json.loads((resumed / 'metrics.json').read_text())
+
+
+def test_a_resumed_checkpoint_is_hashed_and_read_once(trained_run, tool, tmp_path, monkeypatch):
+    config, folder = trained_run
+    resumed = shutil.copytree(folder, tmp_path / 'resumed', ignore=shutil.ignore_patterns('*epoch_2.pth*'))
+    (resumed / 'best_accuracy_top1_epoch_1.pth').unlink(missing_ok=True)
+    calls = []
+    for module, name in ((checkpoint_reader, 'sha256_of'), (torch, 'load')):
+        original = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *a, n=name, f=original, **kw: calls.append((n, Path(a[0]).name)) or f(*a, **kw)
+        )
+    assert tool('train', config, '--work-dir', resumed, '--resume', '--no-pictures') == 0
+    assert calls == [('sha256_of', 'epoch_1.pth'), ('load', 'epoch_1.pth')]
 
 
 def test_resuming_a_finished_run_trains_nothing_and_reports_again(trained_run, tool, tmp_path, capsys):
