@@ -176,7 +176,7 @@ def _compete(pipe: Connection, config: str, overrides: dict, is_cached: bool, se
     from flowercls.train.trainer import resolve_for_run
 
     stopwatch = clock(pipe, seconds)
-    hook = _clock_hook(stopwatch)  # imports torch, which is not part of the first step
+    hook = clock_hook(stopwatch)  # imports torch, which is not part of the first step
     next(stopwatch)
     overrides['feature_cache.views'] = int(name == OURS and is_cached)
     with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder, contextlib.redirect_stdout(None):
@@ -187,7 +187,7 @@ def _compete(pipe: Connection, config: str, overrides: dict, is_cached: bool, se
                 contestant.register_hook(hook)
                 contestant.train()
             elif name == OURS:
-                _train_ours(cfg, hook)
+                train_ours(cfg, hook)
             else:
                 _train_bare(cfg, is_cached, stopwatch)
         except FlowerclsError as error:
@@ -233,7 +233,8 @@ def clock(pipe: Connection, seconds: float) -> Generator[None, int | None, None]
         pipe.send({'photos': photos, 'seconds': time.perf_counter() - started, 'waited': waited})
 
 
-def _clock_hook(stopwatch: Generator) -> 'Hook':
+def clock_hook(stopwatch: Generator) -> 'Hook':
+    """Return a hook that runs a `clock` in mmengine's training loop."""
     from mmengine.hooks import Hook
 
     class ClockHook(Hook):
@@ -255,7 +256,9 @@ def _wait_for_gpu() -> None:
         torch.cuda.synchronize()
 
 
-def _train_ours(cfg: 'Config', hook: 'Hook') -> None:
+def train_ours(cfg: 'Config', hook: 'Hook') -> None:
+    """Train as `flowercls.train.trainer` does, without its run folder."""
+    from flowercls.features.hook import use_cached_features
     from flowercls.train.resume import RandomInit
     from flowercls.train.runner import build_runner, use_photo_cache
 
@@ -263,6 +266,7 @@ def _train_ours(cfg: 'Config', hook: 'Hook') -> None:
     use_photo_cache(runner)
     runner.register_hook(hook)
     runner.prepare(RandomInit())
+    use_cached_features(runner, cfg.get('feature_cache'))
     runner.train()
 
 

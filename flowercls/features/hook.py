@@ -26,17 +26,18 @@ from flowercls.features.store import FeatureStore
 ALL = 'all'
 
 
-def use_cached_features(runner: Runner, cache: Mapping[str, Any], *, was_cached: bool | None = None) -> None:
+def use_cached_features(runner: Runner, cache: Mapping[str, Any] | None, *, was_cached: bool | None = None) -> None:
     """Train and validate on the cached outputs of the frozen stages, if they fit into the budget and on the disk.
 
     Call it once the weights are loaded and before the first epoch. It computes the validation features, replaces the
     loaders of ``runner.train_loop`` and ``runner.val_loop``, lets the model accept features, and registers a
-    `FeatureCacheHook`. If the features do not fit, it prints a note, and every epoch computes the frozen stages.
+    `FeatureCacheHook`. If the features do not fit, it prints a note, and every epoch computes the frozen stages. If the
+    config asks for no cache or freezes no stage, it does nothing.
 
     Args:
         runner: With built loops and loaded weights.
         cache: ``feature_cache`` of the config: ``views`` of each photo (a number, or ``'all'``: one for each epoch),
-            ``dtype`` and ``budget``.
+            ``dtype`` and ``budget``; None or 0 views for no cache.
         was_cached: ``features_kept`` of the checkpoint that is resumed; None where there is none.
 
     Raises:
@@ -44,6 +45,8 @@ def use_cached_features(runner: Runner, cache: Mapping[str, Any], *, was_cached:
             other bits than before.
         DiskError: if the disk is full.
     """
+    if not (cache and cache['views'] and runner.cfg.model.get('frozen_stages')):
+        return
     features = CachedFeatures(runner, cache)
     obstacle = decide_once(features.obstacle)  # free space changes between two looks
     is_cached = obstacle is None

@@ -133,8 +133,7 @@ def train(
             epochs_before = runner.epoch
             if is_main:
                 print(describe_run(runner, start), flush=True)
-            if (cfg.get('feature_cache') or {}).get('views') and cfg.model.get('frozen_stages'):
-                use_cached_features(runner, cfg.feature_cache, was_cached=start.features_cached)
+            use_cached_features(runner, cfg.get('feature_cache'), was_cached=start.features_cached)
 
             # 5. Train. After the first step the folder holds a run; the loop says what is written when.
             try:

@@ -112,6 +112,17 @@ def test_stock_trains_the_same_parameters_on_the_same_photos(write_config, tmp_p
     assert type(runners[1].model).__module__.startswith('mmpretrain.')
 
 
+def test_ours_trains_on_cached_features(write_config, tmp_path):
+    overrides = {'model.frozen_stages': 2, 'feature_cache.views': 1, 'cache_dir': str(tmp_path / 'cache')}
+    cfg = resolve_for_run(write_config(tmp_path), overrides, Flags(no_validate=True))
+    cfg.work_dir = str(tmp_path / 'run')
+    stopwatch = benchmark.clock(Pipe(rounds=0), seconds=0.01)
+    next(stopwatch)
+    with pytest.raises(SystemExit):  # after the first step nobody asks for a round
+        benchmark.train_ours(cfg, benchmark.clock_hook(stopwatch))
+    assert list((tmp_path / 'cache').glob('features-*/*.npy'))
+
+
 def test_mistakes_are_found_before_anything_is_measured(write_config, tool, tmp_path, capsys):
     config = write_config(tmp_path)
     assert tool('benchmark', config, '--cfg-options', 'optim_wrapper.optimiser.lr=1') == 2

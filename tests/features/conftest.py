@@ -37,8 +37,7 @@ def train(build):
         runner = build(*args, **kwargs)
         start = FromCheckpoint(resume_from) if resume_from else RandomInit()
         runner.prepare(start)
-        if runner.cfg.feature_cache.views:
-            use_cached_features(runner, runner.cfg.feature_cache, was_cached=start.features_cached)
+        use_cached_features(runner, runner.cfg.feature_cache, was_cached=start.features_cached)
         runner.train()
         return runner.model.state_dict()
 
