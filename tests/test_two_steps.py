@@ -12,8 +12,7 @@ import pytest
 
 from flowercls.commands import train
 from flowercls.config import load_config, parse_overrides, resolve_config
-from flowercls.config.data_keys import dicts_inside
-from flowercls.config.schema import at_path
+from flowercls.config.schema import at_path, walk
 from helpers.model_configs import NAMES
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
@@ -60,8 +59,8 @@ def shrunk(path, overrides):
     for split, photos in (('train', 4), ('val', 2)):
         loader = f'{split}_dataloader'
         tiny |= {f'{loader}.batch_size': 2, f'{loader}.num_workers': 0, f'{loader}.dataset.indices': photos}
-        for where, step in dicts_inside(cfg[loader].dataset.pipeline, f'{loader}.dataset.pipeline'):
-            if 'size' in step:
+        for where, step in walk(cfg[loader].dataset.pipeline, f'{loader}.dataset.pipeline'):
+            if isinstance(step, dict) and 'size' in step:
                 tiny[f'{where}.size'] = size * 8 // 7 if step['type'] == 'Resize' else size
     return tiny
 

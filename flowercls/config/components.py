@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from flowercls.config.schema import at_path, walk
 from flowercls.config.suggest import did_you_mean, nearest_name, raise_mistakes
 from flowercls.core.errors import ConfigError
 
@@ -93,27 +94,29 @@ def _rule_of(path: str) -> Rule | None:
     return next((rule for pattern, rule in RULES.items() if re.fullmatch(pattern, path)), None)
 
 
-def iter_components(node: Any, path: str = '', in_torchvision: bool = False) -> Iterator[ComponentRef]:
+def iter_components(cfg: dict) -> Iterator[ComponentRef]:
     """Yield every part of a config that is built by name, also where the name, `type`, is missing."""
-    rule = _rule_of(re.sub(r'\.\d+', '', path))
-    if rule is not None and path == 'optim_wrapper.constructor' and node is not None:
-        yield ComponentRef(path, {'type': node}, rule)
-    if isinstance(node, dict):
+    torchvision = '.'  # path of the last TorchvisionTransforms
+    for path, node in walk(cfg):
+        rule = _rule_of(re.sub(r'\.\d+', '', path))
+        if path == 'optim_wrapper.constructor' and node is not None:
+            node = {'type': node}
+        if not isinstance(node, dict):
+            continue
         if path.endswith('data_preprocessor'):
             node = {'type': 'ClsDataPreprocessor', **node}
         if rule is not None and ('type' in node or rule.needs_type):
-            yield ComponentRef(path, node, rule._replace(registries=(TORCHVISION,)) if in_torchvision else rule)
-        in_torchvision |= node.get('type') == 'TorchvisionTransforms'
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
-    for key, value in children:
-        yield from iter_components(value, f'{path}.{key}'.removeprefix('.'), in_torchvision)
+            is_inside = path.startswith(f'{torchvision}.')
+            yield ComponentRef(path, node, rule._replace(registries=(TORCHVISION,)) if is_inside else rule)
+        if node.get('type') == 'TorchvisionTransforms':
+            torchvision = path
 
 
 def missing_types(cfg: dict) -> list[str]:
     """Return one line for each dict that needs a `type` and has none."""
     lines = []
     # Without a dataset of its own, the test loader is completed later, from that of validation.
-    has_test_set = ((cfg.get('test_dataloader') or {}).get('dataset') or {}).get('type')
+    has_test_set = at_path(cfg, 'test_dataloader.dataset.type')
     for part in iter_components(cfg):
         if 'type' not in part.content and (has_test_set or not part.path.startswith('test_dataloader.')):
             near = nearest_name('type', part.content, cutoff=TYPE_CUTOFF)

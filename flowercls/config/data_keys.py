@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flowercls.config.overrides import merge
-from flowercls.config.schema import at_path, type_name
+from flowercls.config.schema import at_path, type_name, walk
 from flowercls.config.suggest import CLOSE, did_you_mean
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import ANN_FILES, DATA_PREFIXES
@@ -32,15 +32,6 @@ REPLACED_SAMPLERS = ('DefaultSampler', 'RepeatAugSampler')
 BALANCED = 'balanced'
 TAKES_CLASS_WEIGHT = ('CrossEntropyLoss', 'LabelSmoothLoss')  # of mmpretrain's losses
 PREPARE_AGAIN = 'Fix: correct the list, or prepare the folder again (tools/prepare_data.py).'
-
-
-def dicts_inside(node: Any, path: str) -> Iterator[tuple[str, dict]]:
-    """Yield every dict in a dict or list, at any depth, with its dotted path."""
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
-    for key, value in children:
-        if isinstance(value, dict):
-            yield f'{path}.{key}', value
-        yield from dicts_inside(value, f'{path}.{key}')
 
 
 def datasets_in(loader: Any, path: str) -> Iterator[tuple[str, dict]]:
@@ -193,7 +184,7 @@ def _set_keys(cfg: Any, split: str) -> dict[str, str]:
 def _replace_decoders(pipeline: Any, path: str) -> list[str]:
     # Both give BGR. mmcv's fails on a damaged photo without saying so, and reads some others differently (CMYK).
     notes = []
-    for where, step in dicts_inside(pipeline, path):
+    for where, step in walk(pipeline, path):
         if type_name(step) == 'LoadImageFromFile':
             if step.get('color_type', 'color') != 'color':
                 raise ConfigError(
@@ -235,10 +226,11 @@ def derive_num_classes(cfg: Any, num_classes: int) -> list[str]:
         must_have.append(('model.head', head))
     if backbone and (is_bare or backbone.get('num_classes', 0) > 0):
         must_have.append(('model.backbone', backbone))
-    may_have = [('model.head', head), *dicts_inside(head, 'model.head'), *_metrics(cfg)]
-    may_have += dicts_inside(at_path(cfg, 'model.train_cfg'), 'model.train_cfg')
+    others = [('model.head', head), *walk(head, 'model.head'), *_metrics(cfg)]
+    others += walk(at_path(cfg, 'model.train_cfg'), 'model.train_cfg')
+    others = [(path, part) for path, part in others if isinstance(part, dict) and 'num_classes' in part]
     notes = []
-    for path, section in must_have + [(path, section) for path, section in may_have if 'num_classes' in section]:
+    for path, section in must_have + others:
         if section.get('num_classes') not in (None, num_classes):
             notes.append(f'{path}.num_classes is {num_classes} instead of {section["num_classes"]}: see classes.txt.')
         section['num_classes'] = num_classes

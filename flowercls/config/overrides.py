@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
 
-from flowercls.config.schema import SECTIONS, at_path, is_misspelt, known_keys
+from flowercls.config.schema import SECTIONS, at_path, is_misspelt, known_keys, walk
 from flowercls.config.suggest import did_you_mean, nearest_name, raise_mistakes
 from flowercls.core.errors import ConfigError
 
@@ -126,7 +126,7 @@ def _wrong_new_key(path: str, content: dict, parts: list[str], overrides: Mappin
 
 
 def _nearest_path(cfg: dict, key: str) -> str:
-    paths = set(_paths(cfg)) | {
+    paths = {path for path, _ in walk(cfg)} | {
         f'{section}.{name}'.removeprefix('.') for section in SECTIONS for name in SECTIONS[section]
     }
     same_ending = [path for path in paths if path.rpartition('.')[2] == key.rpartition('.')[2]]
@@ -135,19 +135,10 @@ def _nearest_path(cfg: dict, key: str) -> str:
     return did_you_mean(key, same_ending) or did_you_mean(key, paths, cutoff=0.6)
 
 
-def _paths(node: Any, start: str = '') -> Iterator[str]:
-    """Yield the dotted paths of everything in a config, lists by number."""
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
-    for key, value in children:
-        path = f'{start}.{key}'.removeprefix('.')
-        yield path
-        yield from _paths(value, path)
-
-
 def _uses_of(cfg: dict, name: str) -> str:
     """Return where the value of a variable stands in the sections of a config, as a fix."""
     value = cfg[name]
-    uses = [path for path in _paths(cfg) if path.partition('.')[0] in SECTIONS[''] and at_path(cfg, path) == value]
+    uses = [path for path, same in walk(cfg) if path.partition('.')[0] in SECTIONS[''] and same == value]
     uses = [path for path in uses if type(at_path(cfg, path)) is type(value)]
     return f' Fix: set {" or ".join(uses[:3])}.' if uses else ''
 
@@ -155,7 +146,6 @@ def _uses_of(cfg: dict, name: str) -> str:
 # ---------------------------------------------------------------- merging
 
 EXCHANGED = ('optimizer', 'param_scheduler', 'loss', 'sampler')  # a new type drops the old type's arguments
-LEFTOVERS = ('_delete_', '_scope_')
 _mmengine_merge = Config._merge_a_into_b
 
 
@@ -209,15 +199,12 @@ def merge_overrides(cfg: Config, overrides: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def strip_leftovers(node: Any) -> None:
+def strip_leftovers(config: Any) -> None:
     """Remove in place what merging leaves behind: a `_delete_` that had nothing to delete, mmpretrain's `_scope_`.
 
     The scope of another package stays: its classes are found only with it.
     """
-    if isinstance(node, dict):
-        for key in LEFTOVERS:
-            if key in node and (key == '_delete_' or node[key] in (None, 'mmpretrain')):
-                del node[key]
-    # ConfigDict has a `values` of its own, which builds what it returns.
-    for value in dict.values(node) if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
-        strip_leftovers(value)
+    for part in [config, *(part for _, part in walk(config) if isinstance(part, dict))]:
+        part.pop('_delete_', None)
+        if '_scope_' in part and part['_scope_'] in (None, 'mmpretrain'):
+            del part['_scope_']

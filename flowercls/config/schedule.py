@@ -92,9 +92,10 @@ def _without_effect(scheduler: dict, name: str, length: int, unit: str) -> list[
             first = begin + min(late)
             reason = f'the first drop is due at {unit} {first}, the end is at {stop}: the rate never changes'
         else:
-            reason = f'{", ".join(map(str, late))} are never reached: the end is at {unit} {stop}'
+            reason = f'no drop at {", ".join(map(str, late))}, because the end is at {unit} {stop}'
+        smaller = 'smaller milestones' if kind == 'MultiStepLR' else 'a smaller step_size'
         longer = 'or a larger end' if end < length else OR_LONGER
-        notes.append(f'{name}: {key}={value}: {reason}. Fix: a smaller {key}, {longer}.')
+        notes.append(f'{name}: {key}={value}: {reason}. Fix: {smaller}, {longer}.')
     elif stop - begin <= 1 and unit == 'epoch' and not scheduler.get('convert_to_iter_based'):
         fix = 'Fix: convert_to_iter_based=True, which changes it at every step, or more epochs.'
         if kind in IDLE_AT_FIRST:

@@ -61,16 +61,16 @@ def _or(value: Any, key: Key, expected: str = '') -> Key:
     return Key(lambda v: v == value and type(v) is type(value) or key.accepts(v), expected or key.expected)
 
 
-def _any(*names: str) -> dict[str, Key]:
-    return dict.fromkeys(names, ANY)
+def _any(names: str) -> dict[str, Key]:
+    return dict.fromkeys(names.split(), ANY)
 
 
 def _hook(type_name: str, **arguments: Any) -> Key:
     return DICT._replace(default={'type': type_name, **arguments})
 
 
-def _dicts(*names: str) -> dict[str, Key]:
-    return dict.fromkeys(names, DICT)
+def _dicts(names: str) -> dict[str, Key]:
+    return dict.fromkeys(names.split(), DICT)
 
 
 REGISTRATION = 'flowercls.registration'
@@ -81,7 +81,7 @@ PARTS = ('stem', 'stage1', 'stage2', 'stage3', 'stage4', 'head', 'backbone', 'ne
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # Variables that configs of mmengine's family keep at the top level for use further down; nothing reads them later.
 HELPERS = frozenset(
-    ('train_pipeline', 'val_pipeline', 'test_pipeline', 'dataset_type', 'vis_backends', 'bgr_mean', 'bgr_std')
+    ['train_pipeline', 'val_pipeline', 'test_pipeline', 'dataset_type', 'vis_backends', 'bgr_mean', 'bgr_std']
 )
 
 ANY = Key()
@@ -123,14 +123,11 @@ _LOADER = {
     'num_workers': _whole(0),
     'dataset': Key(lambda value: isinstance(value, dict), 'dict(...)'),
     **dict.fromkeys(('pin_memory', 'persistent_workers', 'drop_last'), SWITCH),
-    **_dicts('sampler', 'batch_sampler', 'collate_fn'),
-    **_any('worker_init_fn', 'prefetch_factor', 'timeout', 'multiprocessing_context', 'generator', 'in_order'),
-    **_any('pin_memory_device', 'num_batch_per_epoch', 'disable_subprocess_warning'),
+    **_dicts('sampler batch_sampler collate_fn'),
+    **_any('worker_init_fn prefetch_factor timeout multiprocessing_context generator in_order'),
+    **_any('pin_memory_device num_batch_per_epoch disable_subprocess_warning'),
 }
-_PREPROCESSOR = {
-    **_any('type', 'mean', 'std', 'to_rgb', 'num_classes', 'to_onehot', 'batch_augments', 'pad_size_divisor'),
-    **_any('pad_value'),
-}
+_PREPROCESSOR = _any('type mean std to_rgb num_classes to_onehot batch_augments pad_size_divisor pad_value')
 # The keys of a section, by its dotted path. Where '*' stands the class takes further ones; '' is the top level.
 SECTIONS: dict[str, dict[str, Key]] = {
     '': {
@@ -148,11 +145,11 @@ SECTIONS: dict[str, dict[str, Key]] = {
         'custom_hooks': LIST,
         **dict.fromkeys(('param_scheduler', 'val_evaluator', 'test_evaluator'), DICTS),
         'find_unused_parameters': SWITCH,
-        **_dicts(*LOADERS, 'model', 'data_preprocessor', 'optim_wrapper', 'auto_scale_lr', 'custom_imports'),
-        **_dicts('train_cfg', 'val_cfg', 'test_cfg', 'default_hooks', 'env_cfg', 'randomness'),
-        **_dicts('drawn', 'feature_cache', 'photo_cache'),
-        **_any('tta_model', 'tta_pipeline', 'launcher', 'experiment_name', 'log_processor', 'strategy', 'compile'),
-        **_any('model_wrapper_cfg', 'sync_bn', 'activation_checkpointing', 'efficient_conv_bn_eval', 'runner_type'),
+        **_dicts('train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg model data_preprocessor'),
+        **_dicts('optim_wrapper auto_scale_lr custom_imports default_hooks env_cfg randomness'),
+        **_dicts('drawn feature_cache photo_cache'),
+        **_any('tta_model tta_pipeline launcher experiment_name log_processor strategy compile'),
+        **_any('model_wrapper_cfg sync_bn activation_checkpointing efficient_conv_bn_eval runner_type'),
         'data_manifest': ANY,  # the hash of the data's manifest, which a run writes into its config
     },
     'visualizer': {'vis_backends': LIST, '*': ANY},
@@ -160,8 +157,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
         'frozen_stages': _one_of(*FROZEN_STAGES)._replace(default=0),
         'precision': _one_of('auto', 'bf16', 'fp32')._replace(default='auto'),
         'channels_last': _one_of('auto', True, False)._replace(default='auto'),
-        **_dicts('backbone', 'head', 'train_cfg', 'data_preprocessor'),
-        **_any('type', 'neck', 'pretrained', 'init_cfg'),
+        **_dicts('backbone head train_cfg data_preprocessor'),
+        **_any('type neck pretrained init_cfg'),
     },
     'model.backbone': {'widen_factor': POSITIVE, '*': ANY},
     'model.head': {'topk': TOPK, '*': ANY},
@@ -173,7 +170,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
         ),
         '*': ANY,
     },
-    'model.train_cfg': _any('augments', 'probs'),
+    'model.train_cfg': _any('augments probs'),
     'model.data_preprocessor': _PREPROCESSOR,
     'data_preprocessor': _PREPROCESSOR,
     **dict.fromkeys(LOADERS, _LOADER),
@@ -185,7 +182,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     'train_cfg': {
         **dict.fromkeys(('max_epochs', 'val_interval'), _whole()),
         'by_epoch': SWITCH,
-        **_any('type', 'max_iters', 'val_begin', 'dynamic_intervals'),
+        **_any('type max_iters val_begin dynamic_intervals'),
     },
     **dict.fromkeys(('val_cfg', 'test_cfg'), {'type': ANY, 'fp16': SWITCH}),
     'optim_wrapper': {
@@ -194,13 +191,13 @@ SECTIONS: dict[str, dict[str, Key]] = {
         'constructor': Key(default=CONSTRUCTOR),
         'type': Key(default='OptimWrapper'),
         'paramwise_cfg': DICT,
-        **_any('clip_grad', 'loss_scale', 'dtype', 'use_fsdp'),
+        **_any('clip_grad loss_scale dtype use_fsdp'),
     },
     'optim_wrapper.optimizer': {'lr': POSITIVE, '*': ANY},
     'optim_wrapper.paramwise_cfg': {
         'stage_lr_mult': DICT,
-        **_any('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult'),
-        **_any('flat_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate', 'layer_decay_rate'),
+        **_any('custom_keys bias_lr_mult bias_decay_mult norm_decay_mult dwconv_decay_mult'),
+        **_any('flat_decay_mult dcn_offset_lr_mult bypass_duplicate layer_decay_rate'),
     },
     'optim_wrapper.paramwise_cfg.stage_lr_mult': dict.fromkeys(PARTS, FACTOR),
     'auto_scale_lr': {'enable': SWITCH, 'base_batch_size': _whole()},
@@ -228,7 +225,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     },
     'env_cfg': {
         'cudnn_benchmark': SWITCH._replace(default=False),
-        **_dicts('mp_cfg', 'dist_cfg'),
+        **_dicts('mp_cfg dist_cfg'),
         'resource_limit': ANY,
     },
     'env_cfg.mp_cfg': {
@@ -237,7 +234,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     },
     'env_cfg.dist_cfg': {
         'backend': NAME._replace(default='nccl'),
-        **_any('init_backend', 'init_method', 'timeout', 'port', 'world_size', 'rank', 'device_id', 'store'),
+        **_any('init_backend init_method timeout port world_size rank device_id store'),
     },
     'randomness': {
         'seed': _or(None, SEED)._replace(default=0),
@@ -293,6 +290,15 @@ def at_path(cfg: Any, path: str) -> Any:
         else:
             return None
     return cfg
+
+
+def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield everything inside a dict or list, at any depth, with its dotted path; a part before what it holds."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, value in children:
+        inner = f'{path}.{key}'.removeprefix('.')
+        yield inner, value
+        yield from walk(value, inner)
 
 
 def type_name(part: Any) -> str:
@@ -371,7 +377,13 @@ def wrong_values(cfg: dict) -> list[str]:
     for i, scheduler in enumerate([schedulers] if isinstance(schedulers, dict) else schedulers or []):
         for key, value in scheduler.items() if isinstance(scheduler, dict) else ():
             mistakes += _wrong_value(f'param_scheduler.{i}.{key}', SCHEDULER.get(key), value)
-    return mistakes + _contradictions(cfg) + list(_not_plain(cfg))
+    for path, value in walk(cfg):  # a dumped config holds text, numbers, lists and dicts
+        if isinstance(value, float) and math.isnan(value):
+            mistakes.append(f'{path}: expected a number, got nan')
+        elif not isinstance(value, str | int | float | bool | None | dict | list | tuple):
+            fix = 'str(...)' if isinstance(value, PurePath) else 'text, numbers, lists and dicts'
+            mistakes.append(f'{path}: a config cannot hold a {type(value).__name__} ({value!r}). Fix: use {fix}')
+    return mistakes + _contradictions(cfg)
 
 
 def _wrong_value(path: str, key: Key | None, value: Any) -> list[str]:
@@ -399,15 +411,3 @@ def _contradictions(cfg: dict) -> list[str]:
             f'Fix: constructor={CONSTRUCTOR!r}'
         )
     return mistakes
-
-
-def _not_plain(node: Any, path: str = '') -> Iterator[str]:
-    """Yield a line for each value that is not the same after it was written down: all but text, numbers and lists."""
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
-    for key, value in children:
-        yield from _not_plain(value, f'{path}.{key}'.removeprefix('.'))
-    if isinstance(node, float) and math.isnan(node):
-        yield f'{path}: expected a number, got nan'
-    elif not isinstance(node, str | int | float | bool | None | dict | list | tuple):
-        fix = 'str(...)' if isinstance(node, PurePath) else 'text, numbers, lists and dicts'
-        yield f'{path}: a config cannot hold a {type(node).__name__} ({node!r}). Fix: use {fix}'
