@@ -127,7 +127,7 @@ def clean_surroundings(monkeypatch):
 # --- how the suite is run -------------------------------------------------------------------------------------------
 
 MAX_WORKERS = 4
-TIMEOUT_S = {'exhaustive': 6 * 3600, 'slow': 3600}
+TIMEOUT_S = {'exhaustive': 6 * 3600, 'slow': 1800}
 # Set by `.ci/run`: a default test that takes more CPU time fails. CPU time, as the machine may be busy.
 MAX_CPU_S = float(os.environ.get('FLOWERCLS_MAX_TEST_CPU_S', 0))
 

@@ -20,6 +20,7 @@ from flowercls.sweep.ledger import FINISHED, STARTED, Entry, Ledger
 from flowercls.sweep.spec import read_spec
 from flowercls.sweep.trials import make_trials
 from flowercls.train.run_dir import lock_folder
+from helpers.processes import started
 
 REPOSITORY = Path(__file__).parents[2]
 KILLS = int(os.environ.get('FLOWERCLS_KILLS', 3))  # 50 show more, in half an hour
@@ -137,7 +138,7 @@ def test_a_sweep_killed_at_random_moments_ends_as_one_left_alone(write_sweep, tm
 def test_a_sweep_asked_to_end_lets_its_trials_save(write_sweep, tmp_path, number):
     folder, command = tmp_path / 'sweep', [sys.executable, str(REPOSITORY / 'tools' / 'sweep.py'), str(write_sweep())]
     options = ['--work-dir', str(folder), '--cfg-options', 'train_cfg.max_epochs=500']
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
+    with started([*command, *options], stderr=subprocess.PIPE, text=True) as process:
         while not under_way(folder):
             time.sleep(0.01)
         process.send_signal(number)

@@ -1,6 +1,5 @@
 """Tools whose reader leaves, or whose terminal is closed, in processes of their own."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.processes import started
+
 fcntl, pty, termios = map(pytest.importorskip, ('fcntl', 'pty', 'termios'))  # not on Windows
 
 TRAIN = Path(__file__).parents[2] / 'tools' / 'train.py'
@@ -18,17 +19,6 @@ TRAIN = Path(__file__).parents[2] / 'tools' / 'train.py'
 def training(config, folder):
     """The command of a training without pictures."""
     return [sys.executable, *map(str, (TRAIN, config, '--work-dir', folder, '--no-pictures'))]
-
-
-@contextlib.contextmanager
-def started(command, **options):
-    """A process that is killed in the end, so that one that hangs holds nothing up."""
-    process = subprocess.Popen(command, **options)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.processes import started
+
 SIGNALS_A_RUN = 5
 LONGEST_S = 60  # of a busy machine; an idle one takes less than one
 SEED = 0
@@ -109,15 +111,15 @@ def test_a_launched_run_of_one_process_is_saved_as_well(write_config, tmp_path):
         free.bind(('127.0.0.1', 0))
         place = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free.getsockname()[1])}
     variables = {**os.environ, **place, 'RANK': '0', 'LOCAL_RANK': '0', 'WORLD_SIZE': '1'}
-    process = subprocess.Popen([*command, '--launcher', 'pytorch'], stderr=subprocess.PIPE, text=True, env=variables)
-    while not (tmp_path / 'run' / 'metrics.json').exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    time.sleep(0.3)  # into the second epoch
-    process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=500)[1]
-    assert process.returncode == 143 and 'is saved; add --resume' in said
-    assert (tmp_path / 'run' / 'last_checkpoint').read_text() != 'epoch_1.pth'
+    with started([*command, '--launcher', 'pytorch'], stderr=subprocess.PIPE, text=True, env=variables) as process:
+        while not (tmp_path / 'run' / 'metrics.json').exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.3)  # into the second epoch
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=500)[1]
+        assert process.returncode == 143 and 'is saved; add --resume' in said
+        assert (tmp_path / 'run' / 'last_checkpoint').read_text() != 'epoch_1.pth'
 
 
 def test_what_keeps_a_run_from_being_saved_is_told(in_child, quick_train, tmp_path, stop_in_step, capfd):
@@ -163,14 +165,16 @@ def test_loader_workers_end_with_the_run(write_config, tmp_path, send):
         tmp_path, "train_dataloader['num_workers'] = 2\nphoto_cache = None\ntrain_cfg = dict(max_epochs=500)\n"
     )
     command = [sys.executable, TRAIN, config, '--work-dir', tmp_path / 'run', '--no-pictures']
-    said = (tmp_path / 'said.txt').open('w')
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True)
-    for line in process.stdout:
-        if line.startswith('epoch'):
-            break
-    assert len(session(process.pid)) > 1  # no more workers than cores
-    send(process.pid, signal.SIGTERM)
-    assert process.wait(LONGEST_S) == 143 and session(process.pid) == []
+    with (
+        (tmp_path / 'said.txt').open('w') as said,
+        started(command, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True) as process,
+    ):
+        for line in process.stdout:
+            if line.startswith('epoch'):
+                break
+        assert len(session(process.pid)) > 1  # no more workers than cores
+        send(process.pid, signal.SIGTERM)
+        assert process.wait(LONGEST_S) == 143 and session(process.pid) == []
     assert 'is saved; add --resume' in (tmp_path / 'said.txt').read_text()
 
 
