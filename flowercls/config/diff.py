@@ -10,8 +10,8 @@ from flowercls.config.dump import THIS_START, load_dumped
 from flowercls.core.errors import ConfigError
 from flowercls.core.layout import CONFIG_FILE
 
-# Roles of keys. A key has a role if its last parts are one of the role's names; `THIS_START` stands in `dump`.
-# A change of RUNTIME_ONLY, DATA_LOCATION or THIS_START alters what a sweep's ledger calls a trial.
+# Roles of keys. A key has a role if its last parts are one of the role's names. `THIS_START` is in `dump`.
+# RUNTIME_ONLY, DATA_LOCATION and THIS_START must not change: a sweep's ledger knows trials by a hash of all other keys.
 RUNTIME_ONLY = (  # speed and messages; every result stays the same
     *('num_workers', 'persistent_workers', 'pin_memory', 'logger.interval', 'progress.interval_s'),
     *('cache_dir', 'photo_cache.budget', 'feature_cache.budget'),
@@ -81,18 +81,6 @@ def changed_keys(before: Mapping, after: Mapping, *ignored: tuple[str, ...]) -> 
         for key, (old, new) in pairs.items()
         if not has_role(key, *ignored) and _as_lists(old) != _as_lists(new)
     }
-
-
-def without_roles(value: Any, *roles: tuple[str, ...], key: str = '') -> Any:
-    """Return a copy of a nested config without the keys of some roles, with text as keys and lists for tuples."""
-    if isinstance(value, dict):
-        inner = {str(name): (f'{key}.{name}' if key else str(name), item) for name, item in value.items()}
-        return {
-            name: without_roles(item, *roles, key=path)
-            for name, (path, item) in inner.items()
-            if not has_role(path, *roles)
-        }
-    return [without_roles(item, *roles, key=key) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _as_lists(value: Any) -> Any:

@@ -201,7 +201,7 @@ def trial_key(cfg: Config, manifest: str | None) -> str:
 
 
 def _without(value: Any, endings: tuple[str, ...], key: str = '') -> Any:
-    # Not `without_roles`, which compares whole parts of a key: it would alter keys in ledgers of today.
+    # Not `has_role`, which compares whole parts of a key: it would alter keys in ledgers of today.
     if isinstance(value, dict):
         dotted = {str(name): f'{key}.{name}' if key else str(name) for name in value}
         items = zip(dotted.items(), value.values(), strict=True)

@@ -1,7 +1,6 @@
 """How configs differ, and the roles of their keys."""
 
 from flowercls.config.diff import (
-    DATA_LOCATION,
     NOT_SET,
     RUN_LENGTH,
     RUNTIME_ONLY,
@@ -9,7 +8,6 @@ from flowercls.config.diff import (
     changed_keys,
     format_changes,
     has_role,
-    without_roles,
 )
 from flowercls.config.dump import THIS_START
 
@@ -26,8 +24,3 @@ def test_changes_are_named_key_by_key():
     changes = changed_keys(before, after, RUNTIME_ONLY)
     assert changes == {'a.b': (1, 2), 'gone': (None, NOT_SET), 'list.0.p': (0.5, 0.1)}
     assert format_changes(changes) == '  a.b: 1 -> 2\n  gone: None -> not set\n  list.0.p: 0.5 -> 0.1'
-
-
-def test_keys_of_a_role_are_left_out_at_any_depth():
-    config = dict(data_root='a', sets=[dict(data_root='a', n=(1, 2))], work_dir='w')
-    assert without_roles(config, DATA_LOCATION, THIS_START) == {'sets': [{'n': [1, 2]}]}
