@@ -20,9 +20,7 @@ from flowercls.config.schema import at_path, walk
 from flowercls.config.suggest import did_you_mean, nearest_name, raise_mistakes
 from flowercls.core.errors import ConfigError
 
-TORCHVISION = (
-    'torchvision.transforms.v2'  # stands for a registry where mmpretrain's TorchvisionTransforms looks names up
-)
+TORCHVISION = 'torchvision.transforms.v2'  # in the place of a registry, inside mmpretrain's TorchvisionTransforms
 TYPE_CUTOFF = 0.7  # how near a key must be to 'type' to be called a misspelling; 'tpye' is at 0.75
 
 
