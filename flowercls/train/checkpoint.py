@@ -83,7 +83,7 @@ class RunState:
         """Return the state that a checkpoint records; older versions kept it in mmengine's message hub."""
         recorded = checkpoint.get('run_state')
         if recorded is None:
-            recorded = checkpoint['message_hub'].get('runtime_info') or {}
+            recorded = checkpoint.get('message_hub', {}).get('runtime_info') or {}
         return cls(**{field.name: recorded[field.name] for field in fields(cls) if field.name in recorded})
 
 
@@ -397,6 +397,11 @@ class WholeCheckpointHook(Hook):
         # Files of later epochs are damaged: this run was resumed from one before them.
         for path in files[files.index(newest) :][max(self.max_keep_ckpts, MIN_KEPT) :]:
             remove_checkpoint(path)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Go on from the state in a checkpoint, under mmengine's loop."""
+        if runner._resume:
+            self.resume(RunState.in_checkpoint(checkpoint))
 
     def before_train(self, runner) -> None:
         """Check the disk, under mmengine's loop."""

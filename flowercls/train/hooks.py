@@ -191,7 +191,7 @@ class ResultsHook(Hook):
         """Take them from the checkpoint of a resumed run."""
         if not runner._resume:
             return
-        in_hub = (checkpoint['message_hub'].get('runtime_info') or {}).get('epoch_summary')  # of older versions
+        in_hub = (checkpoint.get('message_hub', {}).get('runtime_info') or {}).get('epoch_summary')  # of older versions
         self.epoch_summary = dict(checkpoint.get('epoch_summary') or in_hub or {})
         if 'epoch_sums' in checkpoint:
             self._sums = dict(checkpoint['epoch_sums']['sums'])

@@ -124,7 +124,7 @@ def train(
         cfg.work_dir = str(run.folder)
         runner = build_runner(cfg)
         is_main = runner.rank == 0
-        with disk_errors(run.folder), translate_worker_errors(), saved_when_interrupted(runner, run.checkpoint):
+        with translate_worker_errors(), saved_when_interrupted(runner, run.checkpoint):
             if is_main:
                 print(run.announcement, flush=True)
             use_photo_cache(runner)
@@ -137,8 +137,9 @@ def train(
 
             # 5. Train. After the first step the folder holds a run; the loop says what is written when.
             try:
-                runner.train(partial(begin_run, run, cfg, config_path, changed, command) if is_main else None)
-                complete_results(runner)
+                with disk_errors(run.folder):
+                    runner.train(partial(begin_run, run, cfg, config_path, changed, command) if is_main else None)
+                    complete_results(runner)
             except Exception:
                 if is_main and after_training is not None:
                     with contextlib.suppress(Exception):  # what ended the run is what the user has to know

@@ -50,7 +50,8 @@ def test_a_hundred_damaged_checkpoints_are_noticed_and_the_one_before_is_used(ru
     noticed = 0
     for corrupt, number in CORRUPTIONS:
         newest.write_bytes(corrupt(good, number))
-        path, rejected = newest_usable(run)
+        start, rejected = newest_usable(run)
+        path = start.path
         if path.name == 'epoch_1.pth' and rejected[0].startswith(f'{newest}: '):
             noticed += 1
         elif not with_digest:  # a bit that no checksum covers changes nothing that is read

@@ -150,7 +150,7 @@ def test_a_checkpoint_that_says_nonsense_of_itself_is_not_resumed(changed, meta)
     path = changed(lambda checkpoint: checkpoint.update(meta=meta))
     with pytest.raises(CheckpointError, match='epoch_2.pth'):
         check_resumable(read_checkpoint(path), str(path))
-    assert newest_usable(path.parent)[0].name == 'epoch_1.pth'
+    assert newest_usable(path.parent)[0].path.name == 'epoch_1.pth'
 
 
 @pytest.mark.parametrize('meta', ['text', None, {'dataset_meta': 3}, {'dataset_meta': {'classes': 3}}])

@@ -4,6 +4,7 @@ import errno
 import json
 import pickle
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,14 @@ from flowercls.core.files import sha256_of
 from flowercls.models import checkpoint_reader
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
 from flowercls.train import checkpoint
-from flowercls.train.checkpoint import RunState, link_checkpoint, remove_checkpoint, to_plain, write_checkpoint
+from flowercls.train.checkpoint import (
+    RunState,
+    WholeCheckpointHook,
+    link_checkpoint,
+    remove_checkpoint,
+    to_plain,
+    write_checkpoint,
+)
 
 CONTENT = {
     'meta': {'epoch': 3, 'iter': np.int64(30), 'dataset_meta': {'classes': ('a', 'b')}},
@@ -186,3 +194,6 @@ def test_the_state_of_a_run_is_read_from_checkpoints_of_any_version():
     assert RunState.in_checkpoint(older) == state
     assert RunState.in_checkpoint({'message_hub': {}, 'run_state': asdict(state)}) == state
     assert RunState.in_checkpoint({'message_hub': {}}) == RunState()
+    hook = WholeCheckpointHook()  # as mmengine's own Runner resumes it
+    hook.after_load_checkpoint(SimpleNamespace(_resume=True), older)
+    assert hook.state == state
