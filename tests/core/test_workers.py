@@ -31,7 +31,7 @@ def test_a_script_without_a_main_guard_still_gets_its_results(tmp_path):
 def test_no_process_is_left_when_the_caller_stops_early():
     results = map_in_processes(abs, range(100), 2, on_crash=str)
     next(results)
-    assert len(multiprocessing.active_children()) == 2
+    assert 1 <= len(multiprocessing.active_children()) <= 2  # the second starts only if it is needed
     results.close()
     assert multiprocessing.active_children() == []
 
