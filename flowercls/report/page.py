@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import csv
+import functools
 import io
 import json
 from collections.abc import Sequence
@@ -29,6 +30,14 @@ def write_page(path: Path, template: str, **content) -> Path:
     Raises:
         DiskError: if the disk is full or may not be written to.
     """
+    text = _templates().get_template(template).render(version=__version__, palette=palette, **content)
+    with atomic_write(path) as file:
+        file.write(text.encode('utf-8', 'backslashreplace').decode())  # a broken byte in an old file name
+    return path
+
+
+@functools.cache  # compiling the templates takes longer than a page
+def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader('flowercls.report'),
         autoescape=True,
@@ -46,10 +55,7 @@ def write_page(path: Path, template: str, **content) -> Path:
         'size': picture_size,
         'address': lambda path: quote(Path(path).as_posix()),
     }
-    text = environment.get_template(template).render(version=__version__, palette=palette, **content)
-    with atomic_write(path) as file:
-        file.write(text.encode('utf-8', 'backslashreplace').decode())  # a broken byte in an old file name
-    return path
+    return environment
 
 
 def format_number(value: float | None, spec: str) -> str:
