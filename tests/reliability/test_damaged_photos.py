@@ -104,6 +104,7 @@ def overwrite_block(path):
         file.write(bytes(64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('setting', ['store', 'files'])
 def test_damage_that_still_decodes_is_told_at_every_start(
     drawn_root, write_config, trained_run, tool, tmp_path, capfd, setting

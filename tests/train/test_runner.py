@@ -166,6 +166,7 @@ def test_where_the_cache_lies_and_how_large_it_may_be_do_not_hinder_a_resume(sta
         check_unchanged(run, start('photo_cache = None').cfg)
 
 
+@pytest.mark.slow  # two trainings and a test
 def test_a_training_draws_from_the_cache_and_a_dry_run_leaves_none(tool, write_config, tmp_path, capsys):
     config = write_config(tmp_path, f"cache_dir = '{tmp_path / 'cache'}'\ntrain_cfg = dict(max_epochs=1)\n")
     assert tool('train', config, '--dry-run') == 0
