@@ -1,4 +1,4 @@
-"""Config → Runner: what trains, evaluates, saves and resumes."""
+"""From a config to a run folder: training, validating, saving, resuming, testing."""
 
 import os
 
