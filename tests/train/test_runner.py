@@ -13,6 +13,7 @@ from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_size
 from flowercls.data.array_store import ArrayStore
 from flowercls.evaluate import metrics
+from flowercls.train.resume import RandomInit
 from flowercls.train.run_dir import write_config
 from flowercls.train.runner import build_runner, config_error_for, use_photo_cache
 from flowercls.train.trainer import resolve_for_run
@@ -184,3 +185,10 @@ def test_a_training_draws_from_the_cache_and_a_dry_run_leaves_none(tool, write_c
     files = [Path(tmp_path, run, 'metrics.json').read_text(encoding='utf-8') for run in ('stored', 'files')]
     stored, from_files = map(json.loads, files)
     assert stored == from_files
+
+
+def test_another_training_loop_is_refused(write_config, tmp_path):
+    cfg = resolve_for_run(write_config(tmp_path), (), Flags())
+    cfg.work_dir, cfg.train_cfg.type = str(tmp_path / 'run'), 'my_package.MyLoop'
+    with pytest.raises(ConfigError, match="train_cfg.type is 'my_package.MyLoop'"):
+        build_runner(cfg).prepare(RandomInit())
