@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowercls.core import signals
-from flowercls.core.layout import CONFIG_FILE, TRIALS_DIR
 
 EXAMPLES = (
     'work_dirs/resnet50_flower                   # after tools/test.py: its figures are in it then',
@@ -43,9 +42,11 @@ def report(paths: Sequence[str | Path]) -> str:
         ConfigError: if a path is neither a run nor a sweep folder; nothing is written then.
         DiskError: if a page cannot be written.
     """
+    from flowercls.compare.runs import check_folders, is_sweep
+
     folders = [Path(path) for path in paths]
-    _check_folders(folders)
-    pages = [_report_sweep(folder) if _is_sweep(folder) else _report_run(folder) for folder in folders]
+    check_folders(folders)
+    pages = [_report_sweep(folder) if is_sweep(folder) else _report_run(folder) for folder in folders]
     return '\n'.join(f'report      {page}' for page in pages)
 
 
@@ -56,21 +57,6 @@ def _report_run(folder: Path) -> Path:
 
     draw_run(folder, decode_rgb, only_missing=True)
     return write_run_report(folder)
-
-
-def _is_sweep(folder: Path) -> bool:
-    return (folder / TRIALS_DIR).is_dir()
-
-
-def _check_folders(folders: list[Path]) -> None:
-    from flowercls.core.errors import ConfigError
-
-    wrong = [str(folder) for folder in folders if not _is_sweep(folder) and not (folder / CONFIG_FILE).is_file()]
-    if wrong:
-        raise ConfigError(
-            f'{", ".join(wrong)}: neither a run folder (config.py) nor a sweep folder (trials/). Fix: name folders '
-            'that tools/train.py or tools/sweep.py has written.'
-        )
 
 
 def _report_sweep(folder: Path) -> Path:

@@ -101,11 +101,10 @@ def sweep(
     if dry_run:
         return SweepReport(describe_dry_run(plan, retry_failed=retry_failed))
 
-    from flowercls.report.curves import read_epochs
     from flowercls.report.sweep_page import write_sweep_report
     from flowercls.sweep.ledger import FAILED
 
-    result = run_sweep(plan, launcher, read_epochs, retry_failed=retry_failed)
+    result = run_sweep(plan, launcher, retry_failed=retry_failed)
     comparison, mistake = _compare(result)
     if result.doubtful:
         _draw_doubtful_labels(result.doubtful)

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flowercls.compare.comparison import Comparison
+from flowercls.compare.runs import is_sweep
 from flowercls.compare.wording import p_text, verdict_lines
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import atomic_write, disk_errors, write_json
-from flowercls.core.layout import COMPARISON_STEM, COMPARISON_SUFFIXES, TRIALS_DIR
+from flowercls.core.layout import COMPARISON_STEM, COMPARISON_SUFFIXES
 
 VERDICT_CELLS = {'best': '**best**', 'tied': '**tied for best**', 'worse': 'worse', None: '-'}
 
@@ -95,14 +96,14 @@ def comparison_stem(paths: list[Path], out: str | Path | None) -> Path:
         ConfigError: if ``out`` is a file.
         DiskError: if the folder cannot be created.
     """
-    is_sweep = len(paths) == 1 and (paths[0] / TRIALS_DIR).is_dir()
-    folder = Path(out) if out is not None else paths[0] if is_sweep else Path(COMPARISON_STEM)
+    is_one_sweep = len(paths) == 1 and is_sweep(paths[0])
+    folder = Path(out) if out is not None else paths[0] if is_one_sweep else Path(COMPARISON_STEM)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f'--out {folder}: is a file. Expected a folder. Fix: name another.')
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     stem = folder / COMPARISON_STEM
-    if is_sweep and folder.resolve() == paths[0].resolve():
+    if is_one_sweep and folder.resolve() == paths[0].resolve():
         return stem
     numbered = (folder / f'{COMPARISON_STEM}-{number}' for number in itertools.count(2))
     stems = itertools.chain([stem], numbered)

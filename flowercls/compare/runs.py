@@ -42,6 +42,25 @@ class FinishedRun:
     setting: str = ''
 
 
+def is_sweep(folder: Path) -> bool:
+    """Return whether a folder is that of a sweep."""
+    return (folder / layout.TRIALS_DIR).is_dir()
+
+
+def check_folders(folders: list[Path]) -> None:
+    """Check that each folder is that of a run or of a sweep.
+
+    Raises:
+        ConfigError: naming all others.
+    """
+    wrong = [str(f) for f in folders if not is_sweep(f) and not (f / layout.CONFIG_FILE).is_file()]
+    if wrong:
+        raise ConfigError(
+            f'{", ".join(wrong)}: neither a run folder ({layout.CONFIG_FILE}) nor a sweep folder '
+            f'({layout.TRIALS_DIR}/). Fix: name folders that tools/train.py or tools/sweep.py has written.'
+        )
+
+
 def find_runs(paths: list[Path]) -> tuple[list[FinishedRun], list[str]]:
     """Read run folders and sweep folders.
 
@@ -55,19 +74,12 @@ def find_runs(paths: list[Path]) -> tuple[list[FinishedRun], list[str]]:
         ConfigError: if a path is neither a run folder nor a sweep folder.
         DataError: if a run that is named has no results, or they cannot be read.
     """
+    check_folders(paths)
     runs: dict[Path, FinishedRun] = {}
     left_out: list[str] = []
     for path in paths:
-        if (path / layout.TRIALS_DIR).is_dir():
-            trials, unfinished = _finished_trials(path)
-            left_out += unfinished
-        elif (path / layout.CONFIG_FILE).is_file():
-            trials = {path: ''}
-        else:
-            raise ConfigError(
-                f'{path}: is neither a run folder ({layout.CONFIG_FILE}) nor a sweep folder ({layout.TRIALS_DIR}/). '
-                'Fix: name folders that tools/train.py or tools/sweep.py has written.'
-            )
+        trials, unfinished = _finished_trials(path) if is_sweep(path) else ({path: ''}, [])
+        left_out += unfinished
         for folder, setting in trials.items():
             if folder.resolve() in runs:
                 left_out.append(f'{folder}: named twice, counted once')

@@ -11,7 +11,7 @@ from flowercls.compare.comparison import Comparison
 from flowercls.compare.comparison_files import EffectRow, SettingRow, effect_rows, setting_rows
 from flowercls.core import palette
 from flowercls.core.layout import SCALARS_FILE
-from flowercls.report.curves import read_epochs
+from flowercls.evaluate.scalars import read_epochs
 from flowercls.report.figures import new_figure, save_png, shortened
 
 DASHES = ('-', '--', ':', '-.')

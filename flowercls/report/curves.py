@@ -1,6 +1,5 @@
-"""``curves.png``: loss and accuracy of every epoch of a run, read from its ``scalars.json``."""
+"""``curves.png``: loss and accuracy of every epoch of a run, from its ``scalars.json``."""
 
-import json
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -8,33 +7,11 @@ from matplotlib.ticker import MaxNLocator
 
 from flowercls.core import palette
 from flowercls.core.layout import CURVES_PICTURE, SCALARS_FILE
+from flowercls.evaluate.scalars import read_epochs
 from flowercls.report.figures import new_figure, save_png
 
 TRAINING_STYLE = {'color': palette.TRAINING, 'linestyle': '--', 'marker': 'o', 'markersize': 3}
 VALIDATION_STYLE = {'color': palette.VALIDATION, 'linestyle': '-', 'marker': 's', 'markersize': 3}
-
-
-def read_epochs(path: str | Path) -> list[dict]:
-    """Read a ``scalars.json``, one dict an epoch, in order; an empty list if there is no such file.
-
-    Keys, if they were measured: ``epoch``, ``lr``, ``train_loss``, ``train_top1``, ``nll`` (the validation loss) and
-    ``accuracy/top1``. Of an epoch that was run twice, after a resume, the later figures count. A half-written last
-    line, left by a crash, is skipped.
-    """
-    path, epochs = Path(path), {}
-    text = path.read_text(encoding='utf-8', errors='replace') if path.is_file() else ''
-    for line in text.splitlines():
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(record, dict) or not isinstance(record.get('step'), int):
-            continue
-        if 'train_loss' in record:
-            epochs[record['step']] = record
-        elif 'accuracy/top1' in record:
-            epochs.setdefault(record['step'], {'epoch': record['step']}).update(record)
-    return [epochs[step] for step in sorted(epochs)]
 
 
 def plot_curves(run_folder: str | Path, best_epoch: int | None = None) -> Path | None:

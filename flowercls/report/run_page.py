@@ -11,8 +11,8 @@ from flowercls.core import layout
 from flowercls.core.errors import ConfigError
 from flowercls.evaluate.intervals import wilson_interval
 from flowercls.evaluate.metrics import SCALARS, most_confused
+from flowercls.evaluate.scalars import read_epochs
 from flowercls.report import page
-from flowercls.report.curves import read_epochs
 from flowercls.report.facts import data_card, environment_of
 
 REQUIRED = {'top1', 'top1_interval', 'n', 'per_class', 'confusion'}  # of a metrics.json

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flowercls.core.errors import DiskError, RunInUseError
 from flowercls.core.layout import LAST_CHECKPOINT_FILE, METRICS_FILE, SCALARS_FILE, TRIALS_DIR
+from flowercls.evaluate.scalars import read_epochs
 from flowercls.sweep.launcher import Handle, Launcher
 from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Entry, Ledger
 from flowercls.sweep.trials import Trial
@@ -17,7 +18,6 @@ WAITING, RUNNING = 'waiting', 'running'  # besides the states in the ledger
 POLL_S = 0.2
 RETRY_S = 3.0  # between looks at a run folder in which a process of an earlier start still works
 GIVE_UP_S = 300.0  # such a process dies with its sweep, or ends soon
-ReadEpochs = Callable[[Path], list[dict]]  # from a scalars.json, which may be missing
 
 
 @dataclass
@@ -144,7 +144,6 @@ class TrialScheduler:
         folder: The sweep folder.
         ledger: Its ledger.
         launcher: Starts the trials.
-        read_epochs: Reads the figures of each epoch from a ``scalars.json``.
         show: Is called with the states of all trials, often.
         poll_s: Seconds between looks at running trials.
         retry_s: Seconds between looks at a run folder that is in use.
@@ -156,15 +155,13 @@ class TrialScheduler:
         folder: Path,
         ledger: Ledger,
         launcher: Launcher,
-        read_epochs: ReadEpochs,
         show: Callable[[list[TrialState]], object],
         *,
         poll_s: float = POLL_S,
         retry_s: float = RETRY_S,
         give_up_s: float = GIVE_UP_S,
     ) -> None:
-        self._folder, self._ledger, self._launcher = folder, ledger, launcher
-        self._read_epochs, self._show = read_epochs, show
+        self._folder, self._ledger, self._launcher, self._show = folder, ledger, launcher, show
         self._poll_s, self._retry_s, self._give_up_s = poll_s, retry_s, give_up_s
         self._running: list[tuple[TrialState, Handle]] = []
 
@@ -180,7 +177,7 @@ class TrialScheduler:
             while any(state.status in (WAITING, RUNNING) for state in states):
                 self._start_waiting(states)
                 for state, _ in self._running:
-                    state.update(self._read_epochs(state.folder / SCALARS_FILE))
+                    state.update(read_epochs(state.folder / SCALARS_FILE))
                 self._show(states)
                 time.sleep(self._poll_s)
                 self._settle_ended()

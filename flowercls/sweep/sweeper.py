@@ -16,7 +16,7 @@ from flowercls.core.layout import COMMAND_FILE, LEDGER_FILE
 from flowercls.sweep.display import Display, describe_plan
 from flowercls.sweep.launcher import Launcher
 from flowercls.sweep.ledger import Ledger
-from flowercls.sweep.scheduler import ReadEpochs, TrialScheduler, TrialState, plan_trials
+from flowercls.sweep.scheduler import TrialScheduler, TrialState, plan_trials
 from flowercls.sweep.spec import SweepSpec, read_spec
 from flowercls.sweep.stale import describe_stale_trials
 from flowercls.sweep.trials import Trial, make_trials
@@ -116,15 +116,12 @@ def describe_dry_run(plan: SweepPlan, *, retry_failed: bool = False) -> str:
     return describe_plan(states, describe_stale_trials(states, ledger, plan.folder))
 
 
-def run_sweep(
-    plan: SweepPlan, launcher: Launcher, read_epochs: ReadEpochs, *, retry_failed: bool = False
-) -> SweepResult:
+def run_sweep(plan: SweepPlan, launcher: Launcher, *, retry_failed: bool = False) -> SweepResult:
     """Run every trial that is not finished yet; one that an earlier start has begun is resumed.
 
     Args:
         plan: From `plan_sweep`.
         launcher: Starts the trials.
-        read_epochs: Reads the figures of each epoch from a ``scalars.json``.
         retry_failed: Whether to try failed trials again.
 
     Raises:
@@ -144,7 +141,7 @@ def run_sweep(
 
         # 3. Run the others. A trial that fails costs only itself.
         with Display(launcher.slots) as display:
-            TrialScheduler(plan.folder, ledger, launcher, read_epochs, display.show).run(states)
+            TrialScheduler(plan.folder, ledger, launcher, display.show).run(states)
 
         # 4. Join the folds of a cross-validation.
         return _join_folds(plan, states)

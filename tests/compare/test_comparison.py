@@ -11,13 +11,14 @@ from flowercls.compare.comparison import compare_runs
 from flowercls.compare.comparison_files import as_markdown, comparison_stem, write_comparison
 from flowercls.compare.wording import verdict_lines
 from flowercls.core.errors import ConfigError, DataError
+from helpers.run_folders import write_run, write_test
 
 
 def words(*folders):
     return '\n'.join(verdict_lines(compare_runs(list(folders))))
 
 
-def test_report_as_frozen_2_and_3_cannot_be_told_apart_in_words(tmp_path, write_run):
+def test_report_as_frozen_2_and_3_cannot_be_told_apart_in_words(tmp_path):
     """548 and 551 of 568."""
     two = write_run(tmp_path / 'two', range(20), frozen=2)
     three = write_run(tmp_path / 'three', [*range(10), *range(100, 107)], frozen=3)
@@ -27,7 +28,7 @@ def test_report_as_frozen_2_and_3_cannot_be_told_apart_in_words(tmp_path, write_
     assert all(keyword in text for keyword in ('Tied with it', 'one seed a setting', 'optimistic', 'No test set'))
 
 
-def test_seeds_are_counted_and_the_worse_setting_is_named(tmp_path, write_run):
+def test_seeds_are_counted_and_the_worse_setting_is_named(tmp_path):
     folders = [write_run(tmp_path / f'a{s}', range(s, 20 + s), frozen=2, seed=s) for s in range(3)]
     folders += [write_run(tmp_path / f'b{s}', range(s, 100 + s), frozen=4, seed=s) for s in range(3)]
     comparison = compare_runs(folders)
@@ -39,7 +40,7 @@ def test_seeds_are_counted_and_the_worse_setting_is_named(tmp_path, write_run):
     assert 'better than every other' in text and 'one seed a setting' not in text
 
 
-def test_a_full_grid_has_the_effect_of_each_factor(tmp_path, write_run):
+def test_a_full_grid_has_the_effect_of_each_factor(tmp_path):
     folders = [
         write_run(
             tmp_path / f'{frozen}_{lr}_{s}', range(s, s + (100 if lr == 0.1 else 20)), frozen=frozen, lr=lr, seed=s
@@ -56,7 +57,7 @@ def test_a_full_grid_has_the_effect_of_each_factor(tmp_path, write_run):
     assert '## Each factor by itself' in text and 'at most 5 a level of a factor (assuming equal seed variance)' in text
 
 
-def test_the_test_set_confirms_the_best(tmp_path, write_run, write_test):
+def test_the_test_set_confirms_the_best(tmp_path):
     worse, best = write_run(tmp_path / 'a', range(30), frozen=1), write_run(tmp_path / 'b', range(20), frozen=2)
     write_test(best, range(10))
     write_test(best, range(50), checkpoint='epoch_1.pth', name='test_epoch_1')  # another checkpoint
@@ -69,19 +70,19 @@ def test_the_test_set_confirms_the_best(tmp_path, write_run, write_test):
 
 
 @pytest.mark.parametrize('odd', [{'data_manifest': 'other'}, {'tta': True}])
-def test_a_test_on_other_data_or_of_an_augmented_network_confirms_nothing(tmp_path, write_run, write_test, odd):
+def test_a_test_on_other_data_or_of_an_augmented_network_confirms_nothing(tmp_path, odd):
     folder = write_run(tmp_path / 'a', range(30))
     write_test(folder, range(10), **odd)
     assert 'No test set has confirmed' in words(folder)
 
 
-def test_one_setting_alone_has_a_figure_and_no_verdict(tmp_path, write_run):
+def test_one_setting_alone_has_a_figure_and_no_verdict(tmp_path):
     text = words(write_run(tmp_path / 'a', range(30)))
     assert 'only one setting' in text and 'chosen by these same photos' in text
     assert 'of 100 such' not in text and 'Three seeds' not in text
 
 
-def test_folds_of_a_seed_are_put_together(tmp_path, write_run):
+def test_folds_of_a_seed_are_put_together(tmp_path):
     photos = [f'training_set/{i}.jpg' for i in range(100)]
     folders = [
         write_run(
@@ -109,7 +110,7 @@ def test_folds_of_a_seed_are_put_together(tmp_path, write_run):
 # ---------------------------------------------------------------- refused
 
 
-def test_other_photos_other_labels_and_other_data_are_refused(tmp_path, write_run):
+def test_other_photos_other_labels_and_other_data_are_refused(tmp_path):
     first = write_run(tmp_path / 'a', [1], num_photos=20)
     fewer = write_run(tmp_path / 'b', [1], num_photos=18, frozen=1)
     with pytest.raises(DataError, match=r'2 only in the first \(flower/018.jpg, flower/019.jpg\), 0 only'):
@@ -122,7 +123,7 @@ def test_other_photos_other_labels_and_other_data_are_refused(tmp_path, write_ru
         compare_runs([first, write_run(tmp_path / 'd', [1], num_photos=20, frozen=1, manifest='xyz')])
 
 
-def test_what_is_no_run_or_has_no_results_is_refused(tmp_path, write_run):
+def test_what_is_no_run_or_has_no_results_is_refused(tmp_path):
     with pytest.raises(ConfigError, match='neither'):
         compare_runs([tmp_path])
     folder = write_run(tmp_path / 'a', [1], num_photos=20)
@@ -139,7 +140,7 @@ def test_what_is_no_run_or_has_no_results_is_refused(tmp_path, write_run):
 
 
 @pytest.fixture
-def sweep(tmp_path, write_run):
+def sweep(tmp_path):
     for frozen in (0, 1):
         for seed in (0, 1):
             name = f'frozen{frozen}_seed{seed}'
@@ -170,19 +171,19 @@ def test_the_reason_of_a_failed_trial_is_kept_and_a_run_counts_once(sweep):
     assert comparison.left_out[1].endswith(f'{twice}: named twice, counted once')
 
 
-def test_one_setting_is_no_best(tmp_path, write_run):
+def test_one_setting_is_no_best(tmp_path):
     text = commands.compare([write_run(tmp_path / 'a', [1])], out=tmp_path / 'out')
     assert '| a | 99.82 | 1 | 99.0-100.0 | - | - | - | - |' in text and 'best**' not in text
     (row,) = json.loads((tmp_path / 'out' / 'comparison.json').read_text())['settings']
     assert row['verdict'] is None
 
 
-def test_of_equal_settings_both_are_highest(tmp_path, write_run):
+def test_of_equal_settings_both_are_highest(tmp_path):
     text = words(write_run(tmp_path / 'a', [1], frozen=1), write_run(tmp_path / 'b', [2], frozen=2))
     assert 'highest top-1, 99.82 %, and so has frozen_stages=2. ' in text
 
 
-def test_of_photos_prepared_anew_only_the_newest_trials_are_compared(sweep, write_run):
+def test_of_photos_prepared_anew_only_the_newest_trials_are_compared(sweep):
     for seed in (0, 1):
         write_run(sweep / 'trials' / f'frozen0_seed{seed}-2', [seed], seed=seed, manifest='new')
     comparison = compare_runs([sweep])

@@ -10,10 +10,11 @@ from flowercls import commands
 from flowercls.compare.comparison import compare_runs
 from flowercls.compare.comparison_files import as_markdown, comparison_stem, write_comparison
 from flowercls.core.errors import ConfigError
+from helpers.run_folders import write_run
 
 
 @pytest.fixture
-def write_grid(tmp_path, write_run):
+def write_grid(tmp_path):
     """A grid of 2 x 2 settings: learning rate 0.1 is right about 80 of 100 photos, 0.01 about 95."""
 
     def write(num_seeds):

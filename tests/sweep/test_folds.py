@@ -135,7 +135,7 @@ def test_seeds_are_averaged_photo_by_photo(folds, tmp_path):
 def test_a_mistake_in_the_folds_does_not_lose_the_trials(folds, fake_launcher, tmp_path):
     (tmp_path / 'sweep').mkdir()
     plan = SweepPlan(sweep(FOLDS), {}, [state.trial for state in folds], tmp_path / 'sweep')
-    result = run_sweep(plan, fake_launcher(), lambda path: [])  # whose runs have no predictions
+    result = run_sweep(plan, fake_launcher())  # whose runs have no predictions
     assert [state.status for state in result.states] == [FINISHED, FINISHED]
     assert isinstance(result.error, DataError) and list(result.out_of_fold) == []
     assert result.notes == [f'no out-of-fold predictions: {result.error}']

@@ -19,10 +19,10 @@ def ledger(tmp_path):
 def sweep(ledger, tmp_path):
     """Run trials with a launcher, as one start of the tool does; returns their states."""
 
-    def start(trials, launcher, show=lambda states: None, epochs=(), give_up_s=60, **options):
+    def start(trials, launcher, show=lambda states: None, give_up_s=60, **options):
         states = plan_trials(trials, tmp_path, ledger, **options)
         times = dict(poll_s=0, retry_s=0.001, give_up_s=give_up_s)
-        TrialScheduler(tmp_path, ledger, launcher, lambda path: list(epochs), show, **times).run(states)
+        TrialScheduler(tmp_path, ledger, launcher, show, **times).run(states)
         return states
 
     return start
@@ -166,7 +166,10 @@ def test_a_pace_counts_epochs_of_this_start_only(make_trial, tmp_path, monkeypat
 
 def test_a_time_is_kept_with_the_epochs_it_took(sweep, ledger, make_trial, fake_launcher, tmp_path):
     trial = make_trial('a', max_epochs=10)
-    sweep([trial], fake_launcher(), epochs=[{'epoch': 7}])  # an earlier start came that far
+    folder = tmp_path / 'trials' / trial.name
+    folder.mkdir(parents=True)
+    (folder / 'scalars.json').write_text('{"train_loss": 1, "step": 7, "epoch": 7}')  # of an earlier start
+    sweep([trial], fake_launcher())
     assert ledger.latest()['a/0'].epochs == 3
     (known,) = plan_trials([trial], tmp_path, ledger)
     assert (known.epochs, known.epoch) == (3, 0)

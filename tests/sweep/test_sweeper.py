@@ -16,7 +16,7 @@ def plan(write_sweep, tmp_path):
 
 
 def test_a_sweep_leaves_its_command_and_a_ledger(plan, fake_launcher):
-    result = run_sweep(plan, fake_launcher(), lambda path: [])
+    result = run_sweep(plan, fake_launcher())
     assert [state.top1 for state in result.states] == [90.0, 90.0] and not result.error
     events = [json.loads(line) for line in (plan.folder / 'ledger.jsonl').read_text().splitlines()]
     assert [event['state'] for event in events] == ['started', 'finished'] * 2
@@ -27,7 +27,7 @@ def test_a_sweep_leaves_its_command_and_a_ledger(plan, fake_launcher):
 
 
 def test_a_dry_run_tells_finished_trials_from_others(plan, fake_launcher):
-    run_sweep(plan, fake_launcher({'frozen_stages=all': [1]}), lambda path: [])
+    run_sweep(plan, fake_launcher({'frozen_stages=all': [1]}))
     first, second, last = describe_dry_run(plan).splitlines()
     assert first.split() == ['frozen_stages=0_seed0', 'finished'] and second.split()[1] == 'failed'
     assert describe_dry_run(plan, retry_failed=True).splitlines()[1].split()[1:] == ['to', 'run']
@@ -50,6 +50,6 @@ def test_runs_that_cannot_be_compared_give_the_exit_code_of_the_reason(write_swe
 def test_the_folder_of_a_run_is_refused(plan, fake_launcher):
     plan.folder.mkdir()
     (plan.folder / 'config.py').touch()
-    for start in (describe_dry_run, lambda plan: run_sweep(plan, fake_launcher(), lambda path: [])):
+    for start in (describe_dry_run, lambda plan: run_sweep(plan, fake_launcher())):
         with pytest.raises(ConfigError, match='holds a run'):
             start(plan)

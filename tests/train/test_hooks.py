@@ -15,7 +15,7 @@ from flowercls.config import resolve_config
 from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_duration
-from flowercls.report.curves import read_epochs
+from flowercls.evaluate.scalars import read_epochs
 from flowercls.train.checkpoint import WholeCheckpointHook, epoch_checkpoints, is_validated, publish_best
 from flowercls.train.hooks import (
     CounterRandomnessHook,

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.evaluate.predictions import Predictions
+from flowercls.evaluate.scalars import read_epochs
 from flowercls.models import checkpoint_reader
-from flowercls.report.curves import read_epochs
 from flowercls.train import checkpoint, runner
 from flowercls.train.trainer import resolve_for_run
 

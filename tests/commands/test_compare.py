@@ -1,5 +1,7 @@
 """tools/compare.py as a user meets it."""
 
+from helpers.run_folders import write_run
+
 
 def test_what_is_no_run_is_answered_without_a_traceback(tool, tmp_path, capsys):
     assert tool('compare', str(tmp_path)) == 2
@@ -7,7 +9,7 @@ def test_what_is_no_run_is_answered_without_a_traceback(tool, tmp_path, capsys):
     assert 'neither a run folder' in error and 'Fix:' in error and 'Traceback' not in error
 
 
-def test_runs_are_compared_and_the_files_are_named(tool, tmp_path, capsys, write_run):
+def test_runs_are_compared_and_the_files_are_named(tool, tmp_path, capsys):
     one = write_run(tmp_path / 'one', range(20), num_photos=100, frozen=1)
     other = write_run(tmp_path / 'other', range(18), num_photos=100, frozen=2)
     assert tool('compare', one, other, '--out', tmp_path / 'out') == 0
