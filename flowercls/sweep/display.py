@@ -65,10 +65,9 @@ class Display(Progress):
         num_ended = sum(state.status in (FINISHED, FAILED) for state in states)
         figures = status_line(states, self._jobs).partition(';')[0]
         self.update(self._bars[0], completed=num_ended, figures=figures)
-        pace = seconds_per_epoch(states)
         for bar, state in zip(self._bars[1:], states, strict=True):
-            left = '' if pace is None else f', {as_duration(state.seconds_left(pace))} left'
-            figures = f'top-1 {_percent(state.top1)}{left}'
+            left = seconds_left([state], 1)
+            figures = f'top-1 {_percent(state.top1)}' + ('' if left is None else f', {as_duration(left)} left')
             self.update(bar, completed=state.epoch, visible=state.status == RUNNING, figures=figures)
         self.refresh()
 
@@ -100,19 +99,17 @@ def status_line(states: Sequence[TrialState], jobs: int) -> str:
     return '; '.join([', '.join(parts), *running])
 
 
-def seconds_per_epoch(states: Sequence[TrialState]) -> float | None:
-    """Return the mean time of an epoch so far; None before the first."""
-    epochs, seconds = (sum(figures) for figures in zip(*(state.pace for state in states), strict=True))
-    return seconds / epochs if epochs else None
-
-
 def seconds_left(states: Sequence[TrialState], jobs: int) -> float | None:
-    """Return the estimated time until the end of the sweep; None before the first epoch, and at the end."""
-    pace = seconds_per_epoch(states)
+    """Return the estimated time until these trials end, from the mean time of their epochs so far.
+
+    None before the first epoch, and at the end.
+    """
+    epochs, seconds = (sum(figures) for figures in zip(*(state.pace for state in states), strict=True))
     unfinished = [state for state in states if state.status in (WAITING, RUNNING)]
-    if pace is None or not unfinished:
+    if not epochs or not unfinished:
         return None
-    return sum(state.seconds_left(pace) for state in unfinished) / min(jobs, len(unfinished))
+    epochs_left = sum(state.trial.max_epochs - state.epoch for state in unfinished)
+    return seconds / epochs * epochs_left / min(jobs, len(unfinished))
 
 
 def results_table(states: Sequence[TrialState]) -> str:

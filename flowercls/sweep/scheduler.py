@@ -50,7 +50,7 @@ class TrialState:
     in_use_since: float | None = None
     not_before: float = 0.0
     _start_time: float = 0.0
-    _first_epoch: int | None = None  # complete epochs at the start
+    _first_epoch: int = 0  # complete epochs at the start
     _seconds_at_epoch: float = 0.0  # from the start to the end of the last epoch
 
     @property
@@ -67,37 +67,29 @@ class TrialState:
     def pace(self) -> tuple[int, float]:
         """Number of epochs of its last start, and the seconds they took; zeros if not known."""
         if self.status == RUNNING:
-            return self.epoch - (self._first_epoch or 0), self._seconds_at_epoch
+            return self.epoch - self._first_epoch, self._seconds_at_epoch
         if self.status == FINISHED and self.time_s:
             return self.trial.max_epochs if self.epochs is None else self.epochs, self.time_s
         return 0, 0.0
 
-    def seconds_left(self, pace: float) -> float:
-        """Return the estimated time to its end, at its own seconds an epoch, or at ``pace`` before the first."""
-        since_epoch = 0.0
-        if self.status == RUNNING:
-            epochs, seconds = self.pace
-            pace, since_epoch = seconds / epochs if epochs else pace, self.seconds_running - seconds
-        return max(0.0, pace * (self.trial.max_epochs - self.epoch) - since_epoch)
-
     def begin(self) -> None:
         """Set the status to running, and start its clock."""
+        self.update()
         self.status, self.error, self.epochs = RUNNING, None, None
-        self._start_time, self._first_epoch, self._seconds_at_epoch = time.monotonic(), None, 0.0
+        self._start_time, self._first_epoch, self._seconds_at_epoch = time.monotonic(), self.epoch, 0.0
 
-    def update(self, epochs: list[dict]) -> None:
-        """Take in the figures of all epochs so far."""
+    def update(self) -> None:
+        """Read the figures of all epochs so far."""
+        epochs = read_epochs(self.folder / SCALARS_FILE)
         epoch = epochs[-1]['epoch'] if epochs else 0
         self.top1 = max((figures['accuracy/top1'] for figures in epochs if 'accuracy/top1' in figures), default=None)
-        if self._first_epoch is None:
-            self._first_epoch = self.epoch = epoch
-        elif epoch != self.epoch:
+        if epoch != self.epoch:
             self.epoch, self._seconds_at_epoch = epoch, self.seconds_running
 
     def finish(self, top1: float | None) -> None:
         """Set the status to finished, with the validation top-1 in percent if there is one."""
         self.status, self.top1, self.time_s = FINISHED, top1, round(self.seconds_running, 1)
-        self.epoch, self.epochs = self.trial.max_epochs, self.trial.max_epochs - (self._first_epoch or 0)
+        self.epoch, self.epochs = self.trial.max_epochs, self.trial.max_epochs - self._first_epoch
 
 
 def plan_trials(trials: list[Trial], folder: Path, ledger: Ledger, *, retry_failed: bool = False) -> list[TrialState]:
@@ -177,7 +169,7 @@ class TrialScheduler:
             while any(state.status in (WAITING, RUNNING) for state in states):
                 self._start_waiting(states)
                 for state, _ in self._running:
-                    state.update(read_epochs(state.folder / SCALARS_FILE))
+                    state.update()
                 self._show(states)
                 time.sleep(self._poll_s)
                 self._settle_ended()

@@ -4,7 +4,7 @@ import contextlib
 import math
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +130,9 @@ def run_sweep(plan: SweepPlan, launcher: Launcher, *, retry_failed: bool = False
         DiskError: if the disk is full or cannot be written to.
     """
     # 1. One process works in a sweep folder.
-    with _claim_folder(plan.folder):
+    _check_no_run(plan.folder)
+    make_folder(plan.folder)
+    with lock_folder(plan.folder, 'sweep', 'start another sweep with another --work-dir'):
         _record_command(plan)
 
         # 2. The ledger knows which trials are finished; a finished one that does not count is named.
@@ -150,15 +152,6 @@ def run_sweep(plan: SweepPlan, launcher: Launcher, *, retry_failed: bool = False
 def _check_no_run(folder: Path) -> None:
     if holds_run(folder):
         raise ConfigError(f'{folder}: holds a run, not a sweep. Fix: choose another folder with --work-dir.')
-
-
-@contextlib.contextmanager
-def _claim_folder(folder: Path) -> Iterator[None]:
-    """Make the sweep folder, and lock it against other sweeps within the ``with`` block."""
-    _check_no_run(folder)
-    make_folder(folder)
-    with lock_folder(folder, 'sweep', 'start another sweep with another --work-dir'):
-        yield
 
 
 def _record_command(plan: SweepPlan) -> None:

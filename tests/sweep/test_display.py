@@ -42,6 +42,12 @@ def add_checkpoint(state):
     (state.folder / 'last_checkpoint').write_text('epoch_1.pth')
 
 
+def write_epoch(state):
+    """Write the figures of the first epoch."""
+    state.folder.mkdir(parents=True, exist_ok=True)
+    (state.folder / 'scalars.json').write_text('{"accuracy/top1": 88.75, "step": 1}')
+
+
 def test_plain_lines_say_what_changed_and_nothing_twice(make_state):
     out = io.StringIO()
     trials = [
@@ -94,7 +100,8 @@ def test_a_terminal_shows_a_bar_for_each_running_trial(make_state):
     states = [make_state(f't{i}', FINISHED, top1=50.0, time_s=120.0) for i in range(30)]
     running = make_state('now', RUNNING)
     running.begin()
-    running.epoch, running.top1 = 1, 88.75
+    write_epoch(running)
+    running.update()
     with Display(1, console) as display:
         display.show([*states, running])
     row = next(line for line in out.getvalue().splitlines() if 'now_seed0' in line and '1/2' in line)
@@ -110,9 +117,10 @@ def test_time_left_counts_epochs_and_divides_by_the_jobs(make_state):
     assert seconds_left([done, waiting[0]], 2) == 20.0  # one trial is no faster on two
     running = make_state('r', RUNNING)
     running.begin()
-    running.update([])
-    running.update([{'epoch': 1}])  # at once: three epochs in 20 s
-    assert seconds_left([done, running, waiting[0]], 1) == pytest.approx(2 * 20 / 3, abs=0.1)
+    write_epoch(running)
+    running.update()  # at once: three epochs in 20 s, three are left
+    assert seconds_left([done, running, waiting[0]], 1) == pytest.approx(20, abs=0.1)
+    assert seconds_left([running], 1) == pytest.approx(0, abs=0.1)  # its own epochs
     assert seconds_left([done], 1) is None
 
 

@@ -1,5 +1,6 @@
 """Which trials run, and what the ledger says then; with a fake launcher."""
 
+import json
 import subprocess
 import sys
 
@@ -148,27 +149,31 @@ def test_a_setting_with_other_data_gets_a_folder_of_its_own(sweep, make_trial, f
     assert ended[0].folder == tmp_path / 'trials' / 'a_seed0-3'
 
 
+def write_epochs(folder, *top1):
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({'accuracy/top1': figure, 'step': step}) for step, figure in enumerate(top1, 1)]
+    (folder / 'scalars.json').write_text('\n'.join(lines))
+
+
 def test_a_pace_counts_epochs_of_this_start_only(make_trial, tmp_path, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr('time.monotonic', lambda: clock[0])
     state = TrialState(make_trial('a', max_epochs=10), tmp_path)
+    write_epochs(tmp_path, 50.0)
     state.begin()
-    epochs = [{'epoch': e, 'accuracy/top1': top1} for e, top1 in ((1, 50.0), (2, 70.0), (3, 60.0))]
-    state.update(epochs[:1])
     assert (state.epoch, state.top1, state.pace) == (1, 50.0, (0, 0.0))
-    clock[0] = 120.0  # two epochs in 20 s, seven are left
-    state.update(epochs)
-    assert (state.epoch, state.top1, state.pace, state.seconds_left(10.0)) == (3, 70.0, (2, 20.0), 70.0)
-    for clock[0], left in ((125.0, 65.0), (300.0, 0.0)):
-        state.update(epochs)
-        assert state.seconds_left(10.0) == left
+    clock[0] = 120.0  # two epochs in 20 s
+    write_epochs(tmp_path, 50.0, 70.0, 60.0)
+    state.update()
+    assert (state.epoch, state.top1, state.pace) == (3, 70.0, (2, 20.0))
+    clock[0] = 125.0
+    state.update()
+    assert state.pace == (2, 20.0)
 
 
 def test_a_time_is_kept_with_the_epochs_it_took(sweep, ledger, make_trial, fake_launcher, tmp_path):
     trial = make_trial('a', max_epochs=10)
-    folder = tmp_path / 'trials' / trial.name
-    folder.mkdir(parents=True)
-    (folder / 'scalars.json').write_text('{"train_loss": 1, "step": 7, "epoch": 7}')  # of an earlier start
+    write_epochs(tmp_path / 'trials' / trial.name, *[50.0] * 7)  # an earlier start came that far
     sweep([trial], fake_launcher())
     assert ledger.latest()['a/0'].epochs == 3
     (known,) = plan_trials([trial], tmp_path, ledger)
