@@ -5,7 +5,7 @@ sweep are named as the sweep named them. All other runs are named by what differ
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -80,8 +80,8 @@ def group_settings(runs: list[FinishedRun]) -> list[Setting]:
     columns = {key: [table.get(key) for table in tables.values()] for key in sorted(set().union(*tables.values()))}
     columns = {key: column for key, column in columns.items() if len(set(map(repr, column))) > 1}
     members = list(groups.values())
-    naming = _sweep_naming(members, columns) or _config_naming(members, columns)
     texts = {key: _texts(column) for key, column in columns.items()}
+    naming = _sweep_naming(members, columns) or _config_naming(members, columns, texts)
     settings = []
     for i in sorted(range(len(members)), key=lambda i: [_order(level) for level in naming.levels[i].values()]):
         also = {key: texts[key][i] for key in columns if key not in naming.keys}
@@ -144,15 +144,18 @@ def _parse_setting(name: str) -> dict[str, str]:
     return {factor or 'config': level for factor, _, level in parts}
 
 
-def _config_naming(groups: Sequence[list[FinishedRun]], columns: Columns) -> Naming:
+def _config_naming(groups: Sequence[list[FinishedRun]], columns: Columns, texts: Columns) -> Naming:
     """Name each group by what differs in the configs."""
-    named = _named_keys(columns)
-    texts = {key: _texts(columns[key]) for key in named}
-    words, factors, levels, names = _words(named), _factors(columns, named), [], []
+    factors = _config_factors(columns)
+    keys = [key for factor in factors for key in factor]
+    words = [key.removesuffix('.type').rpartition('.')[2] for key in keys]  # backbone for model.backbone.type
+    words = {key: word if words.count(word) == 1 else key for key, word in zip(keys, words, strict=True)}
+    levels, names = [], []
     for i, group in enumerate(groups):
-        levels.append({', '.join(map(words.get, keys)): ', '.join(texts[key][i] for key in keys) for keys in factors})
-        names.append(', '.join(f'{words[key]}={texts[key][i]}' for key in named) or _folder_name(group[0].folder))
-    return Naming(levels, names, named)
+        values = {key: texts[key][i] for key in keys}
+        levels.append({', '.join(map(words.get, f)): ', '.join(map(values.get, f)) for f in factors})
+        names.append(', '.join(f'{words[key]}={values[key]}' for key in keys) or _folder_name(group[0].folder))
+    return Naming(levels, names, keys)
 
 
 def _folder_name(folder: Path) -> str:
@@ -161,41 +164,30 @@ def _folder_name(folder: Path) -> str:
     return folder.parents[1].name if folder.parent.name == TRIALS_DIR else folder.name
 
 
-def _named_keys(columns: Columns) -> list[str]:
-    """Return as few keys as tell all settings apart: `NAMED_FIRST`, then the most telling ones."""
+def _config_factors(columns: Columns) -> list[list[str]]:
+    """Return as few keys as tell all settings apart: `NAMED_FIRST`, then the most telling ones.
+
+    A key and all keys that it determines are one factor, as a backbone's depth and its type.
+    """
+
+    def count(*keys: str) -> int:
+        """Return the number of different combinations of values."""
+        return len(set(zip(*(map(repr, columns[key]) for key in keys), strict=True))) if keys else 1
 
     def priority(key: str) -> tuple:
         known = NAMED_FIRST.index(key) if key in NAMED_FIRST else len(NAMED_FIRST)
-        return known, -_count(columns, key), key.count('.'), key
+        return known, -count(key), key.count('.'), key
 
-    named: list[str] = []
-    for key in sorted(columns, key=priority):
-        if _count(columns, *named, key) > _count(columns, *named):
-            named.append(key)
-    return named
-
-
-def _factors(columns: Columns, named: Sequence[str]) -> list[list[str]]:
-    """Return the named keys by factor: a key that another key determines belongs to its factor."""
     factors: list[list[str]] = []
-    for key in sorted(named, key=lambda key: -_count(columns, key)):
-        leader = next((f for f in factors if _count(columns, f[0], key) == _count(columns, f[0])), None)
-        if leader is None:
-            factors.append([key])
-        else:
-            leader.append(key)
-    return sorted((sorted(factor, key=named.index) for factor in factors), key=lambda factor: named.index(factor[0]))
-
-
-def _count(columns: Mapping[str, list], *keys: str) -> int:
-    """Return the number of different combinations of values."""
-    return len(set(zip(*(map(repr, columns[key]) for key in keys), strict=True))) if keys else 1
-
-
-def _words(named: Sequence[str]) -> dict[str, str]:
-    """Return the last word of each key, ``backbone`` for ``backbone.type``; the whole key if two end alike."""
-    words = [key.removesuffix('.type').rpartition('.')[2] for key in named]
-    return {key: word if words.count(word) == 1 else key for key, word in zip(named, words, strict=True)}
+    for key in sorted(columns, key=priority):
+        named = [name for factor in factors for name in factor]
+        if count(*named, key) == count(*named):
+            continue
+        joined = [factor for factor in factors if count(key, *factor) == count(key)]
+        place = factors.index(joined[0]) if joined else len(factors)
+        factors = [factor for factor in factors if factor not in joined]
+        factors.insert(place, [name for factor in joined for name in factor] + [key])
+    return factors
 
 
 def _texts(column: Sequence) -> list[str]:

@@ -61,31 +61,25 @@ def collect_out_of_fold(
     written, notes = [], []
     for (setting, seed), folds in groups.items():
         name = shorten_name(','.join([*setting, f'seed{seed}']))
-        if reason := _why_incomplete(folds):
-            notes.append(f'no out-of-fold predictions for {name}: {reason}')
+        if unfinished := [state.folder.name for state in folds if state.status != FINISHED]:
+            notes.append(f'no out-of-fold predictions for {name}: {", ".join(unfinished)} not finished')
+            continue
+        predictions = join_folds([state.folder / PREDICTIONS_VAL_FILE for state in folds])
+        listed = {image for state in folds for image in _listed_images(state.trial)}
+        if listed != set(predictions.images):
+            notes.append(
+                f'no out-of-fold predictions for {name}: its {len(folds)} folds validate '
+                f'{len(listed.intersection(predictions.images)):,} of {len(listed):,} photos. Fix: run all folds that '
+                'one call of python tools/prepare_data.py ... --folds has written'
+            )
             continue
         path = folder / f'{OOF_PREDICTIONS_STEM}{"" if len(groups) == 1 else f"_{name}"}.csv'
-        predictions = join_folds([state.folder / PREDICTIONS_VAL_FILE for state in folds])
         predictions.write_csv(path)
         written.append(OutOfFold(path, predictions, predictions.metrics()['top1'], setting, folds))
     older = {path.name for path in folder.glob(f'{OOF_PREDICTIONS_STEM}*.csv')} - {item.path.name for item in written}
     if older:
         notes.append(f'from an earlier start, and kept: {", ".join(sorted(older))}')
     return written, notes
-
-
-def _why_incomplete(folds: Sequence[TrialState]) -> str:
-    if unfinished := [state.folder.name for state in folds if state.status != FINISHED]:
-        return f'{", ".join(unfinished)} not finished'
-    listed = {image for state in folds for image in _listed_images(state.trial)}
-    files = [state.folder / PREDICTIONS_VAL_FILE for state in folds]
-    validated = {image for path in files for image in Predictions.read_csv(path).images}
-    if validated == listed:
-        return ''
-    return (
-        f'its {len(folds)} folds validate {len(validated & listed):,} of {len(listed):,} photos. Fix: run all folds '
-        'that one call of python tools/prepare_data.py ... --folds has written'
-    )
 
 
 def _listed_images(trial: Trial) -> set[str]:

@@ -1,5 +1,6 @@
 """The sweep file: a base config, factors with their levels, and seeds; checked without opening a config."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -142,23 +143,19 @@ def _check_levels(factors: Mapping[str, Sequence[Level]], overrides: dict[str, A
                 mistakes.append(f"'{key}' is set in {place_of[key]} and in {place}. Fix: keep one of them.")
             place_of[key] = place
         for key, value in [item for setting in settings for item in setting.items()]:
-            if not _fits_command_line(key, value):
-                mistakes.append(f'{place}: {key}: {_why_not_on_command_line(value)}')
+            if reason := _why_not_on_command_line(key, value):
+                mistakes.append(f'{place}: {key}: {reason}')
     for levels in factors.values():
         names = [level.name for level in levels]
         mistakes += [f'grid: {name} is listed twice.' for name in dict.fromkeys(names) if names.count(name) > 1]
     return mistakes
 
 
-def _fits_command_line(key: str, value: Any) -> bool:
-    """Return whether the command line that starts a trial reads the value as it is."""
-    try:
-        return parse_overrides(as_options({key: value})) == {key: value}
-    except ConfigError:
-        return False
-
-
-def _why_not_on_command_line(value: Any) -> str:
+def _why_not_on_command_line(key: str, value: Any) -> str:
+    """Return why the command line that starts a trial cannot carry the value; empty if it can."""
+    with contextlib.suppress(ConfigError):
+        if parse_overrides(as_options({key: value})) == {key: value}:
+            return ''
     in_a_file = f"into a config file that grid['{CONFIG_KEY}'] lists."
     if isinstance(value, str):
         return f'{value!r} is text that a command line reads otherwise. Fix: drop the quotes, or write it {in_a_file}'
