@@ -1,4 +1,4 @@
-"""The hits of every run on the same photos in the same order; runs on other photos are refused."""
+"""Hits of all runs on the same photos in the same order; runs on different photos are refused."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ def validation_hits(settings: list[Setting]) -> dict[str, np.ndarray]:
 
 
 def test_hits(settings: list[Setting]) -> dict[str, np.ndarray]:
-    """Return the same for the test set: of each setting the runs that were tested, shape (tested runs, photos).
+    """Return, by setting, whether each run tested on the test set was right: bool, shape (tested runs, photos).
 
     Raises:
         DataError: if photos or labels are not the same everywhere.

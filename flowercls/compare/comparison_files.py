@@ -1,7 +1,6 @@
 """The files of a comparison: ``comparison.md`` for people, two tables as CSV, and ``comparison.json``."""
 
 import csv
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from flowercls.compare.comparison import Comparison
 from flowercls.compare.runs import is_sweep
 from flowercls.compare.wording import p_text, verdict_lines
 from flowercls.core.errors import ConfigError
-from flowercls.core.files import atomic_write, disk_errors, write_json
+from flowercls.core.files import atomic_write, disk_errors, numbered, write_json
 from flowercls.core.layout import COMPARISON_STEM, COMPARISON_SUFFIXES
 
 VERDICT_CELLS = {'best': '**best**', 'tied': '**tied for best**', 'worse': 'worse', None: '-'}
@@ -105,9 +104,7 @@ def comparison_stem(paths: list[Path], out: str | Path | None) -> Path:
     stem = folder / COMPARISON_STEM
     if is_one_sweep and folder.resolve() == paths[0].resolve():
         return stem
-    numbered = (folder / f'{COMPARISON_STEM}-{number}' for number in itertools.count(2))
-    stems = itertools.chain([stem], numbered)
-    return next(s for s in stems if not any(_file(s, suffix).exists() for suffix in COMPARISON_SUFFIXES))
+    return next(s for s in numbered(stem) if not any(_file(s, suffix).exists() for suffix in COMPARISON_SUFFIXES))
 
 
 def write_comparison(comparison: Comparison, stem: Path) -> None:

@@ -1,4 +1,4 @@
-"""Finished runs: run folders and the trials of sweep folders, read for a comparison."""
+"""Finished runs, read from run folders and sweep folders."""
 
 import json
 import re

@@ -1,8 +1,9 @@
-"""Atomic writes, disk errors, digests and CSV delimiters."""
+"""Atomic writes, disk errors, digests, free names and CSV delimiters."""
 
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -90,6 +91,13 @@ def sha256_of(path: str | os.PathLike) -> str:
     """Return the SHA-256 of a file's bytes as 64 hex digits."""
     with Path(path).open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def numbered(path: Path, suffix: str = '') -> Iterator[Path]:
+    """Yield ``path``, and then the same name with ``-2``, ``-3``, ... before its ``suffix``."""
+    yield path
+    for number in itertools.count(2):
+        yield path.with_name(f'{path.name.removesuffix(suffix)}-{number}{suffix}')
 
 
 def delimiter_of(table: str) -> str:

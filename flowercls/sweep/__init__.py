@@ -1,1 +1,1 @@
-"""Many runs: which they are, what became of each, and how they are started."""
+"""Sweeps: every setting with every seed, run, recorded and resumed."""

@@ -1,4 +1,4 @@
-"""What a user sees of a sweep: its progress, its plan, and its results."""
+"""Progress, plan and results of a sweep, as text for the terminal."""
 
 import time
 from collections import Counter
@@ -57,7 +57,7 @@ class Display(Progress):
             self._drawn_at = now
 
     def _draw_bars(self, states: Sequence[TrialState]) -> None:
-        if not self._bars:  # one for the sweep, and one for each trial, which is visible while the trial runs
+        if not self._bars:  # of the sweep, and of each trial; these are visible while the trial runs
             self._bars = [self.add_task('all trials', total=len(states), figures='')]
             for state in states:
                 total = state.trial.max_epochs

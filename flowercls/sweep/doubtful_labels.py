@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flowercls.config.loader import shorten
-from flowercls.core.files import atomic_write, delimiter_of
+from flowercls.core.files import atomic_write, delimiter_of, numbered
 from flowercls.core.layout import DATA_PREFIXES, DOUBTFUL_LABELS_FILE
 from flowercls.evaluate.label_errors import LabelCheck, check_labels, count_pairs
 from flowercls.evaluate.predictions import Predictions
@@ -62,16 +61,14 @@ class DoubtfulLabels:
         where = f'{shorten(self.path)}, {self.picture.suffix}'
         names = self.predictions.class_names
         pairs = count_pairs(self.predictions.labels, self.check)[:MAX_PAIRS_SHOWN]
-        frequent = ', '.join(f'{names[label]} that may be {names[other]} ({count})' for label, other, count in pairs)
+        frequent = ', '.join(f'{names[old]} that may be {names[new]} ({count})' for old, new, count in pairs)
         lines += [
             f'labels to review: {num_doubtful:,} of {num_photos:,} photos, {where}; nothing was changed',
             f'  most often: {frequent}; {self.origin}',
         ]
         top1 = self.predictions.metrics()['top1']
         if top1 < MIN_TOP1:
-            lines.append(
-                f'  the models are right on only {top1:.0f} % of the photos, so many of these doubts are wrong'
-            )
+            lines.append(f'  the models are right on only {top1:.0f} % of the photos, so many doubts are wrong')
         return lines
 
 
@@ -132,7 +129,7 @@ def write_review(path: Path, rows: Sequence[Sequence[str]]) -> tuple[Path, list[
         DiskError: if the list cannot be written.
     """
     unread = []
-    for place in itertools.chain([path], (path.with_stem(f'{path.stem}-{number}') for number in itertools.count(2))):
+    for place in numbered(path, path.suffix):
         try:
             delimiter, titles, old_rows = _read_review(place)
             break

@@ -1,6 +1,6 @@
-"""How a trial is started and watched: the `Launcher` interface, and processes on this machine.
+"""Launchers, which start and watch trials: their interface, and the one for processes on this machine.
 
-Another way to run trials, such as a cluster, is another `Launcher`.
+A cluster would need another `Launcher`.
 """
 
 import ctypes

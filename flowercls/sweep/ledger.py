@@ -1,4 +1,4 @@
-"""The ledger of a sweep: what became of each trial, one line an event, only ever appended."""
+"""The ledger of a sweep: an append-only file with a line for each event of a trial."""
 
 import json
 import os

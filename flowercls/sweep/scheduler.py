@@ -1,4 +1,4 @@
-"""The scheduler: run the trials that the ledger does not know as finished, and record what becomes of them."""
+"""The scheduler of a sweep: it runs the trials that are not finished, and records how each ends."""
 
 import json
 import time
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowercls.core.errors import DiskError, RunInUseError
+from flowercls.core.files import numbered
 from flowercls.core.layout import LAST_CHECKPOINT_FILE, METRICS_FILE, SCALARS_FILE, TRIALS_DIR
 from flowercls.evaluate.scalars import read_epochs
 from flowercls.sweep.launcher import Handle, Launcher
@@ -102,14 +103,16 @@ def plan_trials(trials: list[Trial], folder: Path, ledger: Ledger, *, retry_fail
         retry_failed: Whether failed trials wait for another attempt.
     """
     entries = ledger.latest()
-    taken = {entry.run for entry in entries.values()}
+    taken = {folder / entry.run for entry in entries.values()}
     states = []
     for trial in trials:
         entry = entries.get(trial.key)
         if entry is None:
-            run = _free_run(trial, folder, taken)
+            # With other data, a trial of the same name may have been run before.
+            runs = numbered(folder / TRIALS_DIR / trial.name)
+            run = next(run for run in runs if run not in taken and not holds_run(run))
             taken.add(run)
-            states.append(TrialState(trial, folder / run))
+            states.append(TrialState(trial, run))
             continue
         state = TrialState(trial, folder / entry.run, was_started=True)
         has_results = (state.folder / METRICS_FILE).is_file() if entry.top1 is not None else state.folder.is_dir()
@@ -118,15 +121,6 @@ def plan_trials(trials: list[Trial], folder: Path, ledger: Ledger, *, retry_fail
             state.epochs, state.error = entry.epochs, entry.error
         states.append(state)
     return states
-
-
-def _free_run(trial: Trial, folder: Path, taken: set[str]) -> str:
-    """Return a run folder that is new: with other data, a trial of the same name may have been run before."""
-    name, number = f'{TRIALS_DIR}/{trial.name}', 1
-    while name in taken or holds_run(folder / name):
-        number += 1
-        name = f'{TRIALS_DIR}/{trial.name}-{number}'
-    return name
 
 
 class TrialScheduler:
@@ -163,7 +157,7 @@ class TrialScheduler:
         An interruption stops the running trials. They stay "started" in the ledger and are resumed at the next start.
 
         Raises:
-            DiskError: if a trial could not write, as no other could; it and all running trials are resumed next time.
+            DiskError: if a trial could not write, as no other trial could. The next start resumes all running trials.
         """
         try:
             while any(state.status in (WAITING, RUNNING) for state in states):

@@ -175,8 +175,8 @@ def factor_names(keys: Sequence[str]) -> dict[str, str]:
     for key in keys:
         parts = key.split('.')
         endings = ['.'.join(parts[i:]) for i in reversed(range(len(parts)))]
-        rest = [f'.{other}' for other in keys if other != key]
-        names[key] = next((e for e in endings if not any(text.endswith(f'.{e}') for text in rest)), key)
+        rest = [f'.{k}' for k in keys if k != key]
+        names[key] = next((e for e in endings if not any(k.endswith(f'.{e}') for k in rest)), key)
     return names
 
 

@@ -1,4 +1,4 @@
-"""Finished trials that a sweep does not count: of an edited config, of other photos, of a lost ledger."""
+"""Finished trials that no longer count: config or photos have changed, or the ledger was lost."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -86,7 +86,7 @@ def make_trials(
         drawn_folder: Folder for the demo's flowers if they are needed; None draws them at ``data_root``.
 
     Returns:
-        The trials, all settings of a seed before the next seed; and the notes on their configs, each once.
+        The trials, ordered by seed and then by setting; and the notes on their configs, each once.
 
     Raises:
         ConfigError: naming the mistakes of all settings; or if two settings have the same config or different photos.
@@ -113,8 +113,8 @@ def make_trials(
         cfg = copy.deepcopy(resolved)
         cfg.randomness.seed = seed
         trial = Trial(setting, seed, cfg, trial_key(cfg, manifests[cfg.data_root]))
-        if (other := trials.setdefault(trial.key, trial)) is not trial:
-            names = f'{other.setting.name} and {setting.name}'
+        if (earlier := trials.setdefault(trial.key, trial)) is not trial:
+            names = f'{earlier.setting.name} and {setting.name}'
             raise ConfigError(f'{spec.path}: the settings {names} have the same resolved config. Fix: remove one.')
     return list(trials.values()), list(dict.fromkeys(note for _, notes in loaded.values() for note in notes))
 

@@ -5,7 +5,6 @@ Nothing heavy is imported at the top: folders are asked for before a mistake in 
 
 import contextlib
 import glob
-import itertools
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ from mmengine.config import Config
 
 from flowercls.config.dump import dump_config
 from flowercls.core.errors import CheckpointError, ConfigError, DiskError, RunInUseError
-from flowercls.core.files import atomic_write, disk_errors, sync_folder
+from flowercls.core.files import atomic_write, disk_errors, numbered, sync_folder
 from flowercls.core.layout import (
     COMMAND_FILE,
     CONFIG_FILE,
@@ -143,11 +142,7 @@ def _choose_folder(stem: str, work_dir: str | Path | None, resume: str | None) -
         if holds_run(Path(work_dir)):
             raise _holds_a_run(Path(work_dir))
         return Path(work_dir), False
-    folder, number = WORK_DIRS / stem, 1
-    while os.path.lexists(folder):
-        number += 1
-        folder = WORK_DIRS / f'{stem}-{number}'
-    return folder, True
+    return next(folder for folder in numbered(WORK_DIRS / stem) if not os.path.lexists(folder)), True
 
 
 def _holds_a_run(folder: Path) -> ConfigError:
@@ -293,9 +288,8 @@ def results_folder(work_dir: Path, checkpoint: Path) -> Iterator[Path]:
         ConfigError: As `make_folder`.
         DiskError: As `make_folder`.
     """
-    first = work_dir / f'{TEST_PREFIX}{checkpoint.stem}'
-    numbered = (first.with_name(f'{first.name}-{number}') for number in itertools.count(2))
-    folder = next(folder for folder in itertools.chain([first], numbered) if not (folder / METRICS_FILE).exists())
+    folders = numbered(work_dir / f'{TEST_PREFIX}{checkpoint.stem}')
+    folder = next(folder for folder in folders if not (folder / METRICS_FILE).exists())
     was_made = make_folder(folder)
     try:
         yield folder

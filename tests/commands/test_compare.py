@@ -10,13 +10,13 @@ def test_what_is_no_run_is_answered_without_a_traceback(tool, tmp_path, capsys):
 
 
 def test_runs_are_compared_and_the_files_are_named(tool, tmp_path, capsys):
-    one = write_run(tmp_path / 'one', range(20), num_photos=100, frozen=1)
-    other = write_run(tmp_path / 'other', range(18), num_photos=100, frozen=2)
-    assert tool('compare', one, other, '--out', tmp_path / 'out') == 0
-    said = capsys.readouterr().out
-    assert '# Comparison of 2 settings on 100 validation photos' in said
-    assert '| frozen_stages=2 | 82.00 |' in said and '| frozen_stages=1 | 80.00 |' in said
-    assert said.endswith(f'written     {tmp_path / "out" / "comparison"}.md, .csv, .json, .png\n')
+    first = write_run(tmp_path / 'one', range(20), num_photos=100, frozen=1)
+    second = write_run(tmp_path / 'other', range(18), num_photos=100, frozen=2)
+    assert tool('compare', first, second, '--out', tmp_path / 'out') == 0
+    out = capsys.readouterr().out
+    assert '# Comparison of 2 settings on 100 validation photos' in out
+    assert '| frozen_stages=2 | 82.00 |' in out and '| frozen_stages=1 | 80.00 |' in out
+    assert out.endswith(f'written     {tmp_path / "out" / "comparison"}.md, .csv, .json, .png\n')
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {
         'comparison.md', 'comparison.csv', 'comparison.json', 'comparison.png'
     }  # fmt: skip

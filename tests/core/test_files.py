@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from flowercls.core import files
@@ -36,3 +38,11 @@ def test_json_refuses_what_other_readers_could_not_read(tmp_path):
     with pytest.raises(ValueError):
         files.write_json(tmp_path / 'm.json', {'nll': float('nan')})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_come_before_an_ending_and_after_a_name_with_dots():
+    names = files.numbered(Path('a/lr=0.1')), files.numbered(Path('a/b.csv'), '.csv')
+    assert [[path.name for _, path in zip(range(3), paths, strict=False)] for paths in names] == [
+        ['lr=0.1', 'lr=0.1-2', 'lr=0.1-3'],
+        ['b.csv', 'b-2.csv', 'b-3.csv'],
+    ]

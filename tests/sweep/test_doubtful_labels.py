@@ -30,7 +30,7 @@ PHOTOS = [f'{NAMES[label]}/{number}.jpg' for number, label in enumerate(LABELS)]
 
 
 @pytest.fixture
-def found(make_trial, tmp_path):
+def oof(make_trial, tmp_path):
     """The out-of-fold predictions of two folds."""
     trial = make_trial('fold=0', cfg=Config({'data_root': str(tmp_path)}))
     predictions = Predictions(PHOTOS, np.array(LABELS), np.array(SCORES, np.float32), NAMES)
@@ -43,13 +43,13 @@ def lines(path):
         return list(csv.reader(file))
 
 
-def with_scores(found, scores, **others):
-    predictions = replace(found.predictions, scores=np.array(scores, np.float32))
-    return replace(found, predictions=predictions, **others)
+def with_scores(oof, scores, **others):
+    predictions = replace(oof.predictions, scores=np.array(scores, np.float32))
+    return replace(oof, predictions=predictions, **others)
 
 
-def test_the_list_is_ranked_and_in_percent(found, tmp_path):
-    doubtful = find_doubtful_labels([found], tmp_path)
+def test_the_list_is_ranked_and_in_percent(oof, tmp_path):
+    doubtful = find_doubtful_labels([oof], tmp_path)
     assert doubtful.path == tmp_path / 'doubtful_labels.csv' and lines(doubtful.path) == [
         ['rank', 'image', 'label', 'suggested', 'score_label', 'score_suggested', 'margin', 'review'],
         ['1', 'tulip/6.jpg', 'tulip', 'rose', '10.00', '90.00', '-80.00', ''],
@@ -57,31 +57,31 @@ def test_the_list_is_ranked_and_in_percent(found, tmp_path):
     ]
 
 
-def test_a_summary_names_the_most_frequent_pairs(found, tmp_path, monkeypatch):
+def test_a_summary_names_the_most_frequent_pairs(oof, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = '\n'.join(find_doubtful_labels([found], tmp_path).describe())
+    text = '\n'.join(find_doubtful_labels([oof], tmp_path).describe())
     assert 'labels to review: 2 of 8 photos, doubtful_labels.csv, .png' in text
     assert 'daisy that may be rose (1), tulip that may be rose (1); 2 folds' in text
 
 
-def test_a_summary_without_doubtful_labels(found, tmp_path):
-    doubtful = find_doubtful_labels([with_scores(found, np.eye(3)[LABELS])], tmp_path)
+def test_a_summary_without_doubtful_labels(oof, tmp_path):
+    doubtful = find_doubtful_labels([with_scores(oof, np.eye(3)[LABELS])], tmp_path)
     assert doubtful.describe() == ['labels to review: none of 8 photos, 2 folds']
     assert len(lines(doubtful.path)) == 1
 
 
-def test_a_list_that_cannot_be_read_is_left_and_named(found, tmp_path, monkeypatch):
+def test_a_list_that_cannot_be_read_is_left_and_named(oof, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'doubtful_labels.csv').write_bytes(b'\xff\xfe')
-    first, second, *_ = find_doubtful_labels([found], tmp_path).describe()
+    first, second, *_ = find_doubtful_labels([oof], tmp_path).describe()
     assert 'doubtful_labels.csv: could not be read' in first and 'doubtful_labels-2.csv' in second
 
 
-def test_scores_are_averaged_over_the_seeds_of_the_best_setting(found, tmp_path):
+def test_scores_are_averaged_over_the_seeds_of_the_best_setting(oof, tmp_path):
     surer = np.array(SCORES)
     surer[2] = [0.7, 0.3, 0.0]  # with the other seed: daisy 0.4, rose 0.5 in the mean
-    seeds = [replace(found, setting=('lr=1',)), with_scores(found, surer, setting=('lr=1',), top1=80.0)]
-    worse = with_scores(found, np.roll(np.eye(3)[LABELS], 1, axis=1), setting=('lr=9',), top1=70.0)
+    seeds = [replace(oof, setting=('lr=1',)), with_scores(oof, surer, setting=('lr=1',), top1=80.0)]
+    worse = with_scores(oof, np.roll(np.eye(3)[LABELS], 1, axis=1), setting=('lr=9',), top1=70.0)
     doubtful = find_doubtful_labels([worse, *seeds], tmp_path)
     assert doubtful.origin == '2 folds, mean of 2 seeds, lr=1'
     assert [line[1:7] for line in lines(doubtful.path)[1:]] == [
@@ -90,8 +90,8 @@ def test_scores_are_averaged_over_the_seeds_of_the_best_setting(found, tmp_path)
     ]
 
 
-def test_photos_are_found_in_whichever_set_they_are(found, tmp_path):
-    doubtful = find_doubtful_labels([found], tmp_path)
+def test_photos_are_found_in_whichever_set_they_are(oof, tmp_path):
+    doubtful = find_doubtful_labels([oof], tmp_path)
     for name in ('training_set/daisy/0.jpg', 'val_set/daisy/1.jpg'):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
@@ -104,8 +104,8 @@ def test_without_folds_there_is_no_list(tmp_path):
     assert find_doubtful_labels([], tmp_path) is None and list(tmp_path.iterdir()) == []
 
 
-def test_models_that_are_often_wrong_are_called_poor_judges(found, tmp_path):
-    assert 'right on only 62 %' in find_doubtful_labels([found], tmp_path).describe()[-1]
+def test_models_that_are_often_wrong_are_called_poor_judges(oof, tmp_path):
+    assert 'right on only 62 %' in find_doubtful_labels([oof], tmp_path).describe()[-1]
 
 
 # --- remarks of the user ---

@@ -55,9 +55,9 @@ FOLDS = tuple(Level(f'fold={k}', lists_of(k)) for k in range(2))
 
 
 def test_every_photo_is_in_the_file_once_in_order(folds, tmp_path):
-    (found,), notes = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
-    assert found.path == tmp_path / 'oof_predictions.csv' and found.top1 == pytest.approx(100 * 2 / 3)
-    read = Predictions.read_csv(found.path)
+    (written,), notes = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
+    assert written.path == tmp_path / 'oof_predictions.csv' and written.top1 == pytest.approx(100 * 2 / 3)
+    read = Predictions.read_csv(written.path)
     assert read.images == ['daisy/a.jpg', 'daisy/c.jpg', 'rose/b.jpg'] and read.labels.tolist() == [0, 0, 1]
     assert read.scores[:, 0].tolist() == [0.25, 0.75, 0.25]
 
@@ -70,8 +70,8 @@ def test_a_fold_that_is_not_finished_leaves_no_file(folds, tmp_path):
 
 
 def test_some_of_the_folds_make_no_figure(folds, tmp_path):
-    found, (note,) = collect_out_of_fold(sweep(FOLDS[:1]), folds[:1], tmp_path)
-    assert found == [] and 'its 1 folds validate 2 of 3 photos' in note and '--folds' in note
+    written, (note,) = collect_out_of_fold(sweep(FOLDS[:1]), folds[:1], tmp_path)
+    assert written == [] and 'its 1 folds validate 2 of 3 photos' in note and '--folds' in note
     assert not (tmp_path / 'oof_predictions.csv').exists()
 
 
@@ -103,7 +103,7 @@ def test_other_factors_and_seeds_get_files_of_their_own(folds, make_trial, tmp_p
         for seed in (0, 1)
     ]
     lrs = tuple(Level(name, {'lr': 1}) for name in ('lr=1', 'lr=2'))
-    names = [found.path.name for found in collect_out_of_fold(sweep(lrs, FOLDS), both, tmp_path)[0]]
+    names = [written.path.name for written in collect_out_of_fold(sweep(lrs, FOLDS), both, tmp_path)[0]]
     assert sorted(names) == [f'oof_predictions_lr={lr},seed{seed}.csv' for lr in (1, 2) for seed in (0, 1)]
 
 
@@ -113,8 +113,8 @@ def test_the_name_of_a_file_is_never_too_long(folds, tmp_path):
         with_levels(state, [*factors, *state.trial.setting.levels], seed) for state in folds for seed in (0, 1)
     ]
     all_factors = [(Level(name, {name[0]: 1}),) for name in factors]
-    found, _ = collect_out_of_fold(sweep(*all_factors, FOLDS), of_two_seeds, tmp_path)
-    assert len({item.path.name for item in found}) == 2 and all(item.path.is_file() for item in found)
+    written, _ = collect_out_of_fold(sweep(*all_factors, FOLDS), of_two_seeds, tmp_path)
+    assert len({item.path.name for item in written}) == 2 and all(item.path.is_file() for item in written)
 
 
 def test_folds_that_overlap_are_refused(folds, tmp_path):
@@ -124,12 +124,12 @@ def test_folds_that_overlap_are_refused(folds, tmp_path):
 
 
 def test_seeds_are_averaged_photo_by_photo(folds, tmp_path):
-    (found,), notes = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
-    other = replace(found, predictions=replace(found.predictions, scores=np.full((3, 2), 0.5, np.float32)))
-    assert mean_over_seeds([found, other]).scores[:, 0].tolist() == [0.375, 0.625, 0.375]
-    fewer = replace(found, predictions=replace(found.predictions, images=['daisy/a.jpg', 'daisy/c.jpg', 'rose/x.jpg']))
+    (written,), notes = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
+    half = replace(written, predictions=replace(written.predictions, scores=np.full((3, 2), 0.5, np.float32)))
+    assert mean_over_seeds([written, half]).scores[:, 0].tolist() == [0.375, 0.625, 0.375]
+    fewer = replace(written, predictions=replace(written.predictions, images=['daisy/a.jpg']))
     with pytest.raises(DataError, match='other photos'):
-        mean_over_seeds([found, fewer])
+        mean_over_seeds([written, fewer])
 
 
 def test_a_mistake_in_the_folds_does_not_lose_the_trials(folds, fake_launcher, tmp_path):

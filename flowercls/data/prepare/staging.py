@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from flowercls.core.errors import ConfigError, DiskError
-from flowercls.core.files import disk_errors, sync_folder
+from flowercls.core.files import disk_errors, numbered, sync_folder
 from flowercls.core.layout import ANN_FILES, CLASSES_FILE, DATA_PREFIXES, FOLDS_DIR, MANIFEST_FILE, OVERVIEW_FILE
 
 try:
@@ -49,7 +49,8 @@ def staging_folder(out: Path) -> Iterator[Path]:
     """Make a folder next to ``out``, on the same file system; it is removed if the ``with`` block raises."""
     out = out.resolve()
     missing = [folder for folder in out.parents if not folder.exists()]
-    staging = _free_name(out.with_name(f'.{out.name}.preparing-{os.getpid()}'))
+    names = numbered(out.with_name(f'.{out.name}.preparing-{os.getpid()}'))
+    staging = next(name for name in names if not name.exists())
     with contextlib.ExitStack() as held:
         try:
             try:
@@ -136,7 +137,8 @@ def publish(staging: Path, out: Path, overwrite: bool) -> Path | None:
     (staging / MARKER).unlink(missing_ok=True)
     real, backup = out.resolve(), None
     if overwrite and is_used(real):
-        backup = _free_name(real.with_name(f'{real.name}.bak-{time.strftime("%Y%m%d-%H%M%S")}'))
+        names = numbered(real.with_name(f'{real.name}.bak-{time.strftime("%Y%m%d-%H%M%S")}'))
+        backup = next(name for name in names if not name.exists())
     with disk_errors(out):
         try:
             if backup:
@@ -162,10 +164,3 @@ def _same_manifest(first: Path, second: Path) -> bool:
         return (first / MANIFEST_FILE).read_bytes() == (second / MANIFEST_FILE).read_bytes()
     except OSError:
         return False
-
-
-def _free_name(path: Path) -> Path:
-    name, number = path, 2
-    while name.exists():
-        name, number = path.with_name(f'{path.name}-{number}'), number + 1
-    return name
