@@ -4,14 +4,10 @@
 opens neither data nor weights.
 """
 
-import enum
 import functools
 import inspect
-import numbers
 import re
-import types
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
@@ -170,8 +166,10 @@ def _mistakes_in(part: ComponentRef) -> list[str]:
     for key in sorted(arguments.required - given.keys() - set(rule.supplied)):
         mistakes.append(f"{part.path} ({name}): argument '{key}' is missing")
     for key in sorted(given.keys() & arguments.accepted.keys()):
-        if not fits(given[key], kinds := arguments.accepted[key]):
-            mistakes.append(f'{part.path}.{key}: {name} expects {_in_words(kinds)}, got {given[key]!r}')
+        if not fits(given[key], default := arguments.accepted[key]):
+            mistakes.append(
+                f'{part.path}.{key}: {name} expects a value like its default {default!r}, got {given[key]!r}'
+            )
     return mistakes
 
 
@@ -213,30 +211,9 @@ def _names_in(registry: str) -> set[str]:
 
 # ---------------------------------------------------------------- arguments
 
-Kinds = frozenset[str] | None  # kinds of plain values that an argument takes; None: any
-
-KIND_WORDS = {
-    **{'bool': 'True or False', 'number': 'a number', 'text': 'text', 'list': 'a list', 'dict': 'dict(...)'},
-    'None': 'None',
-}
-# By annotation. A config holds plain values: an Enum is given by name or number, a mapping may be left out.
-BY_ANNOTATION = (
-    (bool, {'bool'}),
-    (numbers.Number, {'number'}),
-    (Mapping, {'dict', 'None'}),
-    (str, {'text'}),
-    (Iterable, {'list'}),
-    (type(None), {'None'}),
-    (enum.Enum, {'number', 'text'}),
-)
-# By the kind of the default, where there is no annotation; a default of None says nothing.
-BY_DEFAULT = {
-    'number': {'number', 'list', 'None'},
-    'list': {'number', 'list', 'dict', 'None'},
-    'bool': {'bool', 'None'},
-    'text': {'text', 'bool', 'dict', 'None'},  # 'auto' stands for many things
-    'dict': {'dict'},
-}
+KINDS = {'None': type(None), 'bool': bool, 'number': int | float, 'text': str, 'dict': Mapping, 'list': list | tuple}
+# Kinds of values that may take the place of a default of some kind, besides None and the kind itself.
+STANDS_IN = {'number': ('list',), 'list': ('number', 'dict'), 'bool': (), 'text': ('bool', 'dict'), 'dict': ()}
 WRONGLY_ANNOTATED = ('loss_scale',)  # mmengine's AmpOptimWrapper says `str` and takes numbers and dicts
 
 
@@ -244,12 +221,12 @@ class Arguments(NamedTuple):
     """What a class takes by name.
 
     Attributes:
-        accepted: The kinds of values of each argument.
+        accepted: For each argument the default that values must be like; None where they may be anything.
         required: Arguments without a default.
         is_open: Whether other names may be accepted too, because `**kwargs` is handed on.
     """
 
-    accepted: dict[str, Kinds]
+    accepted: dict[str, Any]
     required: set[str]
     is_open: bool
 
@@ -265,12 +242,11 @@ def arguments_of(target: Callable) -> Arguments:
     for function in functions:
         parameters = list(inspect.signature(function).parameters.values())[inspect.isclass(target) :]
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        try:
-            annotations = typing.get_type_hints(function)
-        except Exception:  # an annotation is text that may name anything, and only the kinds depend on it
-            annotations = {}
         for parameter in named:
-            accepted.setdefault(parameter.name, _kinds_of(parameter, annotations.get(parameter.name)))
+            # A union says that values of other kinds than the default's are meant.
+            is_free = re.search(r'Union|\| (?!None)', str(parameter.annotation)) or parameter.name in WRONGLY_ANNOTATED
+            default = None if is_free or _kind(parameter.default) not in STANDS_IN else parameter.default
+            accepted.setdefault(parameter.name, default)
         if required is None:
             required = {parameter.name for parameter in named if parameter.default is parameter.empty}
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
@@ -278,48 +254,20 @@ def arguments_of(target: Callable) -> Arguments:
     return Arguments(accepted, required or set(), is_open=True)
 
 
-def _kinds_of(parameter: inspect.Parameter, annotation: Any) -> Kinds:
-    default = None if parameter.default in (parameter.empty, None) else _kind(parameter.default)
-    if parameter.name in WRONGLY_ANNOTATED:
-        return None
-    if annotation is None:
-        return BY_DEFAULT.get(default)
-    kinds = _kinds_of_annotation(annotation)
-    if kinds is not None and parameter.default is not parameter.empty:
-        kinds |= {_kind(parameter.default)}
-    return kinds
-
-
-def _kinds_of_annotation(annotation: Any) -> Kinds:
-    origin = typing.get_origin(annotation) or annotation
-    if origin in (typing.Union, types.UnionType, typing.Literal):
-        literal = origin is typing.Literal
-        parts = [{_kind(a)} if literal else _kinds_of_annotation(a) for a in typing.get_args(annotation)]
-        return None if None in parts else frozenset().union(*parts)
-    if not isinstance(origin, type):
-        return None
-    return next((frozenset(kinds) for base, kinds in BY_ANNOTATION if issubclass(origin, base)), None)
-
-
 def _kind(value: Any) -> str:
-    if value is None:
-        return 'None'
-    kinds = ((bool, 'bool'), (int | float, 'number'), (str, 'text'), (Mapping, 'dict'))
-    return next((kind for base, kind in kinds if isinstance(value, base)), 'list')
+    return next((kind for kind, types in KINDS.items() if isinstance(value, types)), 'other')
 
 
-def fits(value: Any, kinds: Kinds) -> bool:
-    """Return whether a plain value may be given; a list of values that fit may be, one for each of several parts.
+def fits(value: Any, default: Any) -> bool:
+    """Return whether a plain value may be given where ``default`` is the default; None stands for any default.
+
+    A list of values that fit may be given, too: one for each of several parts.
 
     Example:
-        >>> fits((0.1, 0.2), {'number'}), fits('1', {'number', 'None'}), fits(4.0, None), fits(1, {'bool'})
+        >>> fits((0.1, 0.2), 0.5), fits('1', 0.5), fits(4.0, None), fits(1, False)
         (True, False, True, True)
     """
-    if kinds is None or _kind(value) in kinds or ('bool' in kinds and value in (0, 1)):
+    kind, like = _kind(value), _kind(default)
+    if default is None or kind in ('None', like, *STANDS_IN[like]) or (like == 'bool' and value in (0, 1)):
         return True
-    return isinstance(value, list | tuple) and len(value) > 0 and all(fits(entry, kinds) for entry in value)
-
-
-def _in_words(kinds: frozenset[str]) -> str:
-    *words, last = [text for kind, text in KIND_WORDS.items() if kind in kinds]
-    return f'{", ".join(words)} or {last}' if words else last
+    return kind == 'list' and len(value) > 0 and all(fits(entry, default) for entry in value)

@@ -11,13 +11,11 @@ from typing import Any
 from mmengine.config import Config, ConfigDict, DictAction
 
 from flowercls.config.schema import SECTIONS, at_path, is_misspelt, known_keys, walk
-from flowercls.config.suggest import did_you_mean, nearest_name, raise_mistakes
+from flowercls.config.suggest import did_you_mean, raise_mistakes
 from flowercls.core.errors import ConfigError
 
 Overrides = Mapping[str, Any] | Iterable[str]
 PATHS = ('data_root', 'load_from', 'work_dir', 'cache_dir')  # taken as written; mmengine drops blanks, splits at commas
-# Among the arguments of one class near names are common (in_channels, mid_channels), and `components` knows them all.
-SIBLING_CUTOFF = 0.92
 
 
 # ---------------------------------------------------------------- text
@@ -84,45 +82,36 @@ def as_text(value: Any) -> str:
 # ---------------------------------------------------------------- keys
 
 
-def unknown_overrides(cfg: dict, overrides: Mapping[str, Any]) -> list[str]:
-    """Return one line for each override whose key neither exists in the config nor is known for its section."""
+def unknown_overrides(cfg: dict, overrides: Iterable[str]) -> list[str]:
+    """Return one line for each dotted key that neither exists in the config nor is known for its section."""
     mistakes = []
     for key in overrides:
-        answer = _wrong_part(cfg, key.split('.'), overrides)
-        if answer is not None:
-            mistakes.append(f"--cfg-options: unknown key '{key}'{answer or _nearest_path(cfg, key)}")
-        elif key.partition('.')[0] not in SECTIONS['']:
-            fix = _uses_of(cfg, key.partition('.')[0])
+        name = key.partition('.')[0]
+        if name in cfg and name not in SECTIONS['']:
+            fix = _uses_of(cfg, name)
             mistakes.append(f"--cfg-options: '{key}' names a variable of the file, whose value is already used.{fix}")
+        elif (answer := _wrong_part(cfg, key.split('.'))) is not None:
+            mistakes.append(f"--cfg-options: unknown key '{key}'{answer or _nearest_path(cfg, key)}")
     return mistakes
 
 
-def _wrong_part(cfg: Any, parts: list[str], overrides: Mapping[str, Any]) -> str | None:
+def _wrong_part(node: Any, parts: list[str]) -> str | None:
     """Return None if the key is right, else the reason; '' if the nearest key is the best answer."""
     for i, part in enumerate(parts):
         path = '.'.join(parts[:i])
-        if isinstance(cfg, list | tuple):
-            if not part.isdigit() or int(part) >= len(cfg):
-                return f": '{path}' is a list of {len(cfg)}, numbered from 0"
-            cfg = cfg[int(part)]
-        elif isinstance(cfg, dict) and part in cfg:
-            cfg = cfg[part]
-        elif cfg is None or isinstance(cfg, dict):
-            return _wrong_new_key(path, cfg or {}, parts[i:], overrides)
+        if isinstance(node, list | tuple):
+            if not part.isdigit() or int(part) >= len(node):
+                return f": '{path}' is a list of {len(node)}, numbered from 0"
+            node = node[int(part)]
+        elif isinstance(node, dict | None):
+            known = known_keys(path, node)  # None: its class decides, see `components`
+            is_new = known is not None and part not in {*known, *(node or {})}
+            if is_new and (path == '' or is_misspelt(path, part, known)):
+                return ''
+            node = node.get(part) if node else None
         else:
-            return f": '{path}' is {cfg!r} and has no keys"
+            return f": '{path}' is {node!r} and has no keys"
     return None
-
-
-def _wrong_new_key(path: str, content: dict, parts: list[str], overrides: Mapping[str, Any]) -> str | None:
-    """Return the answer to a key that ``content`` at ``path`` does not have, and that goes on with ``parts``."""
-    known = known_keys(path, content)
-    if known is None:  # its class decides; the arguments of an old type say nothing about a new one
-        near = f'{path}.type' not in overrides and nearest_name(parts[0], content, cutoff=SIBLING_CUTOFF)
-        return '' if near else None
-    if parts[0] not in known and (path == '' or is_misspelt(path, parts[0], known)):
-        return ''
-    return _wrong_new_key(f'{path}.{parts[0]}'.removeprefix('.'), {}, parts[1:], overrides) if parts[1:] else None
 
 
 def _nearest_path(cfg: dict, key: str) -> str:

@@ -79,10 +79,6 @@ def test_the_base_is_read_again_unchanged(load):
     [
         ('optim_wraper.lr=3', "unknown key 'optim_wraper.lr' (did you mean 'optim_wrapper.optimizer.lr'?)"),
         ('lr=3', "unknown key 'lr' (did you mean 'optim_wrapper.optimizer.lr'?)"),
-        (
-            'optim_wrapper.optimizer.Ir=1',
-            "unknown key 'optim_wrapper.optimizer.Ir' (did you mean 'optim_wrapper.optimizer.lr'?)",
-        ),
         ('model.frozen_stage=3', "unknown key 'model.frozen_stage' (did you mean 'model.frozen_stages'?)"),
         ('randomness.sed=3', "unknown key 'randomness.sed' (did you mean 'randomness.seed'?)"),
         (
