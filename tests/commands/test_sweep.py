@@ -23,7 +23,7 @@ from flowercls.train.run_dir import lock_folder
 from helpers.processes import started
 
 REPOSITORY = Path(__file__).parents[2]
-KILLS = int(os.environ.get('FLOWERCLS_KILLS', 3))  # 50 show more, in half an hour
+KILLS = int(os.environ.get('FLOWERCLS_KILLS', 2))  # 50 show more, in half an hour
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ def equal(a, b):
 
 
 @pytest.mark.parametrize(
-    ('frozen', 'precision', 'extra'), [(3, 'bf16', ''), ('all', 'fp32', BALANCED), (2, 'fp32', DROP_LAST)]
+    ('frozen', 'precision', 'extra'),
+    [pytest.param(3, 'bf16', '', marks=pytest.mark.slow), ('all', 'fp32', BALANCED), (2, 'fp32', DROP_LAST)],
 )
 def test_with_all_views_the_run_is_the_uncached_one_bit_for_bit(train, computed, tmp_path, frozen, precision, extra):
     plain = train('dict(views=0)', frozen, precision, extra, work_dir='plain')
@@ -28,6 +29,7 @@ def test_with_all_views_the_run_is_the_uncached_one_bit_for_bit(train, computed,
     assert predictions[0] == predictions[1]
 
 
+@pytest.mark.slow  # four trainings
 def test_a_fixed_number_of_views_is_computed_once_and_shared_by_runs(train, computed):
     plain = train('dict(views=0)', extra="train_dataloader['dataset'] = dict(views=1)\n", work_dir='plain')
     cached = train('dict(views=1)')
