@@ -25,15 +25,13 @@ class Rule(NamedTuple):
 
     Attributes:
         registries: Names of mmpretrain's registries that may build them, most likely first.
-        supplied: Arguments that the builder adds.
-        removed: Keys that the builder takes out before the class sees them.
+        by_builder: Keys that the builder adds or takes out, so that the class and the user need not know them.
         needs_type: Whether `type` must be there; without it, a dict that may go without is plain data.
         has_arguments: Whether all other keys are arguments of the class, so that they can be checked.
     """
 
     registries: tuple[str, ...]
-    supplied: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
+    by_builder: tuple[str, ...] = ()
     needs_type: bool = True
     has_arguments: bool = True
 
@@ -52,34 +50,30 @@ _INSIDE = r'(model|tta_model|data_preprocessor)(\..+)?'
 # By dotted path, positions in lists left out; the first pattern that matches the whole path counts.
 RULES = {
     rf'{_INSIDE}\.augments': Rule(('BATCH_AUGMENTS',)),
-    'tta_model': Rule(('MODELS',), supplied=('module',)),
+    'tta_model': Rule(('MODELS',), by_builder=('module',)),
     rf'model|data_preprocessor|{_INSIDE}\.(model|backbone|neck|head|loss|data_preprocessor)': Rule(('MODELS',)),
     rf'{_INSIDE}\.init_cfg': Rule(('WEIGHT_INITIALIZERS',), needs_type=False, has_arguments=False),
     rf'{_INSIDE}\.\w+_cfg': Rule(
         ('MODELS', 'WEIGHT_INITIALIZERS', 'TASK_UTILS'), needs_type=False, has_arguments=False
     ),
     rf'{_LOADER}(\.datasets?)+': Rule(('DATASETS',)),
-    rf'{_LOADER}\.sampler': Rule(('DATA_SAMPLERS',), supplied=('dataset', 'seed')),
-    rf'{_LOADER}\.batch_sampler': Rule(('DATA_SAMPLERS',), supplied=('sampler', 'batch_size')),
+    rf'{_LOADER}\.sampler': Rule(('DATA_SAMPLERS',), by_builder=('dataset', 'seed')),
+    rf'{_LOADER}\.batch_sampler': Rule(('DATA_SAMPLERS',), by_builder=('sampler', 'batch_size')),
     rf'{_LOADER}\.(collate_fn|worker_init_fn)': Rule(('FUNCTIONS',), has_arguments=False),
-    rf'{_PIPELINE}(\..+)?\.policies': Rule(
-        ('TRANSFORMS',), removed=('magnitude_key', 'magnitude_range'), needs_type=False
-    ),
+    rf'{_PIPELINE}(\..+)?\.policies': Rule(('TRANSFORMS',), ('magnitude_key', 'magnitude_range'), needs_type=False),
     rf'{_PIPELINE}(\..+\.transforms)?|{_PIPELINE}\.transforms': Rule(('TRANSFORMS',)),
     rf'{_PIPELINE}\..+': Rule(('TRANSFORMS',), needs_type=False),
     r'(val|test)_evaluator': Rule(('METRICS', 'EVALUATORS')),
-    r'default_hooks\.\w+|custom_hooks': Rule(('HOOKS',), removed=('priority',)),
-    'optim_wrapper': Rule(
-        ('OPTIM_WRAPPERS',), ('optimizer',), ('optimizer', 'constructor', 'paramwise_cfg'), needs_type=False
-    ),
-    r'optim_wrapper\.optimizer': Rule(('OPTIMIZERS',), supplied=('params',)),
+    r'default_hooks\.\w+|custom_hooks': Rule(('HOOKS',), by_builder=('priority',)),
+    'optim_wrapper': Rule(('OPTIM_WRAPPERS',), ('optimizer', 'constructor', 'paramwise_cfg'), needs_type=False),
+    r'optim_wrapper\.optimizer': Rule(('OPTIMIZERS',), by_builder=('params',)),
     r'optim_wrapper\.constructor': Rule(('OPTIM_WRAPPER_CONSTRUCTORS',), has_arguments=False),
-    'param_scheduler': Rule(('PARAM_SCHEDULERS',), supplied=('optimizer',), removed=('convert_to_iter_based',)),
+    'param_scheduler': Rule(('PARAM_SCHEDULERS',), by_builder=('optimizer', 'convert_to_iter_based')),
     r'(train|val|test)_cfg': Rule(('LOOPS',), ('runner', 'dataloader', 'evaluator'), needs_type=False),
-    'model_wrapper_cfg': Rule(('MODEL_WRAPPERS',), supplied=('module',)),
+    'model_wrapper_cfg': Rule(('MODEL_WRAPPERS',), by_builder=('module',)),
     'log_processor': Rule(('LOG_PROCESSORS',), needs_type=False),
     'visualizer': Rule(('VISUALIZERS',)),
-    r'visualizer\.vis_backends': Rule(('VISBACKENDS',), supplied=('save_dir',)),
+    r'visualizer\.vis_backends': Rule(('VISBACKENDS',), by_builder=('save_dir',)),
 }
 
 
@@ -156,16 +150,15 @@ def _mistakes_in(part: ComponentRef) -> list[str]:
         return [f"{part.path}: unknown type '{name}'{did_you_mean(name, names, cutoff=0.6)}"]
     if not rule.has_arguments:
         return []
-    arguments = arguments_of(target)
-    known = {*arguments.accepted, *rule.removed}
-    given = {key: value for key, value in part.content.items() if key not in ('type', '_scope_', *rule.removed)}
+    arguments, given = arguments_of(target), part.content
+    names = {*arguments.accepted, *rule.by_builder}
     mistakes = []
-    for key in sorted(given.keys() - known):
-        if not arguments.is_open or nearest_name(key, known):
-            mistakes.append(f"{part.path} ({name}): unknown argument '{key}'{did_you_mean(key, known)}")
-    for key in sorted(arguments.required - given.keys() - set(rule.supplied)):
+    for key in sorted(given.keys() - names - {'type', '_scope_'}):
+        if not arguments.is_open or nearest_name(key, names):
+            mistakes.append(f"{part.path} ({name}): unknown argument '{key}'{did_you_mean(key, names)}")
+    for key in sorted(arguments.required - given.keys() - set(rule.by_builder)):
         mistakes.append(f"{part.path} ({name}): argument '{key}' is missing")
-    for key in sorted(given.keys() & arguments.accepted.keys()):
+    for key in sorted(given.keys() & arguments.accepted.keys() - {'type', *rule.by_builder}):
         if not fits(given[key], default := arguments.accepted[key]):
             mistakes.append(
                 f'{part.path}.{key}: {name} expects a value like its default {default!r}, got {given[key]!r}'

@@ -226,11 +226,8 @@ def derive_num_classes(cfg: Any, num_classes: int) -> list[str]:
         must_have.append(('model.head', head))
     if backbone and (is_bare or backbone.get('num_classes', 0) > 0):
         must_have.append(('model.backbone', backbone))
-    others = [('model.head', head), *walk(head, 'model.head'), *_metrics(cfg)]
-    others += walk(at_path(cfg, 'model.train_cfg'), 'model.train_cfg')
-    others = [(path, part) for path, part in others if isinstance(part, dict) and 'num_classes' in part]
     notes = []
-    for path, section in must_have + others:
+    for path, section in must_have + _parts_with(cfg, 'num_classes'):
         if section.get('num_classes') not in (None, num_classes):
             notes.append(f'{path}.num_classes is {num_classes} instead of {section["num_classes"]}: see classes.txt.')
         section['num_classes'] = num_classes
@@ -240,22 +237,20 @@ def derive_num_classes(cfg: Any, num_classes: int) -> list[str]:
 def derive_topk(cfg: Any, num_classes: int) -> list[str]:
     """Drop in place every top-k that is 100 % by definition: k at or above the number of classes."""
     notes = []
-    for path, section in [('model.head', at_path(cfg, 'model.head') or {}), *_metrics(cfg)]:
-        topk = section.get('topk')
-        if topk is None:
-            continue
-        topk = (topk,) if isinstance(topk, int) else tuple(topk)
+    for path, section in _parts_with(cfg, 'topk'):
+        topk = (section['topk'],) if isinstance(section['topk'], int) else tuple(section['topk'] or ())
         kept = tuple(k for k in topk if k < num_classes) or (1,)
-        if kept != topk:
+        if topk and kept != topk:
             section['topk'] = kept
             notes.append(f'{path}.topk is {kept}: top-{max(topk)} of {num_classes} classes is always 100 %.')
     return notes
 
 
-def _metrics(cfg: Any) -> list[tuple[str, dict]]:
-    """Return every metric of a config with its dotted path."""
-    names = [name for name in ('val_evaluator', 'test_evaluator') if cfg.get(name)]
-    return [(f'{name}.{i}', metric) for name in names for i, metric in enumerate(cfg[name]) if isinstance(metric, dict)]
+def _parts_with(cfg: Any, key: str) -> list[tuple[str, dict]]:
+    """Return every part of the head, the mixing of photos and the metrics that has ``key``, with its dotted path."""
+    sections = ('model.head', 'model.train_cfg', 'val_evaluator', 'test_evaluator')
+    parts = [(path, part) for path, part in walk(at_path(cfg, '')) if path.startswith(sections)]
+    return [(path, part) for path, part in parts if isinstance(part, dict) and key in part]
 
 
 # ---------------------------------------------------------------- class weights

@@ -26,7 +26,7 @@ from mmengine.config import Config
 from flowercls.config.data_keys import follow_data_root
 from flowercls.config.overrides import (
     Overrides,
-    fresh_types,
+    merge,
     merge_overrides,
     parse_overrides,
     replaced_in_mmengine,
@@ -38,6 +38,9 @@ from flowercls.config.suggest import did_you_mean, raise_mistakes
 from flowercls.core.errors import ConfigError
 
 PACKAGE = Path(__file__).parent.parent
+CONFIGS = (
+    PACKAGE / 'configs' if (PACKAGE / 'configs').is_dir() else PACKAGE.parent / 'configs'
+)  # the latter: a checkout
 SUFFIXES = ('.py', '.json')
 TOP = frozenset(SECTIONS[''])
 BASE_NAME = re.compile(r'_base_\.(\w+)')  # `{{_base_.name}}` and `_base_.name`
@@ -127,7 +130,7 @@ class ConfigLoader:
         """
         check_exists(self.path)
         with (
-            fresh_types(),
+            replaced_in_mmengine('_merge_a_into_b', merge),
             replaced_in_mmengine('_file2dict', self._read_file),
             replaced_in_mmengine('_get_cfg_path', base_path),
         ):
@@ -231,13 +234,8 @@ def find_config(path: str | os.PathLike) -> Path:
         ('configs', 'resnet50_flower.py')
     """
     path = Path(path)
-    if path.exists() or path.is_absolute():
-        return path
-    inside = Path(*path.parts[1:]) if path.parts[:1] == ('configs',) else path
-    for folder in (PACKAGE / 'configs', PACKAGE.parent / 'configs'):  # installed, or in a checkout
-        if (folder / inside).is_file():
-            return folder / inside
-    return path
+    shipped = CONFIGS / Path(*path.parts[1:] if path.parts[:1] == ('configs',) else path.parts)
+    return shipped if shipped.is_file() and not path.exists() else path
 
 
 def check_exists(path: str) -> None:

@@ -139,13 +139,6 @@ _mmengine_merge = Config._merge_a_into_b
 
 
 @contextmanager
-def fresh_types() -> Iterator[None]:
-    """Within the block, mmengine merges configs by the rule above; other users of mmengine in this process do not."""
-    with replaced_in_mmengine('_merge_a_into_b', merge):
-        yield
-
-
-@contextmanager
 def replaced_in_mmengine(name: str, function: Callable) -> Iterator[None]:
     """Within the block, the static method ``name`` of mmengine's `Config` is ``function``."""
     original = Config.__dict__[name]
@@ -178,7 +171,7 @@ def merge_overrides(cfg: Config, overrides: Mapping[str, Any]) -> list[str]:
     groups: dict[str, dict[str, Any]] = {}
     for key, value in overrides.items():
         groups.setdefault(key.partition('.')[0], {})[key] = ConfigDict._hook(value)
-    with fresh_types():
+    with replaced_in_mmengine('_merge_a_into_b', merge):
         for key, group in groups.items():
             try:
                 cfg.merge_from_dict(group)

@@ -61,16 +61,12 @@ def _or(value: Any, key: Key, expected: str = '') -> Key:
     return Key(lambda v: v == value and type(v) is type(value) or key.accepts(v), expected or key.expected)
 
 
-def _any(names: str) -> dict[str, Key]:
-    return dict.fromkeys(names.split(), ANY)
+def _keys(names: str, key: Key) -> dict[str, Key]:
+    return dict.fromkeys(names.split(), key)
 
 
 def _hook(type_name: str, **arguments: Any) -> Key:
     return DICT._replace(default={'type': type_name, **arguments})
-
-
-def _dicts(names: str) -> dict[str, Key]:
-    return dict.fromkeys(names.split(), DICT)
 
 
 REGISTRATION = 'flowercls.registration'
@@ -122,12 +118,12 @@ _LOADER = {
     'batch_size': _whole(),
     'num_workers': _whole(0),
     'dataset': Key(lambda value: isinstance(value, dict), 'dict(...)'),
-    **dict.fromkeys(('pin_memory', 'persistent_workers', 'drop_last'), SWITCH),
-    **_dicts('sampler batch_sampler collate_fn'),
-    **_any('worker_init_fn prefetch_factor timeout multiprocessing_context generator in_order'),
-    **_any('pin_memory_device num_batch_per_epoch disable_subprocess_warning'),
+    **_keys('pin_memory persistent_workers drop_last', SWITCH),
+    **_keys('sampler batch_sampler collate_fn', DICT),
+    **_keys('worker_init_fn prefetch_factor timeout multiprocessing_context generator in_order', ANY),
+    **_keys('pin_memory_device num_batch_per_epoch disable_subprocess_warning', ANY),
 }
-_PREPROCESSOR = _any('type mean std to_rgb num_classes to_onehot batch_augments pad_size_divisor pad_value')
+_PREPROCESSOR = _keys('type mean std to_rgb num_classes to_onehot batch_augments pad_size_divisor pad_value', ANY)
 # The keys of a section, by its dotted path. Where '*' stands the class takes further ones; '' is the top level.
 SECTIONS: dict[str, dict[str, Key]] = {
     '': {
@@ -143,13 +139,15 @@ SECTIONS: dict[str, dict[str, Key]] = {
             default={'type': 'UniversalVisualizer', 'vis_backends': [{'type': 'ScalarsBackend'}]}
         ),
         'custom_hooks': LIST,
-        **dict.fromkeys(('param_scheduler', 'val_evaluator', 'test_evaluator'), DICTS),
+        **_keys('param_scheduler val_evaluator test_evaluator', DICTS),
         'find_unused_parameters': SWITCH,
-        **_dicts('train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg model data_preprocessor'),
-        **_dicts('optim_wrapper auto_scale_lr custom_imports default_hooks env_cfg randomness'),
-        **_dicts('drawn feature_cache photo_cache'),
-        **_any('tta_model tta_pipeline launcher experiment_name log_processor strategy compile'),
-        **_any('model_wrapper_cfg sync_bn activation_checkpointing efficient_conv_bn_eval runner_type'),
+        **_keys(
+            'train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg model data_preprocessor', DICT
+        ),
+        **_keys('optim_wrapper auto_scale_lr custom_imports default_hooks env_cfg randomness', DICT),
+        **_keys('drawn feature_cache photo_cache', DICT),
+        **_keys('tta_model tta_pipeline launcher experiment_name log_processor strategy compile', ANY),
+        **_keys('model_wrapper_cfg sync_bn activation_checkpointing efficient_conv_bn_eval runner_type', ANY),
         'data_manifest': ANY,  # the hash of the data's manifest, which a run writes into its config
     },
     'visualizer': {'vis_backends': LIST, '*': ANY},
@@ -157,8 +155,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
         'frozen_stages': _one_of(*FROZEN_STAGES)._replace(default=0),
         'precision': _one_of('auto', 'bf16', 'fp32')._replace(default='auto'),
         'channels_last': _one_of('auto', True, False)._replace(default='auto'),
-        **_dicts('backbone head train_cfg data_preprocessor'),
-        **_any('type neck pretrained init_cfg'),
+        **_keys('backbone head train_cfg data_preprocessor', DICT),
+        **_keys('type neck pretrained init_cfg', ANY),
     },
     'model.backbone': {'widen_factor': POSITIVE, '*': ANY},
     'model.head': {'topk': TOPK, '*': ANY},
@@ -170,7 +168,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
         ),
         '*': ANY,
     },
-    'model.train_cfg': _any('augments probs'),
+    'model.train_cfg': _keys('augments probs', ANY),
     'model.data_preprocessor': _PREPROCESSOR,
     'data_preprocessor': _PREPROCESSOR,
     **dict.fromkeys(LOADERS, _LOADER),
@@ -180,9 +178,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
     },
     'train_dataloader.sampler': {'balanced': SWITCH, '*': ANY},
     'train_cfg': {
-        **dict.fromkeys(('max_epochs', 'val_interval'), _whole()),
+        **_keys('max_epochs val_interval', _whole()),
         'by_epoch': SWITCH,
-        **_any('type max_iters val_begin dynamic_intervals'),
+        **_keys('type max_iters val_begin dynamic_intervals', ANY),
     },
     **dict.fromkeys(('val_cfg', 'test_cfg'), {'type': ANY, 'fp16': SWITCH}),
     'optim_wrapper': {
@@ -191,13 +189,13 @@ SECTIONS: dict[str, dict[str, Key]] = {
         'constructor': Key(default=CONSTRUCTOR),
         'type': Key(default='OptimWrapper'),
         'paramwise_cfg': DICT,
-        **_any('clip_grad loss_scale dtype use_fsdp'),
+        **_keys('clip_grad loss_scale dtype use_fsdp', ANY),
     },
     'optim_wrapper.optimizer': {'lr': POSITIVE, '*': ANY},
     'optim_wrapper.paramwise_cfg': {
         'stage_lr_mult': DICT,
-        **_any('custom_keys bias_lr_mult bias_decay_mult norm_decay_mult dwconv_decay_mult'),
-        **_any('flat_decay_mult dcn_offset_lr_mult bypass_duplicate layer_decay_rate'),
+        **_keys('custom_keys bias_lr_mult bias_decay_mult norm_decay_mult dwconv_decay_mult', ANY),
+        **_keys('flat_decay_mult dcn_offset_lr_mult bypass_duplicate layer_decay_rate', ANY),
     },
     'optim_wrapper.paramwise_cfg.stage_lr_mult': dict.fromkeys(PARTS, FACTOR),
     'auto_scale_lr': {'enable': SWITCH, 'base_batch_size': _whole()},
@@ -225,7 +223,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     },
     'env_cfg': {
         'cudnn_benchmark': SWITCH._replace(default=False),
-        **_dicts('mp_cfg dist_cfg'),
+        **_keys('mp_cfg dist_cfg', DICT),
         'resource_limit': ANY,
     },
     'env_cfg.mp_cfg': {
@@ -234,7 +232,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     },
     'env_cfg.dist_cfg': {
         'backend': NAME._replace(default='nccl'),
-        **_any('init_backend init_method timeout port world_size rank device_id store'),
+        **_keys('init_backend init_method timeout port world_size rank device_id store', ANY),
     },
     'randomness': {
         'seed': _or(None, SEED)._replace(default=0),
@@ -259,12 +257,12 @@ SECTIONS: dict[str, dict[str, Key]] = {
 }
 SCHEDULER = {  # the keys of one entry of param_scheduler
     'begin': _whole(0),
-    **dict.fromkeys(('end', 'T_max', 'step_size'), _or(None, _whole())),
+    **_keys('end T_max step_size', _or(None, _whole())),
     'gamma': POSITIVE,
-    **dict.fromkeys(('factor', 'start_factor', 'end_factor'), PART),
+    **_keys('factor start_factor end_factor', PART),
     'eta_min_ratio': _or(None, PART),
     'eta_min': _or(None, Key(lambda value: _is_finite(value) and value >= 0, 'a learning rate of at least 0')),
-    **dict.fromkeys(('by_epoch', 'convert_to_iter_based'), SWITCH),
+    **_keys('by_epoch convert_to_iter_based', SWITCH),
 }
 # The sections above belong to these types; any other type is checked against its own class.
 TYPES = {
@@ -365,18 +363,16 @@ def misspelt_keys(cfg: dict, used_names: set[str]) -> dict[str, str]:
 
 def wrong_values(cfg: dict) -> list[str]:
     """Return one line for each value of a wrong type or out of range."""
-    mistakes = []
-    for section, keys in SECTIONS.items():
-        content = at_path(cfg, section)
-        if not isinstance(content, dict):
-            continue
-        others = DICT if section == 'default_hooks' else keys.get('*')
-        for key, value in content.items():
-            mistakes += _wrong_value(f'{section}.{key}'.removeprefix('.'), keys.get(key, others), value)
-    schedulers = cfg.get('param_scheduler')
+    mistakes, schedulers = [], cfg.get('param_scheduler')
+    sections = [(section, at_path(cfg, section), keys) for section, keys in SECTIONS.items()]
     for i, scheduler in enumerate([schedulers] if isinstance(schedulers, dict) else schedulers or []):
-        for key, value in scheduler.items() if isinstance(scheduler, dict) else ():
-            mistakes += _wrong_value(f'param_scheduler.{i}.{key}', SCHEDULER.get(key), value)
+        sections.append((f'param_scheduler.{i}', scheduler, SCHEDULER))
+    for section, content, keys in sections:
+        others = DICT if section == 'default_hooks' else ANY
+        for key, value in content.items() if isinstance(content, dict) else ():
+            check = keys.get(key, others)
+            if not check.accepts(value):
+                mistakes.append(f'{section}.{key}: expected {check.expected}, got {value!r}'.removeprefix('.'))
     for path, value in walk(cfg):  # a dumped config holds text, numbers, lists and dicts
         if isinstance(value, float) and math.isnan(value):
             mistakes.append(f'{path}: expected a number, got nan')
@@ -384,10 +380,6 @@ def wrong_values(cfg: dict) -> list[str]:
             fix = 'str(...)' if isinstance(value, PurePath) else 'text, numbers, lists and dicts'
             mistakes.append(f'{path}: a config cannot hold a {type(value).__name__} ({value!r}). Fix: use {fix}')
     return mistakes + _contradictions(cfg)
-
-
-def _wrong_value(path: str, key: Key | None, value: Any) -> list[str]:
-    return [] if key is None or key.accepts(value) else [f'{path}: expected {key.expected}, got {value!r}']
 
 
 def _contradictions(cfg: dict) -> list[str]:
