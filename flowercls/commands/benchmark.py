@@ -101,7 +101,7 @@ def benchmark(
         if Path(out).exists():
             raise ConfigError(f'--out {out}: exists already. Fix: name another file, or remove this one.')
         make_folder(Path(out).absolute().parent)
-    path, extra = str(find_config(config)), overrides if isinstance(overrides, dict) else parse_overrides(overrides)
+    path, extra = str(find_config(config)), parse_overrides(overrides)
     resolve_for_run(path, extra, Flags(no_validate=True))  # a mistake shows here, before any process starts
     results: dict[str, dict] = {}
     for case in cases or CASES:

@@ -21,13 +21,13 @@ def validation_hits(settings: list[Setting]) -> dict[str, np.ndarray]:
     Raises:
         DataError: if data manifests, photos or labels are not the same everywhere.
     """
-    runs = [run for setting in settings for run in setting.all_runs]
-    for run in runs:
-        manifests = [str(r.metrics.get('data_manifest'))[:12] for r in (runs[0], run)]
-        if run.metrics.get('data_manifest') != runs[0].metrics.get('data_manifest'):
+    first, *others = [run for setting in settings for run in setting.all_runs]
+    for run in others:
+        manifests = [r.metrics.get('data_manifest') for r in (first, run)]
+        if manifests[0] != manifests[1]:
             raise DataError(
-                f'{runs[0].folder} and {run.folder}: were trained on differently prepared folders (data manifest '
-                f'{" and ".join(manifests)}), so they cannot be compared. {FIX}'
+                f'{first.folder} and {run.folder}: were trained on differently prepared folders (data manifest '
+                f'{" and ".join(str(digest)[:12] for digest in manifests)}), so they cannot be compared. {FIX}'
             )
     rows = {setting.name: [runs for _, runs in sorted(setting.runs.items())] for setting in settings}
     return _align(rows, lambda run: run.predictions)

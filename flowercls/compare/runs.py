@@ -10,7 +10,7 @@ from flowercls.config.dump import load_dumped
 from flowercls.core import layout
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.evaluate.predictions import Predictions
-from flowercls.sweep.ledger import FINISHED, STARTED, Entry, Ledger
+from flowercls.sweep.ledger import FINISHED, STARTED, Ledger
 
 FOLD_LIST = re.compile(r'fold_(\d+)_(train|val)\.txt$')
 EPOCH_CHECKPOINT = re.compile(r'epoch_(\d+)\.pth')
@@ -99,7 +99,15 @@ def _finished_trials(sweep: Path) -> tuple[dict[Path, str], list[str]]:
     finished, left_out = {}, []
     for folder in sorted(path for path in (sweep / layout.TRIALS_DIR).iterdir() if path.is_dir()):
         entry = entries.get(folder.name)
-        if reason := (_why_unfinished(entry) if entries else '') or _missing_results(folder):
+        if entries and not entry:
+            reason = 'not in the ledger'
+        elif entry and entry.state == STARTED:
+            reason = 'not finished'
+        elif entry and entry.state != FINISHED:
+            reason = ': '.join(filter(None, (entry.state, entry.error)))
+        else:
+            reason = _missing_results(folder)
+        if reason:
             left_out.append(f'{folder.name}: {reason}')
         else:
             finished[folder] = (entry.setting or '') if entry else ''
@@ -109,14 +117,6 @@ def _finished_trials(sweep: Path) -> tuple[dict[Path, str], list[str]]:
     outdated = [folder for folder in finished if manifests[folder] != manifests[newest]]
     left_out += [f'{folder.name}: trained on other photos than {newest.name}, the newest trial' for folder in outdated]
     return {folder: setting for folder, setting in finished.items() if folder not in outdated}, left_out
-
-
-def _why_unfinished(entry: Entry | None) -> str:
-    if entry is None:
-        return 'not in the ledger'
-    if entry.state == FINISHED:
-        return ''
-    return 'not finished' if entry.state == STARTED else ': '.join(filter(None, (entry.state, entry.error)))
 
 
 def _missing_results(folder: Path) -> str:

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -65,7 +65,7 @@ def load_config(path: str | os.PathLike, overrides: Overrides = ()) -> Config:
 
 def load_with_notes(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[Config, list[str]]:
     """Return what `load_config` returns, and notes on what is legal but perhaps a mistake."""
-    overrides = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    overrides = parse_overrides(overrides)
     loader = ConfigLoader(path)
     cfg = loader.load()
     content = cfg._cfg_dict

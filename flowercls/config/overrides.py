@@ -21,8 +21,10 @@ PATHS = ('data_root', 'load_from', 'work_dir', 'cache_dir')  # taken as written;
 # ---------------------------------------------------------------- text
 
 
-def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
+def parse_overrides(items: Overrides) -> dict[str, Any]:
     """Return `KEY=VALUE` texts as a dict; values are read as mmengine's tools read them, paths are kept as they are.
+
+    A dict is returned as it is.
 
     Example:
         >>> parse_overrides(['optim_wrapper.optimizer.lr=1e-3', 'model.frozen_stages=all', 'load_from=None'])
@@ -31,6 +33,8 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
     Raises:
         ConfigError: naming every text that is not KEY=VALUE or whose value cannot be read.
     """
+    if isinstance(items, Mapping):
+        return dict(items)
     parsed, mistakes = {}, []
     for item in items:
         key, equals, value = item.partition('=')

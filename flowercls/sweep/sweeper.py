@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowercls.config.overrides import as_options, parse_overrides
+from flowercls.config.overrides import Overrides, as_options, parse_overrides
 from flowercls.core.errors import ConfigError, FlowerclsError
 from flowercls.core.files import atomic_write
 from flowercls.core.layout import COMMAND_FILE, LEDGER_FILE
@@ -73,7 +73,7 @@ class SweepResult:
 def plan_sweep(
     sweep_file: str | Path,
     work_dir: str | Path | None = None,
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    overrides: Overrides = (),
     *,
     dry_run: bool = False,
 ) -> SweepPlan:
@@ -91,7 +91,7 @@ def plan_sweep(
     """
     # 1. Read the sweep file. Its own mistakes cost no imports.
     spec = read_spec(sweep_file)
-    overrides = dict(overrides) if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    overrides = parse_overrides(overrides)
 
     # 2. Every setting with every seed: the mistakes of all configs are found before anything is written.
     settings, seeds = math.prod(map(len, spec.factors)), len(spec.seeds)
