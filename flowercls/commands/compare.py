@@ -49,7 +49,7 @@ def compare(paths: Sequence[str | Path], *, out: str | Path | None = None) -> st
         DataError: if results are missing or unreadable, or the runs do not share photos and labels.
     """
     from flowercls.compare.comparison import compare_runs
-    from flowercls.compare.comparison_files import as_markdown, comparison_stem, write_comparison
+    from flowercls.compare.comparison_files import as_markdown, comparison_stem, with_ending, write_comparison
     from flowercls.core.layout import COMPARISON_SUFFIXES
     from flowercls.report.comparison_plot import draw_comparison
 
@@ -57,6 +57,6 @@ def compare(paths: Sequence[str | Path], *, out: str | Path | None = None) -> st
     comparison = compare_runs(folders)
     stem = comparison_stem(folders, out)
     write_comparison(comparison, stem)
-    draw_comparison(comparison, stem.with_name(f'{stem.name}.png'))
-    written = [suffix for suffix in COMPARISON_SUFFIXES if stem.with_name(stem.name + suffix).exists()]
+    draw_comparison(comparison, with_ending(stem, '.png'))
+    written = [suffix for suffix in COMPARISON_SUFFIXES if with_ending(stem, suffix).exists()]
     return f'{as_markdown(comparison)}\nwritten     {stem}{", ".join(written)}'

@@ -104,19 +104,19 @@ def comparison_stem(paths: list[Path], out: str | Path | None) -> Path:
     stem = folder / COMPARISON_STEM
     if is_one_sweep and folder.resolve() == paths[0].resolve():
         return stem
-    return next(s for s in numbered(stem) if not any(_file(s, suffix).exists() for suffix in COMPARISON_SUFFIXES))
+    return next(s for s in numbered(stem) if not any(with_ending(s, suffix).exists() for suffix in COMPARISON_SUFFIXES))
 
 
 def write_comparison(comparison: Comparison, stem: Path) -> None:
     """Write all files but the picture, each atomically; a table of effects is removed if there are none any more."""
     settings, effects = setting_rows(comparison), effect_rows(comparison)
-    with atomic_write(_file(stem, '.md')) as file:
+    with atomic_write(with_ending(stem, '.md')) as file:
         file.write(as_markdown(comparison, f'{stem.name}.png'))
-    _write_csv(_file(stem, '.csv'), settings)
+    _write_csv(with_ending(stem, '.csv'), settings)
     if effects:
-        _write_csv(_file(stem, '_effects.csv'), effects)
+        _write_csv(with_ending(stem, '_effects.csv'), effects)
     else:
-        _file(stem, '_effects.csv').unlink(missing_ok=True)
+        with_ending(stem, '_effects.csv').unlink(missing_ok=True)
     content = {
         'verdict': verdict_lines(comparison),
         'settings': [
@@ -135,10 +135,11 @@ def write_comparison(comparison: Comparison, stem: Path) -> None:
         'num_folds': comparison.num_folds,
         'left_out': comparison.left_out,
     }
-    write_json(_file(stem, '.json'), content)
+    write_json(with_ending(stem, '.json'), content)
 
 
-def _file(stem: Path, suffix: str) -> Path:
+def with_ending(stem: Path, suffix: str) -> Path:
+    """Return the file of a comparison that ends in ``suffix``, one of `COMPARISON_SUFFIXES`."""
     return stem.with_name(stem.name + suffix)
 
 

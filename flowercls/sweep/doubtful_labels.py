@@ -171,14 +171,13 @@ def _read_review(path: Path) -> tuple[str, list[str], list[tuple[list[str], list
         return delimiter, [REVIEW], []
     header = [title.strip() for title in lines[0]]
     header += [''] * (max(map(len, lines)) - len(header))  # a remark to the right of the table has no title
-    positions = {title: header.index(title) for title in (*COLUMNS, REVIEW) if title in header}
-    if 'image' not in positions:
+    if 'image' not in header:
         raise ValueError('no column for the photos')
-    added = [i for i in range(len(header)) if i not in positions.values()]
+    empty = len(header)  # a column for the titles that are missing
+    *ours, review = (header.index(title) if title in header else empty for title in (*COLUMNS, REVIEW))
+    added = [i for i in range(empty) if i not in (*ours, review)]
     rows = []
     for line in lines[1:]:
-        cells = [*line, *[''] * (len(header) - len(line))]
-        ours = [cells[positions[title]] if title in positions else '' for title in COLUMNS]
-        review = cells[positions[REVIEW]] if REVIEW in positions else ''
-        rows.append((ours, [review, *(cells[i] for i in added)]))
+        cells = [*line, *[''] * (empty + 1 - len(line))]
+        rows.append(([cells[i] for i in ours], [cells[i] for i in (review, *added)]))
     return delimiter, [REVIEW, *(header[i] for i in added)], rows

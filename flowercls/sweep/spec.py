@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,9 +136,9 @@ def _check_levels(factors: Mapping[str, Sequence[Level]], overrides: dict[str, A
     places = {'overrides': [overrides]}
     places |= {f"grid['{factor}']": [level.overrides for level in levels] for factor, levels in factors.items()}
     for place, settings in places.items():
-        for key in dict.fromkeys(key for setting in settings for key in setting):
-            if key in RESERVED_KEYS:
-                mistakes.append(f"{place}: '{key}' is set by the sweep itself. Fix: {RESERVED_KEYS[key]}.")
+        keys = dict.fromkeys(key for setting in settings for key in setting)
+        mistakes += check_reserved(place, keys)
+        for key in keys:
             if key in place_of:
                 mistakes.append(f"'{key}' is set in {place_of[key]} and in {place}. Fix: keep one of them.")
             place_of[key] = place
@@ -149,6 +149,12 @@ def _check_levels(factors: Mapping[str, Sequence[Level]], overrides: dict[str, A
         names = [level.name for level in levels]
         mistakes += [f'grid: {name} is listed twice.' for name in dict.fromkeys(names) if names.count(name) > 1]
     return mistakes
+
+
+def check_reserved(place: str, keys: Iterable[str]) -> list[str]:
+    """Return a mistake for each key that only the sweep itself sets."""
+    reserved = [key for key in keys if key in RESERVED_KEYS]
+    return [f"{place}: '{key}' is set by the sweep itself. Fix: {RESERVED_KEYS[key]}." for key in reserved]
 
 
 def _why_not_on_command_line(key: str, value: Any) -> str:

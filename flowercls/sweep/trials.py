@@ -19,7 +19,7 @@ from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import FOLDS_DIR
 from flowercls.core.prepared_folder import manifest_hash, prepare_command
-from flowercls.sweep.spec import RESERVED_KEYS, SEED_KEY, Level, SweepSpec
+from flowercls.sweep.spec import SEED_KEY, Level, SweepSpec, check_reserved
 from flowercls.train.trainer import ensure_data
 
 MAX_NAME_LENGTH = 120  # of a setting; file systems take 255 bytes, and a path has other parts
@@ -100,17 +100,16 @@ def make_trials(
 
     # Load all configs, which needs no torch: a misspelt key is answered at once. Then complete and check them.
     loaded = _for_each(settings, lambda s: load_with_notes(s.config, {**s.overrides, **first_seed}), spec.path, where)
-    loaded = {setting.name: result for setting, result in zip(settings, loaded, strict=True)}
     configs = _for_each(settings, lambda s: _complete(*loaded[s.name], drawn_folder), spec.path, where)
-    manifests = {cfg.data_root: manifest_hash(cfg.data_root) for cfg in configs}
+    manifests = {cfg.data_root: manifest_hash(cfg.data_root) for cfg in configs.values()}
     if len({digest or root for root, digest in manifests.items()}) > 1:  # two folders may be copies of one
         raise ConfigError(
             f'{spec.path}: its settings are trained on differently prepared photos ({", ".join(manifests)}), so they '
             'cannot be compared. Fix: one data_root for all, and a sweep for each folder.'
         )
     trials: dict[str, Trial] = {}  # by key
-    for seed, (setting, resolved) in itertools.product(spec.seeds, zip(settings, configs, strict=True)):
-        cfg = copy.deepcopy(resolved)
+    for seed, setting in itertools.product(spec.seeds, settings):
+        cfg = copy.deepcopy(configs[setting.name])
         cfg.randomness.seed = seed
         trial = Trial(setting, seed, cfg, trial_key(cfg, manifests[cfg.data_root]))
         if (earlier := trials.setdefault(trial.key, trial)) is not trial:
@@ -121,11 +120,7 @@ def make_trials(
 
 def _check_extra(extra: Mapping[str, Any], spec: SweepSpec) -> None:
     varied = dict.fromkeys(key for levels in spec.factors for level in levels for key in level.overrides)
-    mistakes = [
-        f"--cfg-options: '{key}' is set by the sweep itself. Fix: {RESERVED_KEYS[key]}."
-        for key in extra
-        if key in RESERVED_KEYS
-    ]
+    mistakes = check_reserved('--cfg-options', extra)
     mistakes += [
         f"--cfg-options: '{key}' would override '{varied_key}', which grid sets in {spec.path}. Trials would not match "
         'their names. Fix: leave it out, or change the grid.'
@@ -152,17 +147,17 @@ def shorten_name(name: str) -> str:
 
 def _for_each(
     settings: Iterable[Setting], function: Callable[[Setting], Result], path: str, where: str
-) -> list[Result]:
-    """Return the result for each setting.
+) -> dict[str, Result]:
+    """Return the result for each setting, by its name.
 
     Raises:
         ConfigError: with the mistakes in all settings, each once. A config calls them mistakes in --cfg-options;
             ``where`` names the place that the user wrote them to.
     """
-    results, mistakes = [], {}
+    results, mistakes = {}, {}
     for setting in settings:
         try:
-            results.append(function(setting))
+            results[setting.name] = function(setting)
         except ConfigError as error:
             mistakes.setdefault(str(error).replace('--cfg-options:', f'{where}:'), setting.name)
     if mistakes:
