@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowercls.config import derive_config, load_config, resolve_config
+from flowercls.config import check_components, derive_config, load_config, resolve_config
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 CLASSES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
@@ -79,6 +79,7 @@ def test_an_experiment_is_complete_and_stays_the_same_when_written_down(path, da
     assert cfg.test_dataloader.dataset.ann_file == 'test.txt' != cfg.val_dataloader.dataset.ann_file
     again = copy.deepcopy(cfg)
     assert derive_config(again) == [] and again.to_dict() == cfg.to_dict()
+    check_components(cfg)
     cfg.dump(tmp_path / 'config.py')
     assert load_config(tmp_path / 'config.py').to_dict() == cfg.to_dict()
 

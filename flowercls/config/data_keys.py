@@ -8,7 +8,6 @@ With mixed photos and with smoothed labels each share of a label is weighted by 
 
 import contextlib
 import copy
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from flowercls.config.schema import at_path, type_name, walk
 from flowercls.config.suggest import CLOSE, did_you_mean
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import ANN_FILES, DATA_PREFIXES
-from flowercls.core.prepared_folder import has_test_set
+from flowercls.core.prepared_folder import class_names, has_test_set, read_annotations
 
 IMAGE_FOLDER = 'ImageFolder'
 # mmpretrain's datasets of photos with one label each. Its others hand over decoded pictures (CIFAR10), several labels
@@ -31,7 +30,6 @@ WRAPPERS = ('RepeatDataset', 'ClassBalancedDataset', 'ConcatDataset', 'KFoldData
 REPLACED_SAMPLERS = ('DefaultSampler', 'RepeatAugSampler')
 BALANCED = 'balanced'
 TAKES_CLASS_WEIGHT = ('CrossEntropyLoss', 'LabelSmoothLoss')  # of mmpretrain's losses
-PREPARE_AGAIN = 'Fix: correct the list, or prepare the folder again (tools/prepare_data.py).'
 
 
 def datasets_in(loader: Any, path: str) -> Iterator[tuple[str, dict]]:
@@ -104,8 +102,7 @@ def follow_data_root(cfg: Any, old_root: str) -> None:
     weight = loss.get('class_weight') if isinstance(loss, dict) else None
     if isinstance(weight, list | tuple) and isinstance(ann_file, str):
         with contextlib.suppress(DataError):  # the old folder is gone, so the numbers cannot be compared
-            labels = _labels_of(Path(old_root, ann_file), len(weight))
-            if list(weight) == balanced_weights(labels, list(map(str, range(len(weight))))):
+            if list(weight) == balanced_weights([(old_root, ann_file)], class_names(old_root)):
                 loss['class_weight'] = BALANCED
 
 
@@ -267,7 +264,7 @@ def derive_class_weights(cfg: Any, names: list[str]) -> list[str]:
         Notes on what the user may not expect.
 
     Raises:
-        ConfigError: if the loss takes no weights, or the value is not a number for each class.
+        ConfigError: if the loss takes no weights, or has not as many of them as there are classes.
         DataError: if the training list cannot be read, or a class has no photo in it.
     """
     loss = at_path(cfg, 'model.head.loss')
@@ -276,9 +273,6 @@ def derive_class_weights(cfg: Any, names: list[str]) -> list[str]:
         return []
     key, kind = 'model.head.loss.class_weight', type_name(loss)
     if weight != BALANCED:
-        is_list = isinstance(weight, list | tuple) and all(isinstance(value, int | float) for value in weight)
-        if not is_list or not all(0 <= value < math.inf for value in weight):
-            raise ConfigError(f'{key}={weight!r}: expected {BALANCED!r} or numbers of at least 0, one a class.')
         if kind in TAKES_CLASS_WEIGHT and len(weight) != len(names):
             raise ConfigError(
                 f'{key} has {len(weight)} numbers, there are {len(names)} classes ({", ".join(names)}). '
@@ -290,26 +284,28 @@ def derive_class_weights(cfg: Any, names: list[str]) -> list[str]:
             f'{key}={BALANCED!r}: {kind} takes no class weights. Fix: '
             f'{" or ".join(TAKES_CLASS_WEIGHT)}, or train_dataloader.sampler.balanced=True.'
         )
-    labels = []
-    for _, dataset in datasets_in(cfg['train_dataloader'], 'train_dataloader'):
-        if dataset.get('ann_file'):
-            labels += _labels_of(Path(dataset['data_root'], dataset['ann_file']), len(names))
-    loss['class_weight'] = balanced_weights(labels, names)
+    datasets = [dataset for _, dataset in datasets_in(cfg['train_dataloader'], '') if dataset.get('ann_file')]
+    loss['class_weight'] = balanced_weights([(part['data_root'], part['ann_file']) for part in datasets], names)
     if not at_path(cfg, 'train_dataloader.sampler.balanced'):
         return []
     return [f'{key} and train_dataloader.sampler.balanced both favour rare classes, which then count too much. '
             'Fix: remove one of the two.']  # fmt: skip
 
 
-def balanced_weights(labels: list[int], names: list[str]) -> list[float]:
+def balanced_weights(lists: list[tuple[str, str]], names: list[str]) -> list[float]:
     """Return the weight n / (k · n_c) of each of the k classes: n photos, n_c of them of the class.
 
+    Args:
+        lists: Prepared folder and list of each training set.
+        names: Class names in the order of the labels.
+
     Raises:
-        DataError: if a class has no photo.
+        DataError: if a list cannot be read, or a class has no photo.
 
     Source:
         King and Zeng 2001, as scikit-learn's ``compute_class_weight('balanced')``.
     """
+    labels = [label for root, ann_file in lists for _, label in read_annotations(Path(root, ann_file), root, names)]
     counts = [labels.count(label) for label in range(len(names))]
     if 0 in counts:
         raise DataError(
@@ -317,17 +313,3 @@ def balanced_weights(labels: list[int], names: list[str]) -> list[float]:
             'Fix: prepare a folder with photos of every class, or leave class_weight out.'
         )
     return [len(labels) / (len(names) * count) for count in counts]
-
-
-def _labels_of(path: Path, num_classes: int) -> list[int]:
-    try:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
-        labels = [int(line.rpartition(' ')[2]) for line in lines if line.strip()]
-    except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
-        raise DataError(
-            f'{path}: cannot be read as "<class>/<file> <label>" a line ({error}). {PREPARE_AGAIN}'
-        ) from error
-    wrong = [label for label in labels if not 0 <= label < num_classes]
-    if wrong:
-        raise DataError(f'{path}: label {wrong[0]} is outside 0..{num_classes - 1} of classes.txt. {PREPARE_AGAIN}')
-    return labels

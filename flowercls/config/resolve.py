@@ -7,7 +7,6 @@ import copy
 import os
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
@@ -26,9 +25,7 @@ from flowercls.config.schedule import derive_schedules
 from flowercls.config.schema import LOADERS, REGISTRATION, at_path, defaults, known_keys, type_name
 from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError
-from flowercls.core.files import sha256_of
-from flowercls.core.layout import MANIFEST_FILE
-from flowercls.core.prepared_folder import class_names
+from flowercls.core.prepared_folder import class_names, manifest_hash
 from flowercls.core.workers import usable_cpus
 
 FALSE_ALARMS = (
@@ -272,5 +269,4 @@ def fit_to_machine(cfg: Config) -> None:
     of_mmengine = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
     for name in [name for name, hook in cfg.default_hooks.items() if hook is None and name not in of_mmengine]:
         del cfg.default_hooks[name]
-    manifest = Path(cfg.get('data_root', '.'), MANIFEST_FILE)
-    cfg.data_manifest = sha256_of(manifest) if manifest.is_file() else None
+    cfg.data_manifest = manifest_hash(cfg.get('data_root', '.'))

@@ -163,8 +163,11 @@ SECTIONS: dict[str, dict[str, Key]] = {
     'model.head.loss': {
         'loss_weight': POSITIVE,
         'class_weight': Key(
-            lambda value: value in (None, 'balanced') or isinstance(value, list | tuple),
-            "'balanced', one number a class, or None",
+            lambda value: (
+                value in (None, 'balanced')
+                or (isinstance(value, list | tuple) and all(_is_finite(weight) and weight >= 0 for weight in value))
+            ),
+            "'balanced', one number of at least 0 a class, or None",
         ),
         '*': ANY,
     },

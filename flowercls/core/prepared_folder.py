@@ -1,11 +1,11 @@
-"""A prepared folder as configs see it: its class names, and which sets it has."""
+"""A prepared folder as configs and datasets see it: its class names, its sets and their lists of photos."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from flowercls.core.errors import DataError
 from flowercls.core.files import sha256_of
-from flowercls.core.layout import ANN_FILES, CLASSES_FILE, MANIFEST_FILE
+from flowercls.core.layout import ANN_FILES, CLASSES_FILE, FOLDS_DIR, MANIFEST_FILE
 
 REQUIRED_FILES = (CLASSES_FILE, ANN_FILES['train'], ANN_FILES['val'])
 PHOTO_SUFFIXES = {
@@ -35,6 +35,61 @@ def class_names(data_root: str | os.PathLike) -> list[str]:
         problem = f'names {", ".join(repeated)} more than once' if repeated else 'is empty'
         raise DataError(f'{file}: {problem}. Expected: one class a line. {prepare_command(folder)}')
     return names
+
+
+def read_lines(path: str | os.PathLike, data_root: str | os.PathLike) -> list[str]:
+    """Return the lines of a text file in the prepared folder ``data_root``.
+
+    Raises:
+        DataError: if the file cannot be read, with the command that prepares the folder again.
+    """
+    fix = f'{prepare_command(data_root)} --overwrite'
+    try:
+        return Path(path).read_text(encoding='utf-8-sig').splitlines()
+    except FileNotFoundError as error:
+        folds = ' --folds 5' if Path(path).parent.name == FOLDS_DIR else ''
+        lists = sorted(file.name for file in Path(path).parent.glob('*.txt'))
+        beside = f' (beside it: {", ".join(lists)})' if lists else ''
+        raise DataError(f'{path}: no such file{beside}. {fix}{folds}') from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'{path}: cannot be read ({error}). {fix}') from error
+
+
+def read_annotations(path: str | os.PathLike, data_root: str | os.PathLike, names: list[str]) -> list[tuple[str, int]]:
+    """Return the photos of a list as ``(<class>/<file>, label)``, in its order.
+
+    Args:
+        path: The list, with lines ``<class>/<file> <label>``.
+        data_root: The prepared folder that the list belongs to.
+        names: Class names in the order of the labels.
+
+    Raises:
+        DataError: if the list or a line cannot be read, a label is out of range or names another class than the
+            photo's folder, or a path leads out of the folder.
+    """
+    lines = enumerate(read_lines(path, data_root), start=1)
+    return [_parse_line(line, names, where=f'{path}, line {number}') for number, line in lines if line.strip()]
+
+
+def _parse_line(line: str, class_names: list[str], where: str) -> tuple[str, int]:
+    name, _, label_text = line.rpartition(' ')
+    if not name or not label_text.lstrip('-').isdecimal():
+        raise DataError(f'{where}: {line!r} is not "<class>/<file> <label>". Fix: correct the line or prepare again.')
+    label, path = int(label_text), PurePosixPath(name)
+    if not 0 <= label < len(class_names):
+        raise DataError(
+            f'{where}: label {label} is outside 0..{len(class_names) - 1} ({len(class_names)} classes in '
+            f'{CLASSES_FILE}). Fix: correct the label or prepare again.'
+        )
+    if path.is_absolute() or '..' in path.parts:
+        raise DataError(f'{where}: {name} leads out of the data folder. Fix: name files inside it.')
+    if path.parent.name != class_names[label]:
+        raise DataError(
+            f'{where}: {name} has label {label}, which is {class_names[label]} in {CLASSES_FILE}, not '
+            f'{path.parent.name}. Fix: correct the label, or prepare again so that {CLASSES_FILE} and the annotations '
+            'agree.'
+        )
+    return name, label
 
 
 def has_test_set(data_root: str | os.PathLike) -> bool:

@@ -2,14 +2,14 @@
 
 import gc
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
 from flowercls.core.errors import ConfigError, DataError
-from flowercls.core.layout import CLASSES_FILE, FOLDS_DIR
-from flowercls.core.prepared_folder import prepare_command
+from flowercls.core.layout import CLASSES_FILE
+from flowercls.core.prepared_folder import prepare_command, read_annotations, read_lines
 from flowercls.data.photo_cache import PhotoCache
 from flowercls.data.randomness import AUGMENTATION, SampleKey, seeded
 from flowercls.data.transforms import LoadImage, TorchvisionTransforms
@@ -95,10 +95,8 @@ class ImageFolder(BaseDataset):
         class_names = self._checked_class_names()
         folder = Path(self.img_prefix)
         samples = []
-        for number, line in enumerate(_read_lines(self.ann_file, self.data_root), start=1):
-            if line.strip():
-                name, label = _parse_line(line, class_names, where=f'{self.ann_file}, line {number}')
-                samples.append({'img_path': str(folder / name), 'gt_label': label})
+        for name, label in read_annotations(self.ann_file, self.data_root, class_names):
+            samples.append({'img_path': str(folder / name), 'gt_label': label})
         fix = f'{prepare_command(self.data_root)} --overwrite'
         if not samples:
             raise DataError(f'{self.ann_file}: no photos listed. {fix}')
@@ -112,7 +110,7 @@ class ImageFolder(BaseDataset):
 
     def _checked_class_names(self) -> list[str]:
         file = Path(self.data_root, CLASSES_FILE)
-        class_names = [line.strip() for line in _read_lines(file, self.data_root) if line.strip()]
+        class_names = [line.strip() for line in read_lines(file, self.data_root) if line.strip()]
         expected = self._metainfo.setdefault('classes', class_names)
         if list(expected) != class_names:
             raise DataError(
@@ -120,37 +118,3 @@ class ImageFolder(BaseDataset):
                 f'{", ".join(expected)}. Fix: point data_root at the folder it was made for.'
             )
         return class_names
-
-
-def _read_lines(path: str | Path, data_root: str) -> list[str]:
-    fix = f'{prepare_command(data_root)} --overwrite'
-    try:
-        return Path(path).read_text(encoding='utf-8-sig').splitlines()
-    except FileNotFoundError as error:
-        folds = ' --folds 5' if Path(path).parent.name == FOLDS_DIR else ''
-        lists = sorted(file.name for file in Path(path).parent.glob('*.txt'))
-        beside = f' (beside it: {", ".join(lists)})' if lists else ''
-        raise DataError(f'{path}: no such file{beside}. {fix}{folds}') from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'{path}: cannot be read ({error}). {fix}') from error
-
-
-def _parse_line(line: str, class_names: list[str], where: str) -> tuple[str, int]:
-    name, _, label_text = line.rpartition(' ')
-    if not name or not label_text.lstrip('-').isdecimal():
-        raise DataError(f'{where}: {line!r} is not "<class>/<file> <label>". Fix: correct the line or prepare again.')
-    label, path = int(label_text), PurePosixPath(name)
-    if not 0 <= label < len(class_names):
-        raise DataError(
-            f'{where}: label {label} is outside 0..{len(class_names) - 1} ({len(class_names)} classes in '
-            f'{CLASSES_FILE}). Fix: correct the label or prepare again.'
-        )
-    if path.is_absolute() or '..' in path.parts:
-        raise DataError(f'{where}: {name} leads out of the data folder. Fix: name files inside it.')
-    if path.parent.name != class_names[label]:
-        raise DataError(
-            f'{where}: {name} has label {label}, which is {class_names[label]} in {CLASSES_FILE}, not '
-            f'{path.parent.name}. Fix: correct the label, or prepare again so that {CLASSES_FILE} and the annotations '
-            'agree.'
-        )
-    return name, label

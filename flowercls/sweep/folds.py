@@ -8,6 +8,7 @@ import numpy as np
 
 from flowercls.core.errors import DataError
 from flowercls.core.layout import OOF_PREDICTIONS_STEM, PREDICTIONS_VAL_FILE
+from flowercls.core.prepared_folder import read_lines
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.sweep.ledger import FINISHED
 from flowercls.sweep.scheduler import TrialState
@@ -86,11 +87,8 @@ def _listed_images(trial: Trial) -> set[str]:
     """Return the photos that a trial was trained or validated on."""
     images = set()
     for loader in (trial.cfg.train_dataloader, trial.cfg.val_dataloader):
-        path = Path(trial.cfg.data_root, loader.dataset.ann_file)
-        try:
-            lines = path.read_text(encoding='utf-8-sig').splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f'{path}: cannot be read ({error}). Fix: prepare the photos again.') from error
+        root = trial.cfg.data_root
+        lines = read_lines(Path(root, loader.dataset.ann_file), root)
         images |= {image_name(line.rpartition(' ')[0]) for line in lines if line.strip()}
     return images
 

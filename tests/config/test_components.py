@@ -29,11 +29,6 @@ def check(data_root):
     return mistakes_of
 
 
-@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)
-def test_our_configs_are_right(check, path):
-    assert check(name=path.name) == []
-
-
 @pytest.mark.parametrize(
     'base',
     [

@@ -87,7 +87,7 @@ def test_a_file_of_an_earlier_start_is_named(folds, tmp_path):
 
 def test_a_list_that_is_gone_is_a_mistake_in_the_data(folds, tmp_path):
     (tmp_path / 'fold_0_train.txt').unlink()
-    with pytest.raises(DataError, match='fold_0_train.txt: cannot be read'):
+    with pytest.raises(DataError, match='fold_0_train.txt: no such file'):
         collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
 
 
