@@ -25,9 +25,10 @@ class Display(Progress):
 
     def __init__(self, jobs: int, console: Console | None = None) -> None:
         console = console or Console(highlight=False, soft_wrap=True)
-        columns = TextColumn('{task.description}', markup=False), BarColumn(), MofNCompleteColumn()
         super().__init__(
-            *columns,
+            TextColumn('{task.description}', markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
             TextColumn('{task.fields[figures]}'),
             console=console,
             auto_refresh=False,  # no thread: this process forks

@@ -124,8 +124,8 @@ def test_other_photos_other_labels_and_other_data_are_refused(tmp_path):
 
 
 def test_what_is_no_run_or_has_no_results_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match='neither'):
-        compare_runs([tmp_path])
+    with pytest.raises(ConfigError, match='nothing, .*gone: neither'):
+        compare_runs([tmp_path / 'nothing', tmp_path / 'gone'])
     folder = write_run(tmp_path / 'a', [1], num_photos=20)
     (folder / 'predictions_val.csv').unlink()
     with pytest.raises(DataError, match='predictions_val.csv missing'):
