@@ -113,6 +113,8 @@ class StagedClassifier(ImageClassifier):
         """Take outputs of `extract_frozen` as inputs from now on, instead of images."""
         photos = self.data_preprocessor
         features = FeaturePreprocessor(self.precision == 'fp32', photos.to_onehot, photos.num_classes)
+        for name, buffer in photos.named_buffers():  # an EMAHook pairs the buffers of two models by their order
+            features.register_buffer(name, buffer, persistent=False)
         self.data_preprocessor = features.to(photos.device)
         self.input_is_features = True
 

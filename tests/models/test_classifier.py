@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import ExponentialMovingAverage
 from mmpretrain import ImageClassificationInferencer
 from mmpretrain.registry import MODELS
 
@@ -169,3 +170,14 @@ def test_mmpretrains_inferencer_runs_it(model_config):
     result = inferencer(np.zeros((70, 80, 3), np.uint8))[0]
     assert result['pred_class'] in 'abcde'
     assert result['pred_scores'].dtype == np.float32
+
+
+def test_averages_of_a_model_stay_its_own_when_it_turns_to_cached_features(build):
+    model = build(frozen_stages=1).train()
+    averages = ExponentialMovingAverage(model)
+    model.accept_features()
+    for buffer in model.buffers():
+        buffer.add_(1)
+    averages.update_parameters(model)
+    own, averaged = dict(model.named_buffers()), dict(averages.module.named_buffers())
+    assert own.keys() == averaged.keys() and all(torch.equal(own[name], averaged[name]) for name in own)
