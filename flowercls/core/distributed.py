@@ -32,7 +32,8 @@ def join(cfg: Config) -> None:
     atexit.register(_leave)
     if torch.cuda.is_available():
         store = _rendezvous() if cfg.launcher == 'pytorch' else {}
-        init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', {}), **store)
+        options = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}  # the config is not complete yet
+        init_dist(cfg.launcher, **options, **store)
         return
     torch.distributed.init_process_group('gloo', **_rendezvous())
 

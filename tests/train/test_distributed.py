@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.config import Config
+
+from flowercls.core import distributed
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -121,6 +125,16 @@ def test_a_process_leaves_the_group_before_it_ends():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('config', [{}, {'env_cfg': None}, {'env_cfg': {'dist_cfg': {'backend': 'nccl'}}}])
+def test_processes_on_gpus_meet_before_the_config_is_complete(config, monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(distributed, 'init_dist', lambda launcher, **options: calls.append((launcher, options)))
+    monkeypatch.setattr(distributed.atexit, 'register', lambda _: None)
+    distributed.join(Config({'launcher': 'slurm', **config}))
+    assert calls == [('slurm', (config.get('env_cfg') or {}).get('dist_cfg', {}))]
+
+
 def test_no_process_looks_for_results_before_they_are_written(tmp_path):
     port = free_port()
     runs = [start(MENDING, tmp_path, rank=rank, world_size=2, port=port) for rank in (0, 1)]
