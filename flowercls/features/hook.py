@@ -209,10 +209,6 @@ def _interruptible(batches: Iterable[dict]) -> Iterator[dict]:
         yield batch
 
 
-def _note(obstacle: str) -> str:
-    return f'note: {obstacle}, so every epoch computes the frozen stages.'
-
-
 def _other_bits(dtype: str, obstacle: str | None) -> str:
     if obstacle is None:
         return (
