@@ -72,6 +72,7 @@ def handle_signals(launcher: str = 'none') -> Iterator[None]:
         for number, handler in _handlers_before.items():
             signal.signal(number, handler)
         _handlers_before = {}
+        _received = None  # else a later run in this process would end at its first check
 
 
 def _is_distributed(launcher: str) -> bool:

@@ -361,14 +361,20 @@ class WholeCheckpointHook(Hook):
         """Write ``iter_N.pth`` between two steps, unless the last epoch's checkpoint has the same progress.
 
         Returns:
-            The checkpoint to resume from; None where nothing was trained in this start, and in a distributed run.
+            The checkpoint to resume from; None where this start has trained and written nothing, and in a distributed
+            run.
         """
-        if runner.world_size > 1 or not runner.train_loop.has_trained:
+        loop, folder = runner._train_loop, Path(runner.work_dir)
+        if runner.world_size > 1 or isinstance(
+            loop, dict
+        ):  # a loop that is not built yet; `runner.train_loop` builds it
             return None
-        progress, folder = runner.train_loop.progress, Path(runner.work_dir)
+        progress = loop.progress
         complete = folder / epoch_checkpoint(progress.epoch)
         if progress.batch_in_epoch == 0 and complete in self._written:
             return complete
+        if not loop.has_trained:
+            return None
         path = folder / iter_checkpoint(progress.iter)
         if path not in self._written:
             self._write(runner, path, progress)

@@ -2,6 +2,7 @@
 
 import bisect
 import contextlib
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -48,13 +49,14 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def run(self, on_first_step: Callable[[], object] | None = None):
         """Train until the last epoch, an early stop or a signal. Files are written in this order.
 
-        1. After the first step of this start: what ``on_first_step`` writes.
+        1. After the first step of this start, or before the first file if no step is left: what ``on_first_step``
+           writes.
         2. In each epoch: ``scalars.json`` and the log, by hooks.
         3. After each epoch and its validation: what `WholeCheckpointHook.finish_epoch` lists.
         4. After a signal: ``iter_N.pth``, by the caller.
 
         Args:
-            on_first_step: Called once the first step of this start is done.
+            on_first_step: Called once, before anything else is written.
 
         Raises:
             Interrupted: after SIGINT, SIGTERM or SIGHUP, between two steps.
@@ -62,19 +64,20 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train')
         if self.runner.checkpoints is not None:
             self.runner.checkpoints.check_disk_space(self.runner)
+        begin = functools.cache(on_first_step or (lambda: None))  # called once
         with signals.defer_signals():
             if self.validation_pending:
-                self._finish_epoch()
+                self._finish_epoch(begin)
             while self._epoch < self._max_epochs and not self.stop_training:
                 signals.check()
-                self.run_epoch(on_first_step)
+                self.run_epoch(begin)
                 self.validation_pending = is_validated(self.runner, self._epoch)
-                self._finish_epoch()
+                self._finish_epoch(begin)
         self.runner.call_hook('after_train')
         return self.runner.model
 
-    def run_epoch(self, on_first_step: Callable[[], object] | None = None) -> None:
-        """Train the batches of an epoch that are left."""
+    def run_epoch(self, begin: Callable[[], object] = lambda: None) -> None:
+        """Train the batches of an epoch that are left; ``begin`` is called once the first is done."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         for number, batch in enumerate(self._batches_left(), self.batches_done):
@@ -83,8 +86,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 is_interrupted = signals.is_pending()
                 if is_interrupted or number + 1 == len(self.dataloader):
                     self._check_steps()
-            if on_first_step is not None and not self.has_trained:
-                on_first_step()
+            begin()
             self.batches_done, self.has_trained = number + 1, True
             if is_interrupted:
                 signals.check()
@@ -93,9 +95,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._epoch += 1
         self.batches_done = 0
 
-    def _finish_epoch(self) -> None:
+    def _finish_epoch(self, begin: Callable[[], object]) -> None:
         """Validate the epoch if its turn has come, and write what it leaves."""
         metrics = self._validate() if self.validation_pending else None
+        begin()  # a resumed run may have had no step left
         self.validation_pending = False
         is_best = False
         if self.runner.checkpoints is not None:

@@ -141,7 +141,8 @@ class FromCheckpoint:
 
     def _check_epochs_left(self, runner: Runner) -> None:
         # In the run's own folder that is fine: its results are reported again.
-        if runner.epoch >= runner.max_epochs and not Path(runner.work_dir).samefile(self.path.parent):
+        is_over = runner.epoch >= runner.max_epochs and not runner.train_loop.validation_pending
+        if is_over and not Path(runner.work_dir).samefile(self.path.parent):
             raise ConfigError(
                 f'--resume {self.path}: is after epoch {runner.epoch}, and train_cfg.max_epochs is '
                 f'{runner.max_epochs}, so there is nothing to do in {runner.work_dir}. Fix: a larger '

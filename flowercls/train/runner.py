@@ -229,7 +229,7 @@ class ClassifierRunner(Runner):
         """Train what `prepare` has built.
 
         Args:
-            on_first_step: Called once the first step of this start is done.
+            on_first_step: As in `ResumableTrainLoop.run`.
         """
         model = self.train_loop.run(on_first_step)
         self.call_hook('after_run')

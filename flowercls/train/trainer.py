@@ -142,7 +142,8 @@ def train(
                     complete_results(runner)
             except Exception:
                 if is_main and after_training is not None:
-                    with contextlib.suppress(Exception):  # what ended the run is what the user has to know
+                    # What ended the run is what the user has to know, and a step that failed is not to be saved.
+                    with contextlib.suppress(Exception, Interrupted):
                         after_training(run.folder, None)
                 raise
             finally:

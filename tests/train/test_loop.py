@@ -7,6 +7,10 @@ import pytest
 import torch
 
 from flowercls.core import signals
+from flowercls.core.errors import OutOfMemoryError
+from flowercls.report import run_pictures
+from flowercls.train import runner, trainer
+from flowercls.train.hooks import ProgressHook
 from flowercls.train.loop import ResumableTrainLoop
 from flowercls.train.optimizer import NanGuardOptimWrapper
 
@@ -40,6 +44,66 @@ def test_a_dry_run_looks_at_what_would_be_resumed(trained_run, tool, capsys):
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
+def test_a_signal_while_photos_are_decoded_does_not_build_the_loaders(
+    write_config, tool, tmp_path, monkeypatch, capsys
+):
+    def unexpected(*_):
+        raise AssertionError('built only to be left')
+
+    monkeypatch.setattr(runner, 'use_photo_cache', lambda _: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(runner.ClassifierRunner, 'build_train_loop', unexpected)
+    assert tool('train', write_config(tmp_path), '--work-dir', tmp_path / 'new') == 130
+    assert 'nothing was saved yet' in capsys.readouterr().err and not (tmp_path / 'new').exists()
+
+
+def test_a_signal_while_a_failed_run_is_drawn_saves_nothing_of_the_failed_step(write_config, tmp_path, monkeypatch):
+    def run_iter(loop, number, batch, original=ResumableTrainLoop.run_iter):
+        if loop._iter == 1:
+            raise torch.OutOfMemoryError('out of memory')
+        original(loop, number, batch)
+
+    def draw(folder, result):
+        raise signals.Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(ResumableTrainLoop, 'run_iter', run_iter)
+    with pytest.raises(OutOfMemoryError):
+        trainer.train(write_config(tmp_path), work_dir=tmp_path / 'run', after_training=draw)
+    assert (tmp_path / 'run' / 'config.py').exists() and not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_a_signal_counts_for_the_run_that_it_ended_only():
+    with pytest.raises(signals.Interrupted), signals.handle_signals():
+        signal.raise_signal(signal.SIGINT)
+    assert not signals.is_pending()
+
+
+@pytest.mark.parametrize('moment', ['last step', 'validation'])
+def test_a_run_without_a_step_left_is_begun_and_ended_in_a_new_folder_as_well(
+    moment, write_config, tool, tmp_path, monkeypatch, capsys
+):
+    config = write_config(tmp_path, 'train_cfg = dict(max_epochs=1)\n')
+
+    def run_iter(loop, number, batch, original=ResumableTrainLoop.run_iter):
+        original(loop, number, batch)
+        if number + 1 == len(loop.dataloader):
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        if moment == 'last step':
+            patch.setattr(ResumableTrainLoop, 'run_iter', run_iter)
+        else:
+            patch.setattr(ProgressHook, 'after_val_iter', lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+        assert tool('train', config, '--work-dir', tmp_path / 'run') == 143
+    [left] = (tmp_path / 'run').glob('iter_*.pth')
+    assert tool('train', config, '--work-dir', tmp_path / 'new', '--resume', left) == 0
+    assert {'config.py', 'command.txt', 'metrics.json', 'epoch_1.pth'} <= {p.name for p in (tmp_path / 'new').iterdir()}
+
+    # In its own folder: the checkpoint of the interruption is gone once the epoch is written.
+    monkeypatch.setattr(run_pictures, 'draw_run', lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    assert tool('train', config, '--work-dir', tmp_path / 'run', '--resume', pictures=True) == 143
+    assert 'epoch_1.pth is saved' in capsys.readouterr().err and not left.exists()
+
+
 def test_a_signal_before_the_first_step_says_that_nothing_is_saved(write_config, tool, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         ResumableTrainLoop, 'run_epoch', lambda *_: signal.raise_signal(signal.SIGINT) or signals.check()
@@ -49,7 +113,7 @@ def test_a_signal_before_the_first_step_says_that_nothing_is_saved(write_config,
     assert not (tmp_path / 'new').exists()
 
 
-def test_what_a_device_has_not_told_yet_is_asked_before_a_run_is_left(write_config, tool, tmp_path, monkeypatch):
+def test_what_a_device_has_not_told_yet_is_asked_before_a_run_is_left(write_config, tool, tmp_path, monkeypatch, capfd):
     run_iter, step = ResumableTrainLoop.run_iter, NanGuardOptimWrapper.step
 
     def and_a_signal_comes(loop, number, batch):
@@ -66,7 +130,8 @@ def test_what_a_device_has_not_told_yet_is_asked_before_a_run_is_left(write_conf
     monkeypatch.setattr(NanGuardOptimWrapper, '_checks_at_once', False)
     config = write_config(tmp_path, 'optim_wrapper = dict(optimizer=dict(fused=True))\n')
     assert tool('train', config, '--work-dir', tmp_path / 'run') == 6
-    assert not list((tmp_path / 'run').glob('*.pth')) and signals.is_pending()
+    assert 'finishing the step' in capfd.readouterr().err  # the signal has come
+    assert not list((tmp_path / 'run').glob('*.pth'))
 
 
 def test_a_damaged_file_in_the_place_of_an_epoch_is_not_taken_for_it(trained_run, tool, tmp_path, monkeypatch, capsys):
