@@ -5,6 +5,7 @@ import contextlib
 import functools
 import itertools
 import re
+import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -21,6 +22,7 @@ OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory|out of memor
 ONE_VALUE = re.compile('Expected more than 1 value per channel when training')
 WORKER_DIED = re.compile(r'DataLoader worker \(pid')
 MAX_NAMES_SHOWN = 4
+MAX_WAIT_FOR_REPORT_S = 5  # a process that dumps its memory takes a while to end
 
 
 class ResumableTrainLoop(EpochBasedTrainLoop):
@@ -174,13 +176,31 @@ def translate_worker_errors() -> Iterator[None]:
     try:
         yield
     except (ConnectionResetError, EOFError, RuntimeError) as error:  # the first two: a batch was on its way
-        if isinstance(error, RuntimeError) and not WORKER_DIED.search(str(error)):
-            raise
+        if isinstance(error, RuntimeError):
+            if not WORKER_DIED.search(str(error)):
+                raise
+        else:
+            error = _death_of_worker(error)
         raise WorkerError(
             f'a loader worker has died ({_shortened(error)}). Likely: memory ran out, /dev/shm is too small, or '
             'something killed it. What was saved is intact. Fix: go on with --resume; if it happens again, fewer '
             'train_dataloader.num_workers, or 0.'
         ) from error
+
+
+def _death_of_worker(error: Exception) -> Exception:
+    """Return torch's report of a worker's death, or ``error`` if none comes in time.
+
+    Torch reports each death once, from a SIGCHLD handler, which would otherwise interrupt the handling of ``error``.
+    """
+    deadline = time.monotonic() + MAX_WAIT_FOR_REPORT_S
+    while time.monotonic() < deadline:
+        try:
+            torch._C._error_if_any_worker_fails()
+            time.sleep(0.01)
+        except RuntimeError as report:
+            return report
+    return error
 
 
 def _diverged(runner, batch: dict, error: NotFiniteError) -> str:

@@ -4,8 +4,11 @@ import os
 import signal
 
 import pytest
+import torch
 
+from flowercls.core.errors import WorkerError
 from flowercls.data.image_folder import ImageFolder
+from flowercls.train.loop import translate_worker_errors
 
 
 @pytest.mark.parametrize('signum', [signal.SIGKILL, signal.SIGSEGV])
@@ -27,3 +30,16 @@ def test_a_killed_worker(signum, write_config, tool, tmp_path, monkeypatch, caps
     assert (run / 'epoch_1.pth').is_file()
     assert tool('train', config, '--work-dir', run, '--resume') == 0
     assert (run / 'epoch_2.pth').is_file()
+
+
+def test_the_report_that_follows_a_lost_connection_is_waited_for(monkeypatch):
+    reports = iter([None, None, RuntimeError('DataLoader worker (pid 5) is killed by signal: Segmentation fault.')])
+
+    def report():
+        if error := next(reports):
+            raise error
+
+    monkeypatch.setattr(torch._C, '_error_if_any_worker_fails', report)
+    with pytest.raises(WorkerError, match='Segmentation fault'), translate_worker_errors():
+        raise ConnectionResetError
+    assert list(reports) == []
