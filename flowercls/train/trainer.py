@@ -129,7 +129,8 @@ def train(
                 print(run.announcement, flush=True)
             use_photo_cache(runner)
             started = time.monotonic()
-            runner.prepare(start, changed)
+            with disk_errors(run.folder):  # the log gets a line for each weight
+                runner.prepare(start, changed)
             epochs_before = runner.epoch
             if is_main:
                 print(describe_run(runner, start), flush=True)
