@@ -103,7 +103,7 @@ def iter_components(cfg: dict) -> Iterator[ComponentRef]:
 def missing_types(cfg: dict) -> list[str]:
     """Return one line for each dict that needs a `type` and has none."""
     lines = []
-    # Without a dataset of its own, the test loader is completed later, from that of validation.
+    # A test loader without a dataset is completed later, from the validation loader.
     has_test_set = at_path(cfg, 'test_dataloader.dataset.type')
     for part in iter_components(cfg):
         if 'type' not in part.content and (has_test_set or not part.path.startswith('test_dataloader.')):
@@ -207,11 +207,12 @@ def _names_in(registry: str) -> set[str]:
 KINDS = {'None': type(None), 'bool': bool, 'number': int | float, 'text': str, 'dict': Mapping, 'list': list | tuple}
 # Kinds of values that may take the place of a default of some kind, besides None and the kind itself.
 STANDS_IN = {'number': ('list',), 'list': ('number', 'dict'), 'bool': (), 'text': ('bool', 'dict'), 'dict': ()}
+SEVERAL_KINDS = re.compile(r'Any|Union|\| (?!None)')  # an annotation with values of other kinds than the default's
 WRONGLY_ANNOTATED = ('loss_scale',)  # mmengine's AmpOptimWrapper says `str` and takes numbers and dicts
 
 
 class Arguments(NamedTuple):
-    """What a class takes by name.
+    """The arguments of a class or function.
 
     Attributes:
         accepted: For each argument the default that values must be like; None where they may be anything.
@@ -225,7 +226,7 @@ class Arguments(NamedTuple):
 
 
 def arguments_of(target: Callable) -> Arguments:
-    """Return the arguments of a class or function; where `__init__` has `**kwargs`, with those of the base classes."""
+    """Return the arguments of a class or function; `**kwargs` adds the arguments of base classes."""
     if isinstance(target, functools.partial):  # mmpretrain's `torchvision/...` wraps a class that it has as a keyword
         target = next((value for value in target.keywords.values() if inspect.isclass(value)), target.func)
     functions = [target]
@@ -236,8 +237,7 @@ def arguments_of(target: Callable) -> Arguments:
         parameters = list(inspect.signature(function).parameters.values())[inspect.isclass(target) :]
         named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         for parameter in named:
-            # A union says that values of other kinds than the default's are meant.
-            is_free = re.search(r'Union|\| (?!None)', str(parameter.annotation)) or parameter.name in WRONGLY_ANNOTATED
+            is_free = parameter.name in WRONGLY_ANNOTATED or SEVERAL_KINDS.search(str(parameter.annotation))
             default = None if is_free or _kind(parameter.default) not in STANDS_IN else parameter.default
             accepted.setdefault(parameter.name, default)
         if required is None:
@@ -254,7 +254,7 @@ def _kind(value: Any) -> str:
 def fits(value: Any, default: Any) -> bool:
     """Return whether a plain value may be given where ``default`` is the default; None stands for any default.
 
-    A list of values that fit may be given, too: one for each of several parts.
+    A list of such values fits, too: one value for each of several parts.
 
     Example:
         >>> fits((0.1, 0.2), 0.5), fits('1', 0.5), fits(4.0, None), fits(1, False)

@@ -79,7 +79,7 @@ def derive_loaders(cfg: Any, names: list[str]) -> list[str]:
             if cfg.get(name) is None:
                 cfg[name] = {}
         cfg['test_dataloader'] = merge(partial_test, cfg['test_dataloader'])
-        _complete_loader(cfg, 'test', names)  # without its notes, which are those of validation
+        _complete_loader(cfg, 'test', names)  # its notes would repeat the notes of validation
     notes += _replace_decoders(cfg.get('tta_pipeline'), 'tta_pipeline')
     return notes + _add_report(cfg, 'test_evaluator')
 
@@ -261,7 +261,7 @@ def derive_class_weights(cfg: Any, names: list[str]) -> list[str]:
         names: Class names in the order of the labels.
 
     Returns:
-        Notes on what the user may not expect.
+        A note if class weights and a balanced sampler meet.
 
     Raises:
         ConfigError: if the loss takes no weights, or has not as many of them as there are classes.

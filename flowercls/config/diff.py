@@ -93,7 +93,7 @@ def format_changes(changes: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def changes_since(folder: Path, cfg: Config) -> dict[str, tuple[Any, Any]]:
-    """Return what has changed, and matters, from the ``config.py`` of a run folder to ``cfg``.
+    """Return the changes that matter from the ``config.py`` of a run folder to ``cfg``.
 
     The location of the data may change if its manifest is the same. Without a ``config.py`` nothing has changed.
     """
@@ -112,8 +112,8 @@ def check_unchanged(folder: Path, cfg: Config) -> None:
     """
     if not (folder / CONFIG_FILE).is_file():
         raise ConfigError(
-            f'{folder}: config.py is missing, so the config of this run cannot be compared with the one given. '
-            'Fix: put its config.py back, or add --allow-config-change to continue with the config given.'
+            f'{folder}: config.py is missing, so nobody can tell whether the config has changed. '
+            'Fix: put its config.py back, or add --allow-config-change to continue with this config.'
         )
     if changes := changes_since(folder, cfg):
         raise ConfigError(

@@ -11,9 +11,9 @@ from mmengine.config import Config
 from flowercls.core.errors import ConfigError
 
 THIS_START = ('work_dir', 'launcher', 'experiment_name')  # where one start writes to, and how it was launched
-# What Python's parser raises for a file that is not ours; the last two for one that is nested too deeply.
+# Errors of Python's parser on a foreign file; the last two come from deep nesting.
 _PARSE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
-# The last text, as the layout takes mmengine 0.2 s and a run writes the same config with every checkpoint.
+# The last text: mmengine takes 0.2 s to lay it out, and a run writes the same config with every checkpoint.
 _dumped: dict[str, str] = {}
 
 
@@ -44,7 +44,7 @@ def _writable(value: Any) -> Any:
 
 
 def load_dumped(path: str | os.PathLike) -> dict[str, Any]:
-    """Load what `dump_config` wrote, as plain dicts and lists.
+    """Load a file written by `dump_config`, as plain dicts and lists.
 
     The file is read as data: no code of a foreign run folder is run.
 
@@ -57,7 +57,7 @@ def load_dumped(path: str | os.PathLike) -> dict[str, Any]:
     except _PARSE_ERRORS as error:
         raise ConfigError(
             f'{path}: is not the config.py of a run, which holds names and plain values only '
-            f'({type(error).__name__}: {error}). Fix: put back the one that tools/train.py wrote there.'
+            f'({type(error).__name__}: {error}). Fix: put back the file that tools/train.py wrote there.'
         ) from error
 
 

@@ -64,7 +64,7 @@ def load_config(path: str | os.PathLike, overrides: Overrides = ()) -> Config:
 
 
 def load_with_notes(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[Config, list[str]]:
-    """Return what `load_config` returns, and notes on what is legal but perhaps a mistake."""
+    """Return the config of `load_config`, and notes on lines that are legal but perhaps mistakes."""
     overrides = parse_overrides(overrides)
     loader = ConfigLoader(path)
     cfg = loader.load()
@@ -105,7 +105,7 @@ class ConfigSource(NamedTuple):
 
 
 class ConfigLoader:
-    """Loads one config with its bases, and remembers what the files say besides their values.
+    """Loads one config with its bases, and remembers which variables its files set and use.
 
     Args:
         path: The config file, as the user gave it.

@@ -1,4 +1,4 @@
-"""The model of a config: its type, its starting weights, and the cache of what its frozen stages compute."""
+"""The model of a config: its type, its starting weights, and the cache of features of its frozen stages."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from flowercls.config.data_keys import IMAGE_FOLDER
 from flowercls.config.schema import at_path, defaults, type_name
 from flowercls.core.errors import ConfigError
 
-# The fewest of 4, 8 and all views whose accuracy could not be told from that of a run without a cache: MobileNetV2 on
+# The fewest of 4, 8 and all views that lost no measurable accuracy against a run without a cache: MobileNetV2 on
 # real photos, three seeds; configs/sweeps/mobilenet_v2_feature_cache.py, figures in configs/README.md.
 AUTO_VIEWS = 4
 
 
 def derive_model(cfg: Any) -> list[str]:
-    """Complete `model` and its neighbours in place; returns notes on what was changed."""
+    """Complete `model` and its neighbours in place; returns notes on the changes."""
     notes, model = [], cfg.model
     if type_name(model) == 'ImageClassifier':
         model.type = 'StagedClassifier'
@@ -54,7 +54,7 @@ def derive_feature_cache(cfg: Any) -> list[str]:
     ``'auto'`` becomes a number: 0 if nothing is frozen, or if features cannot take the place of photos.
 
     Returns:
-        Notes on what was changed.
+        Notes on the changes.
 
     Raises:
         ConfigError: if photos are mixed in training, or the dataset asks for other views.

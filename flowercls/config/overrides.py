@@ -66,7 +66,7 @@ def _parse_value(key: str, value: str) -> Any:
 
 
 def as_options(overrides: Mapping[str, Any]) -> list[str]:
-    """Return ``overrides`` as one writes them after ``--cfg-options``.
+    """Return ``overrides`` as they are written after ``--cfg-options``.
 
     Example:
         >>> as_options({'model.frozen_stages': 'all', 'a.scale': (0.1, 1.0), 'load_from': None})
@@ -186,7 +186,7 @@ def merge_overrides(cfg: Config, overrides: Mapping[str, Any]) -> list[str]:
 
 
 def strip_leftovers(config: Any) -> None:
-    """Remove in place what merging leaves behind: a `_delete_` that had nothing to delete, mmpretrain's `_scope_`.
+    """Remove the leftovers of merging in place: a `_delete_` with nothing to delete, and mmpretrain's `_scope_`.
 
     The scope of another package stays: its classes are found only with it.
     """

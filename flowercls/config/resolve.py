@@ -46,7 +46,7 @@ def resolve_config(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[
     """Load and derive a config.
 
     Returns:
-        The config, and notes on what the user may not expect.
+        The config, and notes on everything that was changed without being asked for.
 
     Raises:
         ConfigError: as `load_config`, or if its values contradict each other.
@@ -136,7 +136,7 @@ def _derive_data_root(cfg: Config) -> list[str]:
 
 
 def _derive_runtime(cfg: Config) -> list[str]:
-    """Complete names, seed, logging and caches, and replace what a base of another origin has in their place."""
+    """Complete names, seed, logging and caches, and replace the values of foreign bases."""
     notes, values = [], copy.deepcopy(defaults(''))
     for key in (*RUNTIME, *MAY_BE_NONE):
         if cfg.get(key) is None and not (key in MAY_BE_NONE and key in cfg):
@@ -265,7 +265,7 @@ def fit_to_machine(cfg: Config) -> None:
             cfg[name].setdefault('pin_memory', on_gpu)
             # More workers only wait for each other. Their number changes no result.
             cfg[name].num_workers = min(cfg[name].get('num_workers', 0), usable_cpus())
-    # None switches a hook off; mmengine understands that of its own hooks only.
+    # None switches a hook off; mmengine accepts it only for its own hooks.
     of_mmengine = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
     for name in [name for name, hook in cfg.default_hooks.items() if hook is None and name not in of_mmengine]:
         del cfg.default_hooks[name]

@@ -24,7 +24,7 @@ class Key(NamedTuple):
     Attributes:
         accepts: Whether a value can be used.
         expected: The values that can be used, in words.
-        default: What a config without the key means; `NO_DEFAULT` where that is decided elsewhere.
+        default: The value of a config without the key; `NO_DEFAULT` where another file decides.
     """
 
     accepts: Callable[[Any], bool] = lambda value: True
@@ -281,7 +281,7 @@ CLOSE_ONLY = ('', 'default_hooks')  # other names are free here, and a mistake o
 
 
 def at_path(cfg: Any, path: str) -> Any:
-    """Return what stands at the dotted ``path`` ('' is ``cfg`` itself), or None if nothing does."""
+    """Return the value at the dotted ``path`` ('' is ``cfg`` itself), or None if there is none."""
     cfg = cfg._cfg_dict if isinstance(cfg, Config) else cfg
     for part in path.split('.') if path else ():
         if isinstance(cfg, list | tuple) and part.isdigit() and int(part) < len(cfg):
@@ -294,7 +294,7 @@ def at_path(cfg: Any, path: str) -> Any:
 
 
 def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Yield everything inside a dict or list, at any depth, with its dotted path; a part before what it holds."""
+    """Yield everything inside a dict or list, at any depth, with its dotted path; a part before its content."""
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
     for key, value in children:
         inner = f'{path}.{key}'.removeprefix('.')

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -157,7 +157,9 @@ def test_an_import_that_fails_is_named(data_root):
 
 
 class Base:
-    def __init__(self, size: int, *, ratio=1.0, name: str | None = 'base', mode: Literal['a', 'b'] = 'a'):
+    def __init__(
+        self, size: int, *, ratio=1.0, name: str | None = 'base', mode: Literal['a', 'b'] = 'a', free: Any = 3
+    ):
         pass
 
 
@@ -171,12 +173,12 @@ class Inherits(Forwards):
 
 
 def test_arguments_of_a_closed_class():
-    accepted = dict(size=None, ratio=1.0, name='base', mode='a')
+    accepted = dict(size=None, ratio=1.0, name='base', mode='a', free=None)
     assert arguments_of(Base) == Arguments(accepted, {'size'}, is_open=False)
 
 
 def test_arguments_that_are_handed_on_are_those_of_the_base_too_and_the_class_is_open():
-    accepted = dict(own=None, size=(), ratio=1.0, name='base', mode='a')
+    accepted = dict(own=None, size=(), ratio=1.0, name='base', mode='a', free=None)
     assert arguments_of(Forwards) == arguments_of(Inherits) == Arguments(accepted, {'own'}, is_open=True)
 
 
