@@ -173,7 +173,8 @@ def test_mmpretrains_inferencer_runs_it(model_config):
 
 
 def test_averages_of_a_model_stay_its_own_when_it_turns_to_cached_features(build):
-    model = build(frozen_stages=1).train()
+    preprocessor = dict(type='PhotoPreprocessor', mean=[1, 2, 3], std=[4, 5, 6])
+    model = build(frozen_stages=1, data_preprocessor=preprocessor).train()
     averages = ExponentialMovingAverage(model)
     model.accept_features()
     for buffer in model.buffers():

@@ -124,7 +124,6 @@ def test_a_process_leaves_the_group_before_it_ends():
     assert parted == 'still together: False'
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('config', [{}, {'env_cfg': None}, {'env_cfg': {'dist_cfg': {'backend': 'nccl'}}}])
 def test_processes_on_gpus_meet_before_the_config_is_complete(config, monkeypatch):
     calls = []
@@ -135,6 +134,7 @@ def test_processes_on_gpus_meet_before_the_config_is_complete(config, monkeypatc
     assert calls == [('slurm', (config.get('env_cfg') or {}).get('dist_cfg', {}))]
 
 
+@pytest.mark.slow
 def test_no_process_looks_for_results_before_they_are_written(tmp_path):
     port = free_port()
     runs = [start(MENDING, tmp_path, rank=rank, world_size=2, port=port) for rank in (0, 1)]
