@@ -136,15 +136,15 @@ def test_names_and_arguments(check, overrides, expected):
 
 
 def test_all_mistakes_are_reported_at_once(check):
-    found = check('optim_wrapper.optimizer.amsgrd=True', 'model.backbone.type=ResNt', 'val_evaluator.0.type=Acuracy')
-    assert len(found) == 3
+    lines = check('optim_wrapper.optimizer.amsgrd=True', 'model.backbone.type=ResNt', 'val_evaluator.0.type=Acuracy')
+    assert len(lines) == 3
 
 
 def test_torchvision_transforms_of_mmpretrain_are_checked_against_torchvision(check):
     key = 'train_dataloader.dataset.pipeline.0'
     assert check(f'{key}.type=torchvision/ColorJitter', f'{key}.hue=0.1') == []
-    found = check(f'{key}.type=torchvision/ColorJitter', f'{key}.hues=0.1')
-    assert found == [f"{key} (torchvision/ColorJitter): unknown argument 'hues' (did you mean 'hue'?)"]
+    lines = check(f'{key}.type=torchvision/ColorJitter', f'{key}.hues=0.1')
+    assert lines == [f"{key} (torchvision/ColorJitter): unknown argument 'hues' (did you mean 'hue'?)"]
 
 
 def test_an_import_that_fails_is_named(data_root):
@@ -183,7 +183,7 @@ def test_arguments_that_are_handed_on_are_those_of_the_base_too_and_the_class_is
 
 
 @pytest.mark.parametrize(
-    'value, default, does',
+    'value, default, expected',
     [
         (4.0, 3, True),  # as mmpretrain's own configs have it
         ([0.1, 0.2], 0.1, True),  # one for each of several
@@ -201,5 +201,5 @@ def test_arguments_that_are_handed_on_are_those_of_the_base_too_and_the_class_is
         (7, None, True),
     ],
 )
-def test_kinds_of_values_that_an_argument_takes(value, default, does):
-    assert fits(value, default) is does
+def test_kinds_of_values_that_an_argument_takes(value, default, expected):
+    assert fits(value, default) is expected

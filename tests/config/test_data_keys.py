@@ -47,14 +47,14 @@ def test_a_misspelt_dataset_is_answered_with_the_nearest_name(inherit):
 
 
 @pytest.mark.parametrize(
-    'text, said',
+    'text, message',
     [
         ('dataset=dict(views=0)', 'dataset.views: expected a whole number of at least 1, or None.*got 0'),
         ("sampler=dict(balanced='yes')", "sampler.balanced: expected True or False, got 'yes'"),
     ],
 )
-def test_views_and_balance_that_cannot_be_are_refused(inherit, text, said):
-    with pytest.raises(ConfigError, match=f'train_dataloader.{said}'):
+def test_views_and_balance_that_cannot_be_are_refused(inherit, text, message):
+    with pytest.raises(ConfigError, match=f'train_dataloader.{message}'):
         inherit(f'train_dataloader = dict({text})')
 
 
@@ -119,9 +119,9 @@ def test_other_decoders_give_way_with_a_note(inherit):
         assert loader.dataset.pipeline[0] == dict(type='LoadImage')
     assert cfg.tta_pipeline[0] == dict(type='LoadImage')
     assert cfg.data_preprocessor.to_rgb is True  # both decoders give BGR
-    said = 'LoadImageFromFile replaced by LoadImage, the one decoder of all tools'
-    assert f'train_dataloader.dataset.pipeline.0: {said}.' in notes
-    assert f'tta_pipeline.0: {said}, without to_float32.' in notes
+    message = 'LoadImageFromFile replaced by LoadImage, the one decoder of all tools'
+    assert f'train_dataloader.dataset.pipeline.0: {message}.' in notes
+    assert f'tta_pipeline.0: {message}, without to_float32.' in notes
 
 
 def test_a_decoder_that_leaves_colour_out_is_refused(inherit):
@@ -246,11 +246,11 @@ def test_loaders_are_completed(resolve):
     assert cfg.val_dataloader.persistent_workers is False  # torch refuses True without workers
 
 
-@pytest.mark.parametrize('given, kept', [((1, 5), (1,)), ((1, 4), (1, 4)), (5, (1,)), ((5, 9), (1,)), (1, 1)])
-def test_top_k_of_all_classes_is_dropped(resolve, given, kept):
-    cfg, notes = resolve(**{'model.head.topk': given, 'val_evaluator.0.topk': given})
+@pytest.mark.parametrize('topk, kept', [((1, 5), (1,)), ((1, 4), (1, 4)), (5, (1,)), ((5, 9), (1,)), (1, 1)])
+def test_top_k_of_all_classes_is_dropped(resolve, topk, kept):
+    cfg, notes = resolve(**{'model.head.topk': topk, 'val_evaluator.0.topk': topk})
     assert cfg.model.head.topk == cfg.val_evaluator[0].topk == cfg.test_evaluator[0].topk == kept
-    assert bool(notes) == (given != kept)
+    assert bool(notes) == (topk != kept)
 
 
 def test_a_layer_in_the_backbone_gets_the_number_of_classes(inherit):
@@ -288,10 +288,10 @@ def balanced(unequal, resolve):
 
 def test_balanced_weights_are_those_of_scikit_learn(balanced):
     cfg, notes = balanced()
-    found = cfg.model.head.loss.class_weight
-    assert found == pytest.approx([20 / 35, 2.0, 0.8, 4.0, 0.8])  # 20 photos / (5 classes x photos of the class)
-    assert found == pytest.approx(compute_class_weight('balanced', classes=np.arange(5), y=LABELS))
-    assert np.mean([found[label] for label in LABELS]) == pytest.approx(1.0)
+    weights = cfg.model.head.loss.class_weight
+    assert weights == pytest.approx([20 / 35, 2.0, 0.8, 4.0, 0.8])  # 20 photos / (5 classes x photos of the class)
+    assert weights == pytest.approx(compute_class_weight('balanced', classes=np.arange(5), y=LABELS))
+    assert np.mean([weights[label] for label in LABELS]) == pytest.approx(1.0)
     assert notes == []
 
 
@@ -311,7 +311,7 @@ def test_the_list_that_the_training_set_reads_counts(balanced, unequal):
 
 
 @pytest.mark.parametrize(
-    'changes, said',
+    'changes, message',
     [
         ({'model.head.loss': dict(type='FocalLoss', class_weight='balanced')}, 'FocalLoss takes no class weights. Fix'),
         ({'model.head.loss.class_weight': 'balance'}, "class_weight: expected 'balanced', one number"),
@@ -319,10 +319,10 @@ def test_the_list_that_the_training_set_reads_counts(balanced, unequal):
         ({'model.head.loss.class_weight': [1.0, 2.0]}, 'has 2 numbers, there are 5 classes'),
     ],
 )
-def test_weights_that_cannot_be_used_are_refused(balanced, changes, said):
+def test_weights_that_cannot_be_used_are_refused(balanced, changes, message):
     with pytest.raises(ConfigError) as caught:
         balanced(**changes)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_class_without_photos_and_lists_that_cannot_be_read_are_refused(balanced, unequal):

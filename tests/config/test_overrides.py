@@ -134,9 +134,9 @@ def test_overrides_are_read_as_mmengine_reads_them():
     expected = {
         'a.b': 0.001, 'c': [1, 2], 'd': (1,), 'e': None, 'f': True, 'g': 'all', 'h': ['x', 'y'], 'i': 3, 'j': 'k=v'
     }  # fmt: skip
-    found = parse_overrides(texts)
-    assert found == expected
-    assert type(found['i']) is int and type(found['d']) is tuple
+    values = parse_overrides(texts)
+    assert values == expected
+    assert type(values['i']) is int and type(values['d']) is tuple
 
 
 def test_overrides_that_are_not_key_and_value_are_all_named():

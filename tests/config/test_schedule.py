@@ -35,7 +35,7 @@ def test_a_run_of_one_epoch_keeps_the_warm_up_only(resolve):
 
 
 @pytest.mark.parametrize(
-    'given, derived, note',
+    'schedulers, derived, note',
     [
         ([dict(type='ConstantLR')], [dict(type='ConstantLR', end=10)], ''),
         (dict(type='StepLR', step_size=3), [dict(type='StepLR', step_size=3, end=10)], ''),
@@ -61,9 +61,9 @@ def test_a_run_of_one_epoch_keeps_the_warm_up_only(resolve):
         ),
     ],
 )
-def test_lengths_of_ten_epochs(given, derived, note):
-    found, notes = derive_schedules(copy.deepcopy(given), max_epochs=10)
-    assert found == derived
+def test_lengths_of_ten_epochs(schedulers, derived, note):
+    result, notes = derive_schedules(copy.deepcopy(schedulers), max_epochs=10)
+    assert result == derived
     assert bool(notes) == bool(note) and note in ' '.join(notes)
     assert all(' Fix: ' in sentence for sentence in notes)
 
@@ -107,16 +107,16 @@ def rates_of(schedulers, max_epochs, lr=1.0):
     return rates
 
 
-@pytest.mark.parametrize('given, note', IDLE)
-def test_a_scheduler_that_never_changes_the_rate_is_told(given, note):
-    derived, notes = derive_schedules(copy.deepcopy(given), max_epochs=10)
+@pytest.mark.parametrize('schedulers, note', IDLE)
+def test_a_scheduler_that_never_changes_the_rate_is_told(schedulers, note):
+    derived, notes = derive_schedules(copy.deepcopy(schedulers), max_epochs=10)
     assert len(notes) == 1 and note in notes[0] and 'the rate never changes. Fix: ' in notes[0]
     assert set(rates_of(derived, 10)) == {1.0}
 
 
-@pytest.mark.parametrize('given', ACTIVE)
-def test_one_that_does_at_the_last_moment_is_not(given):
-    derived, notes = derive_schedules(copy.deepcopy(given), max_epochs=10)
+@pytest.mark.parametrize('schedulers', ACTIVE)
+def test_one_that_does_at_the_last_moment_is_not(schedulers):
+    derived, notes = derive_schedules(copy.deepcopy(schedulers), max_epochs=10)
     assert notes == []
     assert rates_of(derived, 10)[-1] < 1.0
 
@@ -141,8 +141,8 @@ def test_a_drop_that_its_own_end_prevents_wants_a_larger_end():
 
 
 def test_what_counts_steps_is_left_as_it_is():
-    given = dict(type='StepLR', step_size=1000, by_epoch=False)
-    assert derive_schedules([given], max_epochs=2) == ([given], [])
+    schedulers = dict(type='StepLR', step_size=1000, by_epoch=False)
+    assert derive_schedules([schedulers], max_epochs=2) == ([schedulers], [])
 
 
 # ---------------------------------------------------------------- the bases

@@ -59,15 +59,15 @@ data_preprocessor = dict(meen=[1, 2, 3])
 drawn = dict(num_per_clas=3)
 model = dict(type='StagedClassifier', frozen_stage=3, precision='fp16', train_cfg=dict(augment=None))
 """
-    found = mistakes(load_config, write(text))
-    typos = {line.split("'")[1]: line.split("'")[3] for line in found if line.startswith('unknown key')}
+    lines = mistakes(load_config, write(text))
+    typos = {line.split("'")[1]: line.split("'")[3] for line in lines if line.startswith('unknown key')}
     assert typos == {
         'optimiser': 'optimizer', 'clip_gard': 'clip_grad', 'max_epoch': 'max_epochs', 'batchsize': 'batch_size',
         'cudnn_benchmrk': 'cudnn_benchmark', 'mp_start_metod': 'mp_start_method', 'sed': 'seed',
         'enabled': 'enable', 'chekpoint': 'checkpoint', 'meen': 'mean', 'num_per_clas': 'num_per_class',
         'frozen_stage': 'frozen_stages', 'augment': 'augments',
     }  # fmt: skip
-    assert {line for line in found if not line.startswith('unknown key')} == {
+    assert {line for line in lines if not line.startswith('unknown key')} == {
         'train_cfg.val_interval: expected a whole number of at least 1, got 0',
         "model.precision: expected 'auto', 'bf16' or 'fp32', got 'fp16'",
         'train_dataloader.num_workers: expected a whole number of at least 0, got -1',
@@ -75,8 +75,8 @@ model = dict(type='StagedClassifier', frozen_stage=3, precision='fp16', train_cf
 
 
 def test_where_a_mistake_lies_is_named(write, mistakes):
-    found = mistakes(load_config, write('randomness = dict(sed=1)'))
-    assert found == ["unknown key 'sed' in randomness (did you mean 'seed'?)"]
+    lines = mistakes(load_config, write('randomness = dict(sed=1)'))
+    assert lines == ["unknown key 'sed' in randomness (did you mean 'seed'?)"]
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_every_way_to_freeze_is_accepted(value):
 
 
 def test_freezing_in_the_backbone_is_refused_and_ours_is_named(mistakes):
-    found = mistakes(load_config, RESNET, ['model.backbone.frozen_stages=2'])
-    assert len(found) == 1 and 'model.backbone.frozen_stages=2' in found[0] and 'set model.frozen_stages' in found[0]
+    lines = mistakes(load_config, RESNET, ['model.backbone.frozen_stages=2'])
+    assert len(lines) == 1 and 'model.backbone.frozen_stages=2' in lines[0] and 'set model.frozen_stages' in lines[0]
     for value in (-1, 0):  # where it is not the one that freezes nothing, the built model is refused
         load_config(RESNET, [f'model.backbone.frozen_stages={value}'])
 
@@ -162,7 +162,7 @@ def test_the_known_keys_are_those_of_mmengine():
 
 
 @pytest.mark.parametrize(
-    'text, said',
+    'text, message',
     [
         ('optim_wrapper = dict(accumulative_counts=0)', 'optim_wrapper.accumulative_counts: expected a whole number'),
         ("optim_wrapper = dict(accumulative_counts='x')", 'optim_wrapper.accumulative_counts: expected a whole number'),
@@ -202,9 +202,9 @@ def test_the_known_keys_are_those_of_mmengine():
         ('custom_imports = ["a"]', 'custom_imports: expected dict(...)'),
     ],
 )
-def test_a_value_out_of_range_is_named(write, mistakes, text, said):
+def test_a_value_out_of_range_is_named(write, mistakes, text, message):
     (mistake,) = mistakes(load_config, write(text))
-    assert said in mistake
+    assert message in mistake
 
 
 @pytest.mark.parametrize(
