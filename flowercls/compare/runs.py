@@ -9,6 +9,7 @@ from flowercls.config.diff import DATA_LOCATION, RUN_LENGTH, RUNTIME_ONLY, SAVIN
 from flowercls.config.dump import load_dumped
 from flowercls.core import layout
 from flowercls.core.errors import ConfigError, DataError
+from flowercls.core.terminal import tool_command
 from flowercls.evaluate.predictions import Predictions
 from flowercls.sweep.ledger import FINISHED, STARTED, Ledger
 
@@ -134,7 +135,7 @@ def read_run(folder: Path, setting: str = '') -> FinishedRun:
     Raises:
         DataError: if results are missing or cannot be read, or do not represent one config.
     """
-    finish = f'python tools/train.py {folder / layout.CONFIG_FILE} --resume --work-dir {folder}'
+    finish = tool_command('train', folder / layout.CONFIG_FILE, '--resume', '--work-dir', folder)
     if missing := _missing_results(folder):
         raise DataError(
             f'{folder}: {missing}, so the run cannot be compared. Fix: leave it out, or finish it if it was '

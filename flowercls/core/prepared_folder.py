@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from flowercls.core.errors import DataError
 from flowercls.core.files import sha256_of
 from flowercls.core.layout import ANN_FILES, CLASSES_FILE, FOLDS_DIR, MANIFEST_FILE
+from flowercls.core.terminal import tool_command
 
 REQUIRED_FILES = (CLASSES_FILE, ANN_FILES['train'], ANN_FILES['val'])
 PHOTO_SUFFIXES = {
@@ -105,7 +106,7 @@ def manifest_hash(data_root: str | os.PathLike) -> str | None:
 
 def prepare_command(data_root: str | os.PathLike, raw_dir: str | os.PathLike = 'RAW_DIR') -> str:
     """Return the fix for a folder that must be prepared."""
-    return f'Fix: python tools/prepare_data.py {raw_dir} {data_root}'
+    return f'Fix: {tool_command("prepare", raw_dir, data_root)}'
 
 
 def _not_prepared(folder: Path, missing: list[str]) -> str:

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import select
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,6 +30,18 @@ def set_up_console() -> None:
         os.set_inheritable(handle, True)
     os.close(handle)
     sys.stdout, sys.stderr = map(_lasting, (sys.stdout, sys.stderr))
+
+
+def tool_command(verb: str, *words: object) -> str:
+    """Return a command to paste: ``python tools/<verb>.py`` in a checkout, elsewhere ``flowercls <verb>``.
+
+    Args:
+        verb: Such as ``'train'``.
+        words: Its arguments, not quoted yet.
+    """
+    tool = f'tools/{"prepare_data" if verb == "prepare" else verb}.py'
+    program = ['python', tool] if Path(tool).is_file() else ['flowercls', verb]
+    return shlex.join([*program, *map(str, words)])
 
 
 def _lasting(stream: TextIO) -> TextIO:

@@ -9,6 +9,7 @@ import numpy as np
 
 from flowercls.core.errors import DataError
 from flowercls.core.files import atomic_write
+from flowercls.core.terminal import tool_command
 from flowercls.evaluate.metrics import all_figures, predicted_labels
 
 
@@ -83,6 +84,6 @@ class Predictions:
         except (OSError, ValueError, IndexError, csv.Error) as error:
             raise DataError(
                 f'{path}: is not a predictions file ({error}). Expected the header image,label,pred,score_<class>... '
-                'Fix: write it again with python tools/test.py CONFIG CHECKPOINT'
+                f'Fix: write it again with {tool_command("test", "CONFIG", "CHECKPOINT")}'
             ) from error
         return cls([row[0] for row in rows], np.array(labels), scores, names)

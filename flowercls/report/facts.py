@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import shlex
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from flowercls.core.files import sha256_of
 from flowercls.core.layout import ANN_FILES, LOG_PATTERN, MANIFEST_FILE, OVERVIEW_FILE, SET_TITLES, SPLIT_TITLES
+from flowercls.core.terminal import tool_command
 from flowercls.report.page import existing_picture, read_json
 
 FILE_KEYS = ('scanned', 'copied', 'converted', 'skipped', 'duplicates')
@@ -66,7 +66,7 @@ class DataCard:
         for key, flag in SPLIT_FLAGS.items():
             if self.split.get(key) or key == 'seed':
                 words += [flag, str(self.split.get(key, 0))]
-        return shlex.join(['python', 'tools/prepare_data.py', *words])
+        return tool_command('prepare', *words)
 
 
 def data_card(config: dict) -> DataCard:

@@ -9,6 +9,7 @@ from flowercls.config.diff import flatten
 from flowercls.config.loader import parse_overrides
 from flowercls.core import layout
 from flowercls.core.errors import ConfigError
+from flowercls.core.terminal import tool_command
 from flowercls.evaluate.intervals import wilson_interval
 from flowercls.evaluate.metrics import SCALARS, most_confused
 from flowercls.evaluate.scalars import read_epochs
@@ -67,11 +68,11 @@ def write_run_report(folder: str | Path) -> Path:
         commands=commands,
         # Training prepares drawn flowers by itself.
         prepare='' if config.get('drawn') and 'drawn' in card.split else card.prepare_command,
-        resolved=shlex.join(['python', 'tools/train.py', config_path]),
-        test=shlex.join(['python', 'tools/test.py', config_path, str(folder / checkpoint)]) if checkpoint else '',
-        finish=shlex.join(['python', 'tools/train.py', config_path, '--resume', '--work-dir', str(folder)]),
-        compare=f'{shlex.join(["python", "tools/compare.py", str(folder)])} OTHER_RUN',
-        renew=shlex.join(['python', 'tools/report.py', str(folder)]),
+        resolved=tool_command('train', config_path),
+        test=tool_command('test', config_path, folder / checkpoint) if checkpoint else '',
+        finish=tool_command('train', config_path, '--resume', '--work-dir', folder),
+        compare=tool_command('compare', folder, 'OTHER_RUN'),
+        renew=tool_command('report', folder),
         sweep=_sweep_report(folder),
     )
 

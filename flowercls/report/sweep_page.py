@@ -7,6 +7,7 @@ from pathlib import Path
 from flowercls.compare.wording import p_text
 from flowercls.core import layout
 from flowercls.core.errors import DataError
+from flowercls.core.terminal import tool_command
 from flowercls.evaluate.predictions import Predictions
 from flowercls.report import page
 from flowercls.report.facts import data_card, environment_of
@@ -56,9 +57,9 @@ def write_sweep_report(folder: str | Path, sweep_file: str | Path | None = None,
         environment=environment_of(first, config),
         prepare='' if config.get('drawn') and 'drawn' in card.split else card.prepare_command,
         commands=page.read_commands(folder),
-        compare=shlex.join(['python', 'tools/compare.py', str(folder)]),
-        reports=f'python tools/report.py {shlex.quote(str(folder))}/{layout.TRIALS_DIR}/* {shlex.quote(str(folder))}',
-        renew=shlex.join(['python', 'tools/report.py', str(folder)]),
+        compare=tool_command('compare', folder),
+        reports=f'{tool_command("report", folder)}/{layout.TRIALS_DIR}/* {shlex.quote(str(folder))}',
+        renew=tool_command('report', folder),
     )
 
 

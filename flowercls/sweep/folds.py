@@ -71,7 +71,7 @@ def collect_out_of_fold(
             notes.append(
                 f'no out-of-fold predictions for {name}: its {len(folds)} folds validate '
                 f'{len(listed.intersection(predictions.images)):,} of {len(listed):,} photos. Fix: run all folds that '
-                'one call of python tools/prepare_data.py ... --folds has written'
+                'one call of prepare_data --folds has written'
             )
             continue
         path = folder / f'{OOF_PREDICTIONS_STEM}{"" if len(groups) == 1 else f"_{name}"}.csv'
@@ -104,7 +104,7 @@ def join_folds(paths: Sequence[Path]) -> Predictions:
     if len(set(images)) < len(images) or any(fold.class_names != folds[0].class_names for fold in folds):
         raise DataError(
             f'{paths[0].parents[1]}: the folds have a validation photo in common, or different classes, so they cannot '
-            'be joined. Fix: use the lists of one call of python tools/prepare_data.py ... --folds.'
+            'be joined. Fix: use the lists of one call of prepare_data --folds.'
         )
     order = sorted(range(len(images)), key=images.__getitem__)
     labels, scores = (np.concatenate([getattr(fold, name) for fold in folds]) for name in ('labels', 'scores'))

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from flowercls.config.overrides import Overrides, as_options, parse_overrides
 from flowercls.core.errors import ConfigError, FlowerclsError
 from flowercls.core.files import atomic_write
 from flowercls.core.layout import COMMAND_FILE, LEDGER_FILE
+from flowercls.core.terminal import tool_command
 from flowercls.sweep.display import Display, describe_plan
 from flowercls.sweep.launcher import Launcher
 from flowercls.sweep.ledger import Ledger
@@ -156,13 +156,13 @@ def _check_no_run(folder: Path) -> None:
 
 def _record_command(plan: SweepPlan) -> None:
     """Write the command that resumes the sweep, which no trial records."""
-    words = ['python', 'tools/sweep.py', plan.spec.path, '--work-dir', str(plan.folder)]
-    if plan.folder == WORK_DIRS / Path(plan.spec.path).stem:
-        words = words[:3]
+    words = [plan.spec.path]
+    if plan.folder != WORK_DIRS / Path(plan.spec.path).stem:
+        words += ['--work-dir', plan.folder]
     if plan.overrides:
         words += ['--cfg-options', *as_options(plan.overrides)]
     with atomic_write(plan.folder / COMMAND_FILE) as file:
-        file.write(f'{shlex.join(words)}\n')
+        file.write(f'{tool_command("sweep", *words)}\n')
 
 
 def _join_folds(plan: SweepPlan, states: Sequence[TrialState]) -> SweepResult:

@@ -1,6 +1,5 @@
 """Texts that a run prints before its first step and after its last one."""
 
-import shlex
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ from flowercls.core.layout import (
     PREDICTIONS_VAL_FILE,
     RELIABILITY_PICTURE,
 )
-from flowercls.core.terminal import as_duration
+from flowercls.core.terminal import as_duration, tool_command
 from flowercls.models.model_summary import StageRow, render_stage_table, stage_table
 from flowercls.train.optimizer import check_parts
 from flowercls.train.preflight import preflight
@@ -117,7 +116,7 @@ def describe_result(result: TrainResult, report: Path | None = None) -> str:
         files['report'] = report
     lines += [f'{name:<11} {path}' for name, path in files.items()]
     if checkpoint:
-        test = shlex.join(['python', 'tools/test.py', str(result.folder / CONFIG_FILE), str(checkpoint)])
+        test = tool_command('test', result.folder / CONFIG_FILE, checkpoint)
         lines.append(f'test it     {test}')
     return '\n'.join([*lines, f'run folder  {result.folder}'])
 

@@ -1,6 +1,6 @@
 import pytest
 
-from flowercls.core.terminal import as_size, is_size, num_bytes
+from flowercls.core.terminal import as_size, is_size, num_bytes, tool_command
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,11 @@ def test_everything_else_is_no_size(size):
 
 def test_sizes_are_written_in_the_unit_that_suits_them():
     assert [as_size(number) for number in (710_040_000, 99_000_000, 420_000)] == ['0.71 GB', '99.00 MB', '0.42 MB']
+
+
+def test_a_command_names_the_tool_of_the_checkout_or_the_installed_program(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tool_command('prepare', 'my photos', tmp_path) == f"flowercls prepare 'my photos' {tmp_path}"
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools/prepare_data.py').touch()
+    assert tool_command('prepare', 'raw', 'out') == 'python tools/prepare_data.py raw out'
