@@ -109,7 +109,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _validate(self) -> dict:
         try:
-            return self.runner.val_loop.run()
+            with translate_evaluation_errors('val_dataloader', self.runner.val_dataloader.batch_size):
+                return self.runner.val_loop.run()
         except signals.Interrupted:  # within the epoch
             for hook in self.runner.hooks:
                 if isinstance(hook, EMAHook):
@@ -152,8 +153,8 @@ def translate_step_errors(runner, batch: dict) -> Iterator[None]:
         yield
     except NotFiniteError as error:
         raise DivergedError(_diverged(runner, batch, error)) from error
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        if not isinstance(error, RuntimeError) or OUT_OF_MEMORY.search(str(error)):
+    except (MemoryError, RuntimeError) as error:
+        if _is_out_of_memory(error):
             raise OutOfMemoryError(_out_of_memory(runner, batch, error)) from error
         raise
     except ValueError as error:
@@ -164,6 +165,24 @@ def translate_step_errors(runner, batch: dict) -> Iterator[None]:
                 'single photo; or larger photos.'
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def translate_evaluation_errors(loader: str, batch_size: int | None) -> Iterator[None]:
+    """Turn a lack of memory while the photos of ``loader`` are evaluated into an error for users.
+
+    Raises:
+        OutOfMemoryError: if a batch needs more memory than there is.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f'{loader}: batches of {batch_size} photos do not fit into memory ({_shortened(error)}). What was saved is '
+            f'intact. Fix: {loader}.batch_size={max(1, (batch_size or 1) // 2)}.'
+        ) from error
 
 
 @contextlib.contextmanager
@@ -225,6 +244,10 @@ def _out_of_memory(runner, batch: dict, error: BaseException) -> str:
         'optim_wrapper.accumulative_counts=2, which keeps the photos behind one step; or fewer trained stages '
         '(model.frozen_stages).'
     )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(OUT_OF_MEMORY.search(str(error)))
 
 
 def _shortened(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from flowercls.core.layout import METRICS_FILE, MISTAKES_FILE, PREDICTIONS_FILE,
 from flowercls.evaluate.mm_metric import CompactEvaluator
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.train.checkpoint import provenance, report_of
+from flowercls.train.loop import translate_evaluation_errors
 from flowercls.train.resume import warn_of_trust
 from flowercls.train.run_dir import results_folder
 from flowercls.train.runner import ClassifierRunner, build_runner, config_error_for, use_photo_cache
@@ -74,7 +75,8 @@ def test(
         _warn_of_other_data(runner, checkpoint, meta.get('data_manifest'))
         if tta:
             runner.model = averaging_model(cfg, runner.model)
-        runner.test_loop.run()
+        with translate_evaluation_errors('test_dataloader', runner.test_dataloader.batch_size):
+            runner.test_loop.run()
         runner.call_hook('after_run')
         if runner.rank != 0:
             return None

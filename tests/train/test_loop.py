@@ -8,6 +8,7 @@ import torch
 
 from flowercls.core import signals
 from flowercls.core.errors import OutOfMemoryError
+from flowercls.models.classifier import StagedClassifier
 from flowercls.report import run_pictures
 from flowercls.train import runner, trainer
 from flowercls.train.hooks import ProgressHook
@@ -67,6 +68,20 @@ def test_a_signal_while_a_failed_run_is_drawn_saves_nothing_of_the_failed_step(w
     with pytest.raises(OutOfMemoryError):
         trainer.train(write_config(tmp_path), work_dir=tmp_path / 'run', after_training=draw)
     assert (tmp_path / 'run' / 'config.py').exists() and not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_a_lack_of_memory_in_an_evaluation_names_its_batch_size(
+    trained_run, write_config, tool, tmp_path, monkeypatch, said
+):
+    def val_step(*_):
+        raise torch.OutOfMemoryError('CUDA out of memory')
+
+    monkeypatch.setattr(StagedClassifier, 'val_step', val_step)
+    monkeypatch.setattr(StagedClassifier, 'test_step', val_step)
+    assert tool('train', write_config(tmp_path), '--work-dir', tmp_path / 'run') == 7
+    assert 'val_dataloader.batch_size=4' in said()
+    assert tool('test', trained_run[0], trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path) == 7
+    assert 'test_dataloader.batch_size=4' in said()
 
 
 def test_a_signal_counts_for_the_run_that_it_ended_only():
