@@ -186,8 +186,13 @@ def translate_evaluation_errors(loader: str, batch_size: int | None) -> Iterator
 
 
 @contextlib.contextmanager
-def translate_worker_errors() -> Iterator[None]:
+def translate_worker_errors(
+    fix: str = 'go on with --resume; if it happens again, fewer train_dataloader.num_workers, or 0',
+) -> Iterator[None]:
     """Turn the death of a loader worker, which torch can report at any moment of a run, into an error for users.
+
+    Args:
+        fix: What to do about it.
 
     Raises:
         WorkerError: if a worker has died.
@@ -202,8 +207,7 @@ def translate_worker_errors() -> Iterator[None]:
             error = _death_of_worker(error)
         raise WorkerError(
             f'a loader worker has died ({_shortened(error)}). Likely: memory ran out, /dev/shm is too small, or '
-            'something killed it. What was saved is intact. Fix: go on with --resume; if it happens again, fewer '
-            'train_dataloader.num_workers, or 0.'
+            f'something killed it. What was saved is intact. Fix: {fix}.'
         ) from error
 
 

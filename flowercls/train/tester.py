@@ -18,7 +18,7 @@ from flowercls.core.layout import METRICS_FILE, MISTAKES_FILE, PREDICTIONS_FILE,
 from flowercls.evaluate.mm_metric import CompactEvaluator
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.train.checkpoint import provenance, report_of
-from flowercls.train.loop import translate_evaluation_errors
+from flowercls.train.loop import translate_evaluation_errors, translate_worker_errors
 from flowercls.train.resume import warn_of_trust
 from flowercls.train.run_dir import results_folder
 from flowercls.train.runner import ClassifierRunner, build_runner, config_error_for, use_photo_cache
@@ -61,6 +61,7 @@ def test(
         CheckpointError: if the checkpoint cannot be used, or is of another model or of other classes.
     """
     with contextlib.ExitStack() as stack:  # the main process alone makes the folder, and removes it after an error
+        stack.enter_context(translate_worker_errors(fix='fewer test_dataloader.num_workers, or 0'))
         folder = results_folder(Path(work_dir or checkpoint.parent), checkpoint)
         cfg.work_dir = str(decide_once(lambda: stack.enter_context(folder)))
         if trusted:

@@ -6,6 +6,7 @@ from mmengine.config import Config, ConfigDict
 
 from flowercls.core.errors import ConfigError
 from flowercls.evaluate.predictions import Predictions
+from flowercls.models.classifier import StagedClassifier
 from flowercls.train.tester import use_tta_pipeline
 
 MIRRORED = """
@@ -61,3 +62,13 @@ def test_a_set_without_a_pipeline_of_its_own_is_a_config_error():
     cfg = Config({'test_dataloader': ConfigDict(dataset=dict(type='ConcatDataset', datasets=[]))})
     with pytest.raises(ConfigError, match='--tta: .* tta_pipeline'):
         use_tta_pipeline(cfg)
+
+
+def test_a_loader_worker_that_dies_in_a_test_is_told(trained_run, tool, tmp_path, monkeypatch, said):
+    def test_step(*_):
+        raise RuntimeError('DataLoader worker (pid 1) is killed by signal: Killed.')
+
+    monkeypatch.setattr(StagedClassifier, 'test_step', test_step)
+    assert tool('test', trained_run[0], trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path) == 9
+    message = said()
+    assert 'test_dataloader.num_workers' in message and '--resume' not in message
