@@ -1,6 +1,7 @@
 """The mmengine Runner of a run: built from a checked config, its files in one folder, its checkpoints verified."""
 
 import contextlib
+import gc
 import logging
 import os
 import textwrap
@@ -255,6 +256,7 @@ def build_runner(cfg: Config) -> ClassifierRunner:
     Raises:
         DiskError: if ``work_dir`` may not be written to.
     """
+    gc.collect()  # the model of an earlier run of this process: a Runner refers to itself, and datasets collect nothing
     set_num_threads()
     # mmengine keeps loggers and message hubs by name for the life of the process: two runs must not meet.
     cfg.experiment_name = f'{Path(cfg.work_dir).name}_{uuid.uuid4().hex[:8]}'

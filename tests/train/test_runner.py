@@ -1,5 +1,6 @@
 """The Runner: mistakes of a config are named, photos are read from the cache, threads are counted."""
 
+import gc
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_size
 from flowercls.data.array_store import ArrayStore
 from flowercls.evaluate import metrics
+from flowercls.models.classifier import StagedClassifier
 from flowercls.train.resume import RandomInit
 from flowercls.train.run_dir import write_config
 from flowercls.train.runner import build_runner, config_error_for, use_photo_cache
@@ -192,3 +194,12 @@ def test_another_training_loop_is_refused(write_config, tmp_path):
     cfg.work_dir, cfg.train_cfg.type = str(tmp_path / 'run'), 'my_package.MyLoop'
     with pytest.raises(ConfigError, match="train_cfg.type is 'my_package.MyLoop'"):
         build_runner(cfg).prepare(RandomInit())
+
+
+def test_models_of_earlier_runs_are_freed(write_config, tool, tmp_path):
+    config = write_config(tmp_path, 'train_cfg.update(max_epochs=1)\n')
+    models = []
+    for number in range(4):
+        assert tool('train', config, '--work-dir', tmp_path / f'run{number}') == 0
+        models.append(sum(type(thing) is StagedClassifier for thing in gc.get_objects()))
+    assert models[3] <= models[1]
