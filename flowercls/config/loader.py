@@ -234,15 +234,20 @@ def find_config(path: str | os.PathLike) -> Path:
         ('configs', 'resnet50_flower.py')
     """
     path = Path(path)
-    shipped = CONFIGS / Path(*path.parts[1:] if path.parts[:1] == ('configs',) else path.parts)
+    shipped = _shipped(path)
     return shipped if shipped.is_file() and not path.exists() else path
+
+
+def _shipped(path: Path) -> Path:
+    return CONFIGS / Path(*path.parts[1:] if path.parts[:1] == ('configs',) else path.parts)
 
 
 def check_exists(path: str) -> None:
     """Raise `ConfigError` unless ``path`` is a config file of a kind that can be read."""
     suffix = Path(path).suffix
     if not Path(path).is_file():
-        raise ConfigError(f'{path}: no such config file{_near_file(path, path)}.')
+        near = _near_file(path, path) or _near_file(_shipped(Path(path)), path)
+        raise ConfigError(f'{path}: no such config file{near}. Fix: name a file that exists.')
     if suffix not in SUFFIXES:
         raise ConfigError(f'{path}: a config is a .py or .json file, not {suffix or "one without a suffix"}.')
 

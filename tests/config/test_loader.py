@@ -145,3 +145,11 @@ def test_a_typo_inside_an_installed_package_is_dropped_with_a_note(write):
     cfg, notes = load_with_notes(write("_base_ = ['mmpretrain::twins/twins-svt-base_8xb128_in1k.py']"))
     assert '_delete' not in cfg.optim_wrapper.paramwise_cfg
     assert any("unknown key '_delete' in optim_wrapper.paramwise_cfg" in note for note in notes)
+
+
+@pytest.mark.parametrize('path', ['resnet50_flowers.py', 'configs/resnet50_flowers.py', 'sweeps/frozen_stage.py'])
+def test_a_misspelt_name_of_a_shipped_config_is_answered_with_the_right_one(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    near = path.replace('flowers', 'flower').replace('stage.', 'stages.')
+    with pytest.raises(ConfigError, match=rf"did you mean '{near}'.*Fix"):
+        load_config(path)
