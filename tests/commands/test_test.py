@@ -53,10 +53,11 @@ def test_mistakes_with_the_test_tool(trained_run, tool, said, arguments, code, w
 
 def test_a_test_leaves_figures_mistakes_and_pictures(trained_run, tool, tmp_path, capsys, said):
     config, folder = trained_run
-    options = ('--work-dir', tmp_path, '--show-dir', tmp_path / 'show')
+    options = ('--work-dir', tmp_path, '--show-dir', tmp_path / 'show', '--tta')
     assert tool('test', config, folder / 'epoch_2.pth', *options) == 0
     out, found = capsys.readouterr().out, tmp_path / 'test_epoch_2'
     metrics = json.loads((found / 'metrics.json').read_text())
+    assert metrics['tta'] is True and 'test-time augmentation' in out
     (macro,) = [line.split() for line in out.splitlines() if line.startswith('macro average')]
     assert macro[2:] == [f'{metrics["macro"][key]:.2f}' for key in ('precision', 'recall', 'f1')] + ['15']
     pair = metrics['most_confused'][0]

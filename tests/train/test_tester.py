@@ -1,13 +1,16 @@
+"""Evaluating a checkpoint, also with test-time augmentation."""
+
 import json
 
 import numpy as np
 import pytest
 from mmengine.config import Config, ConfigDict
 
+from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError
-from flowercls.evaluate.predictions import Predictions
 from flowercls.models.classifier import StagedClassifier
-from flowercls.train.tester import use_tta_pipeline
+from flowercls.train import tester
+from flowercls.train.trainer import resolve_for_run
 
 MIRRORED = """
 test_pipeline = [
@@ -30,38 +33,41 @@ tta_pipeline = [
 
 
 @pytest.fixture(scope='module')
-def scores(trained_run, write_config, tool, tmp_path_factory):
-    """Test the trained model with a config's extra text and options; returns scores and metrics."""
-    checkpoint = trained_run[1] / 'epoch_2.pth'
+def evaluate(trained_run, write_config, tmp_path_factory):
+    """Evaluate the trained model with a config's extra text, and without pictures."""
 
-    def test(extra, *options):
+    def test(extra, **options):
         folder = tmp_path_factory.mktemp('tested')
-        assert tool('test', write_config(folder, extra), checkpoint, '--work-dir', folder, *options) == 0
-        predictions = Predictions.read_csv(folder / 'test_epoch_2' / 'predictions.csv')
-        return predictions.scores, json.loads((folder / 'test_epoch_2' / 'metrics.json').read_text())
+        cfg = resolve_for_run(write_config(folder, extra), (), Flags())
+        return tester.test(cfg, trained_run[1] / 'epoch_2.pth', work_dir=folder, **options)
 
     return test
 
 
-def test_scores_are_the_average_of_photo_and_mirror_image(scores):
-    straight, metrics = scores(STRAIGHT + LOADER)
-    mirrored, _ = scores(MIRRORED + LOADER)
-    averaged, augmented = scores(STRAIGHT + LOADER, '--tta')
-    assert np.abs(straight - mirrored).max() > 1e-3
-    assert averaged == pytest.approx((straight + mirrored) / 2, abs=1e-6)
-    assert metrics['tta'] is False and augmented['tta'] is True
+@pytest.fixture(scope='module')
+def straight(evaluate):
+    """Scores of the photos as they are."""
+    return evaluate(STRAIGHT + LOADER)
 
 
-def test_the_config_may_say_how_to_augment(scores):
-    straight, _ = scores(STRAIGHT + LOADER)
-    averaged, _ = scores(TWICE_STRAIGHT, '--tta')
-    assert averaged == pytest.approx(straight, abs=1e-6)
+def test_scores_are_the_average_of_photo_and_mirror_image(evaluate, straight):
+    mirrored, averaged = evaluate(MIRRORED + LOADER), evaluate(STRAIGHT + LOADER, tta=True)
+    assert np.abs(straight.predictions.scores - mirrored.predictions.scores).max() > 1e-3
+    mean = (straight.predictions.scores + mirrored.predictions.scores) / 2
+    assert averaged.predictions.scores == pytest.approx(mean, abs=1e-6)
+    written = [json.loads((result.folder / 'metrics.json').read_text())['tta'] for result in (straight, averaged)]
+    assert written == [False, True]
+
+
+def test_the_config_may_say_how_to_augment(evaluate, straight):
+    averaged = evaluate(TWICE_STRAIGHT, tta=True)
+    assert averaged.predictions.scores == pytest.approx(straight.predictions.scores, abs=1e-6)
 
 
 def test_a_set_without_a_pipeline_of_its_own_is_a_config_error():
     cfg = Config({'test_dataloader': ConfigDict(dataset=dict(type='ConcatDataset', datasets=[]))})
     with pytest.raises(ConfigError, match='--tta: .* tta_pipeline'):
-        use_tta_pipeline(cfg)
+        tester.use_tta_pipeline(cfg)
 
 
 def test_a_loader_worker_that_dies_in_a_test_is_told(trained_run, tool, tmp_path, monkeypatch, said):
