@@ -63,7 +63,8 @@ def flatten(value: Any, key: str = '') -> dict[str, Any]:
 def changed_keys(before: Mapping, after: Mapping, *ignored: tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
     """Return every key whose value differs, as ``{key: (before, after)}`` in the order of the keys.
 
-    A list and a tuple of the same values are equal. A missing key has the value `NOT_SET`, which differs from None.
+    A list and a tuple of the same values are equal, and NaN equals NaN. A missing key has the value `NOT_SET`, which
+    differs from None.
 
     Args:
         before: A config of nested dicts, or the result of `flatten`.
@@ -79,12 +80,14 @@ def changed_keys(before: Mapping, after: Mapping, *ignored: tuple[str, ...]) -> 
     return {
         key: (old, new)
         for key, (old, new) in pairs.items()
-        if not has_role(key, *ignored) and _as_lists(old) != _as_lists(new)
+        if not has_role(key, *ignored) and _comparable(old) != _comparable(new)
     }
 
 
-def _as_lists(value: Any) -> Any:
-    return [_as_lists(item) for item in value] if isinstance(value, list | tuple) else value
+def _comparable(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_comparable(item) for item in value]
+    return 'nan' if value != value else value
 
 
 def format_changes(changes: Mapping[str, tuple[Any, Any]]) -> str:

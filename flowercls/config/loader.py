@@ -141,13 +141,14 @@ class ConfigLoader:
         display_path = self.path if path == Path(self.path).resolve() else shorten(filename)
         if path in self._open:
             raise ConfigError(f'{shorten(self._open[-1])}: its _base_ {display_path} inherits from this file.')
+        is_packaged = '.mim' in path.parts
         if path.suffix == '.py':
-            self._sources.append(parse_source(filename, display_path))
+            self._sources.append(parse_source(filename, display_path, any_import=is_packaged))
         self._open.append(path)
         with _config_errors(filename, display_path):
             content = _mmengine_file2dict(filename, *args, **options)
         self._open.pop()
-        if '.mim' in path.parts:
+        if is_packaged:
             self._packaged.append(content[0])
         return content
 
@@ -172,8 +173,13 @@ class ConfigLoader:
         return notes
 
 
-def parse_source(filename: str, display_path: str) -> ConfigSource:
+def parse_source(filename: str, display_path: str, any_import: bool) -> ConfigSource:
     """Parse a config file.
+
+    Args:
+        filename: The file.
+        display_path: Its path as messages name it.
+        any_import: Whether it may import more than Python's own modules; mmpretrain's RepLKNet imports mmpretrain.
 
     Raises:
         ConfigError: with the line, if it is not UTF-8 or not Python, or is in mmengine's pure-Python style.
@@ -194,7 +200,7 @@ def parse_source(filename: str, display_path: str) -> ConfigSource:
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             modules = ['.' if node.level else node.module]
-        if any(module.partition('.')[0] not in sys.stdlib_module_names for module in modules):
+        if not any_import and any(module.partition('.')[0] not in sys.stdlib_module_names for module in modules):
             raise ConfigError(
                 f"{display_path}, line {node.lineno}: `{ast.unparse(node)}`: a config imports only Python's own "
                 "modules; mmengine's pure-Python style is not supported. Fix: name classes as text, "

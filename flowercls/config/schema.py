@@ -146,8 +146,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
         ),
         **_keys('optim_wrapper auto_scale_lr custom_imports default_hooks env_cfg randomness', DICT),
         **_keys('drawn feature_cache photo_cache', DICT),
-        **_keys('tta_model tta_pipeline launcher experiment_name log_processor strategy compile', ANY),
-        **_keys('model_wrapper_cfg sync_bn activation_checkpointing efficient_conv_bn_eval runner_type', ANY),
+        **_keys('tta_model tta_pipeline launcher experiment_name log_processor compile', ANY),
+        **_keys('model_wrapper_cfg sync_bn activation_checkpointing efficient_conv_bn_eval', ANY),
         'data_manifest': ANY,  # the hash of the data's manifest, which a run writes into its config
     },
     'visualizer': {'vis_backends': LIST, '*': ANY},

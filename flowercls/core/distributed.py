@@ -57,18 +57,18 @@ def _leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def decide_once(decide: Callable[[], Result]) -> Result:
-    """Call ``decide`` in the main process, and return its result, or raise its error, in all processes.
+def on_main_process(function: Callable[[], Result]) -> Result:
+    """Call ``function`` in the main process only, and return its result, or raise its error, in all processes.
 
     Args:
-        decide: Its result must be picklable.
+        function: Its result must be picklable.
     """
     if not is_distributed():
-        return decide()
+        return function()
     answer: list = [None, None]
     if is_main_process():
         try:
-            answer[0] = decide()
+            answer[0] = function()
         except Exception as error:
             answer[1] = error
     broadcast_object_list(answer)

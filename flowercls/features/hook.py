@@ -13,7 +13,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from flowercls.core import signals
-from flowercls.core.distributed import decide_once, unwrapped
+from flowercls.core.distributed import on_main_process, unwrapped
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_duration, as_size, num_bytes
 from flowercls.core.workers import with_progress
@@ -48,7 +48,7 @@ def use_cached_features(runner: Runner, cache: Mapping[str, Any] | None, *, was_
     if not (cache and cache['views'] and runner.cfg.model.get('frozen_stages')):
         return
     features = CachedFeatures(runner, cache)
-    obstacle = decide_once(features.obstacle)  # free space changes between two looks
+    obstacle = on_main_process(features.obstacle)  # free space changes between two looks
     is_cached = obstacle is None
     if was_cached not in (None, is_cached):
         raise ConfigError(_other_bits(cache['dtype'], obstacle))

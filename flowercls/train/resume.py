@@ -15,7 +15,7 @@ from mmengine.dist import is_main_process
 from mmengine.optim import OptimWrapper
 from mmengine.runner import CheckpointLoader, Runner
 
-from flowercls.core.distributed import decide_once, unwrapped
+from flowercls.core.distributed import on_main_process, unwrapped
 from flowercls.core.errors import CheckpointError, ConfigError
 from flowercls.core.layout import CHECKPOINT_PATTERNS, METRICS_FILE, epoch_checkpoint
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint, read_progress
@@ -165,7 +165,7 @@ class FromCheckpoint:
 
         is_same_metric = str(state.best_checkpoint).startswith(runner.checkpoints.best_prefix)
         is_comparable = is_same_metric and not any(key.startswith(VALIDATION_KEYS) for key in changed)
-        if state.best_checkpoint and not (is_comparable and decide_once(best_is_here)):
+        if state.best_checkpoint and not (is_comparable and on_main_process(best_is_here)):
             state = replace(state, best_score=None, best_epoch=None, best_checkpoint=None)
         runner.checkpoints.resume(state)
 
@@ -463,7 +463,7 @@ def complete_results(runner: Runner) -> None:
             return False
 
     # The main process writes the results: once it answers here, it is done with them.
-    if best is not None and not decide_once(is_complete):
+    if best is not None and not on_main_process(is_complete):
         runner._resume = False  # an EMAHook would resume its averages
         runner.load_checkpoint(str(folder / best))
         runner.call_hook('before_val_epoch')  # an EMAHook changes to the weights that it has evaluated

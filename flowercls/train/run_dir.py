@@ -89,10 +89,10 @@ def claim_run_dir(stem: str, work_dir: str | Path | None, resume: str | None) ->
         CheckpointError: if there is nothing to resume from.
         DiskError: if the folder may not be written to.
     """
-    from flowercls.core.distributed import decide_once
+    from flowercls.core.distributed import on_main_process
 
     with contextlib.ExitStack() as stack:
-        yield decide_once(lambda: stack.enter_context(_claim_alone(stem, work_dir, resume)))
+        yield on_main_process(lambda: stack.enter_context(_claim_alone(stem, work_dir, resume)))
 
 
 @contextlib.contextmanager

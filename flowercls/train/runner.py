@@ -17,6 +17,7 @@ from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from mmengine.registry.build_functions import build_from_cfg
 from mmengine.runner import Runner
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
+from mmpretrain.registry import LOOPS
 from torchvision.transforms import v2
 
 from flowercls.config.data_keys import IMAGE_FOLDER, datasets_in
@@ -146,17 +147,19 @@ class ClassifierRunner(Runner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_train_loop(self, loop):
-        """Build our training loop in place of mmengine's, which has the same arguments."""
+        """Build our training loop in place of mmengine's, or a registered class that is derived from ours."""
         if not isinstance(loop, dict):
             return super().build_train_loop(loop)
         name = str(loop.get('type', 'EpochBasedTrainLoop'))
-        if name.rpartition('.')[2] != 'EpochBasedTrainLoop':
+        loop_class = ResumableTrainLoop if name.rpartition('.')[2] == 'EpochBasedTrainLoop' else LOOPS.get(name)
+        if not (isinstance(loop_class, type) and issubclass(loop_class, ResumableTrainLoop)):
             raise ConfigError(
-                f'train_cfg.type is {name!r}, and a run here has a training loop of its own. Fix: leave type out, or '
-                "set it to 'EpochBasedTrainLoop'."
+                f'train_cfg.type is {name!r}, which cannot save and resume as runs here do. Fix: leave type out, or '
+                'derive the class from flowercls.train.loop.ResumableTrainLoop.'
             )
         options = {key: value for key, value in loop.items() if key not in ('type', 'by_epoch')}
-        return ResumableTrainLoop(runner=self, dataloader=self._train_dataloader, **options)
+        with config_error_for('train_cfg'):
+            return loop_class(runner=self, dataloader=self._train_dataloader, **options)
 
     def scale_lr(self, optim_wrapper, auto_scale_lr=None) -> None:
         """Scale the rates for all photos behind one step; mmengine would leave accumulated batches out."""

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from flowercls.core.distributed import decide_once
+from flowercls.core.distributed import on_main_process
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import write_json
 from flowercls.core.layout import METRICS_FILE, MISTAKES_FILE, PREDICTIONS_FILE, PREDICTIONS_VAL_FILE
@@ -63,7 +63,7 @@ def test(
     with contextlib.ExitStack() as stack:  # the main process alone makes the folder, and removes it after an error
         stack.enter_context(translate_worker_errors(fix='fewer test_dataloader.num_workers, or 0'))
         folder = results_folder(Path(work_dir or checkpoint.parent), checkpoint)
-        cfg.work_dir = str(decide_once(lambda: stack.enter_context(folder)))
+        cfg.work_dir = str(on_main_process(lambda: stack.enter_context(folder)))
         if trusted:
             warn_of_trust(checkpoint)
         if tta:

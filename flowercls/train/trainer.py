@@ -200,11 +200,11 @@ def ensure_data(cfg: Config, launcher: str = 'none', drawn_folder: str | None = 
     if launcher == 'none':
         cfg.data_root = data_root()
         return
-    from flowercls.core.distributed import decide_once, join
+    from flowercls.core.distributed import join, on_main_process
 
     cfg.launcher = launcher
     join(cfg)
-    cfg.data_root = decide_once(data_root)
+    cfg.data_root = on_main_process(data_root)
 
 
 def dry_run(
@@ -275,7 +275,7 @@ def config_changes(run: RunPlan, cfg: Config, is_allowed: bool) -> tuple[str, ..
         ConfigError: if there are any and they are not allowed.
     """
     from flowercls.config.diff import changes_since, check_unchanged, format_changes
-    from flowercls.core.distributed import decide_once
+    from flowercls.core.distributed import on_main_process
 
     folder = run.checkpoint.parent if run.checkpoint else run.folder
     if not (run.checkpoint or (folder / CONFIG_FILE).is_file()):
@@ -283,7 +283,7 @@ def config_changes(run: RunPlan, cfg: Config, is_allowed: bool) -> tuple[str, ..
     if not is_allowed:
         check_unchanged(folder, cfg)
         return ()
-    changes = decide_once(lambda: changes_since(folder, cfg))  # now: `begin_run` writes config.py anew
+    changes = on_main_process(lambda: changes_since(folder, cfg))  # now: `begin_run` writes config.py anew
     if changes and int(os.environ.get('RANK', 0)) == 0:
         print(f'the config differs from that of the run:\n{format_changes(changes)}', flush=True)
     return tuple(changes)
@@ -291,12 +291,12 @@ def config_changes(run: RunPlan, cfg: Config, is_allowed: bool) -> tuple[str, ..
 
 def choose_start(cfg: Config, options: TrainOptions) -> 'FromWeights | RandomInit':
     """Return the starting weights that ``load_from`` names, verified and downloaded if need be, or random ones."""
-    from flowercls.core.distributed import decide_once
+    from flowercls.core.distributed import on_main_process
     from flowercls.models.weight_files import find_weights
     from flowercls.train.resume import FromWeights, RandomInit
 
     if cfg.get('load_from'):
-        return FromWeights(decide_once(lambda: find_weights(cfg.load_from)), trusted=options.trust_checkpoint)
+        return FromWeights(on_main_process(lambda: find_weights(cfg.load_from)), trusted=options.trust_checkpoint)
     if options.trust_checkpoint:
         raise _unused_trust('load_from=None')
     return RandomInit()

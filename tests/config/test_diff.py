@@ -23,4 +23,5 @@ def test_changes_are_named_key_by_key():
     after = dict(a=dict(b=2, c=[1, 2]), num_workers=4, list=[dict(type='X', p=0.1)])
     changes = changed_keys(before, after, RUNTIME_ONLY)
     assert changes == {'a.b': (1, 2), 'gone': (None, NOT_SET), 'list.0.p': (0.5, 0.1)}
+    assert changed_keys(dict(lr=float('nan'), sizes=(float('nan'),)), dict(lr=float('nan'), sizes=[float('nan')])) == {}
     assert format_changes(changes) == '  a.b: 1 -> 2\n  gone: None -> not set\n  list.0.p: 0.5 -> 0.1'

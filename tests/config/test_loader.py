@@ -119,6 +119,16 @@ def test_mmpretrain_bases_load_without_pkg_resources(write, monkeypatch):
     assert '_scope_' not in cfg.pretty_text
 
 
+def test_an_mmpretrain_config_that_imports_mmpretrain_is_loaded(write):
+    cfg = load_config(write("_base_ = ['mmpretrain::replknet/replknet-31B_32xb64_in1k.py']"))
+    assert cfg.model.backbone.type == 'RepLKNet' and 'build_classifier' not in cfg
+
+
+@pytest.mark.parametrize('name', ['strategy', 'runner_type'])
+def test_keys_of_mmengines_other_runner_are_noted(write, name):
+    assert load_with_notes(write(f'{name} = "x"'))[1] == [f"'{name}' in my.py is not used."]
+
+
 def test_mmengine_is_left_as_it_was(write):
     from mmengine.config import Config
 

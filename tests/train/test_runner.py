@@ -189,10 +189,35 @@ def test_a_training_draws_from_the_cache_and_a_dry_run_leaves_none(tool, write_c
     assert stored == from_files
 
 
-def test_another_training_loop_is_refused(write_config, tmp_path):
+def test_a_training_loop_of_the_user_extends_ours(write_config, tmp_path, tool, monkeypatch, capsys):
+    (tmp_path / 'my_loops.py').write_text(
+        'from mmpretrain.registry import LOOPS\n'
+        'from flowercls.train.loop import ResumableTrainLoop\n\n\n'
+        '@LOOPS.register_module()\n'
+        'class MyLoop(ResumableTrainLoop):\n'
+        '    def __init__(self, word, **kwargs):\n'
+        '        super().__init__(**kwargs)\n'
+        '        print(word)\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "train_cfg = dict(_delete_=True, type='MyLoop', max_epochs=1, word='mine')\n"
+    config = write_config(tmp_path, f"{text}custom_imports = dict(imports=['my_loops'])\n")
+    assert tool('train', config, '--work-dir', tmp_path / 'run') == 0
+    assert 'mine' in capsys.readouterr().out and (tmp_path / 'run' / 'metrics.json').exists()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'type': 'IterBasedTrainLoop'}, "'IterBasedTrainLoop'.*ResumableTrainLoop"),
+        ({'dynamic_intervals': 'x'}, 'train_cfg: cannot be built'),
+    ],
+)
+def test_a_training_loop_that_does_not_fit_is_refused(write_config, tmp_path, options, message):
     cfg = resolve_for_run(write_config(tmp_path), (), Flags())
-    cfg.work_dir, cfg.train_cfg.type = str(tmp_path / 'run'), 'my_package.MyLoop'
-    with pytest.raises(ConfigError, match="train_cfg.type is 'my_package.MyLoop'"):
+    cfg.work_dir = str(tmp_path / 'run')
+    cfg.train_cfg.update(options)
+    with pytest.raises(ConfigError, match=message):
         build_runner(cfg).prepare(RandomInit())
 
 

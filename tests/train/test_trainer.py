@@ -86,7 +86,8 @@ def test_every_process_learns_where_one_of_them_drew(write_config, tmp_path, dra
 
     config = write_config(tmp_path, data_root=tmp_path / 'missing')
     monkeypatch.setattr(distributed, 'join', lambda cfg: None)
-    monkeypatch.setattr(distributed, 'decide_once', lambda decide: str(drawn_root))  # as in all processes but the first
+    # As in all processes but the first.
+    monkeypatch.setattr(distributed, 'on_main_process', lambda function: str(drawn_root))
     cfg = resolve_for_run(config, (), Flags(launcher='pytorch'), drawn_folder=str(tmp_path / 'mine'))
     assert cfg.data_root == cfg.train_dataloader.dataset.data_root == str(drawn_root)
 
