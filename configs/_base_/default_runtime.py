@@ -1,4 +1,4 @@
-"""What every run shares: names, hooks, logging, seeds."""
+"""What every run shares: names, hooks, logging, seeds. A config that leaves one of these out gets it from here."""
 
 default_scope = 'mmpretrain'  # where plain names ("ResNet", "LinearClsHead") are looked up
 custom_imports = dict(imports=['flowercls.registration'])  # registers flowercls' own names there

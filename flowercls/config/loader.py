@@ -10,6 +10,8 @@ the same process see it unchanged:
 """
 
 import ast
+import copy
+import functools
 import importlib.util
 import json
 import os
@@ -19,7 +21,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
@@ -85,6 +87,16 @@ def load_with_notes(path: str | os.PathLike, overrides: Overrides = ()) -> tuple
     for name in [name for name in content if is_misspelt('', name, TOP | HELPERS)]:
         del content[name]  # a variable that the file has used; in a dump, where nothing uses it, it would be a typo
     return cfg, notes
+
+
+def default_runtime() -> dict[str, Any]:
+    """Return the content of ``configs/_base_/default_runtime.py``, the values of a config that leaves them out."""
+    return copy.deepcopy(_shipped_runtime())
+
+
+@functools.cache
+def _shipped_runtime() -> dict[str, Any]:
+    return ConfigLoader(CONFIGS / '_base_' / 'default_runtime.py').load().to_dict()
 
 
 # ---------------------------------------------------------------- files

@@ -3,7 +3,8 @@
 from typing import Any
 
 from flowercls.config.data_keys import IMAGE_FOLDER
-from flowercls.config.schema import at_path, defaults, type_name
+from flowercls.config.loader import default_runtime
+from flowercls.config.schema import at_path, type_name
 from flowercls.core.errors import ConfigError
 
 # The fewest of 4, 8 and all views that lost no measurable accuracy against a run without a cache: MobileNetV2 on
@@ -18,7 +19,7 @@ def derive_model(cfg: Any) -> list[str]:
         model.type = 'StagedClassifier'
         notes = ['model: ImageClassifier replaced by StagedClassifier, which trains the same and can freeze stages.']
     if model.get('type') == 'StagedClassifier':
-        for key, value in defaults('model').items():
+        for key, value in {'frozen_stages': 0, 'precision': 'auto', 'channels_last': 'auto'}.items():
             model.setdefault(key, value)
     if at_path(model, 'train_cfg.augments') and at_path(model, 'head.cal_acc'):
         model.head.cal_acc = False
@@ -62,7 +63,7 @@ def derive_feature_cache(cfg: Any) -> list[str]:
     cache, loader = cfg.get('feature_cache'), cfg.train_dataloader
     if cache is None:
         return []
-    for key, value in defaults('feature_cache').items():
+    for key, value in default_runtime()['feature_cache'].items():
         cache.setdefault(key, value)
     mixes_photos = at_path(cfg, 'model.train_cfg.augments') or at_path(cfg, 'data_preprocessor.batch_augments')
     frozen = cfg.model.get('frozen_stages')

@@ -3,7 +3,6 @@
 A derived config is complete: written down and loaded again it is the same, and mmpretrain's own tools can run it.
 """
 
-import copy
 import os
 import warnings
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ from flowercls.config.data_keys import (
     derive_num_classes,
     derive_topk,
 )
-from flowercls.config.loader import load_with_notes
+from flowercls.config.loader import default_runtime, load_with_notes
 from flowercls.config.model_keys import derive_feature_cache, derive_model, derive_starting_weights
 from flowercls.config.overrides import Overrides, strip_leftovers
 from flowercls.config.schedule import derive_schedules
-from flowercls.config.schema import LOADERS, REGISTRATION, at_path, defaults, known_keys, type_name
+from flowercls.config.schema import CONSTRUCTOR, LOADERS, REGISTRATION, at_path, known_keys, type_name
 from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError
 from flowercls.core.prepared_folder import class_names, manifest_hash
@@ -37,9 +36,7 @@ REQUIRED = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 REQUIRED_PARTS = ('model.backbone', 'model.head', 'train_dataloader.dataset', 'val_dataloader.dataset') + (
     ('optim_wrapper.optimizer',)  # each where its section is there
 )
-# Top-level keys with a default; None switches off the last two.
-RUNTIME = ('env_cfg', 'visualizer', 'log_level', 'load_from', 'resume', 'randomness', 'cache_dir')
-MAY_BE_NONE = ('photo_cache', 'feature_cache')
+MAY_BE_NONE = ('photo_cache', 'feature_cache')  # switched off by None; another part of default_runtime.py is not
 
 
 def resolve_config(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[Config, list[str]]:
@@ -137,19 +134,19 @@ def _derive_data_root(cfg: Config) -> list[str]:
 
 def _derive_runtime(cfg: Config) -> list[str]:
     """Complete names, seed, logging and caches, and replace the values of foreign bases."""
-    notes, values = [], copy.deepcopy(defaults(''))
-    for key in (*RUNTIME, *MAY_BE_NONE):
-        if cfg.get(key) is None and not (key in MAY_BE_NONE and key in cfg):
-            cfg[key] = values[key]
-    for key, value in values['optim_wrapper'].items():
-        cfg.optim_wrapper.setdefault(key, value)
-    if cfg.get('default_scope') not in (None, 'mmpretrain'):
+    notes = []
+    for key, value in default_runtime().items():
+        if cfg.get(key) is None and key != 'default_hooks' and not (key in MAY_BE_NONE and key in cfg):
+            cfg[key] = value
+    cfg.setdefault('load_from', None)
+    cfg.optim_wrapper.setdefault('constructor', CONSTRUCTOR)
+    cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
+    if cfg.default_scope != 'mmpretrain':
         notes.append(f"default_scope is 'mmpretrain' instead of '{cfg.default_scope}'.")
     cfg.default_scope = 'mmpretrain'
     imports = at_path(cfg, 'custom_imports.imports') or []
     imports = [imports] if isinstance(imports, str) else list(imports)
-    imports += [] if REGISTRATION in imports else [REGISTRATION]
-    cfg.custom_imports = {**(cfg.get('custom_imports') or {}), 'imports': imports}
+    cfg.custom_imports['imports'] = imports + [name for name in [REGISTRATION] if name not in imports]
     if cfg.randomness.get('diff_rank_seed'):
         cfg.randomness.diff_rank_seed = False
         notes.append('randomness.diff_rank_seed is False: processes draw different numbers from one seed anyway.')
@@ -167,11 +164,13 @@ def _derive_runtime(cfg: Config) -> list[str]:
 
 def _derive_hooks(cfg: Config) -> list[str]:
     """Add the hooks that are missing, and put ours in the place of mmengine's checkpoint hook."""
-    hooks, default_hooks = dict(cfg.get('default_hooks') or {}), copy.deepcopy(defaults('default_hooks'))
+    hooks, default_hooks = dict(cfg.get('default_hooks') or {}), default_runtime()['default_hooks']
     added = [name for name in default_hooks if name not in hooks]  # a hook that is None is switched off, and stays so
     notes = [f'default_hooks: {", ".join(added)} added.'] if added else []
     hook, default = hooks.get('checkpoint'), default_hooks['checkpoint']
-    if type_name(hook) == 'CheckpointHook':
+    if type_name(hook) == 'WholeCheckpointHook':
+        hooks['checkpoint'] = {**default, **hook}
+    elif type_name(hook) == 'CheckpointHook':
         kept = {key: hook[key] for key in default if key != 'type' and hook.get(key) is not None}
         if kept.get('save_best') == 'auto':
             del kept['save_best']  # the first metric: accuracy/top1, our default

@@ -1,8 +1,9 @@
-"""The keys of a config: one table says which exist, what values they take and what their defaults are.
+"""The keys of a config: one table says which exist and what values they take.
 
 Sources: `Runner.from_cfg`, `Runner.build_dataloader`, the loops, `setup_env` and `set_randomness` of mmengine 0.10.7,
 `torch.utils.data.DataLoader`, and mmpretrain 1.2.0's `ImageClassifier`, `ClsDataPreprocessor` and tools. A class that
-is not listed here is checked against its own arguments, see `components`.
+is not listed here is checked against its own arguments, see `components`. Defaults stand in
+`configs/_base_/default_runtime.py`, which `loader.default_runtime` reads.
 """
 
 import math
@@ -15,8 +16,6 @@ from mmengine.config import Config
 from flowercls.config.suggest import did_you_mean, nearest_name
 from flowercls.core.terminal import is_size
 
-NO_DEFAULT = object()
-
 
 class Key(NamedTuple):
     """One key of a config.
@@ -24,12 +23,10 @@ class Key(NamedTuple):
     Attributes:
         accepts: Whether a value can be used.
         expected: The values that can be used, in words.
-        default: The value of a config without the key; `NO_DEFAULT` where another file decides.
     """
 
     accepts: Callable[[Any], bool] = lambda value: True
     expected: str = 'anything'
-    default: Any = NO_DEFAULT
 
 
 def _is_int(value: Any) -> bool:
@@ -65,10 +62,6 @@ def _keys(names: str, key: Key) -> dict[str, Key]:
     return dict.fromkeys(names.split(), key)
 
 
-def _hook(type_name: str, **arguments: Any) -> Key:
-    return DICT._replace(default={'type': type_name, **arguments})
-
-
 REGISTRATION = 'flowercls.registration'
 CONSTRUCTOR = 'TrainableOptimWrapperConstructor'
 FROZEN_STAGES = (0, 1, 2, 3, 4, 'all')
@@ -89,12 +82,11 @@ NAME = Key(lambda value: isinstance(value, str), 'a name as text')
 DICT = Key(lambda value: isinstance(value, dict | None), 'dict(...)')
 DICTS = Key(lambda value: isinstance(value, dict | None) or _is_list_of(value, dict), 'dict(...) or a list of them')
 LIST = Key(lambda value: value is None or _is_list_of(value, dict), 'a list of dict(...)')
-SIZE = Key(is_size, "a size as '8GB' or '500MB', or a whole number of bytes", '8GB')
+SIZE = Key(is_size, "a size as '8GB' or '500MB', or a whole number of bytes")
 FACTOR = POSITIVE._replace(expected='a factor above 0 (model.frozen_stages freezes)')
 VIEWS_KEPT = Key(
     lambda value: value in ('auto', 'all') or (_is_int(value) and value >= 0),
     "a whole number, 'all' for one each epoch, 0 to keep nothing, or 'auto'",
-    'auto',
 )
 TOPK = Key(
     lambda value: all(_is_int(k) and k >= 1 for k in (value if isinstance(value, list | tuple) else [value])),
@@ -107,7 +99,6 @@ FOLDER = Key(
         and not any(path.is_file() for path in (Path(value), *Path(value).parents))
     ),
     'the path of a folder, as text; neither it nor one above it may be a file',
-    'work_dirs/cache',
 )
 MODULES = Key(
     lambda value: value is None or isinstance(value, str) or _is_list_of(value, str),
@@ -128,33 +119,29 @@ _PREPROCESSOR = _keys('type mean std to_rgb num_classes to_onehot batch_augments
 SECTIONS: dict[str, dict[str, Key]] = {
     '': {
         'data_root': Key(lambda value: isinstance(value, str) and value != '', 'a path as text'),
-        'load_from': _or(None, NAME, 'an address, a path or None')._replace(default=None),
-        'resume': SWITCH._replace(default=False),
+        'load_from': _or(None, NAME, 'an address, a path or None'),
+        **_keys('resume find_unused_parameters', SWITCH),
         'work_dir': _or(None, NAME, 'a path as text'),
         'cache_dir': FOLDER,
         'input_size': _whole(1, 'pixels'),  # of the photos that the starting weights were made for
         'default_scope': _or(None, NAME),
-        'log_level': _one_of('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')._replace(default='INFO'),
-        'visualizer': DICT._replace(
-            default={'type': 'UniversalVisualizer', 'vis_backends': [{'type': 'ScalarsBackend'}]}
-        ),
+        'log_level': _one_of('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'),
         'custom_hooks': LIST,
         **_keys('param_scheduler val_evaluator test_evaluator', DICTS),
-        'find_unused_parameters': SWITCH,
         **_keys(
             'train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg model data_preprocessor', DICT
         ),
         **_keys('optim_wrapper auto_scale_lr custom_imports default_hooks env_cfg randomness', DICT),
-        **_keys('drawn feature_cache photo_cache', DICT),
+        **_keys('drawn feature_cache photo_cache visualizer', DICT),
         **_keys('tta_model tta_pipeline launcher experiment_name log_processor compile', ANY),
         **_keys('model_wrapper_cfg sync_bn activation_checkpointing efficient_conv_bn_eval', ANY),
         'data_manifest': ANY,  # the hash of the data's manifest, which a run writes into its config
     },
     'visualizer': {'vis_backends': LIST, '*': ANY},
     'model': {
-        'frozen_stages': _one_of(*FROZEN_STAGES)._replace(default=0),
-        'precision': _one_of('auto', 'bf16', 'fp32')._replace(default='auto'),
-        'channels_last': _one_of('auto', True, False)._replace(default='auto'),
+        'frozen_stages': _one_of(*FROZEN_STAGES),
+        'precision': _one_of('auto', 'bf16', 'fp32'),
+        'channels_last': _one_of('auto', True, False),
         **_keys('backbone head train_cfg data_preprocessor', DICT),
         **_keys('type neck pretrained init_cfg', ANY),
     },
@@ -189,10 +176,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
     'optim_wrapper': {
         'accumulative_counts': _whole(1, 'batches'),
         'optimizer': DICT,
-        'constructor': Key(default=CONSTRUCTOR),
-        'type': Key(default='OptimWrapper'),
         'paramwise_cfg': DICT,
-        **_keys('clip_grad loss_scale dtype use_fsdp', ANY),
+        **_keys('type constructor clip_grad loss_scale dtype use_fsdp', ANY),
     },
     'optim_wrapper.optimizer': {'lr': POSITIVE, '*': ANY},
     'optim_wrapper.paramwise_cfg': {
@@ -203,19 +188,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
     'optim_wrapper.paramwise_cfg.stage_lr_mult': dict.fromkeys(PARTS, FACTOR),
     'auto_scale_lr': {'enable': SWITCH, 'base_batch_size': _whole()},
     'default_hooks': {
-        'runtime_info': _hook('LazyRuntimeInfoHook'),
-        'timer': _hook('IterTimerHook'),
-        'logger': _hook('LoggerHook', interval=10),
-        'param_scheduler': _hook('ParamSchedulerHook'),
-        'sampler_seed': _hook('DistSamplerSeedHook'),
-        'sync_buffer': _hook('SyncBuffersHook'),
-        'randomness': _hook('CounterRandomnessHook'),
-        'progress': _hook('ProgressHook'),
-        'results': _hook('ResultsHook'),
-        'checkpoint': _hook(
-            'WholeCheckpointHook', interval=1, max_keep_ckpts=2, save_best='accuracy/top1', rule='greater'
-        ),
-        'visualization': DICT,
+        **_keys('runtime_info timer logger param_scheduler sampler_seed sync_buffer', DICT),
+        **_keys('randomness progress results checkpoint visualization', DICT),
     },
     'default_hooks.logger': {'interval': _whole(1, 'iterations'), '*': ANY},
     'default_hooks.checkpoint': {
@@ -225,22 +199,18 @@ SECTIONS: dict[str, dict[str, Key]] = {
         '*': ANY,
     },
     'env_cfg': {
-        'cudnn_benchmark': SWITCH._replace(default=False),
+        'cudnn_benchmark': SWITCH,
         **_keys('mp_cfg dist_cfg', DICT),
         'resource_limit': ANY,
     },
-    'env_cfg.mp_cfg': {
-        'mp_start_method': Key(default='fork'),
-        'opencv_num_threads': _whole(0)._replace(default=0),
-    },
+    'env_cfg.mp_cfg': {'mp_start_method': ANY, 'opencv_num_threads': _whole(0)},
     'env_cfg.dist_cfg': {
-        'backend': NAME._replace(default='nccl'),
+        'backend': NAME,
         **_keys('init_backend init_method timeout port world_size rank device_id store', ANY),
     },
     'randomness': {
-        'seed': _or(None, SEED)._replace(default=0),
-        'deterministic': SWITCH._replace(default=False),
-        'diff_rank_seed': SWITCH,
+        'seed': _or(None, SEED),
+        **_keys('deterministic diff_rank_seed', SWITCH),
     },
     'custom_imports': {'imports': MODULES, 'allow_failed_imports': ANY},
     'photo_cache': {
@@ -248,7 +218,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     },
     'feature_cache': {
         'views': VIEWS_KEPT,
-        'dtype': _one_of('auto', 'bf16', 'fp16', 'fp32')._replace(default='auto'),
+        'dtype': _one_of('auto', 'bf16', 'fp16', 'fp32'),
         'budget': SIZE,
     },
     'drawn': {
@@ -305,18 +275,6 @@ def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
 def type_name(part: Any) -> str:
     """Return the `type` of a dict without its package: 'SGD' for ``dict(type='torch.optim.SGD')``, '' without one."""
     return str(part.get('type') or '').rpartition('.')[2] if isinstance(part, Mapping) else ''
-
-
-def defaults(section: str) -> dict[str, Any]:
-    """Return the defaults of a section, and of the sections inside it."""
-    values = {}
-    for name, key in SECTIONS[section].items():
-        inner = f'{section}.{name}'.removeprefix('.')
-        if key.default is not NO_DEFAULT:
-            values[name] = key.default
-        elif inner in SECTIONS and (inside := defaults(inner)):
-            values[name] = inside
-    return values
 
 
 # ---------------------------------------------------------------- names

@@ -274,13 +274,7 @@ class WholeCheckpointHook(Hook):
 
     priority = 'VERY_LOW'
 
-    def __init__(
-        self,
-        interval: int = 1,
-        max_keep_ckpts: int = 2,
-        save_best: str | None = 'accuracy/top1',
-        rule: str = 'greater',
-    ) -> None:
+    def __init__(self, interval: int, max_keep_ckpts: int, save_best: str | None, rule: str) -> None:
         if rule not in ('greater', 'less'):
             raise ConfigError(f"default_hooks.checkpoint.rule is {rule!r}. Fix: 'greater' or 'less'.")
         self.interval = interval

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from flowercls.config import derive_config, load_config, resolve_config
-from flowercls.config.resolve import MAY_BE_NONE, RUNTIME
-from flowercls.config.schema import REGISTRATION, defaults
+from flowercls.config.loader import default_runtime
+from flowercls.config.schema import REGISTRATION
 from flowercls.core.errors import ConfigError, DataError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -53,7 +53,7 @@ def test_an_mmpretrain_config_needs_only_a_data_root(inherit, data_root):
     assert cfg.test_dataloader.dataset.ann_file == 'val.txt'
     assert cfg.val_evaluator == [dict(type='Accuracy', topk=(1,)), dict(type='ClassificationReport')]
     assert cfg.custom_imports.imports == ['flowercls.registration']
-    assert cfg.default_hooks.checkpoint == defaults('default_hooks')['checkpoint']
+    assert cfg.default_hooks.checkpoint == default_runtime()['default_hooks']['checkpoint']
     assert cfg.default_hooks.logger == dict(type='LoggerHook', interval=100)
     assert cfg.default_hooks.visualization == dict(type='VisualizationHook', enable=False)
     assert cfg.randomness.seed == 0
@@ -69,8 +69,13 @@ def test_own_imports_hooks_and_checkpoint_settings_are_kept(inherit):
     )
     assert cfg.custom_imports == dict(imports=['mine', REGISTRATION], allow_failed_imports=False)
     assert cfg.default_hooks.progress is None
-    assert cfg.default_hooks.checkpoint == {**defaults('default_hooks')['checkpoint'], 'interval': 5}
+    assert cfg.default_hooks.checkpoint == {**default_runtime()['default_hooks']['checkpoint'], 'interval': 5}
     assert any('without save_last' in note for note in notes)
+
+
+def test_our_checkpoint_hook_is_completed(inherit):
+    cfg, _ = inherit("default_hooks = dict(checkpoint=dict(_delete_=True, type='WholeCheckpointHook', interval=3))")
+    assert cfg.default_hooks.checkpoint == {**default_runtime()['default_hooks']['checkpoint'], 'interval': 3}
 
 
 @pytest.mark.parametrize('part', ['model.head', 'train_dataloader.dataset', 'optim_wrapper.optimizer'])
@@ -130,12 +135,3 @@ def test_deriving_twice_is_deriving_once_and_a_dump_is_the_same_config(inherit, 
     assert again.to_dict() == cfg.to_dict()
     cfg.dump(tmp_path / 'dump.py')
     assert load_config(tmp_path / 'dump.py').to_dict() == cfg.to_dict()
-
-
-def test_the_shared_part_is_that_of_default_runtime():
-    shared = load_config(CONFIGS / '_base_' / 'default_runtime.py')
-    values = defaults('')
-    assert shared.default_hooks == values['default_hooks']
-    for key in {*RUNTIME, *MAY_BE_NONE} - {'load_from'}:
-        assert shared[key] == values[key]
-    assert shared.custom_imports == dict(imports=[REGISTRATION])

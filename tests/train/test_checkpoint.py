@@ -194,6 +194,6 @@ def test_the_state_of_a_run_is_read_from_checkpoints_of_any_version():
     assert RunState.in_checkpoint(older) == state
     assert RunState.in_checkpoint({'message_hub': {}, 'run_state': asdict(state)}) == state
     assert RunState.in_checkpoint({'message_hub': {}}) == RunState()
-    hook = WholeCheckpointHook()  # as mmengine's own Runner resumes it
+    hook = WholeCheckpointHook(1, 2, 'accuracy/top1', 'greater')  # as mmengine's own Runner resumes it
     hook.after_load_checkpoint(SimpleNamespace(_resume=True), older)
     assert hook.state == state

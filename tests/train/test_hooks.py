@@ -7,16 +7,17 @@ import pytest
 import torch
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import MessageHub
-from mmpretrain.registry import MODELS
+from mmpretrain.registry import HOOKS, MODELS
 from mmpretrain.structures import DataSample
 from torch.utils.data import DataLoader
 
 from flowercls.config import resolve_config
+from flowercls.config.loader import default_runtime
 from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_duration
 from flowercls.evaluate.scalars import read_epochs
-from flowercls.train.checkpoint import WholeCheckpointHook, epoch_checkpoints, is_validated, publish_best
+from flowercls.train.checkpoint import epoch_checkpoints, is_validated, publish_best
 from flowercls.train.hooks import (
     CounterRandomnessHook,
     LazyRuntimeInfoHook,
@@ -29,6 +30,10 @@ from flowercls.train.runner import build_runner
 from flowercls.train.trainer import resolve_for_run
 
 SUMMARY = {'epoch': 3, 'train_loss': 0.51234, 'train_top1': 84.5, 'lr': 0.019}
+
+
+def checkpoint_hook(**changes):
+    return HOOKS.build({**default_runtime()['default_hooks']['checkpoint'], **changes})
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,7 @@ def test_an_epoch_is_validated_as_the_training_loop_decides(finished, interval, 
 
 
 def best_epochs(scores, rule):
-    hook = WholeCheckpointHook(rule=rule)
+    hook = checkpoint_hook(rule=rule)
     epochs = [epoch for epoch, top1 in enumerate(scores, start=1) if hook._update_state(epoch, {'accuracy/top1': top1})]
     return epochs, hook.state.best_checkpoint
 
@@ -99,10 +104,10 @@ def test_a_score_that_is_no_number_is_never_the_best():
 def test_a_metric_that_is_not_reported_is_named_with_those_that_are():
     runner = SimpleNamespace(max_epochs=9, train_loop=SimpleNamespace(stop_training=False))
     with pytest.raises(ConfigError, match="'accuracy/top5'.*reports accuracy/top1, nll"):
-        hook = WholeCheckpointHook(save_best='accuracy/top5', interval=5)
+        hook = checkpoint_hook(save_best='accuracy/top5', interval=5)
         hook.finish_epoch(runner, 1, {'accuracy/top1': 1, 'nll': 2})
     with pytest.raises(ConfigError, match="rule is 'max'"):
-        WholeCheckpointHook(rule='max')
+        checkpoint_hook(rule='max')
 
 
 def test_what_a_step_draws_depends_on_its_number_and_on_nothing_before():
@@ -175,13 +180,13 @@ def test_norm_statistics_do_not_hang_on_what_was_drawn_before():
 def test_of_damaged_newer_checkpoints_none_counts_as_kept(tmp_path):
     for epoch in (3, 5, 7, 10):
         (tmp_path / f'epoch_{epoch}.pth').touch()
-    WholeCheckpointHook(max_keep_ckpts=2)._remove_old(tmp_path / 'epoch_7.pth')
+    checkpoint_hook(max_keep_ckpts=2)._remove_old(tmp_path / 'epoch_7.pth')
     assert [path.name for path in epoch_checkpoints(tmp_path)] == ['epoch_10.pth', 'epoch_7.pth', 'epoch_5.pth']
 
 
 @pytest.mark.parametrize('stopped', [False, True])
 def test_the_last_epoch_is_saved_also_where_it_comes_early(tmp_path, monkeypatch, stopped):
-    hook = WholeCheckpointHook(interval=5)
+    hook = checkpoint_hook(interval=5)
     monkeypatch.setattr(hook, '_write', lambda runner, path, progress: path.touch())
     loop = SimpleNamespace(stop_training=stopped)
     hook.finish_epoch(SimpleNamespace(work_dir=tmp_path, max_epochs=9, iter=3, train_loop=loop), 3, None)
