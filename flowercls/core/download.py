@@ -20,6 +20,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -368,7 +369,7 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
                     f'{archive.name}: {info.filename} has an unsupported compression. Fix: unpack it by hand.'
                 )
             size, packed_size = info.file_size, info.compress_size
-            yield _Member(info.filename, size, packed_size, info.is_dir(), lambda info=info: file.open(info))
+            yield _Member(info.filename, size, packed_size, info.filename.endswith('/'), partial(file.open, info))
 
 
 def _tar_members(archive: Path) -> Iterator[_Member]:
@@ -381,7 +382,7 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
                 if not (info.isreg() or info.isdir()) or info.issparse() or info.size < 0:
                     raise _special(archive, info.name)
                 stream.limit = stream.position + info.size + MAX_HEADER_BYTES  # its content and the next header
-                yield _Member(info.name, info.size, packed_size, info.isdir(), lambda info=info: file.extractfile(info))
+                yield _Member(info.name, info.size, packed_size, info.isdir(), partial(file.extractfile, info))
             stream.limit = stream.position + MAX_BYTES
             while stream.read(CHUNK_BYTES):
                 pass

@@ -241,18 +241,17 @@ def ensure_drawn(data_root: str, drawn: dict, elsewhere: str | None = None) -> s
 def _check_drawn_alike(folder: Path, drawing: dict, val_ratio: float) -> None:
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return  # the reader of prepared folders says whether this is one
-    if manifest.get('drawn') is None:
-        return
+        recorded = {**manifest['drawn'], 'val_ratio': manifest['val_ratio']}
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # real photos; or no prepared folder, which its reader says
     parameters = inspect.signature(draw_flowers).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items() if name != 'raw_dir'}
     wanted = {**defaults, **drawing, 'val_ratio': val_ratio}
-    actual = {**defaults, **manifest['drawn'], 'val_ratio': manifest['val_ratio']}
-    if different := [key for key in wanted if wanted[key] != actual[key]]:
+    actual = {**defaults, **recorded}
+    if different := [key for key in wanted if wanted[key] != actual.get(key)]:
         raise ConfigError(
             f'data_root {folder}: its flowers were drawn with '
-            + ', '.join(f'{key}={actual[key]}' for key in different)
+            + ', '.join(f'{key}={actual.get(key)}' for key in different)
             + '; the config asks for '
             + ', '.join(f'drawn.{key}={wanted[key]}' for key in different)
             + '. Fix: set those values in the config, or name another data_root, which is then drawn so.'

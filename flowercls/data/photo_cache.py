@@ -30,7 +30,7 @@ from flowercls.core.layout import MANIFEST_FILE
 from flowercls.core.terminal import as_size
 from flowercls.core.workers import usable_cpus, with_progress
 from flowercls.data.array_store import ArrayStore, Building
-from flowercls.data.image_formats import read_content
+from flowercls.data.image_formats import MAX_PIXELS, read_content
 from flowercls.data.transforms import load_rgb, shrunk
 
 FORMAT = 2  # of the arrays below
@@ -189,11 +189,11 @@ def list_photos(data_root: str | os.PathLike, size: int) -> PhotoList | None:
     manifest = data_root / MANIFEST_FILE
     try:
         images = json.loads(manifest.read_text(encoding='utf-8'))['images']
-        sizes = {image['file']: (int(image['size'][1]), int(image['size'][0])) for image in images}
+        shapes = {image['file']: _shape(image) for image in images}
         digests = {image['file']: image.get('sha256') for image in images}
-        files = {name: stat for name in sizes if (stat := _stat_inside(data_root, name))}
-        names = sorted((name.encode(), name) for name in files if min(sizes[name]) > 0)
-        file_shapes = np.array([sizes[name] for _, name in names], np.int64)
+        files = {name: stat for name in shapes if (stat := _stat_inside(data_root, name))}
+        names = sorted((name.encode(), name) for name in files)
+        file_shapes = np.array([shapes[name] for _, name in names], np.int64)
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):  # not our manifest
         return None
     if not names:
@@ -209,6 +209,13 @@ def list_photos(data_root: str | os.PathLike, size: int) -> PhotoList | None:
         digests=tuple(digests[name] for _, name in names),
         key=f'photos-{size}px-{digest}',
     )
+
+
+def _shape(image: dict) -> tuple[int, int]:
+    width, height = map(int, image['size'])
+    if min(width, height) < 1 or width * height > MAX_PIXELS:
+        raise ValueError(image['size'])
+    return height, width
 
 
 def _stat_inside(data_root: Path, name: str) -> tuple[int, int] | None:

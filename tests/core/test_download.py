@@ -284,6 +284,10 @@ def test_an_archive_without_folders_is_refused(server, target):
     refused(serve(server, zip_of({'1.jpg': b'1'})), target, 'one folder of photos per class')
 
 
+def test_a_zip_member_without_a_name_is_refused(server, target):
+    refused(serve(server, zip_of({'daisy/1.jpg': b'1', '': b'2'})), target, 'cannot write')
+
+
 @pytest.mark.parametrize('pack', [tar_of, zip_of])
 def test_a_file_that_is_also_a_folder_is_refused(server, target, pack):
     refused(serve(server, pack({'daisy/1': b'1', 'daisy/1/2.jpg': b'2'})), target, 'name is there twice')

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from flowercls.core.errors import ConfigError, DiskError
-from flowercls.data.drawn import draw_flower, draw_flowers, prepare_drawn
+from flowercls.data.drawn import draw_flower, draw_flowers, ensure_drawn, prepare_drawn
 
 SPECIES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
 
@@ -133,6 +133,12 @@ def test_how_flowers_were_drawn_is_recorded_and_nothing_of_photos_that_were_not(
     prepare_drawn(tmp_path / 'flower', drawing, workers=0)
     assert manifest_of(tmp_path / 'flower')['drawn'] == drawing
     assert 'drawn' not in manifest_of(drawn_root)
+
+
+@pytest.mark.parametrize('manifest', ['[]', 'null', '{"drawn": 3}', '{"drawn": {}}', '{', '{"drawn": null}'])
+def test_a_manifest_of_something_else_is_left_to_its_reader(tmp_path, manifest):
+    (tmp_path / 'manifest.json').write_text(manifest)
+    assert ensure_drawn(str(tmp_path), {}) == str(tmp_path)
 
 
 def test_nothing_is_drawn_for_a_folder_that_is_taken(tmp_path, monkeypatch):

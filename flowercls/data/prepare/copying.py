@@ -18,7 +18,8 @@ from flowercls.data.decode import read_photo
 from flowercls.data.image_formats import UnreadablePhoto, read_content
 from flowercls.data.prepare.scan import RawPhoto, nfc
 
-EXTENSIONS = {'JPEG': '.jpg'}  # all other formats become PNG
+# Format -> its extension, then others of the same meaning. Photos of other formats become PNG.
+EXTENSIONS = {'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo'), 'PNG': ('.png', '.apng')}
 MAX_NAME_BYTES = 200  # file systems take 255; the rest is for programs that add a suffix
 # Line breaks would break the lists of photos; surrogates (not UTF-8) cannot be written at all.
 _BAD_CATEGORIES = ('Cc', 'Zl', 'Zp', 'Cs')
@@ -26,7 +27,7 @@ _BAD_CATEGORIES = ('Cc', 'Zl', 'Zp', 'Cs')
 
 def conversions_of(photo: RawPhoto) -> tuple[str, ...]:
     """Return the conversions of a photo on its way; empty if it is copied byte for byte."""
-    if photo.format in ('JPEG', 'PNG'):
+    if photo.format in EXTENSIONS:
         return photo.conversions
     return (*photo.conversions, f'{photo.format} to PNG')
 
@@ -39,12 +40,10 @@ def name_in_class(photo: RawPhoto, taken: set[str]) -> str:
         taken: Names in the class so far, case folded, because some file systems take ``A.jpg`` and ``a.jpg`` for one.
             The new name is added.
     """
-    extension = EXTENSIONS.get(photo.format, '.png')  # true, whatever the raw file is called
-    raw_name = nfc(photo.path.rsplit('/', 1)[1])
-    stem, dot, suffix = raw_name.rpartition('.')
-    stem = stem if f'{dot}{suffix}'.lower() in PHOTO_SUFFIXES else raw_name
+    extension = EXTENSIONS.get(photo.format, EXTENSIONS['PNG'])[0]  # true, whatever the raw file is called
     stem = ''.join(
-        '_' if unicodedata.category(letter) in _BAD_CATEGORIES or letter == '\\' else letter for letter in stem
+        '_' if unicodedata.category(letter) in _BAD_CATEGORIES or letter == '\\' else letter
+        for letter in _stem_and_suffix(photo)[0]
     )
     name, digits = _shortened(stem, extension, photo.sha256), 8
     while nfc(name.casefold()) in taken:
@@ -52,6 +51,23 @@ def name_in_class(photo: RawPhoto, taken: set[str]) -> str:
         digits += 8
     taken.add(nfc(name.casefold()))
     return name
+
+
+def rename_reason(photo: RawPhoto, name: str) -> str | None:
+    """Return why a photo has the new ``name``; None if it has its own stem, and its suffix told the true format."""
+    stem, suffix = _stem_and_suffix(photo)
+    if name.rpartition('.')[0] != stem:
+        return 'name taken, too long or not valid everywhere'
+    if suffix and photo.format in EXTENSIONS and suffix.lower() not in EXTENSIONS[photo.format]:
+        return f'really a {photo.format}'
+    return None
+
+
+def _stem_and_suffix(photo: RawPhoto) -> tuple[str, str]:
+    """Split the name of a raw file; the suffix is empty if it is not one of photos."""
+    name = nfc(photo.path.rsplit('/', 1)[1])
+    stem, dot, suffix = name.rpartition('.')
+    return (stem, f'{dot}{suffix}') if f'{dot}{suffix}'.lower() in PHOTO_SUFFIXES else (name, '')
 
 
 def _shortened(stem: str, ending: str, sha256: str) -> str:

@@ -118,10 +118,10 @@ def _check_folders(raw: Path, out: Path, overwrite: bool) -> None:
             f'{out}: the prepared folder and the raw folder {raw} may not lie within each other. Fix: choose a '
             'prepared folder somewhere else.'
         )
-    if real_out == Path.cwd():  # it would be replaced, and a shell would stay in the old folder
-        raise ConfigError(f'{str(out)!r}: is the current folder, expected the name of a new one.')
+    if _resolved(Path(), DiskError).is_relative_to(real_out):  # a shell would stay in the folder that is moved aside
+        raise ConfigError(f'{str(out)!r}: is or holds the current folder. Fix: give the name of a new folder.')
     if out.exists() and not out.is_dir():
-        raise ConfigError(f'{out}: is a file, expected the name of a new folder.')
+        raise ConfigError(f'{out}: is a file. Fix: give the name of a new folder.')
     with disk_errors(out):
         if is_used(out) and not overwrite:
             raise refusal(out)

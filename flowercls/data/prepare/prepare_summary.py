@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from flowercls.core.layout import SET_TITLES, TRAIN_DIR, VAL_DIR
+from flowercls.data.prepare.copying import rename_reason
 from flowercls.data.prepare.scan import Skipped, class_of
 from flowercls.data.prepare.split_plan import Plan
 
@@ -88,6 +89,10 @@ class PrepareResult:
         left_out = [(skip.path, skip.reason, skip.detail) for skip in self.skipped]
         left_out += [(path, 'duplicate', f'the same photo as {kept}') for path, kept in self.duplicates]
         converted = [(path, ', '.join(conversions), '') for path, conversions in self.converted]
+        names = [(planned.photo, planned.file.rsplit('/', 1)[1]) for planned in self.plan.photos]
+        renamed = [
+            (photo.path, reason, f'now {name}') for photo, name in names if (reason := rename_reason(photo, name))
+        ]
         parts = [
             f'{self.out_dir}: {total:,} photos of {len(self.plan.classes)} classes, seed {self.seed}{folds}{would}',
             _table(self.plan.classes, self.counts),
@@ -95,6 +100,7 @@ class PrepareResult:
             f' + {len(self.skipped):,} skipped + {len(self.duplicates):,} duplicates',
             _by_reason('left out', left_out),
             _by_reason('converted to plain RGB', converted),
+            _by_reason('renamed', renamed),
             _near_duplicates(self.near_duplicates),
             _few_photos(self.counts),
             f'the folder that was there before is now {self.backup}' if self.backup else '',

@@ -5,12 +5,14 @@ Each folder directly inside the raw folder is a class. Of each photo only a shor
 
 import hashlib
 import os
+import stat
 import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import imagehash
@@ -99,12 +101,20 @@ def scan_folder(raw_dir: str | os.PathLike, workers: int | None = None) -> Scan:
     if not raw_dir.is_dir():
         problem = 'is not a folder' if raw_dir.exists() else 'does not exist'
         raise DataError(f'{raw_dir}: the raw folder {problem}. {EXPECTED_TREE.format(raw_dir=raw_dir)}')
-    folders, skipped = _list_classes(raw_dir)
-    _check_number_of_classes(raw_dir, folders)
+    try:
+        entries = _list_folder(raw_dir, '')
+    except OSError as error:
+        raise DataError(
+            f'{raw_dir}: the raw folder cannot be read ({error.strerror}). Fix: allow reading it.'
+        ) from error
+    folders = [path for path, kind in entries if kind == 'folder']
+    loose = [(path, kind) for path, kind in entries if kind != 'folder']
+    _check_number_of_classes(raw_dir, folders, has_files=bool(loose))
     _check_class_names(raw_dir, folders)
+    skipped = [Skipped(path, 'not in a class folder' if kind == 'file' else kind) for path, kind in loose]
     paths = []
-    for entry in (entry for folder in folders for entry in _walk(raw_dir, folder)):
-        skipped.append(entry) if isinstance(entry, Skipped) else paths.append(entry)
+    for entry in chain.from_iterable(_walk(raw_dir, folder) for folder in folders):
+        (skipped if isinstance(entry, Skipped) else paths).append(entry)
     records = map_in_processes(
         partial(read_record, raw_dir),
         paths,
@@ -136,62 +146,51 @@ def class_of(path: str) -> str:
     return nfc(path.split('/', 1)[0])
 
 
-def _entries(raw_dir: Path, inside: str) -> Iterator[os.DirEntry | Skipped]:
-    try:
-        with os.scandir(raw_dir / inside) as entries:
-            yield from sorted(entries, key=lambda entry: path_order(entry.name))
-    except OSError as error:
-        yield Skipped(inside or '.', 'unreadable folder', error.strerror or str(error))
+def _list_folder(raw_dir: Path, folder: str) -> list[tuple[str, str]]:
+    """Return the entries of a folder, sorted: path relative to the raw folder, and kind, see `_kind`."""
+    with os.scandir(raw_dir / folder) as entries:
+        entries = sorted(entries, key=lambda entry: path_order(entry.name))
+    return [(f'{folder}/{entry.name}' if folder else entry.name, _kind(entry)) for entry in entries]
 
 
 def _kind(entry: os.DirEntry) -> str:
     """Return ``'file'``, ``'folder'``, or the reason to skip the entry."""
     if entry.name.startswith('.') or entry.name.casefold() in SYSTEM_NAMES:
         return 'system file'
-    if not Path(entry.path).exists():  # also a link that leads to itself
-        return 'dangling link'
-    if entry.is_dir():
+    try:
+        mode = Path(entry.path).stat().st_mode
+    except OSError as error:  # also a link that leads to itself
+        is_dangling = entry.is_symlink() and not isinstance(error, PermissionError)
+        return 'dangling link' if is_dangling else 'unreadable file'
+    if stat.S_ISDIR(mode):
         return 'link to a folder' if entry.is_symlink() else 'folder'
-    return 'file' if entry.is_file() else 'not a regular file'
+    return 'file' if stat.S_ISREG(mode) else 'not a regular file'
 
 
-def _walk(raw_dir: Path, inside: str) -> Iterator[str | Skipped]:
+def _walk(raw_dir: Path, folder: str) -> Iterator[str | Skipped]:
     """Yield the path of every file below a class folder, relative to the raw folder, or why it is skipped."""
-    for entry in _entries(raw_dir, inside):
-        if isinstance(entry, Skipped):
-            yield entry
-            continue
-        path, kind = f'{inside}/{entry.name}', _kind(entry)
+    try:
+        entries = _list_folder(raw_dir, folder)
+    except OSError as error:
+        yield Skipped(folder, 'unreadable folder', error.strerror or str(error))
+        return
+    for path, kind in entries:
         if kind == 'folder':
             yield from _walk(raw_dir, path)
         else:
             yield path if kind == 'file' else Skipped(path, kind)
 
 
-def _list_classes(raw_dir: Path) -> tuple[list[str], list[Skipped]]:
-    folders, skipped = [], []
-    for entry in _entries(raw_dir, ''):
-        if isinstance(entry, Skipped):
-            raise DataError(f'{raw_dir}: the raw folder cannot be read ({entry.detail}). Fix: allow reading it.')
-        kind = _kind(entry)
-        if kind == 'folder':
-            folders.append(entry.name)
-        else:
-            skipped.append(Skipped(entry.name, 'not in a class folder' if kind == 'file' else kind))
-    return folders, skipped
-
-
-def _check_number_of_classes(raw_dir: Path, folders: Sequence[str]) -> None:
+def _check_number_of_classes(raw_dir: Path, folders: Sequence[str], has_files: bool) -> None:
     tree = EXPECTED_TREE.format(raw_dir=raw_dir)
     if len(folders) < 2:
         content, hint = 'no class folder', ''
         if folders:
             content = f'1 class folder, {folders[0]!r}'
-            inner = [entry for entry in _entries(raw_dir, folders[0]) if not isinstance(entry, Skipped)]
-            num_folders = sum(_kind(entry) == 'folder' for entry in inner)
+            num_folders = len(list(Path(raw_dir, folders[0]).glob('[!.]*/')))
             if num_folders > 1:
                 hint = f'\nDid you mean {raw_dir / folders[0]}? It holds {num_folders} folders.'
-        elif any(True for _ in _entries(raw_dir, '')):
+        elif has_files:
             hint = (
                 f'\nFiles lie directly in it. Fix: if {raw_dir.name} is one of several classes, give {raw_dir.parent}.'
             )
@@ -210,7 +209,7 @@ def _check_class_names(raw_dir: Path, folders: Sequence[str]) -> None:
         same[nfc(nfc(name).casefold())].append(name)
     mistakes += [f'{names} are one name on macOS and Windows' for names in same.values() if len(names) > 1]
     if mistakes:
-        raise DataError(f'{raw_dir}: class folders to be renamed: {"; ".join(mistakes)}.')
+        raise DataError(f'{raw_dir}: {"; ".join(mistakes)}. Fix: rename these class folders.')
 
 
 def _name_problem(name: str) -> str | None:

@@ -157,11 +157,16 @@ def test_names_get_their_true_extension(raw, out):
     picture(41).save(raw / 'rose/really_png.jpg', 'PNG')
     picture(42).save(raw / 'rose/v1.5', 'JPEG')
     picture(43).save(raw / 'rose/b.bmp')
-    run(raw, out)
+    (raw / 'rose/x').mkdir()
+    picture(44).save(raw / 'rose/x/a.jpg')
+    summary = run(raw, out).summary()
     names = {
         path: Path(entry(out, f'rose/{path}')['file']).name for path in ('a.JPEG', 'really_png.jpg', 'v1.5', 'b.bmp')
     }
     assert names == {'a.JPEG': 'a.jpg', 'really_png.jpg': 'really_png.png', 'v1.5': 'v1.5.jpg', 'b.bmp': 'b.png'}
+    _, renamed = summary.split('renamed: 2 files')  # only where the name was wrong or taken
+    assert 'really a PNG (1)\n    rose/really_png.jpg: now really_png.png' in renamed
+    assert 'taken' in renamed and '    rose/x/a.jpg: now a-' in renamed
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='names as on Linux')
@@ -448,12 +453,20 @@ def test_places_that_cannot_be_reached_are_named(raw, out, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['loop', 'raw']
 
 
-def test_the_current_folder_is_refused(raw, out, monkeypatch):
-    out.mkdir()
-    monkeypatch.chdir(out)
-    for place in ('.', '', out):
-        with pytest.raises(ConfigError, match='is the current folder'):
-            run(raw, place)
+@pytest.mark.parametrize('place', ['.', '', '{out}', '..'])
+def test_a_folder_around_the_shell_is_refused(raw, out, monkeypatch, place):
+    (out / 'deeper').mkdir(parents=True)
+    monkeypatch.chdir(out / 'deeper' if place == '..' else out)
+    with pytest.raises(ConfigError, match='current folder'):
+        run(raw, place.format(out=out), overwrite=True)
+
+
+def test_a_current_folder_that_was_deleted_is_no_crash(raw, out, tmp_path, monkeypatch):
+    (tmp_path / 'gone').mkdir()
+    monkeypatch.chdir(tmp_path / 'gone')
+    (tmp_path / 'gone').rmdir()
+    with pytest.raises(DiskError, match='cannot be reached'):
+        run(raw, out)
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='devices as on POSIX')

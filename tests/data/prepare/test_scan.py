@@ -150,6 +150,20 @@ def test_an_unreadable_folder_is_reported(raw, monkeypatch):
     assert skipped(raw) == {'rose/locked': 'unreadable folder'}
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='links as on POSIX')
+def test_a_file_that_may_not_be_looked_at_is_reported(raw, monkeypatch):
+    (raw / 'rose/link.jpg').symlink_to(raw / 'daisy/a.jpg')
+    real = scan_module.Path.stat
+
+    def refuse(self, **options):
+        if self.name in ('link.jpg', 'b.jpg'):
+            raise PermissionError(13, 'Permission denied')
+        return real(self, **options)
+
+    monkeypatch.setattr(scan_module.Path, 'stat', refuse)
+    assert skipped(raw) == {'rose/b.jpg': 'unreadable file', 'rose/link.jpg': 'unreadable file'}
+
+
 @pytest.mark.skipif(sys.platform != 'linux', reason='names as on Linux')
 def test_odd_file_names_are_no_problem(raw):
     names = ['tab\tname.jpg', 'line\nbreak.jpg', '猫 🌻.jpg', 'two  spaces .jpg', os.fsdecode(b'latin-\xe9.jpg')]
