@@ -39,6 +39,6 @@ photo_cache = dict(budget='8GB')
 feature_cache = dict(
     views='auto',  # 4 with frozen stages and without mixup or cutmix, else 0; 'all': one view for each epoch; 0: no cache
     dtype='auto',  # as the stages compute; or 'bf16', 'fp16', 'fp32'
-    budget='8GB',  # nothing is cached above the budget, or above half of the free disk space
+    budget='8GB',  # nothing is cached above the budget
 )
 cache_dir = 'work_dirs/cache'  # may be deleted whenever nothing runs; configs/README.md says more

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flowercls.core import signals
 from flowercls.core.errors import ConfigError
+from flowercls.core.prepared_folder import VAL_RATIO
 
 if TYPE_CHECKING:
     from flowercls.data.prepare.preparation import PrepareResult
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'folders', nargs='+', metavar='RAW OUT', help='folder with one folder per class; folder to make'
     )
-    parser.add_argument('--val-ratio', type=float, default=0.2, help='share of each class (default: %(default)s)')
+    parser.add_argument('--val-ratio', type=float, default=VAL_RATIO, help='share of each class (default: %(default)s)')
     parser.add_argument('--test-ratio', type=float, default=0.0, help='share of each class (default: none)')
     parser.add_argument('--seed', type=int, default=0, help='of the split (default: %(default)s)')
     parser.add_argument('--folds', type=int, metavar='K', help='also write lists for K-fold cross-validation')

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from flowercls.compare.comparison import Comparison
 from flowercls.compare.runs import is_sweep
-from flowercls.compare.wording import p_text, verdict_lines
+from flowercls.compare.wording import VERDICT_WORDS, p_text, verdict_lines
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import atomic_write, disk_errors, numbered, write_json
 from flowercls.core.layout import COMPARISON_STEM, COMPARISON_SUFFIXES
-
-VERDICT_CELLS = {'best': '**best**', 'tied': '**tied for best**', 'worse': 'worse', None: '-'}
+from flowercls.evaluate.intervals import INTERVAL
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
 
 
 def _settings_table(rows: list[SettingRow], *, with_test: bool) -> str:
-    head = ['setting', 'top-1 (%)', 'seeds', '95 % interval', 'to the best (points)', 'its interval', 'p', 'verdict']
+    head = ['setting', 'top-1 (%)', 'seeds', INTERVAL, 'to the best (points)', 'its interval', 'p', 'verdict']
     cells = []
     for row in rows:
         spread = '' if row.top1_spread is None else f' ± {row.top1_spread:.2f}'
@@ -193,8 +192,14 @@ def _difference_cells(row: SettingRow | EffectRow) -> list[str]:
         '-' if row.difference is None else f'{row.difference:+.2f}',
         '-' if row.difference_low is None else f'{row.difference_low:+.2f} to {row.difference_high:+.2f}',
         '-' if row.p_value is None else p_text(row.p_value).removeprefix('= '),
-        VERDICT_CELLS[row.verdict],
+        _verdict_cell(row.verdict),
     ]
+
+
+def _verdict_cell(verdict: str | None) -> str:
+    if verdict is None:
+        return '-'
+    return VERDICT_WORDS[verdict] if verdict == 'worse' else f'**{VERDICT_WORDS[verdict]}**'
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -1,8 +1,12 @@
 """The verdict of a comparison in words."""
 
 from flowercls.compare.comparison import Comparison
+from flowercls.evaluate.intervals import INTERVAL
 from flowercls.evaluate.power import POWER, ROUNDING, SampleSize
 from flowercls.evaluate.significance import SEEDS_UNSEEN
+
+# A verdict of a table, as tables, pictures and pages call it.
+VERDICT_WORDS = {'best': 'best', 'tied': 'tied for best', 'worse': 'worse', None: 'no verdict'}
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
@@ -93,7 +97,7 @@ def _test_result(comparison: Comparison) -> list[str]:
         tested = f', {score.num_seeds} of its {num_runs} runs tested' if score.num_seeds < num_runs else ''
         return [
             f'Confirmed on the test set, whose photos took no part in the choice: {best} has top-1 {score.top1:.2f} % '
-            f'({comparison.num_test_photos:,} photos, 95 % interval {low:.1f}-{high:.1f}{tested}).'
+            f'({comparison.num_test_photos:,} photos, {INTERVAL} {low:.1f}-{high:.1f}{tested}).'
         ]
     if comparison.test_scores:
         return [f'{best} was not tested on the test set; only tested settings have a confirmed figure.']

@@ -11,11 +11,13 @@ from flowercls.core.errors import ConfigError
 from flowercls.core.layout import CONFIG_FILE
 
 # Roles of keys. A key has a role if its last parts are one of the role's names. `THIS_START` is in `dump`.
-# RUNTIME_ONLY, DATA_LOCATION and THIS_START must not change: a sweep's ledger knows trials by a hash of all other keys.
-RUNTIME_ONLY = (  # speed and messages; every result stays the same
+# LEDGER_IGNORES, DATA_LOCATION and THIS_START must not change: a sweep's ledger knows trials by a hash of all other
+# keys.
+LEDGER_IGNORES = (  # speed and messages; every result stays the same
     *('num_workers', 'persistent_workers', 'pin_memory', 'logger.interval', 'progress.interval_s'),
     *('cache_dir', 'photo_cache.budget', 'feature_cache.budget'),
 )
+RUNTIME_ONLY = (*LEDGER_IGNORES, 'mp_cfg.mp_start_method')  # a new key of this kind is added here
 DATA_LOCATION = ('data_root',)  # where the photos lie; their manifest says which photos these are
 DATA_CONTENT = ('data_manifest',)
 SEED = ('randomness.seed',)

@@ -8,6 +8,7 @@ from flowercls.core.files import sha256_of
 from flowercls.core.layout import ANN_FILES, CLASSES_FILE, FOLDS_DIR, MANIFEST_FILE
 from flowercls.core.terminal import tool_command
 
+VAL_RATIO = 0.2  # share of each class for validation, if nothing is said
 REQUIRED_FILES = (CLASSES_FILE, ANN_FILES['train'], ANN_FILES['val'])
 PHOTO_SUFFIXES = {
     *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp', '.dib', '.webp', '.tif', '.tiff', '.avif'),

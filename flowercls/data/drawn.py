@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import disk_errors
 from flowercls.core.layout import MANIFEST_FILE
+from flowercls.core.prepared_folder import VAL_RATIO
 from flowercls.data.drawn_species import SPECIES, Brush, Colour, flat, shade
 from flowercls.data.prepare.preparation import prepare
 from flowercls.data.prepare.prepare_summary import PrepareResult
@@ -225,7 +226,7 @@ def ensure_drawn(data_root: str, drawn: dict, elsewhere: str | None = None) -> s
         ConfigError: if the folder's flowers were drawn with other values; real photos pass.
     """
     drawing = dict(drawn)
-    val_ratio = drawing.pop('val_ratio', 0.2)
+    val_ratio = drawing.pop('val_ratio', VAL_RATIO)
     folder = Path(data_root)
     if elsewhere is not None and not folder.exists() and folder.name.startswith('drawn'):
         folder = Path(elsewhere, folder.name)

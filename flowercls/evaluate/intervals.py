@@ -3,8 +3,13 @@
 import numpy as np
 from scipy.stats import norm
 
+CONFIDENCE = 0.95  # of every interval that is shown; a verdict has its own error rate
+INTERVAL = f'{100 * CONFIDENCE:g} % interval'  # as tables, pictures and pages call it
 
-def wilson_interval(hits: float, n: float, confidence: float = 0.95, z: float | None = None) -> tuple[float, float]:
+
+def wilson_interval(
+    hits: float, n: float, confidence: float = CONFIDENCE, z: float | None = None
+) -> tuple[float, float]:
     """Return the Wilson score interval of a share, in percent (0-100).
 
     Args:

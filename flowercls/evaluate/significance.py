@@ -31,7 +31,7 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import binomtest, studentized_range, t
 
-from flowercls.evaluate.intervals import paired_half_width, wilson_interval
+from flowercls.evaluate.intervals import CONFIDENCE, paired_half_width, wilson_interval
 from flowercls.evaluate.noise import Noise, satterthwaite_dof
 
 SEEDS_UNSEEN = 'with one seed a setting, the verdict is about these very models; another seed may reverse it'
@@ -58,7 +58,7 @@ class SettingScore:
         top1: Mean over seeds.
         spread: Standard deviation over seeds; None with one seed.
         num_seeds: Number of runs.
-        interval: 95 % for the mean, on other photos and with other seeds (with one seed: on other photos).
+        interval: for the mean, on other photos and with other seeds (with one seed: on other photos).
     """
 
     name: str
@@ -140,7 +140,7 @@ class RangeTest:
         return float(np.sqrt(self.variance / 2))  # a range is counted in standard errors of one mean
 
 
-def score_settings(hits: Mapping[str, np.ndarray], confidence: float = 0.95) -> list[SettingScore]:
+def score_settings(hits: Mapping[str, np.ndarray], confidence: float = CONFIDENCE) -> list[SettingScore]:
     """Return the accuracy of every setting with its interval, in the given order.
 
     Args:

@@ -9,19 +9,21 @@ from matplotlib.ticker import MaxNLocator
 
 from flowercls.compare.comparison import Comparison
 from flowercls.compare.comparison_files import EffectRow, SettingRow, effect_rows, setting_rows
+from flowercls.compare.wording import VERDICT_WORDS
 from flowercls.core import palette
 from flowercls.core.layout import SCALARS_FILE
+from flowercls.evaluate.intervals import INTERVAL
 from flowercls.evaluate.scalars import read_epochs
 from flowercls.report.figures import new_figure, save_png, shortened
 
 DASHES = ('-', '--', ':', '-.')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>')
-# Colour, marker and words of each verdict.
+# Colour and marker of each verdict.
 VERDICTS = {
-    'best': (palette.BEST, 's', 'best'),
-    'tied': (palette.TIED, 'o', 'tied for best'),
-    'worse': (palette.WORSE, 'X', 'worse'),
-    None: (palette.NO_VERDICT, 'D', 'no verdict'),
+    'best': (palette.BEST, 's'),
+    'tied': (palette.TIED, 'o'),
+    'worse': (palette.WORSE, 'X'),
+    None: (palette.NO_VERDICT, 'D'),
 }
 CURVES_INCH = 4.4
 LINE_LENGTH, MAX_LINES = 40, 3  # of a name beside an axis; what is longer is cut
@@ -69,7 +71,7 @@ def _draw_settings(figure: SubFigure, settings: list[SettingRow]) -> None:
     accuracy, difference = figure.subplots(1, 2) if has_best else (figure.subplots(), None)
     for y, row in enumerate(settings):
         _draw_row(accuracy, y, row.top1, (row.top1_low, row.top1_high), row.verdict or 'best')
-    accuracy.set_title('accuracy, with 95 % interval')
+    accuracy.set_title(f'accuracy, with {INTERVAL}')
     accuracy.set_xlabel(f'top-1 accuracy (%), {_sample(settings)}')
     _list_rows(accuracy, names)
     if has_best:
@@ -101,10 +103,11 @@ def _draw_differences(axes: Axes, rows: list[SettingRow] | list[EffectRow]) -> N
 
 
 def _draw_row(axes: Axes, y: int, value: float, interval, verdict: str | None, *, with_label: bool = False) -> None:
-    color, marker, words = VERDICTS[verdict]
+    color, marker = VERDICTS[verdict]
     if interval is not None:
         axes.plot(interval, [y, y], color=color, linewidth=1.5)
-    axes.plot(value, y, color=color, marker=marker, linestyle='none', label=words if with_label else None)
+    label = VERDICT_WORDS[verdict] if with_label else None
+    axes.plot(value, y, color=color, marker=marker, linestyle='none', label=label)
 
 
 def _list_rows(axes: Axes, names: list[str]) -> None:

@@ -14,11 +14,13 @@ import jinja2
 from PIL import Image
 
 from flowercls import __version__
+from flowercls.compare.wording import VERDICT_WORDS
 from flowercls.config.dump import load_dumped
 from flowercls.core import palette
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import atomic_write, delimiter_of
 from flowercls.core.layout import COMMAND_FILE, CONFIG_FILE
+from flowercls.evaluate.intervals import INTERVAL
 
 LARGE_BYTES, JPEG_QUALITY = 400_000, 85  # larger pictures, of photos, are embedded as JPEG
 SECTIONS = ('model', 'train_cfg', 'train_dataloader', 'val_dataloader')  # of a config, that a page looks into
@@ -30,7 +32,7 @@ def write_page(path: Path, template: str, **content) -> Path:
     Raises:
         DiskError: if the disk is full or may not be written to.
     """
-    text = _templates().get_template(template).render(version=__version__, palette=palette, **content)
+    text = _templates().get_template(template).render(**content)
     with atomic_write(path) as file:
         file.write(text.encode('utf-8', 'backslashreplace').decode())  # a broken byte in an old file name
     return path
@@ -54,6 +56,12 @@ def _templates() -> jinja2.Environment:
         'picture': embedded_picture,
         'size': picture_size,
         'address': lambda path: quote(Path(path).as_posix()),
+    }
+    environment.globals |= {
+        'version': __version__,
+        'palette': palette,
+        'interval_name': INTERVAL,
+        'verdict_words': VERDICT_WORDS,
     }
     return environment
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from flowercls.core import palette
-from flowercls.evaluate.intervals import wilson_interval
+from flowercls.evaluate.intervals import INTERVAL, wilson_interval
 from flowercls.report.figures import new_figure, origin_text, save_png
 
 
@@ -30,7 +30,7 @@ def plot_reliability(metrics: dict, path: str | Path) -> None:
         upper.plot([0, 100], [0, 100], color=palette.BLACK, linestyle='--', linewidth=1, label='perfect calibration')
         upper.errorbar(
             bins['confidence'], bins['accuracy'], np.abs(ends.T - bins['accuracy']), fmt='o', color=palette.DARK_BLUE,
-            markersize=4, capsize=2, linewidth=1, label='its 95 % interval, at the mean confidence',
+            markersize=4, capsize=2, linewidth=1, label=f'its {INTERVAL}, at the mean confidence',
         )  # fmt: skip
         upper.set(ylabel='accuracy (%)', xlim=(0, 100), ylim=(0, 102))
         greys = {'color': palette.LIGHT_GREY, 'edgecolor': palette.DARK_GREY}

@@ -113,7 +113,7 @@ def _evaluations(folder: Path, metrics: dict) -> list[dict]:
 
 def _evaluation(folder: Path, metrics: dict) -> dict:
     confusion, names = metrics['confusion'], list(metrics['per_class'])
-    low, high = map(float, metrics['top1_interval'])
+    hits = sum(row[i] for i, row in enumerate(confusion))
     split = metrics.get('split') or 'val'
     predicted = [sum(column) for column in zip(*confusion, strict=True)]
     return {
@@ -122,8 +122,8 @@ def _evaluation(folder: Path, metrics: dict) -> dict:
         'folder': folder.name,
         'is_test': folder.name.startswith(layout.TEST_PREFIX),
         'pictures': _pictures(folder),
-        'metrics': {**metrics, 'top1_interval': [low, high]},
-        'hits': sum(row[i] for i, row in enumerate(confusion)),
+        'metrics': {**metrics, 'top1_interval': wilson_interval(hits, metrics['n'])},
+        'hits': hits,
         'names': names,
         'classes': [
             {

@@ -1,13 +1,12 @@
 """``report.html`` of a sweep folder."""
 
 import shlex
-from datetime import timedelta
 from pathlib import Path
 
 from flowercls.compare.wording import p_text
 from flowercls.core import layout
 from flowercls.core.errors import DataError
-from flowercls.core.terminal import tool_command
+from flowercls.core.terminal import as_duration, tool_command
 from flowercls.evaluate.predictions import Predictions
 from flowercls.report import page
 from flowercls.report.facts import data_card, environment_of
@@ -78,7 +77,7 @@ def _trials(folder: Path) -> list[dict]:
             'state': entry.state,
             'state_text': STATES.get(entry.state, entry.state),
             'top1': entry.top1,
-            'time': '-' if entry.time_s is None else str(timedelta(seconds=round(entry.time_s))),
+            'time': '-' if entry.time_s is None else as_duration(entry.time_s),
             'error': entry.error or '',
             'report': report if (folder / (report := Path(entry.run, layout.REPORT_FILE))).is_file() else None,
         }

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY, changed_keys, flatten
+from flowercls.config.diff import DATA_LOCATION, LEDGER_IGNORES, changed_keys, flatten
 from flowercls.config.dump import THIS_START, load_dumped
 from flowercls.core.errors import ConfigError
 from flowercls.core.layout import CONFIG_FILE, METRICS_FILE, TRIALS_DIR
@@ -61,7 +61,7 @@ def _what_differs(trial: Trial, run: Path) -> str:
     before = flatten(before)
     # A run has replaced 'auto' by what its machine can do.
     now = {key: value for key, value in flatten(trial.cfg.to_dict()).items() if key in before and value != 'auto'}
-    changes = changed_keys({key: before[key] for key in now}, now, THIS_START, RUNTIME_ONLY, DATA_LOCATION)
+    changes = changed_keys({key: before[key] for key in now}, now, THIS_START, LEDGER_IGNORES, DATA_LOCATION)
     if not changes:
         return 'differently prepared photos, or a config with other keys'
     shown = [f'{key}: {before[key]} -> {now[key]}' for key in now if key in changes]  # in the order of the config

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from mmengine.config import Config
 
-from flowercls.config.diff import DATA_LOCATION, RUNTIME_ONLY
+from flowercls.config.diff import DATA_LOCATION, LEDGER_IGNORES
 from flowercls.config.dump import THIS_START
 from flowercls.config.loader import find_config, load_with_notes
 from flowercls.config.resolve import complete_config
@@ -189,7 +189,7 @@ def trial_key(cfg: Config, manifest: str | None) -> str:
         cfg: The resolved config.
         manifest: SHA-256 of the data's manifest.
     """
-    ignored = RUNTIME_ONLY + (DATA_LOCATION if manifest else ())
+    ignored = LEDGER_IGNORES + (DATA_LOCATION if manifest else ())
     content = {key: value for key, value in cfg.to_dict().items() if key not in THIS_START}
     text = json.dumps([_without(content, ignored), manifest], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

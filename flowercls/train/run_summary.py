@@ -18,6 +18,7 @@ from flowercls.core.layout import (
     RELIABILITY_PICTURE,
 )
 from flowercls.core.terminal import as_duration, tool_command
+from flowercls.evaluate.intervals import INTERVAL
 from flowercls.models.model_summary import StageRow, render_stage_table, stage_table
 from flowercls.train.optimizer import check_parts
 from flowercls.train.preflight import preflight
@@ -150,4 +151,4 @@ def accuracy_text(metrics: dict) -> str:
     """Return top-1 with its interval: ``top-1 96.32 % (549 of 570, 95 % interval 94.4-97.6)``."""
     hits = sum(row[i] for i, row in enumerate(metrics['confusion']))
     low, high = metrics['top1_interval']
-    return f'top-1 {metrics["top1"]:.2f} % ({hits} of {metrics["n"]}, 95 % interval {low:.1f}-{high:.1f})'
+    return f'top-1 {metrics["top1"]:.2f} % ({hits} of {metrics["n"]}, {INTERVAL} {low:.1f}-{high:.1f})'

@@ -39,7 +39,7 @@ def test_the_settings_stand_with_intervals_and_verdicts(page, sweep_folder):
 
 def test_each_trial_stands_with_state_figure_time_and_link(page):
     found = page()
-    assert 'lr=0.1 #_seed0 finished 83.33 1:02:05 report' in found.text
+    assert 'lr=0.1 #_seed0 finished 83.33 1 h 02 min report' in found.text
     assert 'lr=9_seed0 failed - - -' in found.text and 'lr=1_seed0 not finished - - -' in found.text
     assert 'exit code 6: <b>& diverged' in found.text and '--retry-failed' in found.text
     assert [link for link in found.links if link[0] != '#'] == ['trials/lr%3D0.1%20%23_seed0/report.html']

@@ -24,6 +24,7 @@ from flowercls.core.layout import (
     OVERVIEW_FILE,
     fold_file,
 )
+from flowercls.core.prepared_folder import VAL_RATIO
 from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.prepare.copying import MAX_NAME_BYTES, copy_photo
 from flowercls.data.prepare.manifest import write_manifest
@@ -38,7 +39,7 @@ def prepare(
     raw_dir: str | os.PathLike,
     out_dir: str | os.PathLike,
     *,
-    val_ratio: float = 0.2,
+    val_ratio: float = VAL_RATIO,
     test_ratio: float = 0.0,
     seed: int = 0,
     folds: int | None = None,
