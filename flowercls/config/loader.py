@@ -33,7 +33,7 @@ from flowercls.config.overrides import (
     parse_overrides,
     replaced_in_mmengine,
     strip_leftovers,
-    unknown_overrides,
+    unknown_names,
 )
 from flowercls.config.schema import HELPERS, SECTIONS, at_path, is_misspelt, misspelt_keys, wrong_values
 from flowercls.config.suggest import did_you_mean, raise_mistakes
@@ -74,16 +74,17 @@ def load_with_notes(path: str | os.PathLike, overrides: Overrides = ()) -> tuple
     for name in [name for name, value in cfg.items() if callable(value) and not isinstance(value, dict)]:
         del content[name]  # `from functools import partial` leaves a function
     strip_leftovers(content)
-    mistakes = misspelt_keys(content, loader.used_names)
-    notes = loader.notes(content, mistakes)
-    mistakes = [*mistakes.values(), *unknown_overrides(content, overrides)]
-    if not mistakes:
-        old_root = cfg.get('data_root')
-        mistakes = merge_overrides(cfg, overrides)
-        content = cfg._cfg_dict  # mmengine merges into a new dict
-        if 'data_root' in overrides and isinstance(old_root, str):
-            follow_data_root(cfg, old_root)
-    raise_mistakes(mistakes + wrong_values(content), path)
+    unknown, old_root = unknown_names(content, overrides), cfg.get('data_root')
+    unfit = merge_overrides(cfg, {key: value for key, value in overrides.items() if key not in unknown})
+    content = cfg._cfg_dict  # mmengine merges into a new dict
+    misspelt = misspelt_keys(content, loader.used_names)
+    notes = loader.notes(content, misspelt)
+    for key in misspelt:
+        if any(f'{override}.'.startswith(f'{key}.') for override in overrides):
+            misspelt[key] = f'--cfg-options: {misspelt[key]}'
+    raise_mistakes([*unknown.values(), *unfit, *misspelt.values(), *wrong_values(content)], path)
+    if 'data_root' in overrides and isinstance(old_root, str):
+        follow_data_root(cfg, old_root)
     for name in [name for name in content if is_misspelt('', name, TOP | HELPERS)]:
         del content[name]  # a variable that the file has used; in a dump, where nothing uses it, it would be a typo
     return cfg, notes

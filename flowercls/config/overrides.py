@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
 
-from flowercls.config.schema import SECTIONS, at_path, is_misspelt, known_keys, walk
+from flowercls.config.schema import SECTIONS, at_path, walk
 from flowercls.config.suggest import did_you_mean, raise_mistakes
 from flowercls.core.errors import ConfigError
 
@@ -86,36 +86,19 @@ def as_text(value: Any) -> str:
 # ---------------------------------------------------------------- keys
 
 
-def unknown_overrides(cfg: dict, overrides: Iterable[str]) -> list[str]:
-    """Return one line for each dotted key that neither exists in the config nor is known for its section."""
-    mistakes = []
+def unknown_names(cfg: dict, overrides: Iterable[str]) -> dict[str, str]:
+    """Return a message for each dotted key whose first name is no key of a config."""
+    mistakes = {}
     for key in overrides:
         name = key.partition('.')[0]
-        if name in cfg and name not in SECTIONS['']:
+        if name in SECTIONS['']:
+            continue
+        if name in cfg:
             fix = _uses_of(cfg, name)
-            mistakes.append(f"--cfg-options: '{key}' names a variable of the file, whose value is already used.{fix}")
-        elif (answer := _wrong_part(cfg, key.split('.'))) is not None:
-            mistakes.append(f"--cfg-options: unknown key '{key}'{answer or _nearest_path(cfg, key)}")
-    return mistakes
-
-
-def _wrong_part(node: Any, parts: list[str]) -> str | None:
-    """Return None if the key is right, else the reason; '' if the nearest key is the best answer."""
-    for i, part in enumerate(parts):
-        path = '.'.join(parts[:i])
-        if isinstance(node, list | tuple):
-            if not part.isdigit() or int(part) >= len(node):
-                return f": '{path}' is a list of {len(node)}, numbered from 0"
-            node = node[int(part)]
-        elif isinstance(node, dict | None):
-            known = known_keys(path, node)  # None: its class decides, see `components`
-            is_new = known is not None and part not in {*known, *(node or {})}
-            if is_new and (path == '' or is_misspelt(path, part, known)):
-                return ''
-            node = node.get(part) if node else None
+            mistakes[key] = f"--cfg-options: '{key}' names a variable of the file, whose value is already used.{fix}"
         else:
-            return f": '{path}' is {node!r} and has no keys"
-    return None
+            mistakes[key] = f"--cfg-options: unknown key '{key}'{_nearest_path(cfg, key)}"
+    return mistakes
 
 
 def _nearest_path(cfg: dict, key: str) -> str:
@@ -170,19 +153,20 @@ def _without_exchanged(child: Any, base: Any) -> Any:
 
 
 def merge_overrides(cfg: Config, overrides: Mapping[str, Any]) -> list[str]:
-    """Lay overrides over a config in place; returns a line for a key that does not fit."""
-    # One merge for each top-level name: a new `type` and its arguments arrive as one, and an error names its key.
-    groups: dict[str, dict[str, Any]] = {}
+    """Lay overrides over a config in place; returns a line for each group of keys that does not fit."""
+    # One merge for each top-level name: a new `type` and its arguments arrive as one, and an error names its keys.
+    groups, mistakes = {}, []
     for key, value in overrides.items():
         groups.setdefault(key.partition('.')[0], {})[key] = ConfigDict._hook(value)
     with replaced_in_mmengine('_merge_a_into_b', merge):
-        for key, group in groups.items():
+        for group in groups.values():
             try:
                 cfg.merge_from_dict(group)
             except (KeyError, TypeError, AttributeError, ValueError) as error:
-                return [f"--cfg-options: '{key}' does not fit the config: {error.args[0] if error.args else error}"]
+                reason = error.args[0] if error.args else error
+                mistakes.append(f'--cfg-options: {", ".join(group)} does not fit the config: {reason}')
     strip_leftovers(cfg._cfg_dict)
-    return []
+    return mistakes
 
 
 def strip_leftovers(config: Any) -> None:

@@ -58,7 +58,7 @@ def test_every_mistake_in_a_config_is_reported_at_once(write_config, tool, tmp_p
         ('param_scheduler.1.eta_min_ratio=7', ('param_scheduler.1.eta_min_ratio',)),
         ('param_scheduler.1.by_epoch=sometimes', ('param_scheduler.1.by_epoch',)),
         ('train_dataloader.dataset.pipeline.1.transforms.1.p=-0.5', ('RandomHorizontalFlip',)),
-        ('env_cfg.dist_cfg.backnd=gloo', ('env_cfg.dist_cfg.backend',)),
+        ('env_cfg.dist_cfg.backnd=gloo', ("'backnd' in env_cfg.dist_cfg", "'backend'")),
         ('randomnes.seed=1', ("did you mean 'randomness",)),
         ('custom_hooks.0.momentum=3', ('EMAHook', 'momentum')),
         ('custom_hooks.0.begin_epoch=9', ('EMAHook', 'begin_epoch: 9')),

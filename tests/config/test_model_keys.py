@@ -65,7 +65,7 @@ def test_mixed_photos_have_no_features_to_keep(resolve):
         ('views', 'every', "'all' for one each epoch"),
         ('dtype', 'int8', "'auto', 'bf16', 'fp16' or 'fp32'"),
         ('budget', '8 apples', "'8GB'"),
-        ('view', 3, "'feature_cache.views'"),
+        ('view', 3, "'views'"),
     ],
 )
 def test_impossible_values_are_named(resolve, key, value, words):

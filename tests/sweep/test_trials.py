@@ -60,11 +60,7 @@ def test_every_wrong_setting_is_found_before_anything_runs(write_sweep, tmp_path
     path = write_sweep(tmp_path, "{'model.frozen_stages': [0, 7], 'optim_wrapper.optimiser.lr': [1]}")
     with pytest.raises(ConfigError) as caught:
         trials_of(path)
-    for words in (
-        'setting frozen_stages=0,lr=1',
-        "'optim_wrapper.optimiser.lr'",
-        "did you mean 'optim_wrapper.optimizer.lr'",
-    ):
+    for words in ('setting frozen_stages=0,lr=1', "'optimiser' in optim_wrapper (did you mean 'optimizer'?)"):
         assert words in str(caught.value)
     assert f'{path}: unknown key' in str(caught.value) and '--cfg-options' not in str(caught.value)
     with pytest.raises(ConfigError, match='my_sweep.py, setting frozen_stages=7: '):
