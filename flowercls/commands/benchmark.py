@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import multiprocessing
 import os
 import platform
@@ -10,14 +11,14 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Generator, Iterator, Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowercls.commands.shared import Overrides
 from flowercls.core import signals
-from flowercls.core.errors import ConfigError, FlowerclsError
+from flowercls.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -29,12 +30,12 @@ EXAMPLES = (
     'configs/resnet50_flower.py --out benchmark.json',
     'configs/resnet50_flower.py --cases full frozen-3 --repeats 3',
 )
-# By name: `model.frozen_stages`, and whether the frozen stages' output is cached. mmpretrain cannot cache it.
-CASES = {'full': (0, False), **{f'frozen-{n}': (n, False) for n in (1, 2, 3, 'all')}}
-CASES |= {f'frozen-{n}-cached': (n, True) for n in (1, 2, 3, 'all')}
+# By name: `model.frozen_stages` and `feature_cache.views`. mmpretrain cannot cache features.
+CASES = {'full': (0, 0), **{f'frozen-{n}': (n, 0) for n in (1, 2, 3, 'all')}}
+CASES |= {f'frozen-{n}-cached': (n, 1) for n in (1, 2, 3, 'all')}
 STOCK, OURS, BARE = CONTESTANTS = ('stock', 'ours', 'bare')
 ONLY_STEPS = {'train_cfg.max_epochs': 100_000, 'default_hooks.checkpoint': None}
-MIN_STEPS = 3  # of a round
+MIN_STEPS, WARM_UP_S = 3, 2.0  # of a round
 TABLE_WIDTH = 150  # where the output is not a terminal
 
 
@@ -114,60 +115,34 @@ def benchmark(
 def _measure(
     case: str, config: str, extra: dict, contestants: Sequence[str] | None, repeats: int, seconds: float
 ) -> dict[str, list[dict]]:
-    """Return the messages of each contestant's `clock`: its start, then its rounds.
+    """Return the rounds of each contestant. They take turns, so a slow moment of the machine meets all of them."""
+    frozen, views = CASES[case]
+    rounds: dict[str, list[dict]] = {name: [] for name in contestants or CONTESTANTS}
+    with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as cache:
+        overrides = {**extra, **ONLY_STEPS, 'cache_dir': cache}
+        overrides |= {'model.frozen_stages': frozen, 'feature_cache.views': views}
+        for number, name in itertools.product(range(1, repeats + 1), rounds):
+            with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:  # each round starts afresh
+                figures = pool.submit(time_round, name, config, overrides, seconds).result()
+            rounds[name].append(figures)
+            rate = figures['photos'] / figures['seconds']
+            print(f'{case}: round {number}/{repeats}, {name} {rate:.1f} photos/s', flush=True)
+    return rounds
 
-    Contestants are processes that train in turns, so a slow moment of the machine meets all of them.
+
+def time_round(name: str, config: str, overrides: dict, seconds: float) -> dict[str, float]:
+    """Train as one contestant, in a process of its own.
+
+    Args:
+        name: One of `CONTESTANTS`.
+        config: Path of the config file.
+        overrides: Config keys with their values.
+        seconds: Shortest duration of the round.
+
+    Returns:
+        ``first_step_s``, the seconds until the first step was done, without the imports; then of the timed steps
+        ``photos``, ``seconds`` and ``waited``, the seconds between steps, which are spent on data.
     """
-    frozen, is_cached = CASES[case]
-    messages: dict[str, list[dict]] = {}
-    with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder:
-        overrides = {**extra, **ONLY_STEPS, 'model.frozen_stages': frozen, 'cache_dir': folder}
-        with contextlib.ExitStack() as running:
-            pipes = {}
-            for name in contestants or CONTESTANTS:  # one after the other: a first step is timed alone
-                print(f'{case}: {name} starts', flush=True)
-                pipes[name] = running.enter_context(_process(config, overrides, is_cached, seconds, name))
-                messages[name] = [_receive(name, pipes[name])]
-            for number in range(1, repeats + 1):
-                for name, pipe in pipes.items():
-                    pipe.send('next round')
-                    messages[name].append(figures := _receive(name, pipe))
-                    rate = figures['photos'] / figures['seconds']
-                    print(f'{case}: round {number}/{repeats}, {name} {rate:.1f} photos/s', flush=True)
-        if OURS in messages:  # a second start finds the caches of the first
-            with _process(config, overrides, is_cached, seconds, OURS) as pipe:
-                messages[OURS][0]['again_s'] = _receive(OURS, pipe)['first_step_s']
-    return messages
-
-
-@contextlib.contextmanager
-def _process(config: str, overrides: dict, is_cached: bool, seconds: float, name: str) -> Iterator[Connection]:
-    pipe, far_end = multiprocessing.Pipe()
-    arguments = (far_end, config, overrides, is_cached, seconds, name)
-    process = multiprocessing.get_context('spawn').Process(target=_compete, args=arguments)
-    process.start()
-    far_end.close()
-    try:
-        yield pipe
-    finally:
-        pipe.close()  # ends the process at its next step
-        process.join(30)
-        process.kill()
-        process.join()
-
-
-def _receive(name: str, pipe: Connection) -> dict:
-    try:
-        message = pipe.recv()
-    except EOFError as error:
-        raise RuntimeError(f'{name} has failed; its traceback is above') from error
-    if isinstance(message, FlowerclsError):
-        raise message
-    return message
-
-
-def _compete(pipe: Connection, config: str, overrides: dict, is_cached: bool, seconds: float, name: str) -> None:
-    """Train as one contestant, in a process of its own, until nobody asks for another round."""
     if name == STOCK:
         os.environ['THP_MEM_ALLOC_ENABLE'] = '0'  # torch's default; importing flowercls.train sets 1
     warnings.simplefilter('ignore')
@@ -175,88 +150,67 @@ def _compete(pipe: Connection, config: str, overrides: dict, is_cached: bool, se
     from flowercls.config.resolve import Flags
     from flowercls.train.trainer import resolve_for_run
 
-    stopwatch = clock(pipe, seconds)
-    hook = clock_hook(stopwatch)  # imports torch, which is not part of the first step
-    next(stopwatch)
-    overrides['feature_cache.views'] = int(name == OURS and is_cached)
     with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder, contextlib.redirect_stdout(None):
+        cfg = resolve_for_run(config, {**overrides, 'work_dir': folder}, Flags(no_validate=True))
+        clock = new_clock(seconds)
         try:
-            cfg = resolve_for_run(config, {**overrides, 'work_dir': folder}, Flags(no_validate=True))
-            if name == STOCK:
-                contestant = stock_runner(cfg)
-                contestant.register_hook(hook)
-                contestant.train()
-            elif name == OURS:
-                train_ours(cfg, hook)
-            else:
-                _train_bare(cfg, is_cached, stopwatch)
-        except FlowerclsError as error:
-            pipe.send(error)
+            {STOCK: train_stock, OURS: train_ours, BARE: train_bare}[name](cfg, clock)
+        except RoundOverError:
+            start, _, timed = clock.phases
+    return {'first_step_s': start['seconds'], **timed}
 
 
-def clock(pipe: Connection, seconds: float) -> Generator[None, int | None, None]:
-    """Time the steps of a training loop, a round at a time.
+class RoundOverError(Exception):
+    """A contestant has trained for long enough."""
 
-    The loop sends None when a batch is there, and the number of its photos when the step is done. The first step
-    follows the start; each message on ``pipe`` then asks for a round: one step that is not timed, and timed ones.
-    Sent back are ``first_step_s``, without the imports, then for each round ``photos``, ``seconds`` and ``waited``, the
-    seconds between steps, which are spent on data.
+
+def new_clock(seconds: float) -> 'Hook':
+    """Return a hook that times the steps of a training in three phases: the first step, a warm-up, a round.
+
+    Its ``phases`` hold ``photos``, ``seconds`` and ``waited`` of each phase.
 
     Args:
-        pipe: To the process that asks.
-        seconds: Shortest duration of a round.
-
-    Raises:
-        SystemExit: if the other end of the pipe is closed.
+        seconds: Shortest duration of the round.
     """
-    started = time.perf_counter()
-    yield
-    yield
-    _wait_for_gpu()
-    pipe.send({'first_step_s': time.perf_counter() - started})
-    while True:
-        yield
-        try:
-            pipe.recv()
-        except (EOFError, ConnectionResetError):
-            sys.exit()
-        yield
-        _wait_for_gpu()
-        started = ended = time.perf_counter()
-        steps, photos, waited = 0, 0, 0.0
-        while steps < MIN_STEPS or ended - started < seconds:
-            yield
-            waited += time.perf_counter() - ended
-            photos += yield
-            steps, ended = steps + 1, time.perf_counter()
-        _wait_for_gpu()
-        pipe.send({'photos': photos, 'seconds': time.perf_counter() - started, 'waited': waited})
-
-
-def clock_hook(stopwatch: Generator) -> 'Hook':
-    """Return a hook that runs a `clock` in mmengine's training loop."""
+    import torch
     from mmengine.hooks import Hook
 
-    class ClockHook(Hook):
+    class Clock(Hook):
+        """Raises a `RoundOverError` at the end of the last phase."""
+
         priority = 'LOWEST'  # the work of all other hooks is part of the step
+        limits = ((1, 0.0), (1, WARM_UP_S), (MIN_STEPS, seconds))  # fewest steps and seconds of each phase
+
+        def __init__(self) -> None:
+            self.phases: list[dict[str, float]] = []
+            self._start_phase()
+
+        def _start_phase(self) -> None:
+            self.started = self.ended = time.perf_counter()
+            self.steps, self.photos, self.waited = 0, 0, 0.0
 
         def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-            stopwatch.send(None)
+            self.waited += time.perf_counter() - self.ended
 
         def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-            stopwatch.send(len(data_batch['data_samples']))
+            self.steps += 1
+            self.photos += len(data_batch['data_samples'])
+            self.ended = time.perf_counter()
+            min_steps, min_seconds = self.limits[len(self.phases)]
+            if self.steps < min_steps or self.ended - self.started < min_seconds:
+                return
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seconds = time.perf_counter() - self.started
+            self.phases.append({'photos': self.photos, 'seconds': seconds, 'waited': self.waited})
+            if len(self.phases) == len(self.limits):
+                raise RoundOverError
+            self._start_phase()
 
-    return ClockHook()
+    return Clock()
 
 
-def _wait_for_gpu() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def train_ours(cfg: 'Config', hook: 'Hook') -> None:
+def train_ours(cfg: 'Config', clock: 'Hook') -> None:
     """Train as `flowercls.train.trainer` does, without its run folder."""
     from flowercls.features.hook import use_cached_features
     from flowercls.train.resume import RandomInit
@@ -264,9 +218,16 @@ def train_ours(cfg: 'Config', hook: 'Hook') -> None:
 
     runner = build_runner(cfg)
     use_photo_cache(runner)
-    runner.register_hook(hook)
+    runner.register_hook(clock)
     runner.prepare(RandomInit())
     use_cached_features(runner, cfg.get('feature_cache'))
+    runner.train()
+
+
+def train_stock(cfg: 'Config', clock: 'Hook') -> None:
+    """Train with mmpretrain's own Runner."""
+    runner = stock_runner(cfg)
+    runner.register_hook(clock)
     runner.train()
 
 
@@ -326,10 +287,10 @@ def stock_runner(cfg: 'Config') -> 'Runner':
     return runner
 
 
-def _train_bare(cfg: 'Config', is_cached: bool, stopwatch: Generator) -> None:
+def train_bare(cfg: 'Config', clock: 'Hook') -> None:
     """Train in a plain loop on one batch of random numbers: the upper bound of the speed.
 
-    The model's precision and memory layout, the batch size and the optimizer are those of ``cfg``. With ``is_cached``
+    The model's precision and memory layout, the batch size and the optimizer are those of ``cfg``. With a feature cache
     the batch is an output of the frozen stages.
     """
     import torch
@@ -348,41 +309,49 @@ def _train_bare(cfg: 'Config', is_cached: bool, stopwatch: Generator) -> None:
     inputs = torch.randn(cfg.train_dataloader.batch_size, 3, size, size, device=device)
     if model.channels_last:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-    if is_cached:
+    if cfg.feature_cache.views:
         inputs = model.extract_frozen(inputs)
         model.accept_features()
     labels = torch.arange(len(inputs), device=device) % cfg.data_preprocessor.num_classes
     options = {**fused_options(cfg.optim_wrapper.optimizer), **cfg.optim_wrapper.optimizer}
     optimizer = getattr(torch.optim, options.pop('type'))([p for p in model.parameters() if p.requires_grad], **options)
-    while True:
-        stopwatch.send(None)
+    batch = {'data_samples': labels}
+    for number in itertools.count():
+        clock.before_train_iter(None, number)
         optimizer.zero_grad(set_to_none=True)
         nn.functional.cross_entropy(model(inputs), labels).backward()
         optimizer.step()
-        stopwatch.send(len(inputs))
+        clock.after_train_iter(None, number, batch)
 
 
 def summarise(rounds: dict[str, list[dict]]) -> dict[str, Any]:
     """Return the figures of one case, as in the JSON file.
 
     Args:
-        rounds: By contestant: the start, then each round, as `clock` sends them.
+        rounds: By contestant, what `time_round` returned.
 
     Returns:
         ``contestants``: for each, photos per second of every round with median, lowest and highest, the median share of
-        time spent waiting for data, and the seconds to the first step (``again_s``: in a second start).
+        time spent waiting for data, and the seconds to the first step (``again_s``: in the second round, which finds
+        the caches of the first).
         ``to_stock`` and ``to_bare``: medians of the ratios of rounds that ran one after the other; None without that
         contestant.
     """
     figures, rates = {}, {}
-    for name, (start, *timed) in rounds.items():
-        rates[name] = photos_per_s = [r['photos'] / r['seconds'] for r in timed]
-        figures[name] = {**start, 'photos_per_s': photos_per_s, 'median': statistics.median(photos_per_s)}
-        figures[name] |= {'lowest': min(photos_per_s), 'highest': max(photos_per_s)}
-        figures[name]['waiting'] = statistics.median(r['waited'] / r['seconds'] for r in timed)
+    for name, timed in rounds.items():
+        rates[name] = [r['photos'] / r['seconds'] for r in timed]
+        figures[name] = {
+            'first_step_s': timed[0]['first_step_s'],
+            'again_s': timed[1]['first_step_s'] if len(timed) > 1 else None,
+            'photos_per_s': rates[name],
+            'median': statistics.median(rates[name]),
+            'lowest': min(rates[name]),
+            'highest': max(rates[name]),
+            'waiting': statistics.median(r['waited'] / r['seconds'] for r in timed),
+        }
     ratios = {STOCK: None, BARE: None}
-    for other in ratios.keys() & rates.keys() if OURS in rates else ():
-        ratios[other] = statistics.median(a / b for a, b in zip(rates[OURS], rates[other], strict=True))
+    for opponent in ratios.keys() & rates.keys() if OURS in rates else ():
+        ratios[opponent] = statistics.median(a / b for a, b in zip(rates[OURS], rates[opponent], strict=True))
     return {'contestants': figures, 'to_stock': ratios[STOCK], 'to_bare': ratios[BARE]}
 
 
@@ -400,7 +369,8 @@ def as_table(cases: dict[str, dict]) -> 'Table':
             row.append(f'{f["median"]:.1f} ({f["lowest"]:.1f}-{f["highest"]:.1f})' if f else '-')
         row += [f'{case[key]:.2f}' if case[key] else '-' for key in ('to_stock', 'to_bare')]
         if ours := case['contestants'].get(OURS):
-            row += [f'{100 * ours["waiting"]:.1f} %', f'{ours["first_step_s"]:.1f} s, {ours["again_s"]:.1f} s']
+            again = '' if ours['again_s'] is None else f', {ours["again_s"]:.1f} s'
+            row += [f'{100 * ours["waiting"]:.1f} %', f'{ours["first_step_s"]:.1f} s{again}']
         table.add_row(*row)
     return table
 
