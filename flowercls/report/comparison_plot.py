@@ -134,7 +134,7 @@ def _draw_curves(axes: Axes, settings: list[SettingRow], curves: Curves) -> None
             axes.plot(*zip(*points, strict=True), **style, markersize=4, label=_wrapped(name))
     which = f' of the {MAX_CURVES} best of {len(settings)} settings' if len(settings) > MAX_CURVES else ''
     axes.set(xlabel='epoch', ylabel=f'validation top-1 (%), n = {settings[0].photos:,} photos')
-    axes.set_title(f'learning curves{which}, mean over seeds', fontsize='medium')
+    axes.set_title(f'learning curves{which}, mean over the runs of each', fontsize='medium')
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     if axes.lines:

@@ -109,12 +109,17 @@ def test_the_environment_is_the_logs(page):
 def test_a_test_adds_its_figures(page, run_folder):
     (run_folder / 'test_best').mkdir()
     metrics = json.loads((run_folder / 'metrics.json').read_text())
-    (run_folder / 'test_best' / 'metrics.json').write_text(json.dumps({**metrics, 'split': 'test', 'top1': 66.666}))
-    Image.new('RGB', (9, 9)).save(run_folder / 'test_best' / 'confusion.png')
-    found = page()
-    text = found.text
-    assert 'Confusion matrix of the test set' in [alt for alt, _ in found.pictures]
-    assert 'Test set, 6 photos' in text and '66.67 %' in text and 'results in test_best/' in text
+    test_metrics = {**metrics, 'split': 'test', 'top1': 66.666, 'n': 60}
+    (run_folder / 'test_best' / 'metrics.json').write_text(json.dumps(test_metrics))
+    for name in ('confusion', 'reliability'):
+        Image.new('RGB', (9, 9)).save(run_folder / 'test_best' / f'{name}.png')
+    content = page()
+    titles = [alt for alt, _ in content.pictures]
+    assert {'Confusion matrix of the test set', 'Accuracy against confidence on the test set'} <= set(titles)
+    assert 'Test set, 60 photos' in content.text and '66.67 %' in content.text
+    assert 'results in test_best/' in content.text and 'n = 6 validation photos' in content.text
+    (run_folder / 'metrics.json').unlink()
+    assert 'validation photos' not in page().text
 
 
 def test_a_folder_with_nothing_says_what_is_missing(tmp_path, read_page):

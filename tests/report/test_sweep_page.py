@@ -37,6 +37,12 @@ def test_the_settings_stand_with_intervals_and_verdicts(page, sweep_folder):
     assert 'lr=9_seed0: failed' in found.text
 
 
+def test_a_single_setting_has_no_verdict(page, sweep_folder):
+    alone = {**COMPARISON, 'settings': [{**COMPARISON['settings'][0], 'verdict': None}]}
+    (sweep_folder / 'comparison.json').write_text(json.dumps(alone))
+    assert 'lr=0.1 92.62 ± 0.57 2 90.2-94.5 - - - -' in page().text
+
+
 def test_each_trial_stands_with_state_figure_time_and_link(page):
     found = page()
     assert 'lr=0.1 #_seed0 finished 83.33 1 h 02 min report' in found.text
