@@ -17,7 +17,7 @@ from flowercls.models.freezing import (
     frozen_parameters,
     num_frozen_stages,
 )
-from flowercls.models.preprocess import FeaturePreprocessor, PhotoPreprocessor
+from flowercls.models.preprocess import FeaturePreprocessor
 from flowercls.models.stages import StagedBackbone, cut
 
 STOCK_PREPROCESSOR = 'ClsDataPreprocessor'
@@ -65,30 +65,34 @@ class StagedClassifier(ImageClassifier):
         channels_last: str | bool = 'auto',
     ) -> None:
         check_frozen_stages(frozen_stages)
-        if data_preprocessor is None or data_preprocessor.get('type', STOCK_PREPROCESSOR) == STOCK_PREPROCESSOR:
-            data_preprocessor = {**(data_preprocessor or {}), 'type': 'PhotoPreprocessor'}  # the same, faster
-        super().__init__(backbone, neck, head, pretrained, train_cfg, data_preprocessor, init_cfg)
-        check_native_freezing_off(self.backbone)
-        self.frozen_stages = frozen_stages
-        self.precision = resolve_precision(precision)
-        self.input_is_features = False
+        if isinstance(backbone, dict):
+            backbone = MODELS.build(backbone)
+        check_native_freezing_off(backbone)
         try:
-            self.stages: StagedBackbone | None = cut(self.backbone)
+            stages = cut(backbone)
         except ConfigError:
             if frozen_stages:
                 raise
-            self.stages = None  # a backbone that cannot be cut is used as a whole
+            stages = None  # a backbone that cannot be cut is used as a whole
+        # A backbone that cannot be cut may call view() on features, which needs torch's default layout.
+        channels_last = resolve_channels_last(channels_last) and stages is not None
+        data_preprocessor = data_preprocessor or {}
+        if data_preprocessor.get('type', STOCK_PREPROCESSOR) in (STOCK_PREPROCESSOR, 'PhotoPreprocessor'):
+            # The same as the stock one, faster.
+            data_preprocessor = {**data_preprocessor, 'type': 'PhotoPreprocessor', 'channels_last': channels_last}
+        super().__init__(backbone, neck, head, pretrained, train_cfg, data_preprocessor, init_cfg)
+        self.frozen_stages = frozen_stages
+        self.precision = resolve_precision(precision)
+        self.input_is_features = False
+        self.stages: StagedBackbone | None = stages
         if frozen_stages:
             self._freeze()
         # Whether the cache can hold pooled features: nothing before the output of the pooling is trained.
-        is_frozen = num_frozen_stages(frozen_stages) == 4 and not self.stages.parameters_of('head')
+        is_frozen = num_frozen_stages(frozen_stages) == 4 and not stages.parameters_of('head')
         self.caches_pooled = is_frozen and self.with_neck and not any(p.requires_grad for p in self.neck.parameters())
-        # A backbone that cannot be cut may call view() on features, which needs torch's default layout.
-        self.channels_last = resolve_channels_last(channels_last) and self.stages is not None
-        if self.channels_last:
+        self.channels_last = channels_last
+        if channels_last:
             self.to(memory_format=torch.channels_last)
-        if isinstance(self.data_preprocessor, PhotoPreprocessor):
-            self.data_preprocessor.channels_last = self.channels_last
 
     def _freeze(self) -> None:
         # In the constructor, because optimizers and DDP read requires_grad when they are made.

@@ -19,13 +19,21 @@ class PhotoPreprocessor(ClsDataPreprocessor):
         mean: Of each channel, 0-255, in the order of the output; given together with ``std`` or not at all.
         std: Of each channel.
         to_rgb: Whether to turn BGR photos into RGB images.
+        channels_last: Whether images get the memory layout that keeps the channels of a pixel together.
         **kwargs: As `ClsDataPreprocessor`.
     """
 
-    channels_last = False  # the network sets it
-
-    def __init__(self, mean: list | None = None, std: list | None = None, to_rgb: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        mean: list | None = None,
+        std: list | None = None,
+        to_rgb: bool = False,
+        *,
+        channels_last: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(mean, std, to_rgb=to_rgb, **kwargs)
+        self.channels_last = channels_last
         self._reverses, self._normalizes = to_rgb, self._enable_normalize
         self.to_rgb = self._enable_normalize = False  # the parent would do both again
 

@@ -32,8 +32,8 @@ def batch(as_list=False, sizes=(20, 20)):
     ],
 )
 def test_images_and_labels_are_mmpretrains(options, channels_last):
-    ours, theirs = (kind(**copy.deepcopy(options)) for kind in (PhotoPreprocessor, ClsDataPreprocessor))
-    ours.channels_last = channels_last
+    ours = PhotoPreprocessor(**copy.deepcopy(options), channels_last=channels_last)
+    theirs = ClsDataPreprocessor(**copy.deepcopy(options))
     results = []
     for preprocessor in (ours, theirs):
         seed_generators(0)
