@@ -154,8 +154,8 @@ def _complete_loader(cfg: Any, split: str, names: list[str]) -> list[str]:
 
 
 def _complete_dataset(cfg: Any, split: str, dataset: dict, names: list[str], where: str) -> list[str]:
-    root = dataset.setdefault('data_root', cfg['data_root'])
-    if not _is_same_folder(root, cfg['data_root']):
+    dataset['data_root'] = root = dataset.get('data_root') or cfg['data_root']
+    if not _is_same_folder(str(root), cfg['data_root']):
         raise ConfigError(
             f'{where}.data_root is {root}, data_root is {cfg["data_root"]}: one run has one prepared folder. '
             f'Fix: leave {where}.data_root out and set data_root.'
@@ -165,9 +165,9 @@ def _complete_dataset(cfg: Any, split: str, dataset: dict, names: list[str], whe
     if str(dataset['ann_file']).startswith('folds/') and dataset['data_prefix'] in DATA_PREFIXES.values():
         dataset['data_prefix'] = ''  # the paths in these lists start from the prepared folder itself
     metainfo = dict(dataset.get('metainfo') or {})
-    classes = list(metainfo.get('classes') or names)
+    classes = metainfo.get('classes') or names
     dataset['metainfo'] = {**metainfo, 'classes': list(names)}
-    if classes == names:
+    if classes in (names, tuple(names)):
         return []
     return [f'{where}.metainfo.classes is {names} instead of {classes}: see classes.txt.']
 
@@ -221,7 +221,7 @@ def derive_num_classes(cfg: Any, num_classes: int) -> list[str]:
     must_have = [('model.data_preprocessor', inner) if inner else ('data_preprocessor', cfg['data_preprocessor'])]
     if head and not is_bare:
         must_have.append(('model.head', head))
-    if backbone and (is_bare or backbone.get('num_classes', 0) > 0):
+    if backbone and (is_bare or (backbone.get('num_classes') or 0) > 0):
         must_have.append(('model.backbone', backbone))
     notes = []
     for path, section in must_have + _parts_with(cfg, 'num_classes'):

@@ -145,7 +145,11 @@ SECTIONS: dict[str, dict[str, Key]] = {
         **_keys('backbone head train_cfg data_preprocessor', DICT),
         **_keys('type neck pretrained init_cfg', ANY),
     },
-    'model.backbone': {'widen_factor': POSITIVE, '*': ANY},
+    'model.backbone': {
+        'widen_factor': POSITIVE,
+        'num_classes': _or(None, Key(_is_int, 'a whole number or None')),
+        '*': ANY,
+    },
     'model.head': {'topk': TOPK, '*': ANY},
     'model.head.loss': {
         'loss_weight': POSITIVE,
@@ -162,7 +166,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
     'model.data_preprocessor': _PREPROCESSOR,
     'data_preprocessor': _PREPROCESSOR,
     **dict.fromkeys(LOADERS, _LOADER),
+    **dict.fromkeys([f'{loader}.dataset' for loader in LOADERS], {'metainfo': DICT, '*': ANY}),
     'train_dataloader.dataset': {
+        'metainfo': DICT,
         'views': _or(None, _whole(), 'a whole number of at least 1, or None for a new view each epoch'),
         '*': ANY,
     },
@@ -228,8 +234,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
         'val_ratio': Key(lambda value: _is_finite(value) and 0 < value < 1, 'a share between 0 and 1'),
     },
 }
-SCHEDULER = {  # the keys of one entry of param_scheduler
+SCHEDULER = {
     'begin': _whole(0),
+    'milestones': Key(lambda value: _is_list_of(value, int), 'a list of whole numbers'),
     **_keys('end T_max step_size', _or(None, _whole())),
     'gamma': POSITIVE,
     **_keys('factor start_factor end_factor', PART),
@@ -237,6 +244,8 @@ SCHEDULER = {  # the keys of one entry of param_scheduler
     'eta_min': _or(None, Key(lambda value: _is_finite(value) and value >= 0, 'a learning rate of at least 0')),
     **_keys('by_epoch convert_to_iter_based', SWITCH),
 }
+# The keys of each entry of these sections, which are a dict or a list of them.
+ENTRIES = {'param_scheduler': SCHEDULER, 'val_evaluator': {'topk': TOPK}, 'test_evaluator': {'topk': TOPK}}
 # The sections above belong to these types; any other type is checked against its own class.
 TYPES = {
     'model': ('StagedClassifier', 'ImageClassifier'),
@@ -324,10 +333,11 @@ def misspelt_keys(cfg: dict, used_names: set[str]) -> dict[str, str]:
 
 def wrong_values(cfg: dict) -> list[str]:
     """Return one line for each value of a wrong type or out of range."""
-    mistakes, schedulers = [], cfg.get('param_scheduler')
+    mistakes = []
     sections = [(section, at_path(cfg, section), keys) for section, keys in SECTIONS.items()]
-    for i, scheduler in enumerate([schedulers] if isinstance(schedulers, dict) else schedulers or []):
-        sections.append((f'param_scheduler.{i}', scheduler, SCHEDULER))
+    for name, keys in ENTRIES.items():
+        entries = cfg.get(name) if isinstance(cfg.get(name), list | tuple) else [cfg.get(name)]
+        sections += [(f'{name}.{i}', entry, keys) for i, entry in enumerate(entries)]
     for section, content, keys in sections:
         others = DICT if section == 'default_hooks' else ANY
         for key, value in content.items() if isinstance(content, dict) else ():

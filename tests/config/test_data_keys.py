@@ -213,6 +213,14 @@ def test_class_names_written_by_hand_give_way_with_a_note(resolve):
     cfg, notes = resolve(**{'train_dataloader.dataset.metainfo': dict(classes=CLASSES[::-1])})
     assert cfg.train_dataloader.dataset.metainfo.classes == CLASSES
     assert any('metainfo.classes' in note and 'see classes.txt' in note for note in notes)
+    _, notes = resolve(**{'train_dataloader.dataset.metainfo': dict(classes=3)})
+    assert any('instead of 3' in note for note in notes)
+
+
+@pytest.mark.parametrize('part', ['train_dataloader.dataset.data_root', 'model.backbone.num_classes'])
+def test_none_leaves_a_fact_to_the_prepared_folder(resolve, part, data_root):
+    cfg, notes = resolve(**{part: None})
+    assert cfg.train_dataloader.dataset.data_root == str(data_root) and notes == []
 
 
 def test_a_second_data_root_is_refused_and_both_are_named(resolve, data_root):

@@ -104,6 +104,13 @@ def test_where_a_mistake_lies_is_named(write, mistakes):
         ('custom_hooks=3', 'custom_hooks: expected a list of dict(...), got 3'),
         ('custom_hooks=[1]', 'custom_hooks: expected a list of dict(...), got [1]'),
         ('param_scheduler=[1]', 'param_scheduler: expected dict(...) or a list of them, got [1]'),
+        ('param_scheduler=3', 'param_scheduler: expected dict(...) or a list of them, got 3'),
+        (
+            'val_evaluator.0.topk=x',
+            "val_evaluator.0.topk: expected a whole number of at least 1, or a tuple of them, got 'x'",
+        ),
+        ('val_dataloader.dataset.metainfo=3', 'val_dataloader.dataset.metainfo: expected dict(...), got 3'),
+        ('model.backbone.num_classes=x', "model.backbone.num_classes: expected a whole number or None, got 'x'"),
         ('val_evaluator=3', 'val_evaluator: expected dict(...) or a list of them, got 3'),
         ('train_dataloader.dataset=3', 'train_dataloader.dataset: expected dict(...), got 3'),
         ('train_dataloader.dataset=None', 'train_dataloader.dataset: expected dict(...), got None'),
@@ -168,6 +175,7 @@ def test_the_known_keys_are_those_of_mmengine():
         ("optim_wrapper = dict(accumulative_counts='x')", 'optim_wrapper.accumulative_counts: expected a whole number'),
         ("param_scheduler = [dict(type='ConstantLR', begin=None)]", 'param_scheduler.0.begin: expected a whole number'),
         ("param_scheduler = dict(type='StepLR', step_size=0)", 'param_scheduler.0.step_size: expected a whole number'),
+        ("param_scheduler = dict(type='MultiStepLR', milestones='x')", 'param_scheduler.0.milestones: expected a list'),
         ("param_scheduler = [dict(type='PolyLR', end='10')]", 'param_scheduler.0.end: expected a whole number'),
         ('auto_scale_lr = dict(enable=True)', 'auto_scale_lr.enable: needs base_batch_size'),
         (
