@@ -49,7 +49,8 @@ def compare(paths: Sequence[str | Path], *, out: str | Path | None = None) -> st
         DataError: if results are missing or unreadable, or the runs do not share photos and labels.
     """
     from flowercls.compare.comparison import compare_runs
-    from flowercls.compare.comparison_files import as_markdown, comparison_stem, with_ending, write_comparison
+    from flowercls.compare.comparison_files import comparison_stem, with_ending, write_comparison
+    from flowercls.compare.wording import as_markdown
     from flowercls.core.layout import COMPARISON_SUFFIXES
     from flowercls.report.comparison_plot import draw_comparison
 

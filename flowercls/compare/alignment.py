@@ -23,13 +23,13 @@ def validation_hits(settings: list[Setting]) -> dict[str, np.ndarray]:
     """
     first, *others = [run for setting in settings for run in setting.all_runs]
     for run in others:
-        manifests = [r.metrics.get('data_manifest') for r in (first, run)]
+        manifests = (first.data_manifest, run.data_manifest)
         if manifests[0] != manifests[1]:
             raise DataError(
                 f'{first.folder} and {run.folder}: were trained on differently prepared folders (data manifest '
                 f'{" and ".join(str(digest)[:12] for digest in manifests)}), so they cannot be compared. {FIX}'
             )
-    rows = {setting.name: [runs for _, runs in sorted(setting.runs.items())] for setting in settings}
+    rows = {s.name: [list(folds.values()) for _, folds in sorted(s.runs.items())] for s in settings}
     return _align(rows, lambda run: run.predictions)
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from flowercls.compare.alignment import test_hits, validation_hits
-from flowercls.compare.grouping import Setting, drop_incomplete_folds, group_settings
+from flowercls.compare.grouping import Setting, group_settings
 from flowercls.compare.runs import find_runs
 from flowercls.core.errors import DataError
 from flowercls.evaluate.factors import Effect, factor_effects
 from flowercls.evaluate.power import SampleSize, required_samples
-from flowercls.evaluate.significance import Difference, SettingScore, differences_to_best, score_settings
+from flowercls.evaluate.significance import Difference, SettingScore, best_setting, differences_to_best, score_settings
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class Comparison:
 
     @property
     def best(self) -> SettingScore:
-        """The setting with the highest mean accuracy; the first of equal settings."""
-        return max(self.scores, key=lambda score: self.hits[score.name].mean())
+        """The score of the best setting."""
+        name = best_setting(self.hits)
+        return next(score for score in self.scores if score.name == name)
 
     @property
     def has_seeds(self) -> bool:
@@ -67,8 +68,8 @@ def compare_runs(paths: list[Path]) -> Comparison:
     """
     # 1. Read the finished runs, and group them into settings.
     runs, left_out = find_runs(paths)
-    settings, incomplete = drop_incomplete_folds(group_settings(runs))
-    left_out += incomplete
+    settings, more_left_out = group_settings(runs)
+    left_out += more_left_out
     if not settings:
         raise DataError(f'no setting has run all its folds: {"; ".join(left_out)}. Fix: let its trials finish first.')
 

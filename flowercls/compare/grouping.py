@@ -6,7 +6,7 @@ sweep are named as the sweep named them. All other runs are named by what differ
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ NAMED_FIRST = (
 PUBLISHED_WEIGHTS = re.compile(r'-[0-9a-f]{8,}\.pth$')  # their name ends in the beginning of their hash
 
 Columns = dict[str, list]  # by dotted key, the value in each setting; only keys that differ
+RunsBySeed = dict[int, dict[int | None, FinishedRun]]  # and by fold, which is None without folds
 
 
 class Naming(NamedTuple):
@@ -50,25 +51,28 @@ class Setting:
         name: ``frozen_stages=2, lr=0.01``.
         levels: By factor, as reports write it; keys that always change together are one factor.
         also: Further keys that differ between the settings, with the values of this one.
-        runs: By seed; with folds, several for each seed.
+        runs: By seed and fold.
     """
 
     name: str
     levels: dict[str, str]
     also: dict[str, str]
-    runs: dict[int, list[FinishedRun]] = field(default_factory=dict)
+    runs: RunsBySeed
 
     @property
     def all_runs(self) -> list[FinishedRun]:
         """Every run, in the order of seeds."""
-        return [run for _, runs in sorted(self.runs.items()) for run in runs]
+        return [run for _, folds in sorted(self.runs.items()) for run in folds.values()]
 
 
-def group_settings(runs: list[FinishedRun]) -> list[Setting]:
-    """Group runs into settings, in the order of their factors' values.
+def group_settings(runs: list[FinishedRun]) -> tuple[list[Setting], list[str]]:
+    """Group runs into settings.
+
+    Returns:
+        The settings in the order of their factors' values, and a line for each run or seed that is left out.
 
     Raises:
-        DataError: if two runs have the same setting, seed and fold.
+        DataError: if two runs have the same setting, seed and fold, or if only some of the runs are of folds.
     """
     groups: dict[str, list[FinishedRun]] = {}
     tables: dict[str, dict] = {}
@@ -82,11 +86,14 @@ def group_settings(runs: list[FinishedRun]) -> list[Setting]:
     members = list(groups.values())
     texts = {key: _texts(column) for key, column in columns.items()}
     naming = _sweep_naming(members, columns) or _config_naming(members, columns, texts)
-    settings = []
+    settings, left_out = [], []
     for i in sorted(range(len(members)), key=lambda i: [_order(level) for level in naming.levels[i].values()]):
         also = {key: texts[key][i] for key in columns if key not in naming.keys}
-        settings.append(Setting(naming.names[i], naming.levels[i], also, _by_seed(members[i])))
-    return settings
+        newest, repeated = _newest_runs(members[i])
+        left_out += repeated
+        settings.append(Setting(naming.names[i], naming.levels[i], also, newest))
+    settings, incomplete = _drop_incomplete_folds(settings)
+    return settings, left_out + incomplete
 
 
 def _compared_values(config: dict) -> dict[str, object]:
@@ -102,18 +109,23 @@ def _compared_values(config: dict) -> dict[str, object]:
     return values
 
 
-def _by_seed(runs: list[FinishedRun]) -> dict[int, list[FinishedRun]]:
-    by_seed: dict[int, list[FinishedRun]] = {}
+def _newest_runs(runs: list[FinishedRun]) -> tuple[RunsBySeed, list[str]]:
+    """Return one run of a setting for each seed and fold, and a line for each trial that its sweep has run again."""
+    newest: RunsBySeed = {}
+    left_out = []
     for run in runs:
-        for earlier in by_seed.setdefault(run.seed, []):
-            if earlier.fold == run.fold:
-                raise DataError(
-                    f'{earlier.folder} and {run.folder}: have the same setting and the same seed ({run.seed}), so '
-                    'together they show nothing about seeds. Fix: leave one out, or train with another '
-                    'randomness.seed.'
-                )
-        by_seed[run.seed].append(run)
-    return by_seed
+        earlier = newest.setdefault(run.seed, {}).setdefault(run.fold, run)
+        if earlier is run:
+            continue
+        if not run.setting or earlier.folder.parent != run.folder.parent:  # not trials of one sweep
+            raise DataError(
+                f'{earlier.folder} and {run.folder}: have the same setting and the same seed ({run.seed}), so '
+                'together they show nothing about seeds. Fix: leave one out, or train with another randomness.seed.'
+            )
+        older, newer = sorted((earlier, run), key=lambda trial: trial.time_ns)
+        newest[run.seed][run.fold] = newer
+        left_out.append(f'{older.folder.name}: run again as {newer.folder.name}, which counts')
+    return newest, left_out
 
 
 def _sweep_naming(groups: Sequence[list[FinishedRun]], columns: Columns) -> Naming | None:
@@ -215,15 +227,8 @@ def _order(level: str) -> tuple:
         return 1, 0.0, level
 
 
-def drop_incomplete_folds(settings: list[Setting]) -> tuple[list[Setting], list[str]]:
-    """Leave out each seed of a setting that lacks some of the folds.
-
-    Returns:
-        The settings that still have a seed, and a line for each seed left out.
-
-    Raises:
-        DataError: if only some of the runs are of folds.
-    """
+def _drop_incomplete_folds(settings: list[Setting]) -> tuple[list[Setting], list[str]]:
+    """Leave out each seed of a setting that lacks some of the folds."""
     folds = {run.fold for setting in settings for run in setting.all_runs}
     if None in folds and len(folds) > 1:
         raise DataError(
@@ -233,7 +238,7 @@ def drop_incomplete_folds(settings: list[Setting]) -> tuple[list[Setting], list[
     left_out = []
     for setting in settings:
         for seed, runs in list(setting.runs.items()):
-            if missing := sorted(map(str, folds - {run.fold for run in runs})):
+            if missing := sorted(map(str, folds - runs.keys())):
                 left_out.append(f'{setting.name}, seed {seed}: fold {", ".join(missing)} missing')
                 del setting.runs[seed]
     return [setting for setting in settings if setting.runs], left_out

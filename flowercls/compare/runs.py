@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flowercls.config.diff import DATA_LOCATION, RUN_LENGTH, RUNTIME_ONLY, SAVING, changed_keys
 from flowercls.config.dump import load_dumped
+from flowercls.config.schema import at_path
 from flowercls.core import layout
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.terminal import tool_command
@@ -42,6 +43,16 @@ class FinishedRun:
     fold: int | None
     setting: str = ''
 
+    @property
+    def data_manifest(self) -> str | None:
+        """SHA-256 of the manifest of its prepared folder."""
+        return self.metrics.get('data_manifest')
+
+    @property
+    def time_ns(self) -> int:
+        """Time at which its results were written."""
+        return (self.folder / layout.METRICS_FILE).stat().st_mtime_ns
+
 
 def is_sweep(folder: Path) -> bool:
     """Return whether a folder is that of a sweep."""
@@ -58,7 +69,7 @@ def check_folders(folders: list[Path]) -> None:
     if wrong:
         raise ConfigError(
             f'{", ".join(wrong)}: neither a run folder ({layout.CONFIG_FILE}) nor a sweep folder '
-            f'({layout.TRIALS_DIR}/). Fix: name folders that tools/train.py or tools/sweep.py has written.'
+            f'({layout.TRIALS_DIR}/). Fix: name the folder of a run or of a sweep.'
         )
 
 
@@ -79,25 +90,26 @@ def find_runs(paths: list[Path]) -> tuple[list[FinishedRun], list[str]]:
     runs: dict[Path, FinishedRun] = {}
     left_out: list[str] = []
     for path in paths:
-        trials, unfinished = _finished_trials(path) if is_sweep(path) else ({path: ''}, [])
+        trials, unfinished = _read_sweep(path) if is_sweep(path) else ([read_run(path)], [])
         left_out += unfinished
-        for folder, setting in trials.items():
-            if folder.resolve() in runs:
-                left_out.append(f'{folder}: named twice, counted once')
-            else:
-                runs[folder.resolve()] = read_run(folder, setting)
+        for run in trials:
+            if runs.setdefault(run.folder.resolve(), run) is not run:
+                left_out.append(f'{run.folder}: named twice, counted once')
     if not runs:
-        raise DataError(f'{", ".join(map(str, paths))}: no finished run to compare. Fix: let a trial finish first.')
+        reasons = f' ({"; ".join(left_out)})' if left_out else ''
+        raise DataError(
+            f'{", ".join(map(str, paths))}: no finished run to compare{reasons}. Fix: let a trial finish first.'
+        )
     return list(runs.values()), left_out
 
 
-def _finished_trials(sweep: Path) -> tuple[dict[Path, str], list[str]]:
-    """Return the folders of finished trials with their settings, and a line for each trial that is left out.
+def _read_sweep(sweep: Path) -> tuple[list[FinishedRun], list[str]]:
+    """Return the finished trials of a sweep, and a line for each trial that is left out.
 
     A trial under way has results too, of its best epoch so far. If there is a ledger, it decides.
     """
     entries = {Path(entry.run).name: entry for entry in Ledger(sweep / layout.LEDGER_FILE).latest().values()}
-    finished, left_out = {}, []
+    finished, left_out = [], []
     for folder in sorted(path for path in (sweep / layout.TRIALS_DIR).iterdir() if path.is_dir()):
         entry = entries.get(folder.name)
         if entries and not entry:
@@ -111,13 +123,15 @@ def _finished_trials(sweep: Path) -> tuple[dict[Path, str], list[str]]:
         if reason:
             left_out.append(f'{folder.name}: {reason}')
         else:
-            finished[folder] = (entry.setting or '') if entry else ''
+            finished.append(read_run(folder, (entry.setting or '') if entry else ''))
     # The photos may have been prepared again between two starts of a sweep: the last trial decides.
-    manifests = {folder: _read_json(folder / layout.METRICS_FILE).get('data_manifest') for folder in finished}
-    newest = max(finished, key=lambda folder: (folder / layout.METRICS_FILE).stat().st_mtime_ns, default=None)
-    outdated = [folder for folder in finished if manifests[folder] != manifests[newest]]
-    left_out += [f'{folder.name}: trained on other photos than {newest.name}, the newest trial' for folder in outdated]
-    return {folder: setting for folder, setting in finished.items() if folder not in outdated}, left_out
+    newest = max(finished, key=lambda run: run.time_ns, default=None)
+    left_out += [
+        f'{run.folder.name}: trained on other photos than {newest.folder.name}, the newest trial'
+        for run in finished
+        if run.data_manifest != newest.data_manifest
+    ]
+    return [run for run in finished if run.data_manifest == newest.data_manifest], left_out
 
 
 def _missing_results(folder: Path) -> str:
@@ -150,11 +164,11 @@ def read_run(folder: Path, setting: str = '') -> FinishedRun:
     _check_config_never_changed(folder, config)
     metrics = _read_json(folder / layout.METRICS_FILE)
     seed = metrics.get('seed')
-    fold = FOLD_LIST.search(str(config.get('val_dataloader', {}).get('dataset', {}).get('ann_file', '')))
+    fold = FOLD_LIST.search(str(at_path(config, 'val_dataloader.dataset.ann_file')))
     return FinishedRun(
         folder=folder,
         config=config,
-        seed=seed if isinstance(seed, int) else (config.get('randomness') or {}).get('seed', 0),
+        seed=seed if isinstance(seed, int) else at_path(config, 'randomness.seed') or 0,
         metrics=metrics,
         predictions=Predictions.read_csv(folder / layout.PREDICTIONS_VAL_FILE),
         test=_test_predictions(folder, metrics),
@@ -165,14 +179,14 @@ def read_run(folder: Path, setting: str = '') -> FinishedRun:
 
 def _where_interrupted(folder: Path, config: dict) -> str:
     """Return how far an interrupted run got; empty if it reached its last epoch or may have stopped early."""
-    epochs = config.get('train_cfg', {}).get('max_epochs')
+    epochs = at_path(config, 'train_cfg.max_epochs')
     try:
         newest = Path((folder / layout.LAST_CHECKPOINT_FILE).read_text(encoding='utf-8').strip()).name
     except (OSError, ValueError):
         newest = ''
     if (folder / layout.epoch_checkpoint(epochs)).is_file():
         return ''
-    may_stop = any(str(hook.get('type')).endswith('EarlyStoppingHook') for hook in config.get('custom_hooks') or [])
+    may_stop = 'EarlyStoppingHook' in str(config.get('custom_hooks'))
     done = EPOCH_CHECKPOINT.fullmatch(newest)
     is_early = done and isinstance(epochs, int) and int(done[1]) < epochs and not may_stop
     return f'{newest} of {epochs} epochs' if is_early or newest.startswith('iter_') else ''
@@ -208,6 +222,6 @@ def _read_json(path: Path) -> dict:
         return content
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(
-            f'{path}: cannot be read ({error}). Expected a file of tools/train.py or tools/test.py. Fix: run the tool '
-            'again, or leave this run out.'
+            f'{path}: cannot be read ({error}). Expected the results of a run or a test. Fix: train or test again, or '
+            'leave this run out.'
         ) from error

@@ -1,9 +1,9 @@
-"""The verdict of a comparison in words."""
+"""All words of a comparison: the verdict as sentences, and the tables as Markdown."""
 
 from flowercls.compare.comparison import Comparison
+from flowercls.compare.rows import EffectRow, SettingRow, effect_rows, setting_rows
 from flowercls.evaluate.intervals import INTERVAL
 from flowercls.evaluate.power import POWER, ROUNDING, SampleSize
-from flowercls.evaluate.significance import SEEDS_UNSEEN
 
 # A verdict of a table, as tables, pictures and pages call it.
 VERDICT_WORDS = {'best': 'best', 'tied': 'tied for best', 'worse': 'worse', None: 'no verdict'}
@@ -14,7 +14,7 @@ def verdict_lines(comparison: Comparison) -> list[str]:
     return [
         _best_and_tied(comparison),
         *(
-            f'{d.name} is worse than {d.best}: {d.points:+.2f} points (p {p_text(d.p_value)}), '
+            f'{d.name} is worse than {d.best}: {d.points:+.2f} points ({_p_equation(d.p_value)}), '
             + ('a minimum cannot be given.' if d.at_least is None else f'at least {d.at_least:.2f} points worse.')
             for d in comparison.differences
             if not d.tied
@@ -36,7 +36,7 @@ def _best_and_tied(comparison: Comparison) -> str:
     equal = [difference.name for difference in tied if abs(difference.points) < ROUNDING]
     if equal:
         highest += f', and so {"has" if len(equal) == 1 else "have"} {", ".join(equal)}'
-    listed = '; '.join(f'{d.name} ({d.points:+.2f} points, p {p_text(d.p_value)})' for d in tied)
+    listed = '; '.join(f'{d.name} ({d.points:+.2f} points, {_p_equation(d.p_value)})' for d in tied)
     return f'{highest}. Tied with it, as the difference may be chance: {listed}.'
 
 
@@ -75,7 +75,10 @@ def _how_sure(comparison: Comparison) -> list[str]:
     if comparison.sample_sizes:
         lines[0] += f' Numbers of photos and seeds are rough; they find the difference in {100 * POWER:.0f} % of cases.'
     if not comparison.has_seeds:
-        lines.append(f'Note: {SEEDS_UNSEEN}. Three seeds a setting would show that.')
+        lines.append(
+            'Note: with one seed a setting, the verdict is about these very models; another seed may reverse it. Three '
+            'seeds a setting would show that.'
+        )
     lines.append(
         'These figures are optimistic: the best epoch of each run, and the best setting, were chosen by these same '
         'photos.'
@@ -105,10 +108,74 @@ def _test_result(comparison: Comparison) -> list[str]:
         return []
     return [
         'No test set has confirmed the figures. Test the setting that you choose, once, on photos that took no part in '
-        'the choice (prepare_data --test-ratio, then tools/test.py), or validate in folds.'
+        'the choice (prepare with --test-ratio, then test), or validate in folds.'
     ]
 
 
+def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
+    """Return the tables and the verdict as Markdown, with the name of a ``picture`` to show."""
+    photos = f'{comparison.num_photos:,} validation photos'
+    photos += f' in {comparison.num_folds} folds' if comparison.num_folds else ''
+    several = len(comparison.settings) > 1
+    title = f'Comparison of {len(comparison.settings)} settings' if several else comparison.best.name
+    parts = [
+        f'# {title} on {photos}',
+        _settings_table(setting_rows(comparison), with_test=bool(comparison.test_scores)),
+        '± is the standard deviation over seeds; differences are on the same photos, their intervals hold together.',
+        '\n'.join(f'- {line}' for line in verdict_lines(comparison)),
+    ]
+    if comparison.effects:
+        head = ['factor', 'level', 'top-1 (%)', 'to its best level (points)', 'its interval', 'p', 'verdict']
+        rows = [[row.factor, row.level, f'{row.top1:.2f}', *_difference_cells(row)] for row in effect_rows(comparison)]
+        parts += ['## Each factor by itself, averaged over the others', _table(head, rows)]
+    if also := comparison.settings[0].also:
+        head = ['key', *(setting.name for setting in comparison.settings)]
+        rows = [[f'`{key}`', *(setting.also[key] for setting in comparison.settings)] for key in also]
+        parts += ['## What else differs between the settings', _table(head, rows)]
+    if comparison.left_out:
+        parts += ['## Left out', '\n'.join(f'- {line}' for line in comparison.left_out)]
+    if picture:
+        parts.append(f'![accuracy, differences and learning curves]({picture})')
+    return '\n\n'.join(parts) + '\n'
+
+
+def _settings_table(rows: list[SettingRow], *, with_test: bool) -> str:
+    head = ['setting', 'top-1 (%)', 'seeds', INTERVAL, 'to the best (points)', 'its interval', 'p', 'verdict']
+    cells = []
+    for row in rows:
+        spread = '' if row.top1_spread is None else f' ± {row.top1_spread:.2f}'
+        accuracy = [f'{row.top1:.2f}{spread}', str(row.seeds), f'{row.top1_low:.1f}-{row.top1_high:.1f}']
+        test = ['-' if row.test_top1 is None else f'{row.test_top1:.2f}'] * with_test
+        cells.append([row.setting, *accuracy, *_difference_cells(row), *test])
+    return _table(head + ['test top-1 (%)'] * with_test, cells)
+
+
+def _difference_cells(row: SettingRow | EffectRow) -> list[str]:
+    return [
+        '-' if row.difference is None else f'{row.difference:+.2f}',
+        '-' if row.difference_low is None else f'{row.difference_low:+.2f} to {row.difference_high:+.2f}',
+        '-' if row.p_value is None else p_text(row.p_value),
+        _verdict_cell(row.verdict),
+    ]
+
+
+def _verdict_cell(verdict: str | None) -> str:
+    if verdict is None:
+        return '-'
+    return VERDICT_WORDS[verdict] if verdict == 'worse' else f'**{VERDICT_WORDS[verdict]}**'
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ['---'] * len(head), *rows]
+    return '\n'.join(f'| {" | ".join(cell.replace("|", "/") for cell in line)} |' for line in lines)
+
+
 def p_text(p_value: float) -> str:
-    """Return a p-value with two digits, ``= 0.16``; a tiny one as a bound."""
-    return '< 0.001' if p_value < 0.001 else f'= {p_value:.2g}'
+    """Return a p-value for a table: ``0.16``, or the bound ``< 0.001``."""
+    return '< 0.001' if p_value < 0.001 else f'{p_value:.2g}'
+
+
+def _p_equation(p_value: float) -> str:
+    """Return a p-value for a sentence: ``p = 0.16`` or ``p < 0.001``."""
+    text = p_text(p_value)
+    return f'p {text}' if text.startswith('<') else f'p = {text}'

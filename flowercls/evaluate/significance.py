@@ -2,7 +2,7 @@
 
 A setting is a matrix of hits (seeds, photos). The question is: *trained again with other seeds, and tested on other
 photos like these, would the difference remain?* With one seed a setting, seed noise cannot be seen. The question is
-then: *would these very models differ on other photos?* (`SEEDS_UNSEEN`).
+then: *would these very models differ on other photos?*
 
 The variance of a difference of two mean accuracies is
 
@@ -34,7 +34,6 @@ from scipy.stats import binomtest, studentized_range, t
 from flowercls.evaluate.intervals import CONFIDENCE, paired_half_width, wilson_interval
 from flowercls.evaluate.noise import Noise, satterthwaite_dof
 
-SEEDS_UNSEEN = 'with one seed a setting, the verdict is about these very models; another seed may reverse it'
 POINTS = 100.0  # percentage points of a share
 MIN_PHOTOS_KNOWN = 100  # from here on, the variance over photos is taken as known
 
@@ -167,14 +166,19 @@ def _score(name: str, runs: np.ndarray, noise: Noise, confidence: float) -> Sett
     return SettingScore(name, float(POINTS * share), spread, num_seeds, interval)
 
 
+def best_setting(hits: Mapping[str, np.ndarray]) -> str:
+    """Return the setting with the highest mean accuracy, the first of equal ones; ``hits`` as in `score_settings`."""
+    return max(hits, key=lambda name: hits[name].mean())
+
+
 def differences_to_best(hits: Mapping[str, np.ndarray], confidence: float = 0.95) -> list[Difference]:
-    """Compare every setting with the one of the highest mean accuracy (the first of equal ones), which is left out.
+    """Compare every setting with the `best_setting`, which is left out.
 
     Args:
         hits: As in `score_settings`.
         confidence: Of all verdicts together.
     """
-    best = max(hits, key=lambda name: hits[name].mean())
+    best = best_setting(hits)
     if all(len(runs) == 1 for runs in hits.values()):
         return _compare_single_runs(hits, best, confidence)
     noise = Noise.of(hits)

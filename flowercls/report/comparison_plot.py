@@ -8,7 +8,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from flowercls.compare.comparison import Comparison
-from flowercls.compare.comparison_files import EffectRow, SettingRow, effect_rows, setting_rows
+from flowercls.compare.rows import EffectRow, SettingRow, effect_rows, setting_rows
 from flowercls.compare.wording import VERDICT_WORDS
 from flowercls.core import palette
 from flowercls.core.layout import SCALARS_FILE

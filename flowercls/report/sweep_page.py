@@ -91,7 +91,7 @@ def _comparison(path: Path) -> dict | None:
         return None
     try:
         for row in [*content['settings'], *content.get('effects', [])]:
-            row['p'] = '-' if row.get('p_value') is None else p_text(row['p_value']).removeprefix('= ')
+            row['p'] = '-' if row.get('p_value') is None else p_text(row['p_value'])
         for effect in content.get('effects', []):
             _ = effect['points'] - (effect['half_width'] or 0)
         _ = [*content['verdict'], *content.get('left_out', [])]

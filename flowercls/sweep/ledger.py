@@ -69,12 +69,8 @@ class Ledger:
         return [entry for entry in map(_parse, lines) if entry is not None]
 
     def latest(self) -> dict[str, Entry]:
-        """Return the last entry of each trial by its key; a finished trial stays finished."""
-        latest: dict[str, Entry] = {}
-        for entry in self.entries():
-            if entry.key not in latest or entry.state == FINISHED or latest[entry.key].state != FINISHED:
-                latest[entry.key] = entry
-        return latest
+        """Return the last entry of each trial by its key."""
+        return {entry.key: entry for entry in self.entries()}
 
 
 def _ends_torn(file) -> bool:

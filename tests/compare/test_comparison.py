@@ -2,14 +2,16 @@
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from flowercls import commands
 from flowercls.compare.comparison import compare_runs
-from flowercls.compare.comparison_files import as_markdown, comparison_stem, write_comparison
-from flowercls.compare.wording import verdict_lines
+from flowercls.compare.comparison_files import comparison_stem, write_comparison
+from flowercls.compare.wording import as_markdown, verdict_lines
 from flowercls.core.errors import ConfigError, DataError
 from helpers.run_folders import write_run, write_test
 
@@ -149,9 +151,9 @@ def sweep(tmp_path):
 
 
 def test_a_trial_under_way_is_left_out_and_said_so(sweep):
-    states = {trial.name: 'finished' for trial in (sweep / 'trials').iterdir()} | {'frozen1_seed1': 'started'}
-    lines = [json.dumps({'key': name, 'run': f'trials/{name}', 'state': state}) for name, state in states.items()]
-    (sweep / 'ledger.jsonl').write_bytes('\n'.join([*lines, '{"run": "é']).encode()[:-1])  # torn inside a letter
+    write_ledger(sweep, frozen1_seed1={'state': 'started'})
+    with (sweep / 'ledger.jsonl').open('ab') as file:
+        file.write('{"run": "é'.encode()[:-1])  # torn inside a letter
     comparison = compare_runs([sweep])
     assert [score.num_seeds for score in comparison.scores] == [2, 1]
     assert comparison.left_out == ['frozen1_seed1: not finished']
@@ -159,16 +161,47 @@ def test_a_trial_under_way_is_left_out_and_said_so(sweep):
 
 
 def test_the_reason_of_a_failed_trial_is_kept_and_a_run_counts_once(sweep):
-    entries = [
-        {'key': trial.name, 'run': f'trials/{trial.name}', 'state': 'finished'}
-        for trial in (sweep / 'trials').iterdir()
+    write_ledger(sweep, frozen0_seed0={'state': 'failed', 'error': 'exit code 6: diverged'})
+    comparison = compare_runs([sweep, sweep / 'trials' / 'frozen1_seed1'])
+    assert comparison.left_out[0] == 'frozen0_seed0: failed: exit code 6: diverged'
+    assert comparison.left_out[1].endswith('frozen1_seed1: named twice, counted once')
+
+
+def test_a_sweep_without_results_says_why(sweep):
+    failed = {'state': 'failed', 'error': 'out of memory'}
+    write_ledger(sweep, **{trial.name: failed for trial in (sweep / 'trials').iterdir()})
+    with pytest.raises(DataError, match='frozen0_seed0: failed: out of memory; '):
+        compare_runs([sweep])
+
+
+def write_ledger(sweep, **changed):
+    """Write a ledger in which all trials are finished, but for changed lines."""
+    names = sorted(trial.name for trial in (sweep / 'trials').iterdir())
+    lines = [
+        {'key': name, 'setting': name[:7], 'run': f'trials/{name}', 'state': 'finished', **changed.get(name, {})}
+        for name in names
     ]
-    entries[0] |= {'state': 'failed', 'error': 'exit code 6: diverged'}
-    (sweep / 'ledger.jsonl').write_text('\n'.join(map(json.dumps, entries)) + '\n')
-    ours, twice = (Path(entry['run']).name for entry in entries[:2])
-    comparison = compare_runs([sweep, sweep / 'trials' / twice])
-    assert comparison.left_out[0] == f'{ours}: failed: exit code 6: diverged'
-    assert comparison.left_out[1].endswith(f'{twice}: named twice, counted once')
+    (sweep / 'ledger.jsonl').write_text('\n'.join(map(json.dumps, lines)) + '\n')
+
+
+def test_of_a_trial_that_was_run_again_the_newer_run_counts(sweep):
+    """The weights lie in another folder, so the sweep has run the trial again; for a comparison nothing differs."""
+    moved = {'frozen': 1, 'seed': 0, 'load_from': 'elsewhere/net-0123abcd.pth'}
+    shutil.rmtree(sweep / 'trials' / 'frozen1_seed0')
+    write_run(sweep / 'trials' / 'frozen1_seed0-9', [1], **moved)
+    write_run(sweep / 'trials' / 'frozen1_seed0-10', [1], **{**moved, 'load_from': 'here/net-0123abcd.pth'})
+    os.utime(sweep / 'trials' / 'frozen1_seed0-9' / 'metrics.json', (1, 1))
+    write_ledger(sweep)
+    comparison = compare_runs([sweep])
+    assert comparison.left_out == ['frozen1_seed0-9: run again as frozen1_seed0-10, which counts']
+
+
+@pytest.mark.parametrize('text', ['val_dataloader = None', 'train_cfg = 3', "custom_hooks = [3, dict(type='A')]"])
+def test_a_config_edited_by_hand_is_compared(tmp_path, text):
+    folder = write_run(tmp_path / 'a', [1])
+    with (folder / 'config.py').open('a') as file:
+        file.write(f'{text}\n')
+    assert compare_runs([folder]).left_out == []
 
 
 def test_one_setting_is_no_best(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 
 from flowercls import commands
 from flowercls.compare.comparison import compare_runs
-from flowercls.compare.comparison_files import as_markdown, comparison_stem, write_comparison
+from flowercls.compare.comparison_files import comparison_stem, write_comparison
+from flowercls.compare.wording import as_markdown
 from flowercls.core.errors import ConfigError
 from helpers.run_folders import write_run
 

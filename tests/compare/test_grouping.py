@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flowercls.compare.grouping import drop_incomplete_folds, group_settings
+from flowercls.compare.grouping import group_settings
 from flowercls.compare.runs import FinishedRun
 from flowercls.core.errors import DataError
 
@@ -24,15 +24,22 @@ def config(frozen=0, lr=0.01, backbone='ResNet', **more):
     return {'model': {'frozen_stages': frozen, 'backbone': {'type': backbone}}, 'optim': {'lr': lr}, **more}
 
 
+def settings_of(runs):
+    """Group runs of which none is left out."""
+    settings, left_out = group_settings(runs)
+    assert left_out == []
+    return settings
+
+
 def names_of(*configs):
-    return [setting.name for setting in group_settings(runs_of(*configs))]
+    return [setting.name for setting in settings_of(runs_of(*configs))]
 
 
 def test_seeds_folders_and_loader_workers_make_no_setting():
     first = config(randomness={'seed': 0}, data_root='a', work_dir='x', load_from='here/net-0123abcd.pth')
     second = config(randomness={'seed': 1}, data_root='b', work_dir='y', load_from='there/net-0123abcd.pth')
     second['train_dataloader'] = {'num_workers': 4}
-    (setting,) = group_settings(runs_of(first, second))
+    (setting,) = settings_of(runs_of(first, second))
     assert sorted(setting.runs) == [0, 1] and setting.name == 'run0'
 
 
@@ -43,7 +50,7 @@ def test_names_are_what_differs_in_the_order_of_values():
 
 
 def test_a_second_key_that_differs_with_the_first_is_told_beside_the_name():
-    first, second = group_settings(runs_of(config(2, 0.01), config(3, 0.001)))
+    first, second = settings_of(runs_of(config(2, 0.01), config(3, 0.001)))
     assert (first.also, second.also) == ({'optim.lr': '0.01'}, {'optim.lr': '0.001'})
 
 
@@ -79,29 +86,30 @@ def test_values_that_read_the_same_are_written_in_full():
 
 def test_what_differs_in_nothing_is_called_after_the_run_or_its_sweep():
     (run,) = runs_of(config())
-    assert group_settings([run])[0].name == 'run0'
-    assert group_settings([replace(run, folder=Path('work_dirs/folds/trials/fold=0_seed0'))])[0].name == 'folds'
+    assert settings_of([run])[0].name == 'run0'
+    assert settings_of([replace(run, folder=Path('work_dirs/folds/trials/fold=0_seed0'))])[0].name == 'folds'
 
 
 def test_a_seed_without_all_folds_is_left_out():
     runs = [replace(run, seed=seed, fold=k) for seed in (0, 1) for k in (0, 1) for run in runs_of(config())]
-    kept, lines = drop_incomplete_folds(group_settings(runs[:3]))
+    kept, lines = group_settings(runs[:3])
     assert [sorted(setting.runs) for setting in kept] == [[0]] and lines == ['run0, seed 1: fold 1 missing']
-    assert drop_incomplete_folds(group_settings(runs))[1] == []
+    assert group_settings(runs)[1] == []
 
 
 def trials_of(settings, configs, folds=None):
-    """The trials of one sweep, with the names that it gave the settings."""
+    """The trials of one sweep, with the names that it gave the settings; folds have one seed."""
+    runs = runs_of(*configs, seeds=folds and [0] * len(folds))
     folds = folds or [None] * len(settings)
     return [
         replace(run, folder=Path(f'w/my_sweep/trials/{i}'), setting=name, fold=fold)
-        for i, (run, name, fold) in enumerate(zip(runs_of(*configs), settings, folds, strict=True))
+        for i, (run, name, fold) in enumerate(zip(runs, settings, folds, strict=True))
     ]
 
 
 def test_trials_are_named_as_their_sweep_named_them():
     trials = trials_of(['resnet,f=10', 'resnet,f=2', 'vgg,f=2'], [config(10), config(2), config(2, backbone='VGG')])
-    settings = group_settings(trials)
+    settings = settings_of(trials)
     assert [setting.name for setting in settings] == ['resnet, f=2', 'resnet, f=10', 'vgg, f=2']
     assert settings[0].levels == {'config': 'resnet', 'f': '2'}
     assert settings[0].also == {'model.backbone.type': 'ResNet', 'model.frozen_stages': '2'}
@@ -109,23 +117,23 @@ def test_trials_are_named_as_their_sweep_named_them():
 
 def test_keys_that_a_factor_of_the_sweep_is_called_after_are_not_told_again():
     trials = trials_of(['frozen_stages=0', 'frozen_stages=1'], [config(0, lr=1.0), config(1, lr=2.0)])
-    assert [setting.also for setting in group_settings(trials)] == [{'optim.lr': '1'}, {'optim.lr': '2'}]
+    assert [setting.also for setting in settings_of(trials)] == [{'optim.lr': '1'}, {'optim.lr': '2'}]
 
 
 def test_a_fold_is_no_part_of_a_setting():
     names, configs = [f'f={f},fold={k}' for f in (0, 1) for k in (0, 1)], [config(f) for f in (0, 1) for _ in (0, 1)]
-    settings = group_settings([replace(run, seed=0) for run in trials_of(names, configs, folds=[0, 1, 0, 1])])
+    settings = settings_of(trials_of(names, configs, folds=[0, 1, 0, 1]))
     assert [(setting.name, setting.levels) for setting in settings] == [('f=0', {'f': '0'}), ('f=1', {'f': '1'})]
     folds_only = trials_of(['fold=0', 'fold=1'], [config(), config()], folds=[0, 1])
-    assert [setting.name for setting in group_settings(folds_only)] == ['my_sweep']
+    assert [setting.name for setting in settings_of(folds_only)] == ['my_sweep']
 
 
 def test_trials_of_an_edited_sweep_and_of_several_sweeps_are_named_by_their_configs():
     edited = trials_of(['f=0', 'f=0'], [config(lr=0.1), config(lr=0.2)])
-    assert [setting.name for setting in group_settings(edited)] == ['lr=0.1', 'lr=0.2']
+    assert [setting.name for setting in settings_of(edited)] == ['lr=0.1', 'lr=0.2']
     first, second = trials_of(['f=0', 'f=1'], [config(0), config(1)])
     mixed = [first, replace(second, folder=Path('w/other_sweep/trials/0'))]
-    assert [setting.name for setting in group_settings(mixed)] == ['frozen_stages=0', 'frozen_stages=1']
+    assert [setting.name for setting in settings_of(mixed)] == ['frozen_stages=0', 'frozen_stages=1']
 
 
 def test_keys_that_go_together_are_one_factor():
@@ -134,7 +142,7 @@ def test_keys_that_go_together_are_one_factor():
         for f in (2, 3)
         for t, d in (('ResNet', 101), ('ResNet', 152), ('VGG', 11))
     ]
-    levels = [setting.levels for setting in group_settings(runs_of(*grid))]
+    levels = [setting.levels for setting in settings_of(runs_of(*grid))]
     assert {frozenset(row) for row in levels} == {frozenset({'backbone, depth', 'frozen_stages'})}
     assert {row['backbone, depth'] for row in levels} == {'ResNet, 101', 'ResNet, 152', 'VGG, 11'}
 
@@ -147,4 +155,4 @@ def test_the_same_run_twice_is_refused():
 def test_folds_and_whole_validation_sets_are_not_mixed():
     whole, fold = (replace(run, fold=k, seed=s) for s, k in enumerate((None, 0)) for run in runs_of(config()))
     with pytest.raises(DataError, match='on a fold'):
-        drop_incomplete_folds(group_settings([whole, fold]))
+        group_settings([whole, fold])

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from flowercls.compare.comparison_files import EffectRow, SettingRow
+from flowercls.compare.rows import EffectRow, SettingRow
 from flowercls.report.comparison_plot import plot_comparison
 
 NAMES = ['d$x^$1', '郁金香']

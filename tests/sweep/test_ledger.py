@@ -63,9 +63,3 @@ def test_a_line_that_is_none_is_passed_over(ledger, line):
         file.write(line)
     ledger.append(entry('b'))
     assert [event.key for event in ledger.entries()] == ['a', 'b']
-
-
-def test_what_is_finished_stays_so(ledger):
-    ledger.append(entry(state=FINISHED, top1=1.0))
-    ledger.append(entry())
-    assert ledger.latest()['k'].state == FINISHED

@@ -76,6 +76,18 @@ def test_a_trial_under_way_goes_on_in_its_folder(sweep, ledger, make_trial, fake
     assert {s.status for s in sweep([make_trial('a'), make_trial('b')], fake_launcher())} == {FINISHED}
 
 
+def test_a_trial_whose_results_were_deleted_runs_again_until_it_has_ended(sweep, make_trial, fake_launcher, tmp_path):
+    trials = [make_trial('a')]
+    sweep(trials, fake_launcher())
+    (tmp_path / 'trials' / 'a_seed0' / 'metrics.json').unlink()
+    launcher = fake_launcher({'a': [5]})
+    with pytest.raises(DiskError):
+        sweep(trials, launcher)
+    (tmp_path / 'trials' / 'a_seed0' / 'metrics.json').write_text('{"top1": 1.0}')  # of its first epoch
+    again = fake_launcher()
+    assert sweep(trials, again)[0].top1 == 90.0 and again.started == ['a_seed0']
+
+
 def test_a_process_that_met_another_in_its_folder_is_started_again(sweep, ledger, make_trial, fake_launcher):
     launcher = fake_launcher({'a': [8, 8]})
     ended = sweep([make_trial('a'), make_trial('b')], launcher)
