@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override keys of all trials')
     parser.add_argument('--retry-failed', action='store_true', help='try trials again that have failed')
     parser.add_argument('--dry-run', action='store_true', help='list the trials, check every config, write nothing')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load the files in load_from with pickle, which can run code: only if you trust their source',
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -70,6 +76,7 @@ def sweep(
     overrides: Overrides = (),
     retry_failed: bool = False,
     dry_run: bool = False,
+    trust_checkpoint: bool = False,
     launcher: 'Launcher | None' = None,
 ) -> SweepReport:
     """Train every setting of a sweep file with every seed. Started again, the sweep goes on where it stopped.
@@ -81,6 +88,7 @@ def sweep(
         overrides: As ``--cfg-options``, for all trials.
         retry_failed: Try failed trials again.
         dry_run: List the trials and check their configs; write nothing.
+        trust_checkpoint: Open what ``load_from`` names even if it holds more than plain data, and so could run code.
         launcher: Starts the trials; the default runs ``jobs`` processes on this machine.
 
     Raises:
@@ -90,10 +98,10 @@ def sweep(
         RunInUseError: if another process works on this sweep.
     """
     from flowercls.config.loader import find_config
-    from flowercls.sweep.launcher import LocalLauncher
+    from flowercls.sweep.launcher import LocalLauncher, train_command
     from flowercls.sweep.sweeper import describe_dry_run, plan_sweep, run_sweep
 
-    launcher = launcher or LocalLauncher(jobs)
+    launcher = launcher or LocalLauncher(jobs, partial(train_command, trust_checkpoint=trust_checkpoint))
     sweep_file = find_config(sweep_file)
     plan = plan_sweep(sweep_file, work_dir, overrides, dry_run=dry_run)
     for load_from in plan.starting_weights:

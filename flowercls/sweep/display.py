@@ -9,10 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from flowercls.core.terminal import as_duration
 from flowercls.sweep.ledger import FAILED, FINISHED
-from flowercls.sweep.scheduler import RUNNING, WAITING, TrialState
+from flowercls.sweep.scheduler import ENDED, RUNNING, WAITING, TrialState
 
 REFRESH_S, LINE_S = 1.0, 60.0
-IN_USE = 'in use'  # a waiting trial whose folder is not free yet
 
 
 class Display(Progress):
@@ -35,25 +34,24 @@ class Display(Progress):
             disable=not console.is_terminal,
         )
         self._jobs = jobs
-        self._last_news: dict[str, str] = {}  # by the key of each trial
+        self._last_status: dict[str, str] = {}  # by the key of each trial
         self._bars: list[TaskID] = []
         self._line_at, self._drawn_at = time.monotonic(), 0.0
 
     def show(self, states: Sequence[TrialState]) -> None:
         """Show what has changed."""
-        now, is_first = time.monotonic(), not self._last_news
+        now, is_first = time.monotonic(), not self._last_status
         for state in states:
-            news = IN_USE if state.status == WAITING and state.in_use_since is not None else state.status
-            is_old = is_first and news in (FINISHED, FAILED)  # since an earlier start of the sweep
-            if news not in (WAITING, self._last_news.get(state.trial.key)) and not is_old:
+            is_old = is_first and state.status in ENDED  # since an earlier start of the sweep
+            if state.status not in (WAITING, self._last_status.get(state.trial.key)) and not is_old:
                 self.console.print(change_line(state), markup=False)
                 self._line_at = now
-            self._last_news[state.trial.key] = news
+            self._last_status[state.trial.key] = state.status
         if self.disable:
             if now - self._line_at >= LINE_S:
                 self.console.print(status_line(states, self._jobs), markup=False)
                 self._line_at = now
-        elif now - self._drawn_at >= REFRESH_S or all(state.status in (FINISHED, FAILED) for state in states):
+        elif now - self._drawn_at >= REFRESH_S or all(state.status in ENDED for state in states):
             self._draw_bars(states)
             self._drawn_at = now
 
@@ -63,7 +61,7 @@ class Display(Progress):
             for state in states:
                 total = state.trial.max_epochs
                 self._bars.append(self.add_task(state.folder.name, total=total, visible=False, figures=''))
-        num_ended = sum(state.status in (FINISHED, FAILED) for state in states)
+        num_ended = sum(state.status in ENDED for state in states)
         figures = status_line(states, self._jobs).partition(';')[0]
         self.update(self._bars[0], completed=num_ended, figures=figures)
         for bar, state in zip(self._bars[1:], states, strict=True):
@@ -106,7 +104,7 @@ def seconds_left(states: Sequence[TrialState], jobs: int) -> float | None:
     None before the first epoch, and at the end.
     """
     epochs, seconds = (sum(figures) for figures in zip(*(state.pace for state in states), strict=True))
-    unfinished = [state for state in states if state.status in (WAITING, RUNNING)]
+    unfinished = [state for state in states if state.status not in ENDED]
     if not epochs or not unfinished:
         return None
     epochs_left = sum(state.trial.max_epochs - state.epoch for state in unfinished)

@@ -8,12 +8,11 @@ import numpy as np
 
 from flowercls.core.errors import DataError
 from flowercls.core.layout import OOF_PREDICTIONS_STEM, PREDICTIONS_VAL_FILE
-from flowercls.core.prepared_folder import read_lines
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.sweep.ledger import FINISHED
 from flowercls.sweep.scheduler import TrialState
 from flowercls.sweep.spec import SweepSpec
-from flowercls.sweep.trials import Trial, shorten_name
+from flowercls.sweep.trials import annotation_lines, shorten_name
 
 FOLD_KEY = 'val_dataloader.dataset.ann_file'  # a factor that sets it chooses the fold
 
@@ -66,7 +65,8 @@ def collect_out_of_fold(
             notes.append(f'no out-of-fold predictions for {name}: {", ".join(unfinished)} not finished')
             continue
         predictions = join_folds([state.folder / PREDICTIONS_VAL_FILE for state in folds])
-        listed = {image for state in folds for image in _listed_images(state.trial)}
+        lines = [line for state in folds for line in annotation_lines(state.trial.cfg)]
+        listed = {image_name(line.rpartition(' ')[0]) for line in lines}
         if listed != set(predictions.images):
             notes.append(
                 f'no out-of-fold predictions for {name}: its {len(folds)} folds validate '
@@ -81,16 +81,6 @@ def collect_out_of_fold(
     if older:
         notes.append(f'from an earlier start, and kept: {", ".join(sorted(older))}')
     return written, notes
-
-
-def _listed_images(trial: Trial) -> set[str]:
-    """Return the photos that a trial was trained or validated on."""
-    images = set()
-    for loader in (trial.cfg.train_dataloader, trial.cfg.val_dataloader):
-        root = trial.cfg.data_root
-        lines = read_lines(Path(root, loader.dataset.ann_file), root)
-        images |= {image_name(line.rpartition(' ')[0]) for line in lines if line.strip()}
-    return images
 
 
 def join_folds(paths: Sequence[Path]) -> Predictions:

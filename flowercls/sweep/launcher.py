@@ -57,9 +57,10 @@ class Launcher(Protocol):
         """Start a trial in its run folder, or resume it there."""
 
 
-def train_command(trial: Trial, folder: Path) -> list[str]:
+def train_command(trial: Trial, folder: Path, *, trust_checkpoint: bool = False) -> list[str]:
     """Return the command that runs a trial in its folder; it draws no pictures, which the report does on demand."""
-    options = ['--work-dir', str(folder), '--resume', '--no-pictures', '--cfg-options', *as_options(trial.overrides)]
+    options = ['--work-dir', str(folder), '--resume', '--no-pictures', *['--trust-checkpoint'] * trust_checkpoint]
+    options += ['--cfg-options', *as_options(trial.overrides)]
     return [sys.executable, '-c', TRAIN, trial.setting.config, *options]
 
 

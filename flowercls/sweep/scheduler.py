@@ -15,7 +15,8 @@ from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Entry, Ledger
 from flowercls.sweep.trials import Trial
 from flowercls.train.run_dir import holds_run, lock_folder
 
-WAITING, RUNNING = 'waiting', 'running'  # besides the states in the ledger
+WAITING, IN_USE, RUNNING = 'waiting', 'in use', 'running'  # besides the states in the ledger
+ENDED = (FINISHED, FAILED)
 POLL_S = 0.2
 RETRY_S = 3.0  # between looks at a run folder in which a process of an earlier start still works
 GIVE_UP_S = 300.0  # such a process dies with its sweep, or ends soon
@@ -28,7 +29,8 @@ class TrialState:
     Attributes:
         trial: The trial.
         folder: Its run folder.
-        status: ``'waiting'``, ``'running'``, ``'finished'`` or ``'failed'``.
+        status: ``'waiting'``, ``'in use'`` by a process of an earlier start, ``'running'``, ``'finished'`` or
+            ``'failed'``.
         was_started: Whether an earlier start of the sweep has started it.
         epoch: Number of complete epochs, as far as known.
         top1: Best validation top-1 so far, in percent.
@@ -160,7 +162,7 @@ class TrialScheduler:
             DiskError: if a trial could not write, as no other trial could. The next start resumes all running trials.
         """
         try:
-            while any(state.status in (WAITING, RUNNING) for state in states):
+            while any(state.status not in ENDED for state in states):
                 self._start_waiting(states)
                 for state, _ in self._running:
                     state.update()
@@ -175,7 +177,7 @@ class TrialScheduler:
         for state in states:
             if len(self._running) >= self._launcher.slots:
                 return
-            if state.status != WAITING or time.monotonic() < state.not_before:
+            if state.status not in (WAITING, IN_USE) or time.monotonic() < state.not_before:
                 continue
             if in_use := _in_use(state.folder):
                 self._retry_later(state, in_use)
@@ -191,7 +193,7 @@ class TrialScheduler:
         if now - state.in_use_since >= self._give_up_s:
             self._fail(state, reason)
         else:
-            state.status, state.not_before = WAITING, now + self._retry_s
+            state.status, state.not_before = IN_USE, now + self._retry_s
 
     def _settle_ended(self) -> None:
         for state, handle in list(self._running):

@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 from mmengine.config import Config
 
+from flowercls.config.data_keys import datasets_in
 from flowercls.config.diff import DATA_LOCATION, LEDGER_IGNORES
 from flowercls.config.dump import THIS_START
 from flowercls.config.loader import find_config, load_with_notes
 from flowercls.config.resolve import complete_config
 from flowercls.config.suggest import raise_mistakes
-from flowercls.core.errors import ConfigError, DataError
-from flowercls.core.layout import FOLDS_DIR
-from flowercls.core.prepared_folder import manifest_hash, prepare_command
+from flowercls.core.errors import ConfigError
+from flowercls.core.prepared_folder import manifest_hash, read_lines
 from flowercls.sweep.spec import SEED_KEY, Level, SweepSpec, check_reserved
 from flowercls.train.trainer import ensure_data
 
@@ -169,14 +169,20 @@ def _complete(cfg: Config, notes: list[str], drawn_folder: str | None) -> Config
     """Complete and check a loaded config in place, and add to its notes."""
     ensure_data(cfg, drawn_folder=drawn_folder)
     notes += complete_config(cfg)
-    for loader in ('train_dataloader', 'val_dataloader'):
-        name = ((cfg.get(loader) or {}).get('dataset') or {}).get('ann_file')
-        path = Path(cfg.data_root, name) if name else None
-        if path and not path.is_file():
-            folds = ' --folds 5' if path.parent.name == FOLDS_DIR else ''
-            fix = f'{prepare_command(cfg.data_root)} --overwrite{folds}'
-            raise DataError(f'{path}: no such file, but {loader}.dataset.ann_file names it. {fix}')
+    annotation_lines(cfg)  # a list that is missing is found before anything runs
     return cfg
+
+
+def annotation_lines(cfg: Config) -> list[str]:
+    """Return the lines of all lists of photos that a resolved config trains and validates on.
+
+    Raises:
+        DataError: if a list cannot be read.
+    """
+    loaders = [loader for name in ('train_dataloader', 'val_dataloader') if (loader := cfg.get(name))]
+    lists = [dataset.get('ann_file') for loader in loaders for _, dataset in datasets_in(loader, '')]
+    paths = [Path(cfg.data_root, name) for name in lists if name]
+    return [line for path in paths for line in read_lines(path, cfg.data_root) if line.strip()]
 
 
 def trial_key(cfg: Config, manifest: str | None) -> str:

@@ -256,7 +256,7 @@ def _requested_resume(cfg: Config, resume: str | None, options: TrainOptions) ->
     source = f'--resume {resume}' if resume else 'resume=True in the config'
     resume = resume or ('auto' if cfg.get('resume') else None)
     cfg.resume = False
-    if resume and options.trust_checkpoint:
+    if resume not in (None, 'auto') and options.trust_checkpoint:  # 'auto' may find no run, and start from load_from
         raise _unused_trust(source)
     return resume
 

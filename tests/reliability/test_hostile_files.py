@@ -179,7 +179,7 @@ def test_a_foreign_checkpoint_is_tested_after_a_warning_if_that_is_asked_for(tra
 def test_training_starts_from_it_if_that_is_asked_for(trained_run, tool, foreign, said):
     start = ('train', trained_run[0], '--dry-run', '--cfg-options', f'load_from={foreign}')
     assert tool(*start) == 4
-    assert tool(*start, '--trust-checkpoint') == 0
+    assert tool(*start, '--trust-checkpoint', '--resume') == 0  # as a sweep starts its trials; there is no run yet
     assert said().count('warning: --trust-checkpoint: if ') == 1
 
 

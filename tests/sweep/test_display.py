@@ -7,7 +7,7 @@ from rich.console import Console
 
 from flowercls.sweep.display import Display, results_table, seconds_left, status_line
 from flowercls.sweep.ledger import FAILED, FINISHED
-from flowercls.sweep.scheduler import RUNNING, WAITING, TrialState
+from flowercls.sweep.scheduler import IN_USE, RUNNING, WAITING, TrialState
 
 
 @pytest.fixture
@@ -75,11 +75,10 @@ def test_plain_lines_say_what_changed_and_nothing_twice(make_state):
 
 def test_a_trial_whose_folder_is_in_use_gets_one_line(make_state):
     out = io.StringIO()
-    trials = [make_state('a', WAITING, was_started=True), make_state('b', WAITING)]
+    trials = [make_state('a', IN_USE, was_started=True), make_state('b', WAITING)]
     with Display(1, Console(file=out, soft_wrap=True)) as display:
         add_checkpoint(trials[0])
         for _ in range(3):
-            trials[0].in_use_since = 1.0
             display.show(trials)
         trials[0].begin()
         display.show(trials)

@@ -62,6 +62,13 @@ def test_every_photo_is_in_the_file_once_in_order(folds, tmp_path):
     assert read.scores[:, 0].tolist() == [0.25, 0.75, 0.25]
 
 
+def test_lists_of_a_wrapped_dataset_are_read(folds, tmp_path):
+    for state in folds:
+        loader = state.trial.cfg.train_dataloader
+        loader.dataset = dict(type='RepeatDataset', times=2, dataset=loader.dataset)
+    assert len(collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[0]) == 1
+
+
 def test_a_fold_that_is_not_finished_leaves_no_file(folds, tmp_path):
     folds[1].status = FAILED
     written, (note,) = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)

@@ -8,7 +8,7 @@ import pytest
 
 from flowercls.core.errors import DiskError
 from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Ledger
-from flowercls.sweep.scheduler import RUNNING, WAITING, TrialScheduler, TrialState, plan_trials
+from flowercls.sweep.scheduler import IN_USE, RUNNING, TrialScheduler, TrialState, plan_trials
 
 
 @pytest.fixture
@@ -117,13 +117,13 @@ def test_a_trial_waits_without_a_start_until_its_folder_is_free(sweep, make_tria
 
     def show(states):
         first, second = states
-        if second.status == FINISHED and first.in_use_since is not None and launcher.started == ['b_seed0']:
+        if second.status == FINISHED and first.status == IN_USE and launcher.started == ['b_seed0']:
             seen.append(first.status)
             if len(seen) == 5:
                 held_folder()
 
     ended = sweep([make_trial('a'), make_trial('b')], launcher, show)
-    assert seen[:5] == [WAITING] * 5 and launcher.started == ['b_seed0', 'a_seed0']
+    assert seen[:5] == [IN_USE] * 5 and launcher.started == ['b_seed0', 'a_seed0']
     assert {s.status for s in ended} == {FINISHED}
 
 
