@@ -64,11 +64,12 @@ class Thumbnail:
     conversions: tuple[str, ...] = ()
 
 
-def decode_rgb(source: str | os.PathLike | bytes) -> np.ndarray:
+def decode_rgb(source: str | os.PathLike | bytes, name: str | None = None) -> np.ndarray:
     """Decode a photo to RGB.
 
     Args:
         source: Path of a file, or its content.
+        name: How errors name the photo; None: by its path, or the length of its content.
 
     Returns:
         Array of shape (H, W, 3), uint8, C-contiguous and writable.
@@ -76,13 +77,13 @@ def decode_rgb(source: str | os.PathLike | bytes) -> np.ndarray:
     Raises:
         UnreadablePhoto: if the file is missing, not an image, damaged, or too large.
     """
-    return read_photo(source).rgb
+    return read_photo(source, name).rgb
 
 
-def read_photo(source: str | os.PathLike | bytes) -> Photo:
+def read_photo(source: str | os.PathLike | bytes, name: str | None = None) -> Photo:
     """Decode a photo, with its format and conversions. Arguments and errors as in `decode_rgb`."""
-    name = f'<{len(source)} bytes>' if isinstance(source, bytes) else os.fspath(source)
-    content = source if isinstance(source, bytes) else read_content(name)
+    content = source if isinstance(source, bytes) else read_content(source)
+    name = name or (f'<{len(source)} bytes>' if isinstance(source, bytes) else os.fspath(source))
     with pillow_errors(name):
         image, image_format, conversions = open_checked(content, name)
         _apply_transparent_colour(image, content, name)

@@ -31,7 +31,7 @@ from flowercls.core.terminal import as_size
 from flowercls.core.workers import usable_cpus, with_progress
 from flowercls.data.array_store import ArrayStore, Building
 from flowercls.data.image_formats import MAX_PIXELS, read_content
-from flowercls.data.transforms import load_rgb, shrunk
+from flowercls.data.transforms import load_rgb, load_with_content, shrunk
 
 FORMAT = 2  # of the arrays below
 MIN_SIZE_PX = 256  # a validation photo of 224 px is usually cut from one of this size
@@ -82,30 +82,47 @@ def prepare_photo_cache(
         report(f'off, because {reason}; photos are read from their files')
     is_cached = budget is not None and reason is None
     try:
-        changed = _decode_once if is_cached else changed_files
-        _report_changed(changed(ArrayStore(cache_dir), photos, report), photos, report)
+        changed = read_photos(ArrayStore(cache_dir), photos, report, decode=is_cached)
     except DiskError as error:
         report(f'off: {error} Until then photos are read from their files.')
         return arguments, False
-    return arguments, is_cached
-
-
-def _decode_once(store: ArrayStore, photos: 'PhotoList', report: Callable[[str], object]) -> list[str]:
-    is_here = store.read(photos.key) is not None
-    if not is_here:
-        report(f'decoding {photos} once, to {as_size(photos.num_bytes)}')
-        build_photo_cache(store, photos, report)
-    note = ', decoded before' if is_here else ''
-    report(f'{photos}, {as_size(store.size_of(photos.key))}, {store.folder_of(photos.key)}{note}')
-    return _changed(store, photos, photos.key)
-
-
-def _report_changed(changed: list[str], photos: 'PhotoList', report: Callable[[str], object]) -> None:
     if changed:
         report(
             f'{len(changed):,} of {photos} {"are" if len(changed) > 1 else "is"} not as prepared, first {changed[0]}: '
             'replaced, or damaged. Fix: prepare again, unless it was replaced on purpose.'
         )
+    return arguments, is_cached
+
+
+def read_photos(store: ArrayStore, photos: 'PhotoList', report: Callable[[str], object], decode: bool) -> list[str]:
+    """Read all photos of a folder, unless this was done before; returns the names of files that are not as prepared.
+
+    Args:
+        store: Keeps the result.
+        photos: Of the folder.
+        report: Called with each line for the user.
+        decode: Whether to keep the pixels, or only which files are not as prepared.
+
+    Raises:
+        DataError: if a photo that is to be decoded cannot be.
+        DiskError: if the result cannot be written.
+    """
+    key = photos.key if decode else f'checked-{photos.key}'
+    is_here = store.read(key) is not None
+    if decode and not is_here:
+        report(f'decoding {photos} once, to {as_size(photos.num_bytes)}')
+    about = {'photos': len(photos.names), 'data_root': str(photos.data_root.absolute()), 'size': photos.size}
+    with store.building(key, about, partial(report, WAITING)) as building:
+        if building is not None:
+            read_photo = (_decoder if decode else _checker)(building, photos)
+            rows = _in_threads(read_photo, len(photos.names))
+            for _ in with_progress(rows, len(photos.names), 'decoding photos' if decode else 'checking photos'):
+                pass
+    if decode:
+        note = ', decoded before' if is_here else ''
+        report(f'{photos}, {as_size(store.size_of(key))}, {store.folder_of(key)}{note}')
+    arrays = store.read(key)
+    return [] if arrays is None else [name.decode() for name in photos.names[arrays['changed']]]
 
 
 def cache_size(pipelines: list) -> int | None:
@@ -230,47 +247,21 @@ def _stat_inside(data_root: Path, name: str) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def build_photo_cache(store: ArrayStore, photos: PhotoList, report: Callable[[str], object]) -> bool:
-    """Decode all ``photos`` into ``store``, unless another process does; returns whether they were decoded here.
+def _checker(building: Building, photos: PhotoList) -> Callable[[int], None]:
+    """Return a function that notes whether the photo of a row is as prepared."""
+    changed = building.array('changed', (len(photos.names),), np.bool_)
 
-    Raises:
-        DataError: if a photo cannot be read or decoded.
-        DiskError: if the cache cannot be written.
-    """
-    about = {'photos': len(photos.names), 'data_root': str(photos.data_root.absolute()), 'size': photos.size}
-    with store.building(photos.key, about, partial(report, WAITING)) as building:
-        if building is not None:
-            _fill(building, photos)
-    return building is not None
+    def check(row: int) -> None:
+        try:
+            changed[row] = photos.is_changed(row, read_content(photos.path(row)))
+        except DataError:  # decoding the photo will say more
+            changed[row] = True
 
-
-def changed_files(store: ArrayStore, photos: PhotoList, report: Callable[[str], object]) -> list[str]:
-    """Return the files that are not as prepared; all are read once, and the result is kept in ``store``.
-
-    Raises:
-        DiskError: if the result cannot be written.
-    """
-    key = f'checked-{photos.key}'
-    with store.building(key, {'data_root': str(photos.data_root.absolute())}, partial(report, WAITING)) as building:
-        if building is not None:
-            changed = building.array('changed', (len(photos.names),), np.bool_)
-
-            def check(row: int) -> None:
-                try:
-                    changed[row] = photos.is_changed(row, read_content(photos.path(row)))
-                except DataError:  # decoding it will say more
-                    changed[row] = True
-
-            _for_each(check, len(photos.names), 'checking photos')
-    return _changed(store, photos, key)
+    return check
 
 
-def _changed(store: ArrayStore, photos: PhotoList, key: str) -> list[str]:
-    arrays = store.read(key)
-    return [] if arrays is None else [name.decode() for name in photos.names[arrays['changed']]]
-
-
-def _fill(building: Building, photos: PhotoList) -> None:
+def _decoder(building: Building, photos: PhotoList) -> Callable[[int], None]:
+    """Return a function that stores the pixels of a row, and notes whether the photo is as prepared."""
     number = len(photos.names)
     building.array('names', (number,), photos.names.dtype)[:] = photos.names
     building.array('offsets', (number + 1,), np.int64)[:] = photos.offsets
@@ -279,21 +270,16 @@ def _fill(building: Building, photos: PhotoList) -> None:
     changed = building.array('changed', (number,), np.bool_)
     pixels = building.array('pixels', (photos.num_bytes,), np.uint8)
 
-    def put(row: int) -> None:
-        path = photos.path(row)
-        rgb = shrunk(load_rgb(path), photos.size)
-        changed[row] = photos.is_changed(row, read_content(path))
+    def decode(row: int) -> None:
+        rgb, content = load_with_content(photos.path(row))
+        rgb = shrunk(rgb, photos.size)
+        changed[row] = photos.is_changed(row, content)
         # A photo replaced by one of another size has no room here: its shape stays 0, and it is read from its file.
         if rgb.shape[:2] == tuple(photos.shapes[row]):
             pixels[photos.offsets[row] : photos.offsets[row + 1]] = rgb.reshape(-1)
             shapes[row] = rgb.shape[:2]
 
-    _for_each(put, number, 'decoding photos')
-
-
-def _for_each(function: Callable[[int], None], number: int, title: str) -> None:
-    for _ in with_progress(_in_threads(function, number), number, title):
-        pass
+    return decode
 
 
 def _in_threads(function: Callable[[int], None], number: int) -> Iterator[int]:

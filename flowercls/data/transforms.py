@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.data.decode import decode_rgb
+from flowercls.data.image_formats import read_content
 
 
 def load_rgb(path: str | os.PathLike) -> np.ndarray:
@@ -23,8 +24,14 @@ def load_rgb(path: str | os.PathLike) -> np.ndarray:
     Raises:
         DataError: if the file cannot be read or decoded.
     """
+    return load_with_content(path)[0]
+
+
+def load_with_content(path: str | os.PathLike) -> tuple[np.ndarray, bytes]:
+    """Decode a photo as `load_rgb`; returns the pixels, and the bytes of the file that they come from."""
     try:
-        return decode_rgb(path)
+        content = read_content(path)
+        return decode_rgb(content, os.fspath(path)), content
     except DataError as error:
         # Plain DataError: a loader worker's error is rebuilt from its text alone.
         hint = 'If it lies in a prepared folder: prepare again, which leaves such files out.'

@@ -15,7 +15,7 @@ from flowercls.core.errors import DataError
 from flowercls.data import photo_cache
 from flowercls.data.array_store import ArrayStore
 from flowercls.data.image_folder import ImageFolder
-from flowercls.data.photo_cache import PhotoCache, build_photo_cache, cache_size, list_photos
+from flowercls.data.photo_cache import PhotoCache, cache_size, list_photos, read_photos
 from flowercls.data.randomness import SampleKey
 from flowercls.data.sampler import CounterSampler
 
@@ -69,7 +69,7 @@ def cache(tmp_path):
 def made(cache, root, size):
     """Make a store and return it as an argument of `ImageFolder`."""
     photos = list_photos(root, size)
-    build_photo_cache(cache, photos, print)
+    read_photos(cache, photos, print, decode=True)
     return dict(folder=str(cache.folder), key=photos.key, size=size)
 
 
@@ -88,8 +88,8 @@ def assert_same_views(one, other, epochs=2):
 
 @pytest.fixture
 def no_decoding(monkeypatch):
-    def refuse(path):
-        raise AssertionError(f'{path} was decoded')
+    def refuse(content, name):
+        raise AssertionError(f'{name} was decoded')
 
     return lambda: monkeypatch.setattr('flowercls.data.transforms.decode_rgb', refuse)
 
@@ -127,7 +127,7 @@ def test_sets_and_folds_share_one_cache(root, cache, no_decoding):
     ):
         data = dataset(root, AUGMENTED, list_file, folder, photo_cache=store)
         assert len([data[i] for i in range(len(data))]) == number
-    assert build_photo_cache(cache, list_photos(root, 100), print) is False  # made once
+    assert made(cache, root, 100) == store  # nothing is decoded again
     assert len(list(cache.folder.glob('photos-100px-*/'))) == 1
 
 

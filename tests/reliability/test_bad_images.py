@@ -13,7 +13,7 @@ import pytest
 
 from flowercls.data.decode import decode_rgb, read_photo, read_thumbnail
 from flowercls.data.image_formats import FIXES, UnreadablePhoto
-from flowercls.data.prepare import preparation as prepare_module
+from flowercls.data.prepare import copying
 from flowercls.data.prepare import scan as scan_module
 from flowercls.data.prepare.preparation import prepare
 from helpers import odd_photos
@@ -223,9 +223,9 @@ def {function}(*arguments):
     ('module', 'function', 'name'),
     [
         (scan_module, 'read_record', 'SIGKILL'),
-        (prepare_module, '_copy', 'SIGSEGV'),
+        (copying, '_copy', 'SIGSEGV'),
         pytest.param(scan_module, 'read_record', 'SIGSEGV', marks=pytest.mark.slow),
-        pytest.param(prepare_module, '_copy', 'SIGKILL', marks=pytest.mark.slow),
+        pytest.param(copying, '_copy', 'SIGKILL', marks=pytest.mark.slow),
     ],
 )
 def test_a_decoder_that_crashes_costs_one_file(tmp_path, monkeypatch, module, function, name, capfd):

@@ -1,4 +1,4 @@
-"""Copy of one photo into the prepared folder: its name there, and whether it is converted.
+"""Copies of the planned photos.
 
 A photo that every program reads the same way is copied byte for byte. Any other becomes plain RGB, so that the prepared
 folder holds only upright, opaque, 8-bit photos with true extensions.
@@ -6,96 +6,75 @@ folder holds only upright, opaque, 8-bit photos with true extensions.
 
 import hashlib
 import io
-import unicodedata
+import itertools
+import shutil
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
-from flowercls.core.errors import DataError
+from flowercls.core.errors import DataError, DiskError
 from flowercls.core.files import disk_errors
-from flowercls.core.prepared_folder import PHOTO_SUFFIXES
+from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.decode import read_photo
 from flowercls.data.image_formats import UnreadablePhoto, read_content
-from flowercls.data.prepare.scan import RawPhoto, nfc
-
-# Format -> its extension, then others of the same meaning. Photos of other formats become PNG.
-EXTENSIONS = {'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo'), 'PNG': ('.png', '.apng')}
-MAX_NAME_BYTES = 200  # file systems take 255; the rest is for programs that add a suffix
-# Line breaks would break the lists of photos; surrogates (not UTF-8) cannot be written at all.
-_BAD_CATEGORIES = ('Cc', 'Zl', 'Zp', 'Cs')
+from flowercls.data.prepare.scan import RawPhoto
+from flowercls.data.prepare.split_plan import Plan, PlannedPhoto
 
 
-def conversions_of(photo: RawPhoto) -> tuple[str, ...]:
-    """Return the conversions of a photo on its way; empty if it is copied byte for byte."""
-    if photo.format in EXTENSIONS:
-        return photo.conversions
-    return (*photo.conversions, f'{photo.format} to PNG')
+def check_space(plan: Plan, staging: Path) -> None:
+    """Raise a `DiskError` if the disk has no room for the photos of a plan."""
+    needed = 0
+    for planned in plan.photos:
+        width, height = planned.photo.size
+        needed += 3 * width * height if planned.converted else planned.photo.num_bytes
+    needed = int(1.05 * needed)
+    free = shutil.disk_usage(staging).free
+    if free < needed:
+        raise DiskError(
+            f'{staging.parent}: the photos need up to {needed >> 20:,} MiB, {free >> 20:,} MiB are free. Fix: free '
+            'some space, or prepare to another disk.'
+        )
 
 
-def name_in_class(photo: RawPhoto, taken: set[str]) -> str:
-    """Return the photo's own name if possible, else the closest name that is valid and not taken.
+def copy_photos(raw: Path, plan: Plan, staging: Path, workers: int | None) -> dict[str, str | None]:
+    """Copy or convert all photos of a plan.
 
-    Args:
-        photo: The photo; of a path below its class folder only the last part counts.
-        taken: Names in the class so far, case folded, because some file systems take ``A.jpg`` and ``a.jpg`` for one.
-            The new name is added.
-    """
-    extension = EXTENSIONS.get(photo.format, EXTENSIONS['PNG'])[0]  # true, whatever the raw file is called
-    stem = ''.join(
-        '_' if unicodedata.category(letter) in _BAD_CATEGORIES or letter == '\\' else letter
-        for letter in _stem_and_suffix(photo)[0]
-    )
-    name, digits = _shortened(stem, extension, photo.sha256), 8
-    while nfc(name.casefold()) in taken:
-        name = _shortened(stem, f'-{photo.sha256[:digits]}{extension}', photo.sha256)
-        digits += 8
-    taken.add(nfc(name.casefold()))
-    return name
-
-
-def rename_reason(photo: RawPhoto, name: str) -> str | None:
-    """Return why a photo has the new ``name``; None if it has its own stem, and its suffix told the true format."""
-    stem, suffix = _stem_and_suffix(photo)
-    if name.rpartition('.')[0] != stem:
-        return 'name taken, too long or not valid everywhere'
-    if suffix and photo.format in EXTENSIONS and suffix.lower() not in EXTENSIONS[photo.format]:
-        return f'really a {photo.format}'
-    return None
-
-
-def _stem_and_suffix(photo: RawPhoto) -> tuple[str, str]:
-    """Split the name of a raw file; the suffix is empty if it is not one of photos."""
-    name = nfc(photo.path.rsplit('/', 1)[1])
-    stem, dot, suffix = name.rpartition('.')
-    return (stem, f'{dot}{suffix}') if f'{dot}{suffix}'.lower() in PHOTO_SUFFIXES else (name, '')
-
-
-def _shortened(stem: str, ending: str, sha256: str) -> str:
-    if len(f'{stem}{ending}'.encode()) <= MAX_NAME_BYTES:
-        return f'{stem}{ending}'
-    mark = '' if sha256[:8] in ending else f'-{sha256[:8]}'
-    room = MAX_NAME_BYTES - len(f'{mark}{ending}')
-    return f'{stem.encode()[:room].decode(errors="ignore")}{mark}{ending}'
-
-
-def copy_photo(raw_dir: Path, photo: RawPhoto, target: Path) -> str:
-    """Copy or convert a photo to ``target``; returns the SHA-256 of the written file.
+    Returns:
+        The SHA-256 of each file written; None for a file whose conversion ended its process.
 
     Raises:
-        DataError: if the raw file has changed since the scan.
-        DiskError: if the target cannot be written.
+        DataError: if a raw file has changed since the scan.
+        DiskError: if a file cannot be written.
     """
-    content, digest = _unchanged_content(raw_dir, photo), photo.sha256
-    if conversions_of(photo):
+    for name in plan.set_names:
+        for label in plan.classes:
+            (staging / name / label).mkdir(parents=True)
+    copy = partial(_copy, raw, staging)
+    converted = [planned for planned in plan.photos if planned.converted]
+    copied = itertools.chain(
+        # Plain copies are faster than starting processes; decoding and encoding is not.
+        (copy(planned) for planned in plan.photos if not planned.converted),
+        map_in_processes(copy, converted, workers, on_crash=lambda planned: (planned.file, None)),
+    )
+    return dict(with_progress(copied, len(plan.photos), 'Copying photos'))
+
+
+def _copy(raw: Path, staging: Path, planned: PlannedPhoto) -> tuple[str, str]:
+    target = staging / planned.file
+    content, digest = _unchanged_content(raw, planned.photo), planned.photo.sha256
+    if planned.converted:
         buffer = io.BytesIO()
         # Quality 95 and full colour resolution: no loss that could be seen or learnt.
-        options = {'format': 'JPEG', 'quality': 95, 'subsampling': 0} if photo.format == 'JPEG' else {'format': 'PNG'}
+        options = (
+            {'format': 'JPEG', 'quality': 95, 'subsampling': 0} if planned.photo.format == 'JPEG' else {'format': 'PNG'}
+        )
         Image.fromarray(read_photo(content).rgb).save(buffer, **options)
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest()
     with disk_errors(target):
         target.write_bytes(content)
-    return digest
+    return planned.file, digest
 
 
 def _unchanged_content(raw_dir: Path, photo: RawPhoto) -> bytes:

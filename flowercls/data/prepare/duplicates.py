@@ -5,7 +5,6 @@ A copy of a training photo in the validation set raises every accuracy, and noth
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -22,23 +21,15 @@ HASH_BITS = 64
 NUM_BANDS = MAX_DISTANCE + 2
 
 
-@dataclass(frozen=True)
-class ExactDuplicates:
-    """Photos sorted out by their bytes.
+def find_exact_duplicates(
+    photos: Sequence[RawPhoto],
+) -> tuple[list[RawPhoto], list[tuple[RawPhoto, RawPhoto]], list[Skipped]]:
+    """Sort out photos of equal bytes; ``photos`` is sorted by path.
 
-    Attributes:
-        kept: One photo for each content, the first by path.
-        duplicates: (left out, kept instead), both of one class.
-        conflicts: All photos with the same bytes in two classes, so that one label must be wrong.
+    Returns:
+        One photo for each content, the first by path; (left out, kept instead) of one class each; all photos whose
+        bytes lie in two classes, so that one label must be wrong.
     """
-
-    kept: tuple[RawPhoto, ...]
-    duplicates: tuple[tuple[RawPhoto, RawPhoto], ...]
-    conflicts: tuple[Skipped, ...]
-
-
-def find_exact_duplicates(photos: Sequence[RawPhoto]) -> ExactDuplicates:
-    """Keep one photo for each content, none if its classes differ; ``photos`` is sorted by path."""
     by_content = defaultdict(list)
     for photo in photos:
         by_content[photo.sha256].append(photo)
@@ -52,7 +43,7 @@ def find_exact_duplicates(photos: Sequence[RawPhoto]) -> ExactDuplicates:
             kept.append(photo)
         else:
             duplicates.append((photo, same[0]))
-    return ExactDuplicates(tuple(kept), tuple(duplicates), tuple(conflicts))
+    return kept, duplicates, conflicts
 
 
 def group_near_duplicates(hashes: Sequence[tuple[int, int]]) -> list[int]:

@@ -1,30 +1,57 @@
-"""manifest.json: what was done to a raw folder, for programs.
+"""Text files of a prepared folder: the lists of classes and photos, and manifest.json, which says what was done.
 
-It holds nothing of the time or the machine, so the same command gives the same file. It is written line by line, a
-photo a line, because the whole would be large in memory.
+The manifest holds nothing of the time or the machine, so the same command gives the same file. It is written line by
+line, a photo a line, because the whole would be large in memory.
 """
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from flowercls.core.files import atomic_write
-from flowercls.data.prepare.split_plan import Plan
+from flowercls.core.layout import ANN_FILES, CLASSES_FILE, DATA_PREFIXES, FOLDS_DIR, fold_file
+from flowercls.data.prepare.split_plan import Plan, PlannedPhoto
 
 MANIFEST_VERSION = 1
 
 
-def write_manifest(
-    path: Path, plan: Plan, hashes: dict[str, str], options: dict[str, Any], drawn: dict[str, Any] | None = None
-) -> None:
+def write_lists(plan: Plan, staging: Path) -> None:
+    """Write ``classes.txt``, the list of each set and those of the folds."""
+    labels = {name: label for label, name in enumerate(plan.classes)}
+    _write_lines(staging / CLASSES_FILE, plan.classes)
+    for split, name in DATA_PREFIXES.items():
+        if name in plan.set_names:
+            lines = (_line(planned, labels).removeprefix(f'{name}/') for planned in plan.photos_of(name))
+            _write_lines(staging / ANN_FILES[split], lines)
+    if plan.options.folds is None:
+        return
+    (staging / FOLDS_DIR).mkdir()
+    folded = [planned for planned in plan.photos if planned.fold is not None]
+    for fold in range(plan.options.folds):
+        train = (_line(planned, labels) for planned in folded if planned.fold != fold)
+        val = (_line(planned, labels) for planned in folded if planned.fold == fold)
+        _write_lines(staging / fold_file(fold, 'train'), train)
+        _write_lines(staging / fold_file(fold, 'val'), val)
+
+
+def _line(planned: PlannedPhoto, labels: dict[str, int]) -> str:
+    return f'{planned.file} {labels[planned.photo.class_name]}'
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    with atomic_write(path) as file:
+        file.writelines(f'{line}\n' for line in lines)
+
+
+def write_manifest(path: Path, plan: Plan, hashes: dict[str, str], drawn: dict[str, Any] | None = None) -> None:
     """Write the manifest of a prepared folder, atomically.
 
     Args:
         path: The file.
         plan: What was done.
         hashes: SHA-256 of each file of the prepared folder.
-        options: Seed, ratios and folds of the split.
         drawn: How the photos were drawn, None for photos that are not drawn.
     """
     converted = sum(bool(planned.converted) for planned in plan.photos)
@@ -36,7 +63,7 @@ def write_manifest(
         'duplicates': len(plan.duplicates),
         'sets': plan.counts(),
     }
-    head = {'version': MANIFEST_VERSION, 'classes': list(plan.classes), **options}
+    head = {'version': MANIFEST_VERSION, 'classes': list(plan.classes), **asdict(plan.options)}
     head |= ({} if drawn is None else {'drawn': drawn}) | {'counts': counts}
     skipped = (
         {'raw': writable(skip.path), 'reason': skip.reason, 'detail': writable(skip.detail)} for skip in plan.skipped

@@ -6,32 +6,23 @@ loses photos to rounding and cannot be repeated.
 
 import contextlib
 import io
-import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from flowercls.core.errors import ConfigError, DataError, DiskError, FlowerclsError
-from flowercls.core.files import atomic_write, disk_errors
-from flowercls.core.layout import (
-    ANN_FILES,
-    CLASSES_FILE,
-    DATA_PREFIXES,
-    FOLDS_DIR,
-    MANIFEST_FILE,
-    OVERVIEW_FILE,
-    fold_file,
-)
+from flowercls.core.files import disk_errors
+from flowercls.core.layout import MANIFEST_FILE, OVERVIEW_FILE
 from flowercls.core.prepared_folder import VAL_RATIO
-from flowercls.core.workers import map_in_processes, with_progress
-from flowercls.data.prepare.copying import MAX_NAME_BYTES, copy_photo
-from flowercls.data.prepare.manifest import write_manifest
+from flowercls.data.prepare.copying import check_space, copy_photos
+from flowercls.data.prepare.manifest import write_lists, write_manifest
 from flowercls.data.prepare.overview import draw_overview
 from flowercls.data.prepare.prepare_summary import PrepareResult
 from flowercls.data.prepare.scan import Scan, scan_folder
-from flowercls.data.prepare.split_plan import Plan, PlannedPhoto, make_plan
+from flowercls.data.prepare.split import SplitOptions
+from flowercls.data.prepare.split_plan import MAX_NAME_BYTES, Plan, make_plan
 from flowercls.data.prepare.staging import clear_leftovers, is_used, publish, refusal, staging_folder
 
 
@@ -71,39 +62,29 @@ def prepare(
         DataError: if the raw folder cannot be used, or changes meanwhile.
         DiskError: if there is not enough space, or ``out_dir`` is not writable.
     """
-    _check_options(val_ratio, test_ratio, seed, folds, workers)
+    options = SplitOptions(seed, val_ratio, test_ratio, folds)
+    _check_options(options, workers)
     raw, out = Path(raw_dir), Path(out_dir)
     _check_folders(raw, out, overwrite)
-    options = {'seed': seed, 'val_ratio': val_ratio, 'test_ratio': test_ratio, 'folds': folds}
-    decide = partial(make_plan, **options, allow_tiny_classes=allow_tiny_classes)
+    decide = partial(make_plan, options=options, allow_tiny_classes=allow_tiny_classes)
     if dry_run:
         raw = fetch_raw() if fetch_raw else raw
-        return PrepareResult(decide(raw, scan_folder(raw, workers)), out, seed, folds, dry_run=True)
+        return PrepareResult(decide(raw, scan_folder(raw, workers)), out, dry_run=True)
     leftovers = clear_leftovers(out)
     with staging_folder(out) as staging:  # before the photos are read: a folder that cannot be made is reported at once
         raw = fetch_raw() if fetch_raw else raw
         scan = scan_folder(raw, workers)
         plan, hashes = _fill_sets(raw, scan, decide, staging, workers)
-        _write_lists(plan, staging, folds)
+        write_lists(plan, staging)
         draw_overview(staging, plan, staging / OVERVIEW_FILE)
-        write_manifest(staging / MANIFEST_FILE, plan, hashes, options, drawn)
+        write_manifest(staging / MANIFEST_FILE, plan, hashes, drawn)
         _check_layout(plan, staging)
         backup = publish(staging, out, overwrite)
-    return PrepareResult(plan, out, seed, folds, leftovers, backup)
+    return PrepareResult(plan, out, leftovers, backup)
 
 
-def _check_options(val_ratio: float, test_ratio: float, seed: int, folds: int | None, workers: int | None) -> None:
-    mistakes = []
-    if not 0 < val_ratio < 1:
-        mistakes.append(f'--val-ratio {val_ratio}: expected a share between 0 and 1, such as 0.2')
-    if not 0 <= test_ratio < 1:
-        mistakes.append(f'--test-ratio {test_ratio}: expected 0 (no test set) or a share below 1, such as 0.1')
-    if not mistakes and val_ratio + test_ratio >= 1:
-        mistakes.append(f'--val-ratio {val_ratio} and --test-ratio {test_ratio} leave nothing to train on')
-    if not 0 <= seed < 2**32:  # numpy's range
-        mistakes.append(f'--seed {seed}: expected a whole number from 0 to {2**32 - 1}')
-    if folds is not None and folds < 2:
-        mistakes.append(f'--folds {folds}: expected 2 or more')
+def _check_options(options: SplitOptions, workers: int | None) -> None:
+    mistakes = options.mistakes()
     if workers is not None and workers < 0:
         mistakes.append(f'--workers {workers}: expected 0 (no extra process) or more')
     if mistakes:
@@ -147,74 +128,14 @@ def _fill_sets(
     """
     while True:
         plan = decide(raw, scan)
-        _check_space(plan, staging)
-        hashes = _copy_photos(raw, plan, staging, workers)
+        check_space(plan, staging)
+        hashes = copy_photos(raw, plan, staging, workers)
         crashed = [planned.photo for planned in plan.photos if hashes[planned.file] is None]
         if not crashed:
             return plan, hashes
         scan = scan.without(crashed, 'decoder crashed', 'it ended the process that converted it')
         for name in plan.set_names:
             shutil.rmtree(staging / name)
-
-
-def _check_space(plan: Plan, staging: Path) -> None:
-    def num_bytes(planned: PlannedPhoto) -> int:
-        width, height = planned.photo.size
-        return 3 * width * height if planned.converted else planned.photo.num_bytes
-
-    needed = int(1.05 * sum(map(num_bytes, plan.photos)))
-    free = shutil.disk_usage(staging).free
-    if free < needed:
-        raise DiskError(
-            f'{staging.parent}: the photos need up to {needed >> 20:,} MiB, {free >> 20:,} MiB are free. Fix: free '
-            'some space, or prepare to another disk.'
-        )
-
-
-def _copy_photos(raw: Path, plan: Plan, staging: Path, workers: int | None) -> dict[str, str | None]:
-    """Return the SHA-256 of each file written; None for a file whose conversion ended its process."""
-    for name in plan.set_names:
-        for label in plan.classes:
-            (staging / name / label).mkdir(parents=True)
-    copy = partial(_copy, raw, staging)
-    converted = [planned for planned in plan.photos if planned.converted]
-    copied = itertools.chain(
-        # Plain copies are faster than starting processes; decoding and encoding is not.
-        (copy(planned) for planned in plan.photos if not planned.converted),
-        map_in_processes(copy, converted, workers, on_crash=lambda planned: (planned.file, None)),
-    )
-    return dict(with_progress(copied, len(plan.photos), 'Copying photos'))
-
-
-def _copy(raw: Path, staging: Path, planned: PlannedPhoto) -> tuple[str, str]:
-    return planned.file, copy_photo(raw, planned.photo, staging / planned.file)
-
-
-def _write_lists(plan: Plan, staging: Path, num_folds: int | None) -> None:
-    labels = {name: label for label, name in enumerate(plan.classes)}
-    _write_lines(staging / CLASSES_FILE, plan.classes)
-    for split, name in DATA_PREFIXES.items():
-        if name in plan.set_names:
-            lines = (_line(planned, labels).removeprefix(f'{name}/') for planned in plan.photos_of(name))
-            _write_lines(staging / ANN_FILES[split], lines)
-    if num_folds is None:
-        return
-    (staging / FOLDS_DIR).mkdir()
-    folded = [planned for planned in plan.photos if planned.fold is not None]
-    for fold in range(num_folds):
-        train = (_line(planned, labels) for planned in folded if planned.fold != fold)
-        val = (_line(planned, labels) for planned in folded if planned.fold == fold)
-        _write_lines(staging / fold_file(fold, 'train'), train)
-        _write_lines(staging / fold_file(fold, 'val'), val)
-
-
-def _line(planned: PlannedPhoto, labels: dict[str, int]) -> str:
-    return f'{planned.file} {labels[planned.photo.class_name]}'
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    with atomic_write(path) as file:
-        file.writelines(f'{line}\n' for line in lines)
 
 
 def _check_layout(plan: Plan, staging: Path) -> None:

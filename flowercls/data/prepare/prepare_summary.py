@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from flowercls.core.layout import SET_TITLES, TRAIN_DIR, VAL_DIR
-from flowercls.data.prepare.copying import rename_reason
 from flowercls.data.prepare.scan import Skipped, class_of
-from flowercls.data.prepare.split_plan import Plan
+from flowercls.data.prepare.split_plan import Plan, rename_reason
 
 # BaseDT calls this many photos of a class enough. Fewer are only mentioned.
 ENOUGH = {TRAIN_DIR: 100, VAL_DIR: 10}
@@ -22,8 +21,6 @@ class PrepareResult:
     Attributes:
         plan: The plan that was carried out, or, with ``dry_run``, would be.
         out_dir: The prepared folder.
-        seed: Of the split.
-        num_folds: Number of folds written, None if not asked for.
         leftovers: What became of folders left by killed runs.
         backup: Where the former prepared folder is now, None if there was none.
         dry_run: Whether nothing was written.
@@ -31,8 +28,6 @@ class PrepareResult:
 
     plan: Plan
     out_dir: Path
-    seed: int
-    num_folds: int | None
     leftovers: tuple[str, ...] = ()
     backup: Path | None = None
     dry_run: bool = False
@@ -63,11 +58,6 @@ class PrepareResult:
         return self.plan.skipped
 
     @property
-    def conflicts(self) -> tuple[Skipped, ...]:
-        """Skipped files of photos that lie in two classes."""
-        return tuple(skip for skip in self.skipped if skip.reason == 'label conflict')
-
-    @property
     def duplicates(self) -> tuple[tuple[str, str], ...]:
         """(path left out, path of the same photo kept), within one class."""
         return tuple((left_out.path, kept.path) for left_out, kept in self.plan.duplicates)
@@ -84,7 +74,8 @@ class PrepareResult:
     def summary(self) -> str:
         """Return the counts, then every file with a problem, by reason."""
         total = self.copied + len(self.converted)
-        folds = f', {self.num_folds} folds' if self.num_folds else ''
+        options = self.plan.options
+        folds = f', {options.folds} folds' if options.folds else ''
         would = ' (dry run: nothing was written)' if self.dry_run else ''
         left_out = [(skip.path, skip.reason, skip.detail) for skip in self.skipped]
         left_out += [(path, 'duplicate', f'the same photo as {kept}') for path, kept in self.duplicates]
@@ -94,7 +85,7 @@ class PrepareResult:
             (photo.path, reason, f'now {name}') for photo, name in names if (reason := rename_reason(photo, name))
         ]
         parts = [
-            f'{self.out_dir}: {total:,} photos of {len(self.plan.classes)} classes, seed {self.seed}{folds}{would}',
+            f'{self.out_dir}: {total:,} photos of {len(self.plan.classes)} classes, seed {options.seed}{folds}{would}',
             _table(self.plan.classes, self.counts),
             f'{self.scanned:,} files scanned = {self.copied:,} copied + {len(self.converted):,} converted'
             f' + {len(self.skipped):,} skipped + {len(self.duplicates):,} duplicates',

@@ -9,20 +9,49 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import floor
+from typing import NamedTuple
 
 from flowercls.core.errors import ConfigError
 from flowercls.core.layout import TEST_DIR, TRAIN_DIR, VAL_DIR
+from flowercls.core.prepared_folder import VAL_RATIO
 
 
-@dataclass(frozen=True, slots=True)
-class SplitItem:
-    """A photo as the split sees it.
+@dataclass(frozen=True)
+class SplitOptions:
+    """Options of a split, in the order of manifest.json.
 
     Attributes:
-        class_name: Its class.
-        sha256: Of its content.
-        group: Photos of one group (near-duplicates) go to one set.
+        seed: Another seed gives another split.
+        val_ratio: Share of each class for validation, in (0, 1).
+        test_ratio: Share of each class for the test set, in [0, 1).
+        folds: Number of folds for cross-validation; None makes none.
     """
+
+    seed: int = 0
+    val_ratio: float = VAL_RATIO
+    test_ratio: float = 0.0
+    folds: int | None = None
+
+    def mistakes(self) -> list[str]:
+        """Return a sentence on each impossible value."""
+        mistakes = []
+        if not 0 < self.val_ratio < 1:
+            mistakes.append(f'--val-ratio {self.val_ratio}: expected a share between 0 and 1, such as 0.2')
+        if not 0 <= self.test_ratio < 1:
+            mistakes.append(f'--test-ratio {self.test_ratio}: expected 0 (no test set) or a share below 1, such as 0.1')
+        if not mistakes and self.val_ratio + self.test_ratio >= 1:
+            mistakes.append(
+                f'--val-ratio {self.val_ratio} and --test-ratio {self.test_ratio} leave nothing to train on'
+            )
+        if not 0 <= self.seed < 2**32:  # numpy's range
+            mistakes.append(f'--seed {self.seed}: expected a whole number from 0 to {2**32 - 1}')
+        if self.folds is not None and self.folds < 2:
+            mistakes.append(f'--folds {self.folds}: expected 2 or more')
+        return mistakes
+
+
+class SplitItem(NamedTuple):
+    """A photo as the split sees it; photos of one ``group`` (near-duplicates) go to one set."""
 
     class_name: str
     sha256: str
@@ -34,20 +63,19 @@ def count_for_share(num_photos: int, share: float) -> int:
     return max(1, floor(share * num_photos + 0.5)) if share > 0 else 0
 
 
-def split_photos(photos: Sequence[SplitItem], *, val_ratio: float, test_ratio: float = 0.0, seed: int = 0) -> list[str]:
+def split_photos(photos: Sequence[SplitItem], options: SplitOptions) -> list[str]:
     """Assign each photo to `TRAIN_DIR`, `VAL_DIR` or `TEST_DIR`.
 
     Args:
         photos: Of all classes, in any order.
-        val_ratio: Share of each class for validation, in (0, 1).
-        test_ratio: Share of each class for the test set, in [0, 1).
-        seed: Another seed gives another split.
+        options: Ratios and seed.
 
     Returns:
         The set of each photo. Every class has exactly its share, or comes close if its groups are too large. The
         training set keeps at least one photo of each class, so a class of one group is all in it.
     """
-    groups = _Groups(photos, seed)
+    val_ratio, test_ratio = options.val_ratio, options.test_ratio
+    groups = _Groups(photos, options.seed)
     sizes = Counter(photo.class_name for photo in photos)
     # In a class that is too small for all sets, training comes first, then validation, then test.
     spare = {name: size - 1 - (test_ratio > 0 and size > 2) for name, size in sizes.items()}

@@ -1,5 +1,6 @@
 """Plan of a prepared folder, made before anything is written: which photo goes where, and why others stay out."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,10 +8,16 @@ from pathlib import Path
 
 from flowercls.core.errors import DataError
 from flowercls.core.layout import TEST_DIR, TRAIN_DIR, VAL_DIR
-from flowercls.data.prepare.copying import conversions_of, name_in_class
-from flowercls.data.prepare.duplicates import ExactDuplicates, find_exact_duplicates, group_near_duplicates
-from flowercls.data.prepare.scan import RawPhoto, Scan, Skipped, class_of, path_order
-from flowercls.data.prepare.split import SplitItem, make_folds, split_photos
+from flowercls.core.prepared_folder import PHOTO_SUFFIXES
+from flowercls.data.prepare.duplicates import find_exact_duplicates, group_near_duplicates
+from flowercls.data.prepare.scan import RawPhoto, Scan, Skipped, class_of, nfc, path_order
+from flowercls.data.prepare.split import SplitItem, SplitOptions, make_folds, split_photos
+
+# Format -> its extension, then others of the same meaning. Photos of other formats become PNG.
+EXTENSIONS = {'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo'), 'PNG': ('.png', '.apng')}
+MAX_NAME_BYTES = 200  # file systems take 255; the rest is for programs that add a suffix
+# Line breaks would break the lists of photos; surrogates (not UTF-8) cannot be written at all.
+_BAD_CATEGORIES = ('Cc', 'Zl', 'Zp', 'Cs')
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +41,15 @@ class PlannedPhoto:
     @property
     def converted(self) -> tuple[str, ...]:
         """The conversions on its way; empty if it is copied byte for byte."""
-        return conversions_of(self.photo)
+        photo = self.photo
+        return photo.conversions if photo.format in EXTENSIONS else (*photo.conversions, f'{photo.format} to PNG')
 
 
 @dataclass(frozen=True)
 class Plan:
     """The whole future prepared folder. Photos are sorted by class and file name within each set."""
 
+    options: SplitOptions
     classes: tuple[str, ...]
     photos: tuple[PlannedPhoto, ...]
     skipped: tuple[Skipped, ...]
@@ -63,36 +72,29 @@ class Plan:
         return {name: {label: counted[name, label] for label in self.classes} for name in self.set_names}
 
 
-def make_plan(
-    raw_dir: Path,
-    scan: Scan,
-    *,
-    val_ratio: float,
-    test_ratio: float,
-    seed: int,
-    folds: int | None,
-    allow_tiny_classes: bool,
-) -> Plan:
+def make_plan(raw_dir: Path, scan: Scan, options: SplitOptions, allow_tiny_classes: bool) -> Plan:
     """Sort out duplicates, split, and name every file. Arguments as in `flowercls.data.prepare.preparation.prepare`.
 
     Raises:
         DataError: if a class has too few photos, or no photo is left to validate.
         ConfigError: if a class has fewer groups of photos than folds.
     """
-    exact = find_exact_duplicates(scan.photos)
-    groups = group_near_duplicates([photo.dhash for photo in exact.kept])
-    skipped = sorted([*scan.skipped, *exact.conflicts], key=lambda skip: path_order(skip.path))
-    _check_class_sizes(raw_dir, scan.classes, exact, groups, skipped, allow_tiny_classes)
-    items = [SplitItem(photo.class_name, photo.sha256, group) for photo, group in zip(exact.kept, groups, strict=True)]
-    sets = split_photos(items, val_ratio=val_ratio, test_ratio=test_ratio, seed=seed)
+    kept, duplicates, conflicts = find_exact_duplicates(scan.photos)
+    groups = group_near_duplicates([photo.dhash for photo in kept])
+    skipped = sorted([*scan.skipped, *conflicts], key=lambda skip: path_order(skip.path))
+    items = [SplitItem(photo.class_name, photo.sha256, group) for photo, group in zip(kept, groups, strict=True)]
+    _check_class_sizes(raw_dir, scan.classes, items, skipped, allow_tiny_classes)
+    sets = split_photos(items, options)
     if VAL_DIR not in sets:
         raise DataError(f'{raw_dir}: no class has two different photos, so none is left to validate. Fix: add photos.')
     fold_of = {}
-    if folds is not None:
+    if options.folds is not None:
         folded = [index for index, name in enumerate(sets) if name != TEST_DIR]
-        fold_of = dict(zip(folded, make_folds([items[index] for index in folded], folds, seed), strict=True))
-    photos = sorted(_named(exact.kept, groups, sets, fold_of), key=lambda planned: tuple(planned.file.split('/')))
-    return Plan(scan.classes, tuple(photos), tuple(skipped), exact.duplicates, len(scan.photos) + len(scan.skipped))
+        folds = make_folds([items[index] for index in folded], options.folds, options.seed)
+        fold_of = dict(zip(folded, folds, strict=True))
+    photos = sorted(_named(kept, groups, sets, fold_of), key=lambda planned: tuple(planned.file.split('/')))
+    num_scanned = len(scan.photos) + len(scan.skipped)
+    return Plan(options, scan.classes, tuple(photos), tuple(skipped), tuple(duplicates), num_scanned)
 
 
 def _named(
@@ -108,18 +110,63 @@ def _named(
         yield PlannedPhoto(photo, sets[index], file, numbers.get(groups[index]), fold_of.get(index))
 
 
+def name_in_class(photo: RawPhoto, taken: set[str]) -> str:
+    """Return the photo's own name if possible, else the closest name that is valid and not taken.
+
+    Args:
+        photo: The photo; of a path below its class folder only the last part counts.
+        taken: Names in the class so far, case folded, because some file systems take ``A.jpg`` and ``a.jpg`` for one.
+            The new name is added.
+    """
+    extension = EXTENSIONS.get(photo.format, EXTENSIONS['PNG'])[0]  # true, whatever the raw file is called
+    stem = ''.join(
+        '_' if unicodedata.category(letter) in _BAD_CATEGORIES or letter == '\\' else letter
+        for letter in _stem_and_suffix(photo)[0]
+    )
+    name, digits = _shortened(stem, extension, photo.sha256), 8
+    while nfc(name.casefold()) in taken:
+        name = _shortened(stem, f'-{photo.sha256[:digits]}{extension}', photo.sha256)
+        digits += 8
+    taken.add(nfc(name.casefold()))
+    return name
+
+
+def rename_reason(photo: RawPhoto, name: str) -> str | None:
+    """Return why a photo has the new ``name``; None if it has its own stem, and its suffix told the true format."""
+    stem, suffix = _stem_and_suffix(photo)
+    if name.rpartition('.')[0] != stem:
+        return 'name taken, too long or not valid everywhere'
+    if suffix and photo.format in EXTENSIONS and suffix.lower() not in EXTENSIONS[photo.format]:
+        return f'really a {photo.format}'
+    return None
+
+
+def _stem_and_suffix(photo: RawPhoto) -> tuple[str, str]:
+    """Split the name of a raw file; the suffix is empty if it is not one of photos."""
+    name = nfc(photo.path.rsplit('/', 1)[1])
+    stem, dot, suffix = name.rpartition('.')
+    return (stem, f'{dot}{suffix}') if f'{dot}{suffix}'.lower() in PHOTO_SUFFIXES else (name, '')
+
+
+def _shortened(stem: str, ending: str, sha256: str) -> str:
+    if len(f'{stem}{ending}'.encode()) <= MAX_NAME_BYTES:
+        return f'{stem}{ending}'
+    mark = '' if sha256[:8] in ending else f'-{sha256[:8]}'
+    room = MAX_NAME_BYTES - len(f'{mark}{ending}')
+    return f'{stem.encode()[:room].decode(errors="ignore")}{mark}{ending}'
+
+
 def _check_class_sizes(
     raw_dir: Path,
     classes: Sequence[str],
-    exact: ExactDuplicates,
-    groups: Sequence[int],
+    items: Sequence[SplitItem],
     skipped: Sequence[Skipped],
     allow_tiny_classes: bool,
 ) -> None:
+    sizes = Counter(item.class_name for item in items)
     groups_of = defaultdict(set)
-    sizes = Counter(photo.class_name for photo in exact.kept)
-    for photo, group in zip(exact.kept, groups, strict=True):
-        groups_of[photo.class_name].add(group)
+    for item in items:
+        groups_of[item.class_name].add(item.group)
     min_size = 1 if allow_tiny_classes else 2
     tiny = [name for name in classes if len(groups_of[name]) < min_size]
     if not tiny:

@@ -18,21 +18,21 @@ def photo(path, content):
 
 
 def test_of_equal_photos_in_one_class_the_first_path_is_kept():
-    copies = find_exact_duplicates(
+    kept, duplicates, conflicts = find_exact_duplicates(
         [photo('rose/a', 'x'), photo('rose/b', 'y'), photo('rose/c', 'x'), photo('rose/d', 'x')]
     )
-    assert [kept.path for kept in copies.kept] == ['rose/a', 'rose/b']
-    assert [(out.path, kept.path) for out, kept in copies.duplicates] == [('rose/c', 'rose/a'), ('rose/d', 'rose/a')]
-    assert copies.conflicts == ()
+    assert [photo.path for photo in kept] == ['rose/a', 'rose/b']
+    assert [(copy.path, first.path) for copy, first in duplicates] == [('rose/c', 'rose/a'), ('rose/d', 'rose/a')]
+    assert conflicts == []
 
 
 def test_one_photo_in_two_classes_leaves_all_its_copies_out():
-    copies = find_exact_duplicates(
+    kept, duplicates, conflicts = find_exact_duplicates(
         [photo('daisy/a', 'x'), photo('rose/a', 'x'), photo('rose/b', 'x'), photo('rose/c', 'y')]
     )
-    assert [kept.path for kept in copies.kept] == ['rose/c']
-    assert copies.duplicates == ()
-    assert [(skip.path, skip.reason, skip.detail) for skip in copies.conflicts] == [
+    assert [photo.path for photo in kept] == ['rose/c']
+    assert duplicates == []
+    assert [(skip.path, skip.reason, skip.detail) for skip in conflicts] == [
         ('daisy/a', 'label conflict', 'the same photo as rose/a, rose/b'),
         ('rose/a', 'label conflict', 'the same photo as daisy/a, rose/b'),
         ('rose/b', 'label conflict', 'the same photo as daisy/a, rose/a'),

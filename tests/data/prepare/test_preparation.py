@@ -201,7 +201,6 @@ def test_every_file_is_accounted_for(raw, out):
     }
     assert report.scanned == report.copied + len(report.converted) + len(report.skipped) + len(report.duplicates)
     assert report.duplicates == (('rose/again.png', 'rose/10.png'),)
-    assert [skip.path for skip in report.conflicts] == ['daisy/0.jpg', 'rose/wrong.jpg']
     assert sorted((skip['raw'], skip['reason']) for skip in manifest_of(out)['skipped']) == [
         ('daisy/0.jpg', 'label conflict'),
         ('readme.txt', 'not in a class folder'),
@@ -306,7 +305,7 @@ def test_missing_parents_are_made_and_removed_again_on_failure(raw, tmp_path):
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit, MemoryError])
 @pytest.mark.parametrize(
-    'step', ['scan_folder', 'copy_photo', '_write_lists', 'draw_overview', '_check_layout', 'publish']
+    'step', ['scan_folder', 'copy_photos', 'write_lists', 'draw_overview', '_check_layout', 'publish']
 )
 def test_whatever_interrupts_leaves_nothing_behind(raw, out, tmp_path, monkeypatch, step, error):
     def fail(*_, **__):
@@ -349,7 +348,7 @@ def test_a_file_that_changes_between_reading_and_copying_is_an_error(raw, out, t
 
 def test_too_little_space_is_noticed_before_copying(raw, out, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(prepare_module.shutil, 'disk_usage', lambda _: usage._replace(free=1000))
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage._replace(free=1000))
     with pytest.raises(DiskError, match='0 MiB are free'):
         run(raw, out)
     assert nothing_left(tmp_path)
@@ -497,11 +496,11 @@ def test_basedt_is_asked_quietly_and_its_refusal_is_ours(raw, out, tmp_path, mon
     assert capsys.readouterr().out == ''
     assert 'open' not in vars(BaseDT.dataset)
 
-    def forget_list(plan, staging, folds, real=prepare_module._write_lists):
-        real(plan, staging, folds)
+    def forget_list(plan, staging, real=prepare_module.write_lists):
+        real(plan, staging)
         (staging / 'val.txt').unlink()
 
-    monkeypatch.setattr(prepare_module, '_write_lists', forget_list)
+    monkeypatch.setattr(prepare_module, 'write_lists', forget_list)
     with pytest.raises(DataError, match='BaseDT does not accept'):
         run(raw, tmp_path / 'second')
     assert not (tmp_path / 'second').exists()

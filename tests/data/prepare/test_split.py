@@ -8,7 +8,7 @@ import pytest
 
 from flowercls.core.errors import ConfigError
 from flowercls.core.layout import TEST_DIR, TRAIN_DIR, VAL_DIR
-from flowercls.data.prepare.split import SplitItem, count_for_share, make_folds, split_photos
+from flowercls.data.prepare.split import SplitItem, SplitOptions, count_for_share, make_folds, split_photos
 
 
 def items(groups):
@@ -35,7 +35,7 @@ def test_a_share_is_rounded_half_up_and_at_least_one(num_photos, share, expected
 @pytest.mark.parametrize('size', range(1, 41))
 def test_every_class_size_is_split_exactly_and_nothing_is_lost(size):
     photos = items(['a'] * size + ['b'] * 10)
-    found = counts(photos, split_photos(photos, val_ratio=0.2))
+    found = counts(photos, split_photos(photos, SplitOptions(val_ratio=0.2)))
     expected = min(count_for_share(size, 0.2), size - 1)
     assert found['a', VAL_DIR] == expected and found['a', TRAIN_DIR] == size - expected
     assert found['b', VAL_DIR] == 2 and found['b', TRAIN_DIR] == 8
@@ -43,7 +43,7 @@ def test_every_class_size_is_split_exactly_and_nothing_is_lost(size):
 
 def test_a_test_set_takes_its_share_too():
     photos = items(['a'] * 100 + ['b'] * 3 + ['c'] * 2)
-    found = counts(photos, split_photos(photos, val_ratio=0.2, test_ratio=0.1))
+    found = counts(photos, split_photos(photos, SplitOptions(val_ratio=0.2, test_ratio=0.1)))
     assert [found['a', name] for name in (TRAIN_DIR, VAL_DIR, TEST_DIR)] == [70, 20, 10]
     assert [found['b', name] for name in (TRAIN_DIR, VAL_DIR, TEST_DIR)] == [1, 1, 1]
     assert [found['c', name] for name in (TRAIN_DIR, VAL_DIR, TEST_DIR)] == [1, 1, 0]
@@ -51,8 +51,8 @@ def test_a_test_set_takes_its_share_too():
 
 def test_training_keeps_a_photo_whatever_the_shares():
     photos = items(['a'] * 3)
-    assert counts(photos, split_photos(photos, val_ratio=0.9))['a', TRAIN_DIR] == 1
-    assert counts(photos, split_photos(photos, val_ratio=0.5, test_ratio=0.45)) == {
+    assert counts(photos, split_photos(photos, SplitOptions(val_ratio=0.9)))['a', TRAIN_DIR] == 1
+    assert counts(photos, split_photos(photos, SplitOptions(val_ratio=0.5, test_ratio=0.45))) == {
         ('a', TRAIN_DIR): 1,
         ('a', VAL_DIR): 1,
         ('a', TEST_DIR): 1,
@@ -61,24 +61,24 @@ def test_training_keeps_a_photo_whatever_the_shares():
 
 def test_the_order_of_photos_and_the_numbers_of_groups_do_not_matter():
     photos = items(['a', 'aa', 'ab', 'b', 'bbb', *'aaaabbbbbaaaabbbb'])
-    expected = dict(zip(photos, split_photos(photos, val_ratio=0.3, test_ratio=0.1, seed=5), strict=True))
+    expected = dict(zip(photos, split_photos(photos, SplitOptions(val_ratio=0.3, test_ratio=0.1, seed=5)), strict=True))
     order = list(photos)
     random.Random(0).shuffle(order)
     other = [SplitItem(photo.class_name, photo.sha256, 1000 - photo.group) for photo in order]
-    again = split_photos(other, val_ratio=0.3, test_ratio=0.1, seed=5)
+    again = split_photos(other, SplitOptions(val_ratio=0.3, test_ratio=0.1, seed=5))
     assert [expected[photo] for photo in order] == again
 
 
 def test_another_seed_is_another_split_of_the_same_sizes():
     photos = items(['a'] * 50)
-    one, other = (split_photos(photos, val_ratio=0.2, seed=seed) for seed in (0, 1))
+    one, other = (split_photos(photos, SplitOptions(val_ratio=0.2, seed=seed)) for seed in (0, 1))
     assert one != other and counts(photos, one) == counts(photos, other)
 
 
 def test_a_photo_added_later_leaves_most_photos_where_they_were():
     photos = items(['a'] * 201)
-    before = split_photos(photos[:200], val_ratio=0.2)
-    after = split_photos(photos, val_ratio=0.2)[:200]
+    before = split_photos(photos[:200], SplitOptions(val_ratio=0.2))
+    after = split_photos(photos, SplitOptions(val_ratio=0.2))[:200]
     assert sum(one != other for one, other in zip(before, after, strict=True)) <= 1
 
 
@@ -88,7 +88,7 @@ def test_groups_stay_together_and_the_shares_stay_exact(seed):
     groups = [rng.choice(['a', 'b']) for _ in range(60)]
     groups += [''.join(rng.choices('ab', k=rng.randint(2, 5))) for _ in range(15)]  # some across classes
     photos = items(groups)
-    sets = split_photos(photos, val_ratio=0.2, test_ratio=0.1, seed=seed)
+    sets = split_photos(photos, SplitOptions(val_ratio=0.2, test_ratio=0.1, seed=seed))
     for group in range(len(groups)):
         assert len({name for photo, name in zip(photos, sets, strict=True) if photo.group == group}) == 1
     found, sizes = counts(photos, sets), Counter(photo.class_name for photo in photos)
@@ -100,20 +100,20 @@ def test_groups_stay_together_and_the_shares_stay_exact(seed):
 def test_groups_are_neither_drawn_to_validation_nor_kept_from_it():
     # 300 pairs among 1,000 photos: a fifth of them belongs to validation, give or take three standard deviations.
     photos = items(['aa'] * 300 + ['a'] * 400)
-    sets = split_photos(photos, val_ratio=0.2)
+    sets = split_photos(photos, SplitOptions(val_ratio=0.2))
     pairs = sum(name == VAL_DIR for photo, name in zip(photos, sets, strict=True) if photo.group < 300) / 2
     assert 39 <= pairs <= 81
 
 
 def test_classes_made_of_groups_only_come_as_close_as_groups_allow():
     photos = items(['aa'] * 5 + ['bbb'] * 5 + ['cccc', 'cc'] + ['ddddd', 'ddddd'])
-    found = counts(photos, split_photos(photos, val_ratio=0.2))
+    found = counts(photos, split_photos(photos, SplitOptions(val_ratio=0.2)))
     assert [found[label, VAL_DIR] for label in 'abcd'] == [2, 3, 2, 5]
 
 
 def test_a_class_of_one_group_is_all_in_training():
     photos = items(['aaa'] + ['b'] * 5)
-    found = counts(photos, split_photos(photos, val_ratio=0.2))
+    found = counts(photos, split_photos(photos, SplitOptions(val_ratio=0.2)))
     assert found['a', TRAIN_DIR] == 3 and found['b', VAL_DIR] == 1
 
 

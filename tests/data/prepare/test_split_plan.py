@@ -1,7 +1,7 @@
 """Names in the prepared folder: kept where possible, valid and unique everywhere."""
 
-from flowercls.data.prepare.copying import name_in_class
 from flowercls.data.prepare.scan import RawPhoto
+from flowercls.data.prepare.split_plan import name_in_class
 
 
 def raw_photo(path, sha256='ab' * 32):
