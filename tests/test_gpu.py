@@ -20,8 +20,8 @@ def test_a_run_computes_in_bf16_and_leaves_a_checkpoint_for_any_machine(write_co
 def test_no_step_waits_for_the_gpu(write_config, tmp_path):
     from flowercls.config.resolve import Flags
     from flowercls.train.resume import RandomInit
+    from flowercls.train.run_config import resolve_for_run
     from flowercls.train.runner import build_runner
-    from flowercls.train.trainer import resolve_for_run
 
     config = write_config(
         tmp_path, 'train_dataloader.update(num_workers=1)\ndefault_hooks = dict(logger=dict(interval=99))\n'

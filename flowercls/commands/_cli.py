@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import logging
 import shlex
 import signal
 import sys
@@ -64,6 +65,7 @@ def run(verb: str, argv: Sequence[str] | None = None, *, is_tool: bool = True) -
     )
     module.add_arguments(parser)
     options = parser.parse_args(argv)
+    logging.raiseExceptions = False  # a log line that cannot be written (disk full) is dropped, without a traceback
     if verb == 'train':  # for command.txt in the run folder
         options.command = shlex.join([*command.split(), *(sys.argv[1:] if argv is None else argv)])
     try:

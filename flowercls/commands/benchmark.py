@@ -93,8 +93,8 @@ def benchmark(
     from flowercls.config.overrides import parse_overrides
     from flowercls.config.resolve import Flags
     from flowercls.core.files import write_json
+    from flowercls.train.run_config import resolve_for_run
     from flowercls.train.run_dir import make_folder
-    from flowercls.train.trainer import resolve_for_run
 
     if repeats < 1 or seconds <= 0:
         raise ConfigError(f'--repeats {repeats} --seconds {seconds}: expected at least one round, longer than 0 s.')
@@ -148,7 +148,7 @@ def time_round(name: str, config: str, overrides: dict, seconds: float) -> dict[
     warnings.simplefilter('ignore')
 
     from flowercls.config.resolve import Flags
-    from flowercls.train.trainer import resolve_for_run
+    from flowercls.train.run_config import resolve_for_run
 
     with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as folder, contextlib.redirect_stdout(None):
         cfg = resolve_for_run(config, {**overrides, 'work_dir': folder}, Flags(no_validate=True))

@@ -3,15 +3,17 @@
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from flowercls.commands.shared import Overrides, draw_evaluation
+from flowercls.commands.shared import Overrides, accuracy_text
 from flowercls.core import signals
+from flowercls.core.errors import ConfigError
 
 EXAMPLES = (
     'configs/demo_flower.py work_dirs/demo_flower/epoch_20.pth',
     'work_dirs/demo_flower/config.py work_dirs/demo_flower/epoch_20.pth --out scores.csv',
 )
+MAX_CONFUSED_SHOWN = 3
+ITEM_OF_SUFFIX = {'.csv': 'pred', '.json': 'metrics'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,12 +50,6 @@ def run(options: argparse.Namespace) -> int:
 def after_interruption(interruption: signals.Interrupted, options: argparse.Namespace) -> str:
     """Return what the user may do next."""
     return 'nothing of the test was kept'
-
-
-if TYPE_CHECKING:
-    from flowercls.evaluate.predictions import Predictions
-
-ITEM_OF_SUFFIX = {'.csv': 'pred', '.json': 'metrics'}
 
 
 def test(
@@ -93,8 +89,8 @@ def test(
     """
     from flowercls.config.loader import find_config
     from flowercls.config.resolve import Flags
+    from flowercls.train.run_config import resolve_for_run
     from flowercls.train.run_dir import check_checkpoint_exists
-    from flowercls.train.trainer import resolve_for_run
 
     checkpoint = Path(checkpoint)
     _check_output(out, out_item)
@@ -102,52 +98,71 @@ def test(
     check_checkpoint_exists(checkpoint)
     cfg = resolve_for_run(find_config(config), overrides, Flags(**flags))
 
+    from flowercls.core.files import disk_errors, write_json
+    from flowercls.data.decode import decode_rgb
+    from flowercls.report.gallery import draw_photos
+    from flowercls.report.run_pictures import draw_evaluation
     from flowercls.train import tester
-    from flowercls.train.run_summary import describe_test
 
     evaluation = tester.test(cfg, checkpoint, work_dir=work_dir, tta=tta, trusted=trust_checkpoint)
     if evaluation is None:
         return ''
-    _write_output(out, evaluation.predictions, evaluation.metrics)
-    draw_evaluation(evaluation.folder, evaluation, show_dir)
-    return describe_test(evaluation.metrics, evaluation.folder)
+    predictions, metrics, photos = evaluation.predictions, evaluation.metrics, evaluation.photos
+    if out is not None:
+        with disk_errors(out):
+            Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)
+        if ITEM_OF_SUFFIX[Path(out).suffix.lower()] == 'pred':
+            predictions.write_csv(out)
+        else:
+            write_json(out, metrics)
+    draw_evaluation(evaluation.folder, predictions, metrics, photos, decode_rgb)
+    if photos and show_dir is not None:
+        draw_photos(predictions, lambda number: decode_rgb(photos[number]), show_dir)
+    return describe_test(metrics, evaluation.folder)
 
 
 def _check_output(out: str | None, item: str | None) -> None:
     """Refuse an ``--out`` that could not be written, before any work is done."""
-    from flowercls.core.errors import ConfigError
-
     if out is None:
         if item is not None:
             raise ConfigError(f'--out-item {item}: needs a file to write to. Fix: add --out FILE.')
         return
     suffix = Path(out).suffix.lower()
     if suffix not in ITEM_OF_SUFFIX:
-        raise ConfigError(f'--out {out}: expected a name that ends in .csv (predictions) or .json (metrics).')
+        raise ConfigError(
+            f'--out {out}: has no known ending. Fix: a name that ends in .csv (predictions) or .json (metrics).'
+        )
     if item not in (None, ITEM_OF_SUFFIX[suffix]):
-        raise ConfigError(f'--out {out} --out-item {item}: predictions are written as .csv, metrics as .json.')
+        raise ConfigError(
+            f'--out {out} --out-item {item}: does not fit its ending. Fix: .csv for predictions, .json for metrics.'
+        )
     if Path(out).exists():
         raise ConfigError(f'--out {out}: exists already. Fix: name another file, or remove this one.')
 
 
 def _check_show_dir(folder: str | None) -> None:
     """Refuse a ``--show-dir`` that is a file or holds something."""
-    from flowercls.core.errors import ConfigError
-
     path = Path(folder) if folder is not None else None
     if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f'--show-dir {path}: is not an empty folder. Fix: name a new one.')
 
 
-def _write_output(out: str | None, predictions: 'Predictions', metrics: dict) -> None:
-    from flowercls.core.files import disk_errors, write_json
-
-    if out is None:
-        return
-    path = Path(out)
-    with disk_errors(path):
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
-    if ITEM_OF_SUFFIX[path.suffix.lower()] == 'pred':
-        predictions.write_csv(path)
-    else:
-        write_json(path, metrics)
+def describe_test(metrics: dict, folder: Path) -> str:
+    """Return the table of a test: precision, recall and F1 of each class in percent, averages, accuracy, mistakes."""
+    rows = [*metrics['per_class'].items(), ('macro average', {**metrics['macro'], 'support': metrics['n']})]
+    width = max(len(name) for name, _ in rows)
+    lines = [f'{"class":<{width}}  precision  recall     f1  photos']
+    for name, row in rows:
+        lines.append(
+            f'{name:<{width}}  {row["precision"]:9.2f}  {row["recall"]:6.2f}  {row["f1"]:5.2f}  {row["support"]:6d}'
+        )
+    confused = [f'{pair["true"]} as {pair["pred"]} ({pair["photos"]})' for pair in metrics['most_confused']]
+    augmented = ', with test-time augmentation' if metrics['tta'] else ''
+    lines += [
+        f'{accuracy_text(metrics)} on the {"validation" if metrics["split"] == "val" else metrics["split"]} set'
+        f'{augmented}',
+        f'negative log-likelihood {metrics["nll"]:.4f}, calibration error {metrics["ece"]:.2f} %',
+        f'most confused: {", ".join(confused[:MAX_CONFUSED_SHOWN]) or "none"}',
+        f'results     {folder}',
+    ]
+    return '\n'.join(lines)

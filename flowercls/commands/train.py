@@ -1,12 +1,24 @@
 """Fine-tune a classifier on a prepared folder of photos."""
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercls.commands.shared import Overrides
+from flowercls.commands.shared import Overrides, accuracy_text
 from flowercls.core import signals
+from flowercls.core.layout import (
+    CONFIG_FILE,
+    CONFUSION_PICTURE,
+    CURVES_PICTURE,
+    METRICS_FILE,
+    MISTAKES_FILE,
+    MISTAKES_PICTURE,
+    PREDICTIONS_VAL_FILE,
+    RELIABILITY_PICTURE,
+)
+from flowercls.core.terminal import as_duration, tool_command
 
 if TYPE_CHECKING:
     from flowercls.train.trainer import TrainResult
@@ -122,6 +134,39 @@ def train(
 
     from mmengine.dist import is_main_process
 
-    from flowercls.train.run_summary import describe_result
-
     return describe_result(result, report) if is_main_process() else ''
+
+
+def describe_result(result: 'TrainResult', report: Path | None = None) -> str:
+    """Return the last block of a training: result, time, and where files are.
+
+    Args:
+        result: Of the training.
+        report: The run's page, if there is one.
+    """
+    epochs = f'{result.epochs_now} {"epoch" if result.epochs_now == 1 else "epochs"}'
+    lines = [f'time        {as_duration(result.seconds)} for {epochs}']
+    if result.best_checkpoint:
+        metrics = json.loads((result.folder / METRICS_FILE).read_text(encoding='utf-8'))
+        lines.insert(0, f'best        {accuracy_text(metrics)} at epoch {result.best_epoch} of {result.epochs}')
+        if result.last_top1 is not None:
+            lines.insert(1, f'last epoch  top-1 {result.last_top1:.2f} %')
+    if result.epochs < result.max_epochs:
+        lines.append(f'stopped     early, after epoch {result.epochs} of {result.max_epochs}')
+    checkpoint = result.best_checkpoint or result.last_checkpoint
+    files = {'checkpoint': checkpoint or 'none: default_hooks.checkpoint is switched off'}
+    if (curves := result.folder / CURVES_PICTURE).is_file():
+        files['curves'] = curves
+    if result.best_checkpoint:
+        files['metrics'] = result.folder / METRICS_FILE
+        files['scores'] = result.folder / PREDICTIONS_VAL_FILE
+        pictures = (MISTAKES_PICTURE, CONFUSION_PICTURE, RELIABILITY_PICTURE)
+        drawn = [name for name in pictures if (result.folder / name).is_file()]
+        files['mistakes'] = ', '.join([str(result.folder / MISTAKES_FILE), *drawn])
+    if report:
+        files['report'] = report
+    lines += [f'{name:<11} {path}' for name, path in files.items()]
+    if checkpoint:
+        test = tool_command('test', result.folder / CONFIG_FILE, checkpoint)
+        lines.append(f'test it     {test}')
+    return '\n'.join([*lines, f'run folder  {result.folder}'])

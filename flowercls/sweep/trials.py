@@ -20,7 +20,7 @@ from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError
 from flowercls.core.prepared_folder import manifest_hash, read_lines
 from flowercls.sweep.spec import SEED_KEY, Level, SweepSpec, check_reserved
-from flowercls.train.trainer import ensure_data
+from flowercls.train.run_config import ensure_data
 
 MAX_NAME_LENGTH = 120  # of a setting; file systems take 255 bytes, and a path has other parts
 Result = TypeVar('Result')

@@ -28,6 +28,7 @@ from flowercls.core.files import atomic_write, disk_errors, sha256_of, sync_fold
 from flowercls.core.layout import (
     LAST_CHECKPOINT_FILE,
     METRICS_FILE,
+    MISTAKES_FILE,
     PREDICTIONS_VAL_FILE,
     epoch_checkpoint,
     iter_checkpoint,
@@ -423,6 +424,7 @@ def write_results(runner, state: RunState) -> None:
     """Write the last pass over the validation set as the results of the best checkpoint."""
     predictions, folder = report_of(runner.val_evaluator).predictions, Path(runner.work_dir)
     predictions.write_csv(folder / PREDICTIONS_VAL_FILE)
+    predictions.write_mistakes_csv(folder / MISTAKES_FILE)
     origin = provenance(runner, 'val', state.best_epoch, state.best_checkpoint)
     write_json(folder / METRICS_FILE, {**predictions.metrics(), **origin})
 

@@ -7,6 +7,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from mmengine.hooks import EMAHook
@@ -55,7 +56,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
            writes.
         2. In each epoch: ``scalars.json`` and the log, by hooks.
         3. After each epoch and its validation: what `WholeCheckpointHook.finish_epoch` lists.
-        4. After a signal: ``iter_N.pth``, by the caller.
+        4. After an error in a validation, and after a signal (by `saved_when_interrupted`): ``iter_N.pth``.
 
         Args:
             on_first_step: Called once, before anything else is written.
@@ -109,13 +110,24 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _validate(self) -> dict:
         try:
-            with translate_evaluation_errors('val_dataloader', self.runner.val_dataloader.batch_size):
+            how = 'go on with --resume --allow-config-change --cfg-options '
+            with translate_evaluation_errors('val_dataloader', self.runner.val_dataloader.batch_size, how):
                 return self.runner.val_loop.run()
-        except signals.Interrupted:  # within the epoch
-            for hook in self.runner.hooks:
-                if isinstance(hook, EMAHook):
-                    hook.after_val_epoch(self.runner)  # else a checkpoint would take the averages for the weights
+        except signals.Interrupted:
+            self._leave_averages()
             raise
+        except Exception:
+            with contextlib.suppress(Exception):  # the user has to know of the first error
+                self._leave_averages()
+                if self.runner.checkpoints is not None:
+                    self.runner.checkpoints.save_interrupted(self.runner)
+            raise
+
+    def _leave_averages(self) -> None:
+        """Exchange weights back in the middle of a validation: a checkpoint would take the averages for the weights."""
+        for hook in self.runner.hooks:
+            if isinstance(hook, EMAHook):
+                hook.after_val_epoch(self.runner)
 
     def _check_steps(self) -> None:
         """Ask a GPU whether a step was bad: nothing of a bad step may be saved."""
@@ -138,6 +150,21 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 sampler.start_at(0)
         else:
             yield from itertools.islice(self.dataloader, self.batches_done, None)
+
+
+@contextlib.contextmanager
+def saved_when_interrupted(runner, checkpoint: Path | None) -> Iterator[None]:
+    """Save the progress of a run that a signal ends, and tell `Interrupted` the checkpoint to resume from.
+
+    Args:
+        runner: The Runner.
+        checkpoint: What was resumed, for a run that ends before its first step.
+    """
+    try:
+        yield
+    except signals.Interrupted as signal:
+        saved = runner.checkpoints.save_interrupted(runner) if runner.checkpoints is not None else None
+        raise signals.Interrupted(signal.number, checkpoint=saved or checkpoint) from None
 
 
 @contextlib.contextmanager
@@ -168,8 +195,13 @@ def translate_step_errors(runner, batch: dict) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def translate_evaluation_errors(loader: str, batch_size: int | None) -> Iterator[None]:
+def translate_evaluation_errors(loader: str, batch_size: int | None, how: str = '') -> Iterator[None]:
     """Turn a lack of memory while the photos of ``loader`` are evaluated into an error for users.
+
+    Args:
+        loader: Name of the loader in the config.
+        batch_size: Of the loader.
+        how: How to go on with the smaller batch size.
 
     Raises:
         OutOfMemoryError: if a batch needs more memory than there is.
@@ -181,7 +213,7 @@ def translate_evaluation_errors(loader: str, batch_size: int | None) -> Iterator
             raise
         raise OutOfMemoryError(
             f'{loader}: batches of {batch_size} photos do not fit into memory ({_shortened(error)}). What was saved is '
-            f'intact. Fix: {loader}.batch_size={max(1, (batch_size or 1) // 2)}.'
+            f'intact. Fix: {how}{loader}.batch_size={max(1, (batch_size or 1) // 2)}.'
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Common mistakes in a fine-tuning, found before the first step, and one trial batch for a dry run.
+"""What is checked and shown before the first step: data, model, common mistakes, and one trial batch of a dry run.
 
 Each warning names its fix. What makes a run impossible is an error elsewhere.
 """
@@ -10,14 +10,18 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
+from torch.utils.data import DataLoader
 
 from flowercls.config.schedule import step_schedule_notes
 from flowercls.core.distributed import unwrapped
+from flowercls.core.errors import ConfigError
 from flowercls.models.backbones.torchvision_backbone import preset_of
+from flowercls.models.model_summary import StageRow, render_stage_table, stage_table
 from flowercls.train.hooks import close_progress
 from flowercls.train.loop import translate_step_errors
-from flowercls.train.optimizer import effective_batch_size
-from flowercls.train.runner import ClassifierRunner
+from flowercls.train.optimizer import check_parts, effective_batch_size
+from flowercls.train.resume import FromCheckpoint, FromWeights, RandomInit
+from flowercls.train.runner import ClassifierRunner, config_error_for, show_part
 
 MIN_NORM_BATCH = 8  # photos; below, means and variances are noise (Wu and He 2018, "Group Normalization", figure 1)
 MIN_BATCH_RATIO = 2  # how much larger or smaller a batch has to be before its learning rate is doubtful
@@ -25,6 +29,65 @@ MAX_ADAM_LR = 0.003  # ten times what fine-tuning recipes use
 INCEPTION_SIZE = 299  # px; of bases that do not say `input_size`
 BASE_SIZES = (224, 299, 384)  # px; of configs/_base_/datasets
 MAX_MEAN_DIFFERENCE = 2.0  # of 255, between two means of the same normalisation
+PARTS = ('backbone', 'neck', 'head')
+
+
+def describe_run(runner: ClassifierRunner, start: RandomInit | FromWeights | FromCheckpoint) -> str:
+    """Return data, device, starting weights, stage table and warnings of a prepared run.
+
+    Raises:
+        ConfigError: if the parts of the model do not fit each other or the photos.
+    """
+    model = unwrapped(runner.model)
+    train = runner.train_dataloader
+    # The parts have to fit each other, and some networks take one size only.
+    size = _photo_size(train, 'train_dataloader')
+    rows = _checked_stages(runner, size)
+    if runner.val_loop is not None and (other := _photo_size(runner.val_dataloader, 'val_dataloader')) != size:
+        _checked_stages(runner, other)
+    names = train.dataset.metainfo['classes']
+    batches = f'{len(train)} batches of {train.batch_size}'
+    lines = [
+        f'data: {runner.cfg.data_root}, {len(train.dataset)} training photos, {batches}, {len(names)} classes '
+        f'({", ".join(names)})',
+        f'device: {device_name(model)}, {model.precision}, '
+        f'{"channels last" if model.channels_last else "channels first"}',
+        start.description,
+    ]
+    lr_mult = (runner.cfg.optim_wrapper.get('paramwise_cfg') or {}).get('stage_lr_mult') or {}
+    if lr_mult:
+        check_parts(model, lr_mult)
+    lines.append(render_stage_table(rows, lr_mult))
+    lines += [f'warning: {warning}' for warning in preflight(runner)]
+    return '\n'.join(lines)
+
+
+def _photo_size(loader: DataLoader, name: str) -> tuple[int, int]:
+    """Return (height, width) of the model's input; a transform may refuse its arguments when it is used."""
+    with config_error_for(f'{name}.dataset', RuntimeError):
+        sample = loader.dataset[0]
+    if 'inputs' not in sample:
+        raise ConfigError(
+            f'{name}.dataset.pipeline: gives {", ".join(map(str, sample))}, and no inputs for the model. Fix: end it '
+            "with dict(type='PackInputs'), as configs/_base_/datasets/flower_224.py does."
+        )
+    return tuple(sample['inputs'].shape[-2:])
+
+
+def _checked_stages(runner: ClassifierRunner, size: tuple[int, int]) -> list[StageRow]:
+    model = runner.cfg.model
+    parts = '; '.join(f'{name} {show_part(model[name])}' for name in PARTS if isinstance(model.get(name), dict))
+    fix = f'values of model.* that fit each other, or photos of another size than {"x".join(map(str, size))}'
+    with config_error_for('model', RuntimeError, fix=f'{fix} (size=... in the pipelines)', about=parts):
+        return stage_table(unwrapped(runner.model), size)
+
+
+def device_name(model: torch.nn.Module) -> str:
+    """Return the name of the hardware that a model computes on."""
+    device = next(model.parameters()).device
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    return f'{device.type.upper()}, {torch.get_num_threads()} threads'
 
 
 def preflight(runner: Runner) -> list[str]:

@@ -1,7 +1,6 @@
 """Where a training starts: from a checkpoint that fits, from starting weights, or from random weights."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.optim import OptimWrapper
 from mmengine.runner import CheckpointLoader, Runner
 
 from flowercls.core.distributed import on_main_process, unwrapped
 from flowercls.core.errors import CheckpointError, ConfigError
-from flowercls.core.layout import CHECKPOINT_PATTERNS, METRICS_FILE, epoch_checkpoint
+from flowercls.core.layout import CHECKPOINT_PATTERNS, METRICS_FILE, MISTAKES_FILE, epoch_checkpoint
+from flowercls.core.terminal import print_once
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint, read_progress
 from flowercls.models.weight_files import find_weights
 from flowercls.models.weights import apply_weights
 from flowercls.train.checkpoint import RunState, TrainingProgress, publish_best, write_last_checkpoint, write_results
-from flowercls.train.run_dir import last_checkpoint
+from flowercls.train.run_dir import RunPlan
 
 PARTS = ('meta', 'optimizer', 'param_schedulers', 'message_hub')
 # Optimizer state with the shape of its parameter. The fused optimizers of torch do not check the shape: with another
@@ -33,6 +34,7 @@ OPTIMIZER_SPECIFIC = {'momentum', 'betas', 'alpha', 'rho', 'lr_decay', 'etas', '
 # Beginnings of the config keys that a schedule and the groups of an optimizer depend on.
 SCHEDULE_KEYS = ('param_scheduler', 'train_cfg.max_epochs', 'optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg')
 SCHEDULE_KEYS += ('auto_scale_lr',)
+ORDER_KEYS = ('train_dataloader.batch_size', 'train_dataloader.sampler', 'data_manifest')  # of those that order photos
 VALIDATION_KEYS = ('data_manifest', 'val_dataloader', 'val_evaluator')  # beginnings of those that change scores
 SCHEDULED_VALUES = ('lr', 'momentum', 'betas', 'initial_lr')
 
@@ -41,7 +43,7 @@ class RandomInit:
     """Start from random weights."""
 
     description = 'starting weights: none, random numbers'
-    features_cached = None
+    seed = features_cached = None
 
     def load(self, runner: Runner, changed: Sequence[str] = ()) -> None:
         """Keep the initial weights."""
@@ -55,7 +57,7 @@ class FromWeights:
         trusted: Open the file even if it needs pickle, which can run code; a warning says so.
     """
 
-    features_cached = None
+    seed = features_cached = None
 
     def __init__(self, path: Path, *, trusted: bool = False) -> None:
         self.path, self.trusted = path, trusted
@@ -80,31 +82,37 @@ class FromCheckpoint:
     """Resume a run from one of its checkpoints.
 
     Args:
-        path: The checkpoint.
-        content: Its verified content, if it was read already. `load` drops the content, which is large.
+        path: The checkpoint. Its content is read and verified once, and dropped by `load`, as it is large.
 
     Attributes:
         features_cached: Whether the run trained on cached features; None before `load`, and if it does not matter.
     """
 
-    def __init__(self, path: Path, content: dict | None = None) -> None:
-        self.path, self._content = path, content
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.description = f'weights: as in {path}'
         self.features_cached: bool | None = None
+        self._content: dict | None = None
 
     def __reduce__(self):  # sent to another process, which reads the file itself
         return FromCheckpoint, (self.path,)
 
-    @classmethod
-    def read(cls, path: Path) -> 'FromCheckpoint':
-        """Read and verify a checkpoint.
+    def read(self) -> dict:
+        """Return the content of the checkpoint.
 
         Raises:
             CheckpointError: if no run can be resumed from it.
         """
-        content = read_checkpoint(path)
-        check_resumable(content, path)
-        return cls(path, content)
+        if self._content is None:
+            content = read_checkpoint(self.path)
+            check_resumable(content, self.path)
+            self._content = content
+        return self._content
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the run, from which the rest of its epochs are ordered."""
+        return self.read()['meta'].get('seed')
 
     def load(self, runner: Runner, changed: Sequence[str] = ()) -> None:
         """Give model, optimizer, schedulers, hooks and training loop the state of the checkpoint.
@@ -115,12 +123,14 @@ class FromCheckpoint:
 
         Raises:
             CheckpointError: if the checkpoint is of another model, other classes or another optimizer.
-            ConfigError: if there is nothing left to train and the run folder is a new one.
+            ConfigError: if the rest of an epoch would show other photos than are left of it.
         """
-        checkpoint, self._content = self._content or FromCheckpoint.read(self.path)._content, None
+        checkpoint, self._content = self.read(), None
         runner._resume = True  # an EMAHook asks, here and again before it trains
         load_weights(runner, checkpoint, self.path, check_fits)
         progress = TrainingProgress.in_checkpoint(checkpoint)
+        if progress.batch_in_epoch > 0:
+            self._check_order_of_photos(runner, changed)
         runner.train_loop.resume(progress)
         with _misfits_refused(self.path):
             runner.optim_wrapper.load_state_dict(checkpoint['optimizer'])
@@ -128,25 +138,19 @@ class FromCheckpoint:
             parameters = dict(unwrapped(runner.model).named_parameters())
             for name, gradient in (checkpoint.get('gradients') or {}).items():  # of accumulated batches
                 parameters[name].grad = gradient.to(parameters[name].device)
-        seed = checkpoint['meta'].get('seed')
-        if seed is not None and seed != runner.seed:
-            runner.logger.warning(f'the run goes on with the seed {seed} of {self.path}, not with {runner.seed}')
-            runner._randomness_cfg.update(seed=seed)
-            runner.set_randomness(**runner._randomness_cfg)
         if any(key.startswith(SCHEDULE_KEYS) for key in changed):
             follow_new_schedule(runner, progress)
-        self._check_epochs_left(runner)
         self._restore_best(runner, RunState.in_checkpoint(checkpoint), progress, changed)
         self.features_cached = checkpoint.get('features_kept')
 
-    def _check_epochs_left(self, runner: Runner) -> None:
-        # In the run's own folder that is fine: its results are reported again.
-        is_over = runner.epoch >= runner.max_epochs and not runner.train_loop.validation_pending
-        if is_over and not Path(runner.work_dir).samefile(self.path.parent):
+    def _check_order_of_photos(self, runner: Runner, changed: Sequence[str]) -> None:
+        reasons = [key for key in changed if key.startswith(ORDER_KEYS)]
+        reasons += ['the number of processes'] if runner.world_size > 1 else []  # such runs save whole epochs only
+        if reasons:
             raise ConfigError(
-                f'--resume {self.path}: is after epoch {runner.epoch}, and train_cfg.max_epochs is '
-                f'{runner.max_epochs}, so there is nothing to do in {runner.work_dir}. Fix: a larger '
-                'train_cfg.max_epochs, with --allow-config-change.'
+                f'{self.path}: is in the middle of an epoch, and {", ".join(reasons)} has changed, so some photos of '
+                'the epoch would be trained on twice and others not at all. Fix: resume with the values it was started '
+                'with; or from an epoch_N.pth of its folder, with --allow-config-change and a new --work-dir.'
             )
 
     def _restore_best(
@@ -170,14 +174,36 @@ class FromCheckpoint:
         runner.checkpoints.resume(state)
 
 
-def warn_of_trust(path: Path) -> None:
-    """Print, once, the risk of ``--trust-checkpoint`` for ``path``."""
-    if int(os.environ.get('RANK', 0)) == 0:
-        print(
-            f'warning: --trust-checkpoint: if {path} holds code, it is run, and may do whatever you may do',
-            file=sys.stderr,
-            flush=True,
+def choose_start(cfg: Config, *, trusted: bool) -> FromWeights | RandomInit:
+    """Return the starting weights that ``load_from`` names, verified and downloaded if need be, or random ones.
+
+    Args:
+        cfg: The resolved config.
+        trusted: As in `FromWeights`.
+    """
+    if cfg.get('load_from'):
+        return FromWeights(on_main_process(lambda: find_weights(cfg.load_from)), trusted=trusted)
+    return RandomInit()
+
+
+def check_epochs_left(runner: Runner, run: RunPlan) -> None:
+    """Raise a `ConfigError` if a checkpoint of another folder leaves nothing to train.
+
+    In its own folder that is fine: its results are reported again.
+    """
+    is_over = runner.epoch >= runner.max_epochs and not runner.train_loop.validation_pending
+    if run.checkpoint and is_over and run.folder.resolve() != run.checkpoint.parent.resolve():
+        raise ConfigError(
+            f'--resume {run.checkpoint}: is after epoch {runner.epoch}, and train_cfg.max_epochs is '
+            f'{runner.max_epochs}, so there is nothing to do in {run.folder}. Fix: a larger train_cfg.max_epochs, with '
+            '--allow-config-change.'
         )
+
+
+def warn_of_trust(path: Path) -> None:
+    """Print the risk of ``--trust-checkpoint`` for ``path``."""
+    text = f'warning: --trust-checkpoint: if {path} holds code, it is run, and may do whatever you may do'
+    print_once(text, file=sys.stderr)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -200,8 +226,10 @@ def newest_usable(folder: Path) -> tuple[FromCheckpoint | None, list[str]]:
     """
     rejected = []
     for path in checkpoints(folder):
+        start = FromCheckpoint(path)
         try:
-            return FromCheckpoint.read(path), rejected
+            start.read()
+            return start, rejected
         except CheckpointError as error:
             rejected.append(str(error).partition(' Fix:')[0])
     if rejected:
@@ -218,7 +246,7 @@ def check_nothing_is_overwritten(folder: Path, checkpoint: Path) -> None:
         if path.samefile(checkpoint) or is_own_run and read_progress(path) == read_progress(checkpoint):
             return
         try:
-            FromCheckpoint.read(path)
+            FromCheckpoint(path).read()
         except CheckpointError:
             continue
         raise ConfigError(
@@ -458,9 +486,10 @@ def complete_results(runner: Runner) -> None:
 
     def is_complete() -> bool:
         try:
-            return json.loads((folder / METRICS_FILE).read_text(encoding='utf-8')).get('checkpoint') == best
+            recorded = json.loads((folder / METRICS_FILE).read_text(encoding='utf-8')).get('checkpoint')
         except (OSError, ValueError):
             return False
+        return recorded == best and (folder / MISTAKES_FILE).is_file()
 
     # The main process writes the results: once it answers here, it is done with them.
     if best is not None and not on_main_process(is_complete):
@@ -474,5 +503,5 @@ def complete_results(runner: Runner) -> None:
         runner.val_evaluator.evaluate(len(runner.val_dataloader.dataset))
         write_results(runner, writer.state)
     last = folder / epoch_checkpoint(runner.epoch)
-    if is_main_process() and last.is_file() and last_checkpoint(folder) != last:
+    if is_main_process() and last.is_file():
         write_last_checkpoint(last)

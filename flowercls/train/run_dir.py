@@ -21,7 +21,6 @@ from flowercls.core.files import atomic_write, disk_errors, numbered, sync_folde
 from flowercls.core.layout import (
     COMMAND_FILE,
     CONFIG_FILE,
-    LAST_CHECKPOINT_FILE,
     LOCK_FILE,
     METRICS_FILE,
     OLD_CONFIG_PREFIX,
@@ -41,7 +40,8 @@ WORK_DIRS = Path('work_dirs')
 NEW_RUN_FIX = 'start a run of its own without --resume and with another --work-dir'
 # Temporary names on the way to files of a run, each with the number of its process.
 _RESULTS = (
-    r'config\.py|last_checkpoint|command\.txt|metrics\.json|(predictions_\w+|mistakes)\.csv|\w+\.png|report\.html'
+    r'config\.py|config_until_.+\.py|source_.+|command\.txt|last_checkpoint|metrics\.json|'
+    r'(predictions_\w+|mistakes)\.csv|\w+\.png|report\.html'
 )
 _HALF_WRITTEN = re.compile(rf'\.(((best_.+_)?epoch|iter)_\d+\.pth(\.json)?|{_RESULTS})\.\d+\.tmp')
 
@@ -160,7 +160,8 @@ def _plan_in(folder: Path, resume: str | None) -> RunPlan:
     from flowercls.train.resume import FromCheckpoint, check_nothing_is_overwritten, newest_usable
 
     if resume != 'auto':
-        start = FromCheckpoint.read(Path(resume))
+        start = FromCheckpoint(Path(resume))
+        start.read()
         check_nothing_is_overwritten(folder, start.path)
         return RunPlan(folder, start, f'run folder: {folder} (resumed from {resume})')
     if not holds_run(folder):
@@ -204,15 +205,6 @@ def holds_run(folder: Path) -> bool:
     return (folder / CONFIG_FILE).exists() or any(folder.glob('*.pth'))
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint as ``last_checkpoint`` names it, without opening it; None where there is none."""
-    try:
-        path = folder / Path((folder / LAST_CHECKPOINT_FILE).read_text(encoding='utf-8')).name
-    except (OSError, ValueError):
-        return None
-    return path if path.is_file() else None
-
-
 def begin_run(
     plan: RunPlan, cfg: Config, config_path: str | Path, changed: Sequence[str] = (), command: str | None = None
 ) -> None:
@@ -248,8 +240,8 @@ def write_config(folder: Path, cfg: Config, source: str | Path) -> None:
         file.write(dump_config(cfg))
     copy = folder / f'{SOURCE_PREFIX}{Path(source).name}'
     if not copy.exists():
-        with disk_errors(copy):
-            shutil.copyfile(source, copy)
+        with atomic_write(copy, 'wb') as file:
+            file.write(Path(source).read_bytes())
 
 
 def make_folder(folder: Path) -> bool:

@@ -26,11 +26,12 @@ from flowercls.core import signals
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import disk_errors
-from flowercls.core.terminal import num_bytes
+from flowercls.core.terminal import num_bytes, print_once
 from flowercls.core.workers import usable_cpus
 from flowercls.data.photo_cache import prepare_photo_cache
 from flowercls.models.checkpoint_reader import read_checkpoint
-from flowercls.train.checkpoint import WholeCheckpointHook
+from flowercls.train.checkpoint import RunState, WholeCheckpointHook
+from flowercls.train.hooks import close_progress
 from flowercls.train.loop import ResumableTrainLoop
 from flowercls.train.optimizer import effective_batch_size
 from flowercls.train.resume import FromCheckpoint, FromWeights, RandomInit, load_weights, verified_initialisation
@@ -211,6 +212,10 @@ class ClassifierRunner(Runner):
             ConfigError: naming the section of the config that cannot be built.
             CheckpointError: if ``start`` cannot be read or does not fit.
         """
+        if start.seed not in (None, self.seed):  # before the loaders are built, which order the photos by it
+            self.logger.warning(f'the run goes on with the seed {start.seed} of its checkpoint, not with {self.seed}')
+            self._randomness_cfg.update(seed=start.seed)
+            self.set_randomness(**self._randomness_cfg)
         self._train_loop = self.build_train_loop(self._train_loop)
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         self.scale_lr(self.optim_wrapper, self.auto_scale_lr)
@@ -235,9 +240,17 @@ class ClassifierRunner(Runner):
         Args:
             on_first_step: As in `ResumableTrainLoop.run`.
         """
-        model = self.train_loop.run(on_first_step)
+        try:
+            model = self.train_loop.run(on_first_step)
+        finally:
+            close_progress(self)
         self.call_hook('after_run')
         return model
+
+    @property
+    def state(self) -> RunState:
+        """What the run knows of its validated epochs."""
+        return self.checkpoints.state if self.checkpoints is not None else RunState()
 
     def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=(), *, trusted=False) -> dict:
         """Load the weights of a checkpoint of this very model, and return its content.
@@ -285,7 +298,7 @@ def use_photo_cache(runner: Runner) -> None:
         [dataset.get('pipeline') for dataset in datasets],
         cfg.cache_dir,
         budget=num_bytes(cfg.photo_cache.budget) if cfg.get('photo_cache') else None,
-        report=lambda line: print(f'photo cache: {line}', flush=True) if runner.rank == 0 else None,
+        report=lambda line: print_once(f'photo cache: {line}'),
     )
     if arguments is not None:
         for dataset in datasets:

@@ -1,7 +1,6 @@
 """Evaluating a checkpoint, also with test-time augmentation."""
 
 import contextlib
-import json
 import sys
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ from mmpretrain.registry import MODELS
 from flowercls.core.distributed import on_main_process
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import write_json
-from flowercls.core.layout import METRICS_FILE, MISTAKES_FILE, PREDICTIONS_FILE, PREDICTIONS_VAL_FILE
+from flowercls.core.layout import METRICS_FILE, MISTAKES_FILE, PREDICTIONS_FILE
+from flowercls.core.terminal import print_once
 from flowercls.evaluate.mm_metric import CompactEvaluator
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.train.checkpoint import provenance, report_of
@@ -92,20 +92,6 @@ def test(
         return Evaluation(predictions, metrics, folder, _photos(runner.test_dataloader.dataset, predictions))
 
 
-def evaluation_of_best(runner: ClassifierRunner, folder: Path) -> Evaluation:
-    """Return the evaluation of a run's best checkpoint from its files, and write ``mistakes.csv``.
-
-    Args:
-        runner: Of the run.
-        folder: Of the run.
-    """
-    predictions = Predictions.read_csv(folder / PREDICTIONS_VAL_FILE)
-    predictions.write_mistakes_csv(folder / MISTAKES_FILE)
-    # A run that was begun by an earlier version may lack some of the figures.
-    metrics = {**json.loads((folder / METRICS_FILE).read_text(encoding='utf-8')), **predictions.metrics()}
-    return Evaluation(predictions, metrics, folder, _photos(runner.val_dataloader.dataset, predictions))
-
-
 def _photos(dataset, predictions: Predictions) -> list[str]:
     files = [dataset.get_data_info(number)['img_path'] for number in range(len(dataset))]
     return files if [image_name(file) for file in files] == predictions.images else []
@@ -113,13 +99,12 @@ def _photos(dataset, predictions: Predictions) -> list[str]:
 
 def _warn_of_other_data(runner: ClassifierRunner, checkpoint: Path, trained_on: str | None) -> None:
     """Warn if the model may have seen the photos in training: then a test of it says nothing."""
-    if trained_on and trained_on != runner.cfg.get('data_manifest') and runner.rank == 0:
-        print(
+    if trained_on and trained_on != runner.cfg.get('data_manifest'):
+        print_once(
             f'warning: {checkpoint.name} was trained on photos that were prepared otherwise than those in '
             f'{runner.cfg.data_root}. If both come from one collection, some test photos were trained on, and the '
             'figures are too high. Fix: test it on the folder it was trained on, or on photos that it never saw.',
             file=sys.stderr,
-            flush=True,
         )
 
 

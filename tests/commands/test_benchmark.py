@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from flowercls.config.resolve import Flags
+from flowercls.train.run_config import resolve_for_run
 from flowercls.train.runner import build_runner
-from flowercls.train.trainer import resolve_for_run
 
 benchmark = importlib.import_module('flowercls.commands.benchmark')  # the package has a function of that name
 

@@ -6,8 +6,8 @@ from flowercls.config.resolve import Flags
 from flowercls.features.hook import use_cached_features
 from flowercls.features.store import FeatureStore
 from flowercls.train.resume import FromCheckpoint, RandomInit
+from flowercls.train.run_config import resolve_for_run
 from flowercls.train.runner import build_runner
-from flowercls.train.trainer import resolve_for_run
 
 CACHED = """
 model = dict(frozen_stages={frozen!r}, precision='{precision}')

@@ -12,9 +12,9 @@ from flowercls.config.resolve import Flags
 from flowercls.data.decode import decode_rgb
 from flowercls.data.photo_cache import MIN_SIZE_PX
 from flowercls.data.prepare.preparation import prepare
+from flowercls.train.run_config import resolve_for_run
 from flowercls.train.runner import build_runner, use_photo_cache
 from flowercls.train.tester import use_tta_pipeline
-from flowercls.train.trainer import resolve_for_run
 from helpers import odd_photos
 
 # Both lists name all photos, and training does to them what a test does: what is left to differ is how they are read.

@@ -26,8 +26,8 @@ from flowercls.train.hooks import (
 )
 from flowercls.train.optimizer import TrainableOptimWrapperConstructor
 from flowercls.train.resume import RandomInit
+from flowercls.train.run_config import resolve_for_run
 from flowercls.train.runner import build_runner
-from flowercls.train.trainer import resolve_for_run
 
 SUMMARY = {'epoch': 3, 'train_loss': 0.51234, 'train_top1': 84.5, 'lr': 0.019}
 

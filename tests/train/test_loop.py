@@ -15,6 +15,8 @@ from flowercls.train.hooks import ProgressHook
 from flowercls.train.loop import ResumableTrainLoop
 from flowercls.train.optimizer import NanGuardOptimWrapper
 
+AVERAGED = "train_cfg = dict(max_epochs=1)\ncustom_hooks = [dict(type='EMAHook', momentum=0.3)]\n"
+
 
 @pytest.mark.parametrize('intervals', ['val_interval=3, dynamic_intervals=[(3, 1)]', 'dynamic_intervals=[(3, 3)]'])
 def test_each_epoch_is_saved_once_whatever_is_validated(tool, write_config, tmp_path, intervals):
@@ -42,6 +44,11 @@ def test_a_dry_run_looks_at_what_would_be_resumed(trained_run, tool, capsys):
     assert tool(*options) == 0 and 'resumed from epoch_2.pth' in capsys.readouterr().out
     assert tool(*options, '--cfg-options', 'optim_wrapper.optimizer.lr=0.5') == 2
     assert 'optim_wrapper.optimizer.lr: 0.05 -> 0.5' in capsys.readouterr().err
+    # The checkpoint has to fit; starting weights are not wanted.
+    assert (
+        tool(*options, '--allow-config-change', '--cfg-options', 'model.backbone.depth=34', 'load_from=gone.pth') == 4
+    )
+    assert 'epoch_2.pth: is of another model' in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
@@ -76,12 +83,17 @@ def test_a_lack_of_memory_in_an_evaluation_names_its_batch_size(
     def val_step(*_):
         raise torch.OutOfMemoryError('CUDA out of memory')
 
-    monkeypatch.setattr(StagedClassifier, 'val_step', val_step)
-    monkeypatch.setattr(StagedClassifier, 'test_step', val_step)
-    assert tool('train', write_config(tmp_path), '--work-dir', tmp_path / 'run') == 7
-    assert 'val_dataloader.batch_size=4' in said()
-    assert tool('test', trained_run[0], trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path) == 7
-    assert 'test_dataloader.batch_size=4' in said()
+    start = ('train', write_config(tmp_path, AVERAGED), '--work-dir', tmp_path / 'run')
+    with monkeypatch.context() as patch:
+        patch.setattr(StagedClassifier, 'val_step', val_step)
+        patch.setattr(StagedClassifier, 'test_step', val_step)
+        assert tool(*start) == 7
+        assert 'Fix: go on with --resume --allow-config-change --cfg-options val_dataloader.batch_size=4' in said()
+        assert tool('test', trained_run[0], trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path) == 7
+        assert 'Fix: test_dataloader.batch_size=4' in said()
+    assert [path.name for path in (tmp_path / 'run').glob('*.pth')] == ['iter_6.pth']
+    assert tool(*start, '--resume', '--allow-config-change', '--cfg-options', 'val_dataloader.batch_size=4') == 0
+    assert 'time        ' in (out := said()) and 'for 0 epochs' in out  # the epoch was kept
 
 
 def test_a_signal_counts_for_the_run_that_it_ended_only():

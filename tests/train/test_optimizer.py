@@ -8,8 +8,8 @@ import flowercls.models.classifier  # noqa: F401  registers StagedClassifier
 from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError
 from flowercls.train.optimizer import TrainableOptimWrapperConstructor
+from flowercls.train.run_config import resolve_for_run
 from flowercls.train.runner import build_runner
-from flowercls.train.trainer import resolve_for_run
 
 CFG = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, weight_decay=0.01))
 

@@ -10,8 +10,8 @@ from mmpretrain.models import ClsDataPreprocessor
 from flowercls.config.resolve import Flags
 from flowercls.train.optimizer import effective_batch_size
 from flowercls.train.preflight import _image_size, _normalisation, preflight
+from flowercls.train.run_config import resolve_for_run
 from flowercls.train.runner import build_runner
-from flowercls.train.trainer import resolve_for_run
 
 # The tiny config has 45 photos in batches of 8, at 64 px, which is as it should be.
 SOUND = {'auto_scale_lr.base_batch_size': 8}

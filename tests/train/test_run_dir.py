@@ -292,6 +292,7 @@ def test_what_a_killed_process_left_of_a_checkpoint_goes():
         '.last_checkpoint.71.tmp',
         '.predictions_val.csv.71.tmp',
         '.confusion.png.71.tmp',
+        '.source_net.py.71.tmp',
     ]
     kept = ['notes.txt', '.notes.71.tmp', '.epoch_3.pth.tmp']
     for name in left + kept:

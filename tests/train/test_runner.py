@@ -16,9 +16,9 @@ from flowercls.data.array_store import ArrayStore
 from flowercls.evaluate import metrics
 from flowercls.models.classifier import StagedClassifier
 from flowercls.train.resume import RandomInit
+from flowercls.train.run_config import resolve_for_run
 from flowercls.train.run_dir import write_config
 from flowercls.train.runner import build_runner, config_error_for, use_photo_cache
-from flowercls.train.trainer import resolve_for_run
 
 
 def test_what_another_library_refuses_names_the_section_and_the_remedy():

@@ -10,7 +10,7 @@ from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError
 from flowercls.models.classifier import StagedClassifier
 from flowercls.train import tester
-from flowercls.train.trainer import resolve_for_run
+from flowercls.train.run_config import resolve_for_run
 
 MIRRORED = """
 test_pipeline = [

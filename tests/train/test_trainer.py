@@ -14,7 +14,7 @@ from flowercls.evaluate.predictions import Predictions
 from flowercls.evaluate.scalars import read_epochs
 from flowercls.models import checkpoint_reader
 from flowercls.train import checkpoint, runner
-from flowercls.train.trainer import resolve_for_run
+from flowercls.train.run_config import resolve_for_run
 
 
 def test_a_ready_config_is_settled_for_this_machine(write_config, tmp_path, drawn_root):
