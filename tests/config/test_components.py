@@ -1,5 +1,6 @@
 """Every class that a config names exists where it is looked up, and takes the arguments it is given."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +16,10 @@ CONFIGS = Path(__file__).parents[2] / 'configs'
 
 @pytest.fixture
 def check(data_root):
-    """The mistakes in one of our configs with overrides, without headline and file name."""
+    """The mistakes in a config of ours with overrides, without headline and file name."""
 
-    def mistakes_of(*overrides, name='mobilenet_v2_flower.py'):
-        path = CONFIGS / name
+    def mistakes_of(*overrides):
+        path = CONFIGS / 'mobilenet_v2_flower.py'
         cfg, _ = resolve_config(path, [f'data_root={data_root}', *overrides])
         try:
             check_components(cfg)
@@ -39,112 +40,61 @@ def check(data_root):
         'deit/deit-small_4xb256_in1k.py',  # repeated augmentation
     ],
 )
-def test_mmpretrains_configs_are_right(write, data_root, base):
-    cfg, _ = resolve_config(write(f"_base_ = ['mmpretrain::{base}']\ndata_root = {str(data_root)!r}"))
-    check_components(cfg)
+def test_mmpretrains_configs_are_right(inherit, base):
+    check_components(inherit(base=base)[0])
+
+
+PIPELINE = 'train_dataloader.dataset.pipeline'
 
 
 @pytest.mark.parametrize(
-    'overrides, expected',
+    'override, mistake',
     [
-        (['optim_wrapper.optimizer.type=AdamW'], []),
+        ('optim_wrapper.optimizer.type=AdmW', r"optim_wrapper.optimizer: unknown type 'AdmW' .*'AdamW'"),
+        ('optim_wrapper.optimizer.momentum=0.9', r"optim_wrapper.optimizer \(AdamW\): unknown argument 'momentum'$"),
+        ('optim_wrapper.optimizer.amsgrd=True', r"\(AdamW\): unknown argument 'amsgrd' .*'amsgrad'"),
+        ('optim_wrapper.optimizer.Ir=1', r"\(AdamW\): unknown argument 'Ir' .*'lr'"),
+        ('model.backbone.conv_cfg.type=Conv2dAdaptivePaddin', r"model.backbone.conv_cfg: unknown type .*Padding'"),
+        ('param_scheduler.1.T_mx=3', r"param_scheduler.1 \(CosineAnnealingLR\): unknown argument 'T_mx' .*'T_max'"),
+        (f'{PIPELINE}.1.transforms.1.type=RandomHorizontalFlp', r'1.transforms.1: unknown type .*RandomHorizontalFlip'),
+        (f'{PIPELINE}.1.transforms.0.antialiased=True', r"\(RandomResizedCrop\): unknown argument .*'antialias'"),
+        ('val_evaluator.0.thresholds=3', r"val_evaluator.0 \(Accuracy\): unknown argument 'thresholds' .*'thrs'"),
+        ('train_dataloader.sampler.type=CounterSampelr', r"train_dataloader.sampler: unknown type .*'CounterSampler'"),
+        ('train_dataloader.collate_fn.type=defalt_collate', r"collate_fn: unknown type .*'default_collate'"),
+        ('default_hooks.checkpoint.keep=3', r"\(WholeCheckpointHook\): unknown argument 'keep'"),
+        ('visualizer.type=Visualiser', r"visualizer: unknown type 'Visualiser' .*'Visualizer'"),
+        ('optim_wrapper.optimizer.weight_decay=much', r"weight_decay: AdamW expects .* default 0.01, got 'much'"),
+        (f'{PIPELINE}.1.transforms.1.p=often', r"1.transforms.1.p: .*Flip expects .* default 0.5, got 'often'"),
+        ('model.backbone.norm_eval=never', r"norm_eval: MobileNetV2 expects .* default False, got 'never'"),
         (
-            ['optim_wrapper.optimizer.type=AdmW'],
-            ["optim_wrapper.optimizer: unknown type 'AdmW' (did you mean 'AdamW'?)"],
-        ),
-        (
-            ['optim_wrapper.optimizer.type=AdamW', 'optim_wrapper.optimizer.momentum=0.9'],
-            ["optim_wrapper.optimizer (AdamW): unknown argument 'momentum'"],
-        ),
-        (
-            ['optim_wrapper.optimizer.amsgrd=True'],
-            ["optim_wrapper.optimizer (AdamW): unknown argument 'amsgrd' (did you mean 'amsgrad'?)"],
-        ),
-        (
-            ['optim_wrapper.optimizer.Ir=1'],
-            ["optim_wrapper.optimizer (AdamW): unknown argument 'Ir' (did you mean 'lr'?)"],
-        ),
-        (
-            ['model.backbone.type=ResNet'],
-            [
-                "model.backbone (ResNet): unknown argument 'widen_factor'",
-                "model.backbone (ResNet): argument 'depth' is missing",
-            ],
-        ),
-        (
-            ['model.backbone.conv_cfg.type=Conv2dAdaptivePaddin'],
-            ["model.backbone.conv_cfg: unknown type 'Conv2dAdaptivePaddin' (did you mean 'Conv2dAdaptivePadding'?)"],
-        ),
-        (
-            ['param_scheduler.0.type=StepLR', 'param_scheduler.0.step_sise=3'],
-            ["param_scheduler.0 (StepLR): unknown argument 'step_sise' (did you mean 'step_size'?)"],
-        ),
-        (
-            ['train_dataloader.dataset.pipeline.1.transforms.1.type=RandomHorizontalFlp'],
-            [
-                "train_dataloader.dataset.pipeline.1.transforms.1: unknown type 'RandomHorizontalFlp' "
-                "(did you mean 'RandomHorizontalFlip'?)"
-            ],
-        ),
-        (
-            ['train_dataloader.dataset.pipeline.1.transforms.0.antialiased=True'],
-            [
-                'train_dataloader.dataset.pipeline.1.transforms.0 (RandomResizedCrop): '
-                "unknown argument 'antialiased' (did you mean 'antialias'?)"
-            ],
-        ),
-        (
-            ['val_evaluator.0.thresholds=3'],
-            ["val_evaluator.0 (Accuracy): unknown argument 'thresholds' (did you mean 'thrs'?)"],
-        ),
-        (
-            ['train_dataloader.sampler.type=CounterSampelr'],
-            ["train_dataloader.sampler: unknown type 'CounterSampelr' (did you mean 'CounterSampler'?)"],
-        ),
-        (
-            ['train_dataloader.collate_fn.type=defalt_collate'],
-            ["train_dataloader.collate_fn: unknown type 'defalt_collate' (did you mean 'default_collate'?)"],
-        ),
-        (
-            ['default_hooks.checkpoint.keep=3'],
-            ["default_hooks.checkpoint (WholeCheckpointHook): unknown argument 'keep'"],
-        ),
-        (['default_hooks.progress.priority=LOW'], []),
-        (['default_hooks.timer.type=mmengine.IterTimerHook'], []),
-        (['visualizer.type=Visualiser'], ["visualizer: unknown type 'Visualiser' (did you mean 'Visualizer'?)"]),
-        (['train_cfg.type=EpochBasedTrainLoop'], []),
-        (
-            ['optim_wrapper.optimizer.weight_decay=much'],
-            ["optim_wrapper.optimizer.weight_decay: AdamW expects a value like its default 0.01, got 'much'"],
-        ),
-        (
-            ['train_dataloader.dataset.pipeline.1.transforms.1.p=often'],
-            [
-                'train_dataloader.dataset.pipeline.1.transforms.1.p: RandomHorizontalFlip expects a value like its '
-                "default 0.5, got 'often'"
-            ],
-        ),
-        (
-            ['model.backbone.norm_eval=never'],
-            ["model.backbone.norm_eval: MobileNetV2 expects a value like its default False, got 'never'"],
+            f'{PIPELINE}.0.type=torchvision/ColorJitter {PIPELINE}.0.hues=0.1',
+            r"ColorJitter\): unknown argument .*'hue'",
         ),
     ],
-    ids=lambda value: value[0][:60] if value else 'right',
 )
-def test_names_and_arguments(check, overrides, expected):
-    assert check(*overrides) == expected
+def test_a_wrong_name_or_argument_is_named(check, override, mistake):
+    (line,) = check(*override.split())
+    assert re.search(mistake, line)
+
+
+@pytest.mark.parametrize(
+    'override',
+    [
+        'optim_wrapper.optimizer.type=AdamW',
+        'default_hooks.progress.priority=LOW',
+        'default_hooks.timer.type=mmengine.IterTimerHook',
+        'train_cfg.type=EpochBasedTrainLoop',
+        f'{PIPELINE}.0.type=torchvision/ColorJitter {PIPELINE}.0.hue=0.1',
+    ],
+)
+def test_right_names_and_arguments_pass(check, override):
+    assert check(*override.split()) == []
 
 
 def test_all_mistakes_are_reported_at_once(check):
-    lines = check('optim_wrapper.optimizer.amsgrd=True', 'model.backbone.type=ResNt', 'val_evaluator.0.type=Acuracy')
-    assert len(lines) == 3
-
-
-def test_torchvision_transforms_of_mmpretrain_are_checked_against_torchvision(check):
-    key = 'train_dataloader.dataset.pipeline.0'
-    assert check(f'{key}.type=torchvision/ColorJitter', f'{key}.hue=0.1') == []
-    lines = check(f'{key}.type=torchvision/ColorJitter', f'{key}.hues=0.1')
-    assert lines == [f"{key} (torchvision/ColorJitter): unknown argument 'hues' (did you mean 'hue'?)"]
+    lines = check('optim_wrapper.optimizer.amsgrd=True', 'model.backbone.type=ResNet', 'val_evaluator.0.type=Acuracy')
+    unknown, missing = [line for line in lines if line.startswith('model.backbone (ResNet): ')]
+    assert len(lines) == 4 and "unknown argument 'widen_factor'" in unknown and "'depth' is missing" in missing
 
 
 def test_an_import_that_fails_is_named(data_root):

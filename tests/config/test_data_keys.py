@@ -27,35 +27,32 @@ def test_another_dataset_of_photos_gives_way_with_a_note(inherit, data_root):
     assert f'train_dataloader.dataset: StanfordCars replaced by ImageFolder on {data_root}.' in notes
 
 
-@pytest.mark.parametrize(
-    'base, name', [('resnet/resnet18_8xb16_cifar10.py', 'CIFAR10'), ('lenet/lenet5_mnist.py', 'MNIST')]
-)
-def test_a_dataset_whose_pipeline_needs_its_own_pictures_is_refused(inherit, base, name):
-    with pytest.raises(ConfigError, match=rf'(?s)train_dataloader\.dataset: {name} .*Fix: .*ImageFolder'):
-        inherit(base=base)
+def dataset(text):
+    return f'train_dataloader = dict(dataset=dict(_delete_=True, {text}))'
 
 
-def test_several_labels_a_photo_are_refused_inside_a_wrapper_too(inherit):
-    inner = "dict(type='MultiLabelDataset', pipeline=[])"
-    with pytest.raises(ConfigError, match=r'train_dataloader\.dataset\.dataset: MultiLabelDataset'):
-        inherit(f"train_dataloader = dict(dataset=dict(_delete_=True, type='RepeatDataset', times=2, dataset={inner}))")
-
-
-def test_a_misspelt_dataset_is_answered_with_the_nearest_name(inherit):
-    with pytest.raises(ConfigError, match=r"ImageFoldr \(did you mean 'ImageFolder'\?\)"):
-        inherit("train_dataloader = dict(dataset=dict(type='ImageFoldr'))")
+REPEATED = "type='RepeatDataset', times=2, dataset=dict(pipeline=[], "
+GRAY = "pipeline=[dict(type='LoadImageFromFile', color_type='grayscale'), dict(type='PackInputs')]"
 
 
 @pytest.mark.parametrize(
-    'text, message',
+    ('message', 'options'),
     [
-        ('dataset=dict(views=0)', 'dataset.views: expected a whole number of at least 1, or None.*got 0'),
-        ("sampler=dict(balanced='yes')", "sampler.balanced: expected True or False, got 'yes'"),
+        (r'(?s)train_dataloader\.dataset: CIFAR10 .*Fix: .*ImageFolder', dict(base='resnet/resnet18_8xb16_cifar10.py')),
+        (r'(?s)train_dataloader\.dataset: MNIST .*Fix: .*ImageFolder', dict(base='lenet/lenet5_mnist.py')),
+        (r'dataset\.dataset: MultiLabelDataset', dict(text=dataset(REPEATED + "type='MultiLabelDataset')"))),
+        ('views=1: RepeatDataset does not', dict(text=dataset(REPEATED + "type='ImageFolder', views=1)"))),
+        (r"ImageFoldr \(did you mean 'ImageFolder'\?\)", dict(text=dataset("type='ImageFoldr'"))),
+        (r"pipeline\.0\.color_type='grayscale'.*Fix: .*Grayscale", dict(text=dataset("type='ImageFolder', " + GRAY))),
+        (
+            r'data_root is elsewhere, data_root is .*/data',
+            dict(text=dataset("type='ImageFolder', data_root='elsewhere'")),
+        ),
     ],
 )
-def test_views_and_balance_that_cannot_be_are_refused(inherit, text, message):
-    with pytest.raises(ConfigError, match=f'train_dataloader.{message}'):
-        inherit(f'train_dataloader = dict({text})')
+def test_a_dataset_that_cannot_be_used_is_refused(inherit, message, options):
+    with pytest.raises(ConfigError, match=message):
+        inherit(**options)
 
 
 # ---------------------------------------------------------------- another prepared folder for a resolved config
@@ -124,12 +121,6 @@ def test_other_decoders_give_way_with_a_note(inherit):
     assert f'tta_pipeline.0: {message}, without to_float32.' in notes
 
 
-def test_a_decoder_that_leaves_colour_out_is_refused(inherit):
-    pipeline = "[dict(type='LoadImageFromFile', color_type='grayscale'), dict(type='PackInputs')]"
-    with pytest.raises(ConfigError, match=r"pipeline\.0\.color_type='grayscale'.*Fix: .*Grayscale"):
-        inherit(f'train_dataloader = dict(dataset=dict(pipeline={pipeline}))')
-
-
 def test_the_decoder_that_takes_its_place_gives_the_same_pixels_and_refuses_damage(inherit, tmp_path):
     from mmpretrain.registry import TRANSFORMS
 
@@ -159,14 +150,6 @@ def test_options_of_ours_outlive_the_exchange_of_what_they_were_given_to(inherit
     assert cfg.train_dataloader.sampler == dict(type='CounterSampler', shuffle=True, balanced=True)
     dataset = cfg.train_dataloader.dataset
     assert (dataset.type, dataset.views, dataset.indices) == ('ImageFolder', 1, 8)
-
-
-def test_views_under_a_wrapper_that_hides_the_epoch_are_refused(inherit):
-    wrapped = (
-        "dict(_delete_=True, type='RepeatDataset', times=2, dataset=dict(type='ImageFolder', views=1, pipeline=[]))"
-    )
-    with pytest.raises(ConfigError, match='views=1: RepeatDataset does not pass the epoch'):
-        inherit(f'train_dataloader = dict(dataset={wrapped})')
 
 
 # ---------------------------------------------------------------- the test set, and folds
@@ -221,12 +204,6 @@ def test_class_names_written_by_hand_give_way_with_a_note(resolve):
 def test_none_leaves_a_fact_to_the_prepared_folder(resolve, part, data_root):
     cfg, notes = resolve(**{part: None})
     assert cfg.train_dataloader.dataset.data_root == str(data_root) and notes == []
-
-
-def test_a_second_data_root_is_refused_and_both_are_named(resolve, data_root):
-    with pytest.raises(ConfigError) as caught:
-        resolve(**{'val_dataloader.dataset.data_root': 'elsewhere'})
-    assert 'val_dataloader.dataset.data_root is elsewhere' in str(caught.value) and str(data_root) in str(caught.value)
 
 
 def test_the_test_set_is_used_where_there_is_one(resolve, data_root):
@@ -322,8 +299,6 @@ def test_the_list_that_the_training_set_reads_counts(balanced, unequal):
     'changes, message',
     [
         ({'model.head.loss': dict(type='FocalLoss', class_weight='balanced')}, 'FocalLoss takes no class weights. Fix'),
-        ({'model.head.loss.class_weight': 'balance'}, "class_weight: expected 'balanced', one number"),
-        ({'model.head.loss.class_weight': 3}, "class_weight: expected 'balanced', one number"),
         ({'model.head.loss.class_weight': [1.0, 2.0]}, 'has 2 numbers, there are 5 classes'),
     ],
 )
@@ -383,9 +358,3 @@ def test_balanced_weights_of_a_resolved_config_follow_it_to_another_folder(balan
     cfg.dump(tmp_path / 'config.py')
     moved, _ = resolve_config(tmp_path / 'config.py', {'data_root': str(other)})
     assert moved.model.head.loss.class_weight == own
-
-
-@pytest.mark.parametrize('weight', [[1, 0, -1, 2, 1], [1, 1, 1, 1, 'x'], [1, 1, 1, 1, float('inf')]])
-def test_weights_that_are_none_are_refused(balanced, weight):
-    with pytest.raises(ConfigError, match="expected 'balanced', one number of at least 0"):
-        balanced(**{'model.head.loss.class_weight': weight})

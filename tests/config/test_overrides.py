@@ -6,6 +6,7 @@ import pytest
 
 from flowercls.config import load_config, parse_overrides
 from flowercls.config.overrides import as_options
+from flowercls.config.schema import at_path
 from flowercls.core.errors import ConfigError
 
 RESNET = Path(__file__).parents[2] / 'configs' / 'resnet50_flower.py'
@@ -24,46 +25,33 @@ def load(write):
     return lambda child='', *overrides: load_config(write(f"_base_ = 'base.py'\n{child}\n"), overrides)
 
 
-def test_a_new_optimizer_does_not_keep_the_old_ones_arguments(load):
-    cfg = load("optim_wrapper = dict(optimizer=dict(type='AdamW', lr=0.001))")
-    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=0.001)
+CHILDREN = {
+    'optim_wrapper.optimizer': 'optim_wrapper = dict(optimizer={})',
+    'model.head.loss': 'model = dict(head=dict(loss={}))',
+    'model.backbone': 'model = dict(backbone={})',
+    'model.neck': 'model = dict(neck={})',
+    'train_dataloader.sampler': 'train_dataloader = dict(sampler={})',
+}
+COSINE = dict(type='CosineAnnealingLR', begin=1, eta_min=0.1)
 
 
-def test_the_same_type_keeps_them(load):
-    cfg = load("optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))")
-    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.01, momentum=0.9)
-
-
-def test_a_new_loss_and_a_new_sampler_start_afresh(load):
-    cfg = load(
-        "model = dict(head=dict(loss=dict(type='FocalLoss', gamma=2.0)))\n"
-        "train_dataloader = dict(sampler=dict(type='CounterSampler'))"
-    )
-    assert cfg.model.head.loss == dict(type='FocalLoss', gamma=2.0)
-    assert cfg.train_dataloader.sampler == dict(type='CounterSampler')
-
-
-def test_other_parts_keep_their_arguments_as_in_mmengine(load):
-    assert load("model = dict(backbone=dict(type='SEResNet'))").model.backbone == dict(type='SEResNet', depth=50)
-
-
-def test_an_explicit_delete_still_works_and_leaves_nothing_behind(load):
-    cfg = load("model = dict(backbone=dict(_delete_=True, type='VGG'), neck=dict(_delete_=True, type='GAP'))")
-    assert cfg.model.backbone == dict(type='VGG')
-    assert cfg.model.neck == dict(type='GAP')
-
-
-def test_on_the_command_line_a_new_type_arrives_with_its_arguments(load):
-    cfg = load('', 'optim_wrapper.optimizer.type=AdamW', 'optim_wrapper.optimizer.weight_decay=0.05')
-    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', weight_decay=0.05)
-
-
-def test_on_the_command_line_one_scheduler_of_a_list_is_exchanged(load):
-    cfg = load('', 'param_scheduler.0.type=StepLR', 'param_scheduler.0.step_size=3')
-    assert cfg.param_scheduler == [
-        dict(type='StepLR', step_size=3),
-        dict(type='CosineAnnealingLR', begin=1, eta_min=0.1),
-    ]
+@pytest.mark.parametrize(
+    ('part', 'child', 'overrides', 'expected'),
+    [
+        ('optim_wrapper.optimizer', "dict(type='AdamW', lr=0.001)", '', dict(type='AdamW', lr=0.001)),
+        ('optim_wrapper.optimizer', "dict(type='SGD', lr=0.01)", '', dict(type='SGD', lr=0.01, momentum=0.9)),
+        ('model.head.loss', "dict(type='FocalLoss', gamma=2.0)", '', dict(type='FocalLoss', gamma=2.0)),
+        ('train_dataloader.sampler', "dict(type='CounterSampler')", '', dict(type='CounterSampler')),
+        ('model.backbone', "dict(type='SEResNet')", '', dict(type='SEResNet', depth=50)),  # as in mmengine
+        ('model.backbone', "dict(_delete_=True, type='VGG')", '', dict(type='VGG')),
+        ('model.neck', "dict(_delete_=True, type='GAP')", '', dict(type='GAP')),  # leaves nothing behind
+        ('optim_wrapper.optimizer', '', 'type=AdamW weight_decay=0.05', dict(type='AdamW', weight_decay=0.05)),
+        ('param_scheduler', '', '0.type=StepLR 0.step_size=3', [dict(type='StepLR', step_size=3), COSINE]),
+    ],
+)
+def test_a_new_type_drops_the_arguments_of_the_old_one(load, part, child, overrides, expected):
+    child = child and CHILDREN[part].format(child)
+    assert at_path(load(child, *[f'{part}.{option}' for option in overrides.split()]), part) == expected
 
 
 def test_the_base_is_read_again_unchanged(load):

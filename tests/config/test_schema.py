@@ -79,57 +79,51 @@ def test_where_a_mistake_lies_is_named(write, mistakes):
     assert lines == ["unknown key 'sed' in randomness (did you mean 'seed'?)"]
 
 
+# Overrides that are refused, by what is expected instead.
+REFUSED = {
+    "0, 1, 2, 3, 4 or 'all'": 'model.frozen_stages=5 model.frozen_stages=True',
+    'a whole number of at least 0': 'param_scheduler.0.begin=None',
+    'a whole number of at least 1': 'train_cfg.max_epochs=0 train_cfg.max_epochs=2.5 train_dataloader.batch_size=0 '
+    'param_scheduler.0.step_size=0 param_scheduler.0.end=10s val_evaluator.0.topk=x train_dataloader.dataset.views=0',
+    'a whole number of at least 2': 'drawn.num_per_class=many',
+    'a whole number of batches, at least 1': 'optim_wrapper.accumulative_counts=0 optim_wrapper.accumulative_counts=x',
+    'a whole number of iterations, at least 1': 'default_hooks.logger.interval=x',
+    'a whole number of pixels, at least 1': 'input_size=0 input_size=224.0 input_size=x input_size=(224,224)',
+    'a whole number of pixels, at least 16': 'drawn.image_size=15',
+    'a whole number or None': 'model.backbone.num_classes=x',
+    'a whole number from 0 to 4294967295': 'randomness.seed=-1 randomness.seed=4294967296 drawn.seed=-1',
+    'a list of whole numbers': 'param_scheduler.0.milestones=x',
+    "a whole number, 'all' for one each epoch": 'feature_cache.views=-1 feature_cache.views=every',
+    'a number above 0': 'optim_wrapper.optimizer.lr=0 optim_wrapper.optimizer.lr=1e-3x optim_wrapper.optimizer.lr=inf',
+    'a number between 0 and 1': 'param_scheduler.0.eta_min_ratio=7',
+    'a number, got nan': 'optim_wrapper.optimizer.eps=nan',
+    'a share between 0 and 1': 'drawn.val_ratio=1.0',
+    'a factor above 0': 'optim_wrapper.paramwise_cfg.stage_lr_mult.stem=0',
+    "'auto', True or False": 'model.channels_last=yes',
+    "'auto', 'bf16', 'fp16' or 'fp32'": 'feature_cache.dtype=int8',
+    "'balanced', one number of at least 0": 'model.head.loss.class_weight=balance model.head.loss.class_weight=3 '
+    'model.head.loss.class_weight=[1,-1] model.head.loss.class_weight=[1,x] model.head.loss.class_weight=[1,inf]',
+    'True or False': 'resume=no param_scheduler.0.by_epoch=no train_dataloader.sampler.balanced=yes',
+    "'DEBUG', 'INFO'": 'log_level=LOUD',
+    'a path as text': 'data_root= data_root=None',
+    'the path of a folder': f'cache_dir=None cache_dir={__file__} cache_dir={__file__}/cache',
+    "a size as '8GB'": 'photo_cache.budget=8gigs photo_cache.budget=-1 photo_cache.budget=None '
+    'feature_cache.budget=8apples',
+    'dict(...), got': 'train_dataloader=3 default_hooks.logger=3 default_hooks=3 train_dataloader.dataset=3 '
+    'train_dataloader.dataset=None val_dataloader.sampler=3 val_dataloader.dataset.metainfo=3 model.backbone=x '
+    'optim_wrapper.optimizer=SGD optim_wrapper.paramwise_cfg.stage_lr_mult=[0.1] visualizer=3 drawn=3 '
+    'photo_cache=True custom_imports=[a]',
+    'a list of dict(...)': 'custom_hooks=3 custom_hooks=[1]',
+    'dict(...) or a list of them': 'param_scheduler=[1] param_scheduler=3 val_evaluator=3',
+}
+
+
 @pytest.mark.parametrize(
-    'override, answer',
-    [
-        ('model.frozen_stages=5', "model.frozen_stages: expected 0, 1, 2, 3, 4 or 'all', got 5"),
-        ('model.frozen_stages=True', "model.frozen_stages: expected 0, 1, 2, 3, 4 or 'all', got True"),
-        ('train_cfg.max_epochs=0', 'train_cfg.max_epochs: expected a whole number of at least 1, got 0'),
-        ('train_cfg.max_epochs=2.5', 'train_cfg.max_epochs: expected a whole number of at least 1, got 2.5'),
-        ('train_dataloader.batch_size=0', 'train_dataloader.batch_size: expected a whole number of at least 1, got 0'),
-        ('optim_wrapper.optimizer.lr=0', 'optim_wrapper.optimizer.lr: expected a number above 0, got 0'),
-        ('optim_wrapper.optimizer.lr=1e-3x', "optim_wrapper.optimizer.lr: expected a number above 0, got '1e-3x'"),
-        ('randomness.seed=-1', 'randomness.seed: expected a whole number from 0 to 4294967295, got -1'),
-        ('model.channels_last=yes', "model.channels_last: expected 'auto', True or False, got 'yes'"),
-        ('data_root=', "data_root: expected a path as text, got ''"),
-        ('data_root=None', 'data_root: expected a path as text, got None'),
-        ('train_dataloader=3', 'train_dataloader: expected dict(...), got 3'),
-        ('randomness.seed=4294967296', 'randomness.seed: expected a whole number from 0 to 4294967295, got 4294967296'),
-        (
-            'default_hooks.logger.interval=x',
-            "default_hooks.logger.interval: expected a whole number of iterations, at least 1, got 'x'",
-        ),
-        ('default_hooks.logger=3', 'default_hooks.logger: expected dict(...), got 3'),
-        ('default_hooks=3', 'default_hooks: expected dict(...), got 3'),
-        ('custom_hooks=3', 'custom_hooks: expected a list of dict(...), got 3'),
-        ('custom_hooks=[1]', 'custom_hooks: expected a list of dict(...), got [1]'),
-        ('param_scheduler=[1]', 'param_scheduler: expected dict(...) or a list of them, got [1]'),
-        ('param_scheduler=3', 'param_scheduler: expected dict(...) or a list of them, got 3'),
-        (
-            'val_evaluator.0.topk=x',
-            "val_evaluator.0.topk: expected a whole number of at least 1, or a tuple of them, got 'x'",
-        ),
-        ('val_dataloader.dataset.metainfo=3', 'val_dataloader.dataset.metainfo: expected dict(...), got 3'),
-        ('model.backbone.num_classes=x', "model.backbone.num_classes: expected a whole number or None, got 'x'"),
-        ('val_evaluator=3', 'val_evaluator: expected dict(...) or a list of them, got 3'),
-        ('train_dataloader.dataset=3', 'train_dataloader.dataset: expected dict(...), got 3'),
-        ('train_dataloader.dataset=None', 'train_dataloader.dataset: expected dict(...), got None'),
-        ('val_dataloader.sampler=3', 'val_dataloader.sampler: expected dict(...), got 3'),
-        ('model.backbone=x', "model.backbone: expected dict(...), got 'x'"),
-        ('optim_wrapper.optimizer=SGD', "optim_wrapper.optimizer: expected dict(...), got 'SGD'"),
-        ('visualizer=3', 'visualizer: expected dict(...), got 3'),
-        ('drawn=3', 'drawn: expected dict(...), got 3'),
-        ('drawn.num_per_class=many', "drawn.num_per_class: expected a whole number of at least 2, got 'many'"),
-        (
-            'drawn.image_size=15',
-            'drawn.image_size: expected a whole number of pixels, at least 16, got 15',
-        ),
-        ('drawn.val_ratio=1.0', 'drawn.val_ratio: expected a share between 0 and 1, got 1.0'),
-        ('drawn.seed=-1', 'drawn.seed: expected a whole number from 0 to 4294967295, got -1'),
-    ],
+    ('expected', 'override'), [(key, override) for key, overrides in REFUSED.items() for override in overrides.split()]
 )
-def test_values_out_of_range_are_mistakes(mistakes, override, answer):
-    assert mistakes(load_config, RESNET, [override]) == [answer]
+def test_values_out_of_range_are_mistakes(mistakes, expected, override):
+    (mistake,) = mistakes(load_config, RESNET, [override])
+    assert mistake.startswith(f'{override.partition("=")[0]}: expected {expected}') and ', got ' in mistake
 
 
 @pytest.mark.parametrize('value', [0, 1, 4, 'all'])
@@ -169,48 +163,18 @@ def test_the_known_keys_are_those_of_mmengine():
 
 
 @pytest.mark.parametrize(
-    'text, message',
+    ('text', 'message'),
     [
-        ('optim_wrapper = dict(accumulative_counts=0)', 'optim_wrapper.accumulative_counts: expected a whole number'),
-        ("optim_wrapper = dict(accumulative_counts='x')", 'optim_wrapper.accumulative_counts: expected a whole number'),
-        ("param_scheduler = [dict(type='ConstantLR', begin=None)]", 'param_scheduler.0.begin: expected a whole number'),
-        ("param_scheduler = dict(type='StepLR', step_size=0)", 'param_scheduler.0.step_size: expected a whole number'),
-        ("param_scheduler = dict(type='MultiStepLR', milestones='x')", 'param_scheduler.0.milestones: expected a list'),
-        ("param_scheduler = [dict(type='PolyLR', end='10')]", 'param_scheduler.0.end: expected a whole number'),
         ('auto_scale_lr = dict(enable=True)', 'auto_scale_lr.enable: needs base_batch_size'),
         (
-            "optim_wrapper = dict(constructor='DefaultOptimWrapperConstructor', "
-            'paramwise_cfg=dict(stage_lr_mult=dict(stem=0.1)))',
-            'stage_lr_mult: DefaultOptimWrapperConstructor does not know',
+            "optim_wrapper = dict(constructor='Other', paramwise_cfg=dict(stage_lr_mult=dict(stem=0.1)))",
+            'stage_lr_mult: Other does not know',
         ),
-        (
-            'optim_wrapper = dict(paramwise_cfg=dict(stage_lr_mult=dict(stem=0)))',
-            'stage_lr_mult.stem: expected a factor',
-        ),
-        ('optim_wrapper = dict(paramwise_cfg=dict(stage_lr_mult=[0.1]))', 'stage_lr_mult: expected dict(...)'),
-        ('train_dataloader = dict(dataset=dict(views=0))', 'views'),
-        ("photo_cache = dict(budget='8 gigs')", "photo_cache.budget: expected a size as '8GB'"),
-        ('photo_cache = dict(budget=-1)', 'photo_cache.budget: expected a size'),
-        ('photo_cache = dict(budget=None)', '(photo_cache=None reads photos from their files), got None'),
-        ('photo_cache = True', 'photo_cache: expected dict(...), got True'),
         ("photo_cache = dict(buget='8GB')", "unknown key 'buget' in photo_cache (did you mean 'budget'?)"),
         ("photo_cach = dict(budget='8GB')", "unknown key 'photo_cach' (did you mean 'photo_cache'?)"),
-        ('cache_dir = None', 'cache_dir: expected the path of a folder'),
-        (f'cache_dir = {__file__!r}', 'neither it nor one above it may be a file'),
-        (f'cache_dir = {__file__ + "/cache"!r}', 'neither it nor one above it may be a file'),
-        ("optim_wrapper = dict(optimizer=dict(lr=float('inf')))", 'optim_wrapper.optimizer.lr: expected a number'),
-        ("optim_wrapper = dict(optimizer=dict(eps=float('nan')))", 'optim_wrapper.optimizer.eps: expected a number'),
-        (
-            "param_scheduler = dict(type='PolyLR', eta_min_ratio=7)",
-            'param_scheduler.0.eta_min_ratio: expected a number',
-        ),
-        ("param_scheduler = dict(type='PolyLR', by_epoch='no')", 'param_scheduler.0.by_epoch: expected True or False'),
-        ("log_level = 'LOUD'", "log_level: expected 'DEBUG', 'INFO'"),
-        ("resume = 'no'", 'resume: expected True or False'),
-        ('custom_imports = ["a"]', 'custom_imports: expected dict(...)'),
     ],
 )
-def test_a_value_out_of_range_is_named(write, mistakes, text, message):
+def test_a_contradiction_and_a_misspelt_key_are_named(write, mistakes, text, message):
     (mistake,) = mistakes(load_config, write(text))
     assert message in mistake
 
