@@ -100,7 +100,10 @@ def check_cuts_in_training():
 
 @pytest.fixture
 def check_freezing():
-    """Train three steps: what is frozen keeps its bits, what has a gradient moves, every other part has some."""
+    """Train three steps: what is frozen keeps its bits, what has a gradient moves, every other part has some.
+
+    Returns the names of the parameters that had a gradient.
+    """
 
     def check(model, images):
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -108,12 +111,15 @@ def check_freezing():
         driven = _train_three_steps(model, images)
         moved = {name for name, tensor in tensors.items() if not torch.equal(tensor, before[name])}
         frozen = _frozen_names(model, tensors)
+        parameters = dict(model.named_parameters())
+        assert {name for name, p in parameters.items() if not p.requires_grad} == frozen & parameters.keys()
         assert not moved & frozen
         assert driven and driven <= moved
         assert {name for name in tensors if name.endswith('num_batches_tracked')} - frozen <= moved
         for part in PARTS:
             free = {f'backbone.{name}' for name in model.stages.parameters_of(part)} - frozen
             assert not free or free & driven, part
+        return driven
 
     return check
 

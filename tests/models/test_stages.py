@@ -40,10 +40,32 @@ def test_an_unknown_backbone_can_be_used_unfrozen_only():
         MODELS.build(dict(tiny, frozen_stages=1))
 
 
-@pytest.mark.parametrize('kind', [dict(type='RegNet', arch='regnetx_400mf'), dict(type='ResNet_CIFAR', depth=18)])
-def test_a_subclass_with_a_forward_of_its_own_is_not_cut_as_its_base(kind):
-    with pytest.raises(ConfigError, match='cannot be cut'):
-        cut(MODELS.build(kind))
+NOT_CUT = 'cannot be cut into stages'
+WITHOUT_STAGES = ('alexnet', 'googlenet', 'maxvit_t', 'mnasnet0_5', 'shufflenet_v2_x0_5', 'squeezenet1_0')
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'hint'),
+    [
+        # Subclasses of ResNet with a forward of their own.
+        (dict(type='RegNet', arch='regnetx_400mf'), NOT_CUT),
+        (dict(type='ResNet_CIFAR', depth=18), NOT_CUT),
+        (dict(type='ResNet', depth=18, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,)),
+         'out_indices'),
+        (dict(type='InceptionV3', aux_logits=True), 'aux_logits=False'),
+        (dict(type='TorchvisionBackbone', arch='inception_v3', aux_logits=True), 'aux_logits=False'),
+        (dict(type='SwinTransformer', arch='tiny', out_after_downsample=True), 'out_after_downsample=False'),
+        (dict(type='VisionTransformer', arch='deit-tiny', out_type='featmap'), 'out_type='),
+        (dict(type='VisionTransformer', arch=dict(embed_dims=48, num_layers=3, num_heads=3, feedforward_channels=48)),
+         '3 layers'),
+        (dict(type='DistilledVisionTransformer', arch='deit-tiny'), NOT_CUT),
+        (dict(type='SwinTransformerV2', arch='tiny'), NOT_CUT),
+        *((dict(type='TorchvisionBackbone', arch=arch), NOT_CUT) for arch in WITHOUT_STAGES),
+    ],
+)  # fmt: skip
+def test_a_network_without_four_stages_is_refused_with_the_way_out(backbone, hint, on_meta):
+    with pytest.raises(ConfigError, match=hint):
+        cut(MODELS.build(backbone))
 
 
 @pytest.mark.parametrize(
@@ -58,12 +80,6 @@ def test_other_outputs_than_the_last_are_refused_when_frozen(build, family, opti
     build(family, backbone_options=options)
     with pytest.raises(ConfigError, match=said):
         build(family, backbone_options=options, frozen_stages=1)
-
-
-def test_a_resnet_of_three_stages_is_refused_when_frozen():
-    short = dict(type='ResNet', depth=18, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,))
-    with pytest.raises(ConfigError, match='out_indices'):
-        cut(MODELS.build(short))
 
 
 @pytest.mark.parametrize(

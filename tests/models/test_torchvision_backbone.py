@@ -61,29 +61,16 @@ def test_networks_of_equal_layers_are_cut_into_quarters(arch, on_meta):
     assert parts_own_everything_once(stages)
 
 
-@pytest.mark.parametrize('arch', ['mobilenet_v3_small', 'mobilenet_v2', 'densenet121'])
+@pytest.mark.parametrize(
+    'arch',
+    [
+        *('mobilenet_v3_small', 'mobilenet_v2', 'densenet121'),
+        *(pytest.param(arch, marks=pytest.mark.slow) for arch in MORE_DEPTHS),
+    ],
+)
 def test_other_depths_than_those_of_the_configs_give_the_same_bits(arch, check_cuts):
-    check_cuts(torchvision_backbone(arch, num_classes=5).eval(), torch.randn(2, 3, SIZE, SIZE))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('arch', MORE_DEPTHS)
-def test_more_of_them_give_the_same_bits(arch, check_cuts):
     size = 224 if arch.startswith('vit') else SIZE
     check_cuts(torchvision_backbone(arch, num_classes=5).eval(), torch.randn(2, 3, size, size))
-
-
-@pytest.mark.parametrize(
-    'arch', ['alexnet', 'googlenet', 'maxvit_t', 'mnasnet0_5', 'shufflenet_v2_x0_5', 'squeezenet1_0']
-)
-def test_networks_without_four_stages_are_refused(arch, on_meta):
-    with pytest.raises(ConfigError, match='cannot be cut into stages'):
-        cut(torchvision_backbone(arch))
-
-
-def test_inception_is_refused_with_its_auxiliary_classifier(on_meta):
-    with pytest.raises(ConfigError, match='aux_logits=False'):
-        cut(torchvision_backbone('inception_v3', aux_logits=True))
 
 
 def test_names_and_arguments_that_do_not_exist_are_named():

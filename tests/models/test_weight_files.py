@@ -1,9 +1,6 @@
 """Weights are found where they should lie, and never used unchecked."""
 
-import functools
 import hashlib
-import http.server
-import threading
 
 import pytest
 
@@ -26,22 +23,6 @@ def weights_dir(tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     monkeypatch.chdir(tmp_path)
     return folder
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A web server on this machine over the folder ``web``; yields its address and the folder."""
-    folder = tmp_path / 'web'
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=str(folder))) as web:
-        threading.Thread(target=web.serve_forever, daemon=True).start()
-        yield f'http://127.0.0.1:{web.server_port}', folder
-        web.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -86,31 +67,29 @@ def test_a_file_without_the_digest_in_its_name_is_refused(weights_dir):
 
 
 def test_a_download_is_kept_under_its_name(weights_dir, server):
-    address, web = server
-    (web / GOOD).write_bytes(CONTENT)
-    assert find_weights(f'{address}/{GOOD}') == weights_dir / GOOD
-    assert [p.name for p in weights_dir.iterdir()] == [GOOD]
-    (web / GOOD).unlink()
-    assert find_weights(f'{address}/{GOOD}').read_bytes() == CONTENT  # not asked for again
+    server.files[f'/{GOOD}'] = CONTENT
+    assert find_weights(f'{server.url}/{GOOD}') == find_weights(f'{server.url}/{GOOD}') == weights_dir / GOOD
+    assert [p.name for p in weights_dir.iterdir()] == [GOOD] and (weights_dir / GOOD).read_bytes() == CONTENT
+    assert server.asked == [f'/{GOOD}']
 
 
 def test_a_download_goes_to_torchs_cache_without_a_folder_of_ours(weights_dir, server, tmp_path, monkeypatch):
     monkeypatch.delenv('FLOWERCLS_WEIGHTS')
-    (server[1] / GOOD).write_bytes(CONTENT)
-    assert find_weights(f'{server[0]}/{GOOD}') == tmp_path / 'torch' / 'hub' / 'checkpoints' / GOOD
+    server.files[f'/{GOOD}'] = CONTENT
+    assert find_weights(f'{server.url}/{GOOD}') == tmp_path / 'torch' / 'hub' / 'checkpoints' / GOOD
 
 
 def test_of_a_download_with_another_digest_nothing_is_kept(weights_dir, server):
-    (server[1] / BAD).write_bytes(CONTENT)
+    server.files[f'/{BAD}'] = CONTENT
     with pytest.raises(CheckpointError, match='expected 0badf00d'):
-        find_weights(f'{server[0]}/{BAD}')
+        find_weights(f'{server.url}/{BAD}')
     assert list(weights_dir.iterdir()) == []
 
 
 def test_a_download_without_a_digest_in_its_name_must_stay_what_it_was(weights_dir, server):
-    (server[1] / 'plain.pth').write_bytes(CONTENT)
-    path = find_weights(f'{server[0]}/plain.pth')
-    assert (weights_dir / 'plain.pth.sha256').read_text() == f'{DIGEST}  plain.pth\n# {server[0]}/plain.pth\n'
+    server.files['/plain.pth'] = CONTENT
+    path = find_weights(f'{server.url}/plain.pth')
+    assert (weights_dir / 'plain.pth.sha256').read_text() == f'{DIGEST}  plain.pth\n# {server.url}/plain.pth\n'
     assert find_weights('plain.pth') == path
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(CheckpointError, match=r'plain.pth.sha256 says'):
@@ -125,35 +104,32 @@ def test_a_folder_is_no_file_of_weights(tmp_path):
 
 
 def test_weights_do_not_appear_before_their_digest_is_recorded(weights_dir, server):
-    (server[1] / 'plain.pth').write_bytes(CONTENT)
+    server.files['/plain.pth'] = CONTENT
     (weights_dir / 'plain.pth.sha256').mkdir()  # cannot be written
     with pytest.raises(CheckpointError, match='cannot be downloaded'):
-        find_weights(f'{server[0]}/plain.pth')
+        find_weights(f'{server.url}/plain.pth')
     assert [path.name for path in weights_dir.iterdir()] == ['plain.pth.sha256']
 
 
 def test_files_of_one_name_at_two_addresses_are_two_files(weights_dir, server):
-    for folder in ('a', 'b'):
-        (server[1] / folder).mkdir()
-        (server[1] / folder / 'model.bin').write_text(folder)
-    for _ in range(2):  # downloaded, and found again
-        for folder in ('a', 'b'):
-            assert find_weights(f'{server[0]}/{folder}/model.bin').read_text() == folder
+    server.files |= {f'/{folder}/model.bin': folder.encode() for folder in 'ab'}
+    for folder in 'abab':  # downloaded, and found again
+        assert find_weights(f'{server.url}/{folder}/model.bin').read_text() == folder
     (weights_dir / 'put here.pth').write_text('by hand')
-    assert find_weights(f'{server[0]}/c/put here.pth').read_text() == 'by hand'
+    assert find_weights(f'{server.url}/c/put here.pth').read_text() == 'by hand'
 
 
 def test_an_address_does_not_lead_out_of_the_folder(weights_dir, server, tmp_path):
-    (server[1] / 'outside.pth').write_bytes(CONTENT)
-    assert find_weights(f'{server[0]}/zoo/..%2F..%2Foutside.pth') == weights_dir / 'outside.pth'
+    server.files['/zoo/..%2F..%2Foutside.pth'] = CONTENT
+    assert find_weights(f'{server.url}/zoo/..%2F..%2Foutside.pth') == weights_dir / 'outside.pth'
     assert not list(tmp_path.glob('*.pth'))
 
 
 @pytest.mark.parametrize('path', ['zoo/', 'zoo/..', 'zoo/%2E%2E', '..%5Coutside.pth'])
 def test_an_address_that_names_no_file_is_refused(weights_dir, server, path, tmp_path):
-    (server[1] / 'outside.pth').write_bytes(CONTENT)
+    server.files[f'/{path}'] = CONTENT
     with pytest.raises((ConfigError, CheckpointError)):
-        find_weights(f'{server[0]}/{path}')
+        find_weights(f'{server.url}/{path}')
     assert not list(tmp_path.glob('*.pth')) and not list(weights_dir.iterdir())
 
 

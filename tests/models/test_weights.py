@@ -98,12 +98,10 @@ def test_a_classifier_inside_the_backbone_may_be_new():
     assert apply(model, weights).head == 'new, 1000 → 5 classes'
 
 
-def test_torchvisions_names_fit_a_resnet():
+def test_torchvisions_names_fit_a_resnet(on_meta):
     weights = torchvision.models.resnet18().state_dict()
     model = MODELS.build(dict(type='StagedClassifier', backbone=dict(type='ResNet', depth=18)))
-    report = apply(model, weights)
-    assert report.num_loaded == len(weights) - 2  # all but fc
-    assert torch.equal(model.backbone.layer4[1].bn2.weight, weights['layer4.1.bn2.weight'])
+    assert apply(model, weights).num_loaded == len(weights) - 2  # all but fc
 
 
 def test_counters_of_batches_may_be_absent(build):
