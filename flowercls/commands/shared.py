@@ -1,16 +1,8 @@
 """What several verbs need."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 Overrides = Sequence[str] | dict
-
-
-def weights_file(load_from: str) -> Path:
-    """The checked file that ``load_from`` names, downloaded if need be."""
-    from flowercls.models.weight_files import find_weights
-
-    return find_weights(load_from)
 
 
 def accuracy_text(metrics: dict) -> str:

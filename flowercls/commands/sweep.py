@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercls.commands.shared import Overrides, weights_file
+from flowercls.commands.shared import Overrides
 from flowercls.core import signals
 from flowercls.core.errors import FlowerclsError, WorkerError
 
@@ -98,6 +98,7 @@ def sweep(
         RunInUseError: if another process works on this sweep.
     """
     from flowercls.config.loader import find_config
+    from flowercls.models.weight_files import find_weights
     from flowercls.sweep.launcher import LocalLauncher, train_command
     from flowercls.sweep.sweeper import describe_dry_run, plan_sweep, run_sweep
 
@@ -105,7 +106,7 @@ def sweep(
     sweep_file = find_config(sweep_file)
     plan = plan_sweep(sweep_file, work_dir, overrides, dry_run=dry_run)
     for load_from in plan.starting_weights:
-        weights_file(load_from)  # once, before several trials fetch or miss the same file
+        find_weights(load_from)  # once, before several trials fetch or miss the same file
     if dry_run:
         return SweepReport(describe_dry_run(plan, retry_failed=retry_failed))
 

@@ -116,8 +116,10 @@ def test(
         else:
             write_json(out, metrics)
     draw_evaluation(evaluation.folder, predictions, metrics, photos, decode_rgb)
-    if photos and show_dir is not None:
+    if show_dir is not None and photos:
         draw_photos(predictions, lambda number: decode_rgb(photos[number]), show_dir)
+    elif show_dir is not None:
+        print(f'--show-dir {show_dir}: nothing is drawn, because the data set does not name the files of its photos')
     return describe_test(metrics, evaluation.folder)
 
 
