@@ -19,20 +19,37 @@ from flowercls.config.dump import load_dumped
 from flowercls.core import palette
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import atomic_write, delimiter_of
-from flowercls.core.layout import COMMAND_FILE, CONFIG_FILE
+from flowercls.core.layout import COMMAND_FILE, CONFIG_FILE, REPORT_FILE
+from flowercls.core.terminal import tool_command
 from flowercls.evaluate.intervals import INTERVAL
 
 LARGE_BYTES, JPEG_QUALITY = 400_000, 85  # larger pictures, of photos, are embedded as JPEG
 SECTIONS = ('model', 'train_cfg', 'train_dataloader', 'val_dataloader')  # of a config, that a page looks into
 
 
-def write_page(path: Path, template: str, **content) -> Path:
-    """Render ``template`` with ``content`` and write it, atomically; returns ``path``.
+def write_page(folder: Path, template: str, **content) -> Path:
+    """Write ``report.html`` of a folder, atomically; returns its path.
+
+    Args:
+        folder: A run folder or a sweep folder.
+        template: Name of the template.
+        **content: Its variables, beside those that all pages have.
 
     Raises:
         DiskError: if the disk is full or may not be written to.
     """
-    text = _templates().get_template(template).render(**content)
+    text = (
+        _templates()
+        .get_template(template)
+        .render(
+            title=folder.absolute().name,
+            folder=folder,
+            commands=read_text(folder / COMMAND_FILE).strip(),  # as typed, a line each
+            renew=tool_command('report', folder),
+            **content,
+        )
+    )
+    path = folder / REPORT_FILE
     with atomic_write(path) as file:
         file.write(text.encode('utf-8', 'backslashreplace').decode())  # a broken byte in an old file name
     return path
@@ -129,11 +146,6 @@ def read_config(folder: Path) -> dict:
     sections = [config.get(name) or {} for name in SECTIONS]
     sections += [section.get('dataset') or {} for section in sections if isinstance(section, dict)]
     return config if all(isinstance(section, dict) for section in sections) else {}
-
-
-def read_commands(folder: Path) -> str:
-    """Return the commands that a run or a sweep was started with, a line each; empty if they were not recorded."""
-    return read_text(folder / COMMAND_FILE).strip()
 
 
 def existing_picture(path: Path) -> Path | None:

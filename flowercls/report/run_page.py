@@ -40,39 +40,34 @@ def write_run_report(folder: str | Path) -> Path:
     folder = Path(folder)
     config, metrics = page.read_config(folder), page.read_json(folder / layout.METRICS_FILE) or {}
     source = min(folder.glob(f'{layout.SOURCE_PREFIX}*'), default=None)
-    commands, card = page.read_commands(folder), data_card(config)
     checkpoint = metrics.get('checkpoint')
     if not isinstance(checkpoint, str) or Path(checkpoint).name != checkpoint:  # a file of the run folder
         checkpoint = None
     weights = page.read_json(folder / f'{checkpoint}.json') if checkpoint else None
     config_path = str(folder / layout.CONFIG_FILE)
     return page.write_page(
-        folder / layout.REPORT_FILE,
+        folder,
         'run.html.j2',
-        title=folder.absolute().name,
-        folder=folder,
         config=config,
         config_text=page.read_text(folder / layout.CONFIG_FILE),
         source_name=source.name.removeprefix(layout.SOURCE_PREFIX) if source else '',
         source_text=page.read_text(source) if source else '',
-        options=_options(commands, config),
-        card=card,
+        options=_options(page.read_text(folder / layout.COMMAND_FILE), config),
+        card=data_card(config),
         epochs=read_epochs(folder / layout.SCALARS_FILE),
         scalars=SCALARS,
         evaluations=_evaluations(folder, metrics),
         mistakes=_mistakes(folder),
+        max_mistakes=MAX_MISTAKES,
+        max_classes=MAX_CLASSES,
         pictures=_pictures(folder),
         is_validated=config.get('val_dataloader', True) is not None,
         weights={'name': checkpoint, **weights} if weights else {},
         environment=environment_of(folder, config),
-        commands=commands,
-        # Training prepares drawn flowers by itself.
-        prepare='' if config.get('drawn') and 'drawn' in card.split else card.prepare_command,
         resolved=tool_command('train', config_path),
         test=tool_command('test', config_path, folder / checkpoint) if checkpoint else '',
         finish=tool_command('train', config_path, '--resume', '--work-dir', folder),
         compare=tool_command('compare', folder, 'OTHER_RUN'),
-        renew=tool_command('report', folder),
         sweep=_sweep_report(folder),
     )
 
@@ -140,18 +135,16 @@ def _evaluation(folder: Path, metrics: dict) -> dict:
             (names[true], names[pred], photos, sum(confusion[true]))
             for true, pred, photos in most_confused(np.array(confusion))[:MAX_CONFUSED]
         ],
-        'shows_matrix': len(names) <= MAX_CLASSES,
     }
 
 
-def _mistakes(folder: Path) -> dict | None:
-    """Return the first rows of mistakes.csv and their number; None without a usable file."""
+def _mistakes(folder: Path) -> list[tuple] | None:
+    """Return the rows of mistakes.csv; None without a usable file."""
     table = page.read_table(folder / layout.MISTAKES_FILE)
     try:
-        rows = [(image, label, pred, 100 * float(score)) for image, label, pred, score in table[1]] if table else None
+        return [(image, label, pred, 100 * float(score)) for image, label, pred, score in table[1]] if table else None
     except ValueError:  # not a file of ours
         return None
-    return None if rows is None else {'shown': rows[:MAX_MISTAKES], 'number': len(rows)}
 
 
 def _sweep_report(folder: Path) -> str | None:

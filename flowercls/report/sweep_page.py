@@ -35,10 +35,8 @@ def write_sweep_report(folder: str | Path, sweep_file: str | Path | None = None,
     comparison, ledger = folder / f'{layout.COMPARISON_STEM}.json', folder / layout.LEDGER_FILE
     is_old = comparison.is_file() and ledger.is_file() and comparison.stat().st_mtime_ns < ledger.stat().st_mtime_ns
     return page.write_page(
-        folder / layout.REPORT_FILE,
+        folder,
         'sweep.html.j2',
-        title=folder.absolute().name,
-        folder=folder,
         trials=trials,
         finished=sum(trial['state'] == FINISHED for trial in trials),
         comparison=_comparison(comparison),
@@ -52,13 +50,10 @@ def write_sweep_report(folder: str | Path, sweep_file: str | Path | None = None,
         source=source if source.is_file() else None,
         source_text=page.read_text(source),
         first=first,
-        card=(card := data_card(config)),
+        card=data_card(config),
         environment=environment_of(first, config),
-        prepare='' if config.get('drawn') and 'drawn' in card.split else card.prepare_command,
-        commands=page.read_commands(folder),
         compare=tool_command('compare', folder),
         reports=f'{tool_command("report", folder)}/{layout.TRIALS_DIR}/* {shlex.quote(str(folder))}',
-        renew=tool_command('report', folder),
     )
 
 
