@@ -1,3 +1,5 @@
+"""Doubtful labels: worked by hand, and planted errors that are found."""
+
 import numpy as np
 import pytest
 
@@ -44,47 +46,41 @@ def test_the_margin_is_to_the_best_other_class():
     assert label_margins(scores, labels) == pytest.approx([0.2, -0.3])
 
 
-def test_where_all_are_right_none_is_doubtful():
-    check = check_labels(*arrays((0, [0.9, 0.1]), (0, [0.6, 0.4]), (1, [0.2, 0.8])))
-    assert check.numbers.tolist() == check.suggested.tolist() == check.margins.tolist() == []
-    assert count_pairs(np.array([0, 0, 1]), check) == []
+TIED = [0.3, 0.5, 0.5]
+ALIKE = (1, [0.0, 0.1, 0.9])
 
 
-def test_a_class_without_photos_is_never_suggested():
-    scores, labels = arrays((0, [0.3, 0.0, 0.7]), (0, [0.7, 0.0, 0.3]), (1, [0.0, 0.4, 0.6]))
-    assert class_thresholds(scores, labels).tolist() == pytest.approx([0.5, 0.4, np.inf])
-    assert check_labels(scores, labels).numbers.tolist() == []
-
-
-def test_one_class_alone_has_no_doubtful_labels():
-    assert check_labels(*arrays((0, [1.0]), (0, [1.0]))).numbers.tolist() == []
-
-
-def test_a_label_that_has_the_largest_score_is_not_doubted():
-    # Thresholds 0.66 and 0.2: photo 0 reaches that of class 1 alone, and yet nothing speaks against its label.
-    scores, labels = arrays((0, [0.6, 0.4]), (0, [0.72, 0.28]), (1, [0.8, 0.2]))
-    assert check_labels(scores, labels).numbers.tolist() == [2]
-
-
-def test_equal_scores():
-    # Thresholds 0.3, 0.5 (one photo each) and 0.45 for class 2.
-    tied = [0.3, 0.5, 0.5]
-    scores, labels = arrays((0, tied), (1, tied), (2, [0.2, 0.4, 0.4]), (2, tied))
+@pytest.mark.parametrize(
+    ('rows', 'doubtful'),
+    [
+        pytest.param([(0, [0.9, 0.1]), (0, [0.6, 0.4]), (1, [0.2, 0.8])], {}, id='all are right'),
+        pytest.param([(0, [1.0]), (0, [1.0])], {}, id='one class alone'),
+        pytest.param(
+            [(0, [0.3, 0.0, 0.7]), (0, [0.7, 0.0, 0.3]), (1, [0.0, 0.4, 0.6])],
+            {},
+            id='a class without photos, whose threshold is infinite, is never suggested',
+        ),
+        # Thresholds 0.66 and 0.2: photo 0 reaches that of class 1 alone, and yet nothing speaks against its label.
+        pytest.param(
+            [(0, [0.6, 0.4]), (0, [0.72, 0.28]), (1, [0.8, 0.2])], {2: 0}, id='the label has the largest score'
+        ),
+        # Thresholds 0.3, 0.5 (one photo each) and 0.45 for class 2. Photo 0: classes 1 and 2 are equal, the lower is
+        # suggested. Photos 1 to 3: their label is among the best.
+        pytest.param([(0, TIED), (1, TIED), (2, [0.2, 0.4, 0.4]), (2, TIED)], {0: 1}, id='equal scores'),
+        pytest.param(
+            [(0, [0.1, 0.9]), (0, [0.1, 0.9]), (0, [1.0, 0.0]), (1, [0.2, 0.8])],
+            {0: 1, 1: 1},
+            id='equal margins stay in order',
+        ),
+        # 0.1 + 0.1 + 0.1 is more than 0.3: without room for rounding, class 1 would miss its own threshold.
+        pytest.param([ALIKE, ALIKE, ALIKE, (0, [0.04, 0.1, 0.02])], {3: 1}, id='all score alike and reach their mean'),
+    ],
+)
+def test_doubtful_labels_by_hand(rows, doubtful):
+    scores, labels = arrays(*rows)
     check = check_labels(scores, labels)
-    # Photo 0: classes 1 and 2 are equal, the lower is suggested. Photos 1 to 3: their label is among the best.
-    assert check.numbers.tolist() == [0] and check.suggested.tolist() == [1]
-
-
-def test_equal_margins_stay_in_order():
-    scores, labels = arrays((0, [0.1, 0.9]), (0, [0.1, 0.9]), (0, [1.0, 0.0]), (1, [0.2, 0.8]))
-    assert check_labels(scores, labels).numbers.tolist() == [0, 1]
-
-
-def test_photos_that_all_score_alike_reach_the_mean_of_them():
-    # 0.1 + 0.1 + 0.1 is more than 0.3: without room for rounding, class 1 would miss its own threshold.
-    scores, labels = arrays((1, [0.0, 0.1, 0.9]), (1, [0.0, 0.1, 0.9]), (1, [0.0, 0.1, 0.9]), (0, [0.04, 0.1, 0.02]))
-    check = check_labels(scores, labels)
-    assert 3 in check.numbers and check.suggested[check.numbers.tolist().index(3)] == 1
+    assert list(zip(check.numbers.tolist(), check.suggested.tolist(), strict=True)) == list(doubtful.items())
+    assert len(check.margins) == len(doubtful) and bool(count_pairs(labels, check)) == bool(doubtful)
 
 
 # A model that is right in 95 % gives few false alarms, and misses what it is not sure of; a surer one misses little.

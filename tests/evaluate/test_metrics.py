@@ -16,9 +16,6 @@ def random_case(seed, n=500, classes=5):
 
 def test_top1_is_the_share_of_best_scores_that_are_the_true_class():
     assert metrics.top1_accuracy(SCORES, LABELS) == 50.0
-
-
-def test_top1_of_no_photos_is_an_error():
     with pytest.raises(ValueError, match='0 photos'):
         metrics.top1_accuracy(np.zeros((0, 3)), np.zeros(0, int))
 
@@ -37,23 +34,20 @@ def test_likelihood_of_a_score_of_zero_is_large_but_finite():
     assert value == pytest.approx(-np.log(np.finfo(np.float32).tiny))
 
 
-def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
-    # One bin holds 0.9, 0.9 (both right: gap 0.1 each), another 0.6, 0.6 (one right: gap 0.1 each): 10 % in all.
-    scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
-    assert metrics.expected_calibration_error(scores, np.array([0, 0, 0, 1])) == pytest.approx(10.0)
+@pytest.mark.parametrize(
+    ('number', 'error'),
+    [
+        (2, 10.0),  # 0.9 x 2, both right: gap 0.1; 0.6 x 2, one right: gap 0.1
+        (3, 22.5),  # 0.9 x 3, all right: gap 0.1; 0.6 x 1, wrong: gap 0.6; (3 * 0.1 + 0.6) / 4
+    ],
+)
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy_of_bins_weighed_by_their_photos(number, error):
+    scores = np.array([[0.9, 0.1]] * number + [[0.6, 0.4]] * (4 - number))
+    assert metrics.expected_calibration_error(scores, np.array([0, 0, 0, 1])) == pytest.approx(error)
 
 
-def test_calibration_error_weighs_bins_by_their_photos():
-    # 0.9 x 3, all right: gap 0.1; 0.6 x 1, wrong: gap 0.6. (3 * 0.1 + 0.6) / 4 = 22.5 %.
-    scores = np.array([[0.9, 0.1]] * 3 + [[0.6, 0.4]])
-    assert metrics.expected_calibration_error(scores, np.array([0, 0, 0, 1])) == pytest.approx(22.5)
-
-
-def test_confusion_matrix_has_true_classes_as_rows():
-    assert metrics.confusion_matrix(SCORES, LABELS).tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
-
-
-def test_per_class_scores_are_worked_out_by_hand():
+def test_per_class_scores_and_confusion_are_worked_out_by_hand():
+    assert metrics.confusion_matrix(SCORES, LABELS).tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]  # rows: true classes
     scores = metrics.per_class_scores(SCORES, LABELS)
     assert scores['precision'].tolist() == [50.0, 100.0, 0.0]
     assert scores['recall'].tolist() == pytest.approx([100.0, 100 / 3, 0.0])

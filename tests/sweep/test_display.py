@@ -12,78 +12,55 @@ from flowercls.sweep.scheduler import IN_USE, RUNNING, WAITING, TrialState
 
 @pytest.fixture
 def make_state(make_trial, tmp_path):
-    def make(setting, state, seed=0, **more):
+    def make(setting, status, seed=0, **more):
         trial = make_trial(setting, seed)
-        return TrialState(trial, tmp_path / trial.name, state, **more)
+        state = TrialState(trial, tmp_path / trial.name, status, **more)
+        if status == RUNNING:
+            state.begin()
+        return state
 
     return make
 
 
+def write(state, name, text):
+    state.folder.mkdir(parents=True, exist_ok=True)
+    (state.folder / name).write_text(text)
+
+
+def finish_epoch(state):
+    write(state, 'scalars.json', '{"accuracy/top1": 88.75, "step": 1}')
+    state.update()
+
+
 def test_results_are_a_table_of_settings_and_seeds(make_state):
-    shown = results_table(
-        [
-            make_state('lr=0.01', FINISHED, 0, top1=96.0),
-            make_state('a', FINISHED, 0, top1=None),
-            make_state('lr=0.01', FINISHED, 1, top1=95.125),
-            make_state('a', FAILED, 1),
-        ]
-    )
-    assert shown.splitlines() == [
+    states = [make_state('lr=0.01', FINISHED, 0, top1=96.0), make_state('a', FINISHED, 0, top1=None)]
+    states += [make_state('lr=0.01', FINISHED, 1, top1=95.125), make_state('a', FAILED, 1)]
+    assert results_table(states).splitlines() == [
         'top-1, %  seed 0  seed 1',
         'lr=0.01    96.00   95.12',
         'a              -  failed',
     ]
 
 
-def add_checkpoint(state):
-    """Write the checkpoint of an earlier start."""
-    state.was_started = True
-    state.folder.mkdir(parents=True, exist_ok=True)
-    (state.folder / 'last_checkpoint').write_text('epoch_1.pth')
-
-
-def write_epoch(state):
-    """Write the figures of the first epoch."""
-    state.folder.mkdir(parents=True, exist_ok=True)
-    (state.folder / 'scalars.json').write_text('{"accuracy/top1": 88.75, "step": 1}')
-
-
 def test_plain_lines_say_what_changed_and_nothing_twice(make_state):
-    out = io.StringIO()
-    trials = [
-        make_state('a', FINISHED, top1=1.0),
-        make_state('b', RUNNING),
-        make_state('c', WAITING),
-        make_state('d', WAITING),
-    ]
+    out, (old, first) = io.StringIO(), (make_state('a', FINISHED, top1=1.0), make_state('b', RUNNING))
+    second, third = make_state('c', IN_USE, was_started=True), make_state('d', WAITING)
+    write(second, 'last_checkpoint', 'epoch_1.pth')
     with Display(1, Console(file=out, soft_wrap=True)) as display:
-        display.show(trials)
-        display.show(trials)
-        trials[1].status, trials[1].top1, trials[1].time_s = FINISHED, 91.5, 65.0
-        trials[2].status = RUNNING
-        add_checkpoint(trials[2])
-        display.show(trials)
-        trials[2].status, trials[2].error = FAILED, 'exit code 3: DataError: [x]'
-        display.show(trials)
-    assert out.getvalue().splitlines() == [
+        display.show([old, first, second, third])
+        display.show([old, first, second, third])
+        first.status, first.top1, first.time_s = FINISHED, 91.5, 65.0
+        second.begin()
+        display.show([old, first, second, third])
+        second.status, second.error = FAILED, 'exit code 3: DataError: [x]'
+        display.show([old, first, second, third])
+    assert [line.partition(', because')[0] for line in out.getvalue().splitlines()] == [
         'b_seed0: started',
+        'c_seed0: waits',
         'b_seed0: finished, top-1 91.50 %, 1 min 05 s',
         'c_seed0: resumed',
         'c_seed0: failed, exit code 3: DataError: [x]',
     ]
-
-
-def test_a_trial_whose_folder_is_in_use_gets_one_line(make_state):
-    out = io.StringIO()
-    trials = [make_state('a', IN_USE, was_started=True), make_state('b', WAITING)]
-    with Display(1, Console(file=out, soft_wrap=True)) as display:
-        add_checkpoint(trials[0])
-        for _ in range(3):
-            display.show(trials)
-        trials[0].begin()
-        display.show(trials)
-    waits, resumed = out.getvalue().splitlines()
-    assert waits.startswith('a_seed0: waits') and resumed == 'a_seed0: resumed'
 
 
 def test_a_line_now_and_then_says_how_far_it_is_with_and_without_an_epoch_to_judge_by(make_state):
@@ -95,14 +72,11 @@ def test_a_line_now_and_then_says_how_far_it_is_with_and_without_an_epoch_to_jud
 
 def test_a_terminal_shows_a_bar_for_each_running_trial(make_state):
     out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=100, height=12, _environ={})
     states = [make_state(f't{i}', FINISHED, top1=50.0, time_s=120.0) for i in range(30)]
-    running = make_state('now', RUNNING)
-    running.begin()
-    write_epoch(running)
-    running.update()
-    with Display(1, console) as display:
-        display.show([*states, running])
+    states.append(make_state('now', RUNNING))
+    finish_epoch(states[-1])
+    with Display(1, Console(file=out, force_terminal=True, width=100, height=12, _environ={})) as display:
+        display.show(states)
     row = next(line for line in out.getvalue().splitlines() if 'now_seed0' in line and '1/2' in line)
     assert 'top-1 88.75 %' in row and ' s left' in row and '30 of 31 finished' in out.getvalue()
 
@@ -115,16 +89,11 @@ def test_time_left_counts_epochs_and_divides_by_the_jobs(make_state):
     assert seconds_left([done, *waiting], 2) == 40.0
     assert seconds_left([done, waiting[0]], 2) == 20.0  # one trial is no faster on two
     running = make_state('r', RUNNING)
-    running.begin()
-    write_epoch(running)
-    running.update()  # at once: three epochs in 20 s, three are left
+    finish_epoch(running)  # at once: three epochs in 20 s, three are left
     assert seconds_left([done, running, waiting[0]], 1) == pytest.approx(20, abs=0.1)
     assert seconds_left([running], 1) == pytest.approx(0, abs=0.1)  # its own epochs
     assert seconds_left([done], 1) is None
-
-
-def test_an_epoch_takes_what_it_took_the_start_that_ran_it(make_state):
-    resumed = make_state('z', FINISHED, time_s=10.0, epochs=1)  # an earlier start ran the other epoch
-    assert seconds_left([resumed, make_state('a', WAITING)], 1) == 20.0
-    resumed.epochs = 0
-    assert seconds_left([resumed, make_state('a', WAITING)], 1) is None
+    done.epochs = 1  # an earlier start ran the other epoch
+    assert seconds_left([done, waiting[0]], 1) == 40.0
+    done.epochs = 0
+    assert seconds_left([done, waiting[0]], 1) is None

@@ -23,11 +23,11 @@ def predictions(images, labels, hit):
 @pytest.fixture
 def folds(make_trial, write_config, tmp_path):
     """Two folds of a sweep: two photos that are both predicted right, and one that is not."""
-    made, config, lists = [], str(write_config(tmp_path, data_root=tmp_path)), {'classes.txt': 'daisy\nrose\n'}
-    lists['fold_0_val.txt'] = lists['fold_1_train.txt'] = 'val_set/rose/b.jpg 1\ntraining_set/daisy/c.jpg 0\n'
-    lists['fold_1_val.txt'] = lists['fold_0_train.txt'] = 'training_set/daisy/a.jpg 0\n'
-    for name, text in {**lists, 'train.txt': '', 'val.txt': ''}.items():
-        (tmp_path / name).write_text(text)
+    made, config = [], str(write_config(tmp_path, data_root=tmp_path))
+    first, second = 'val_set/rose/b.jpg 1\ntraining_set/daisy/c.jpg 0\n', 'training_set/daisy/a.jpg 0\n'
+    for name, text in {'classes': 'daisy\nrose\n', 'train': '', 'val': '', 'fold_0_val': first, 'fold_1_train': first,
+                       'fold_1_val': second, 'fold_0_train': second}.items():  # fmt: skip
+        (tmp_path / f'{name}.txt').write_text(text)
     parts = {'fold=0': (['rose/b.jpg', 'daisy/c.jpg'], [1, 0], True), 'fold=1': (['daisy/a.jpg'], [0], False)}
     for k, (name, part) in enumerate(parts.items()):
         folder = tmp_path / name
@@ -69,17 +69,15 @@ def test_lists_of_a_wrapped_dataset_are_read(folds, tmp_path):
     assert len(collect_out_of_fold(sweep(FOLDS), folds, tmp_path)[0]) == 1
 
 
-def test_a_fold_that_is_not_finished_leaves_no_file(folds, tmp_path):
+@pytest.mark.parametrize(
+    ('number', 'words'),
+    [(2, ['seed0: fold=1 not finished']), (1, ['its 1 folds validate 2 of 3 photos', '--folds'])],
+)
+def test_some_of_the_folds_leave_no_file(folds, tmp_path, number, words):
     folds[1].status = FAILED
-    written, (note,) = collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
-    assert written == [] and 'seed0: fold=1 not finished' in note
-    assert not (tmp_path / 'oof_predictions.csv').exists()
-
-
-def test_some_of_the_folds_make_no_figure(folds, tmp_path):
-    written, (note,) = collect_out_of_fold(sweep(FOLDS[:1]), folds[:1], tmp_path)
-    assert written == [] and 'its 1 folds validate 2 of 3 photos' in note and '--folds' in note
-    assert not (tmp_path / 'oof_predictions.csv').exists()
+    written, (note,) = collect_out_of_fold(sweep(FOLDS[:number]), folds[:number], tmp_path)
+    assert written == [] and not (tmp_path / 'oof_predictions.csv').exists()
+    assert all(word in note for word in words)
 
 
 def test_a_file_of_an_earlier_start_is_named(folds, tmp_path):
@@ -92,9 +90,12 @@ def test_a_file_of_an_earlier_start_is_named(folds, tmp_path):
     assert note.endswith('kept: oof_predictions.csv, oof_predictions_seed1.csv')
 
 
-def test_a_list_that_is_gone_is_a_mistake_in_the_data(folds, tmp_path):
+def test_lists_that_are_gone_or_overlap_are_refused(folds, tmp_path):
     (tmp_path / 'fold_0_train.txt').unlink()
     with pytest.raises(DataError, match='fold_0_train.txt: no such file'):
+        collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
+    predictions(['daisy/a.jpg', 'rose/b.jpg'], [0, 1], True).write_csv(folds[1].folder / 'predictions_val.csv')
+    with pytest.raises(DataError, match='--folds'):
         collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
 
 
@@ -103,13 +104,14 @@ def test_an_ordinary_sweep_has_none(folds, tmp_path):
 
 
 def test_other_factors_and_seeds_get_files_of_their_own(folds, make_trial, tmp_path):
+    rates = ('lr=1', 'lr=2')
     both = [
         with_levels(state, [lr, *state.trial.setting.levels], seed)
         for state in folds
-        for lr in ('lr=1', 'lr=2')
+        for lr in rates
         for seed in (0, 1)
     ]
-    lrs = tuple(Level(name, {'lr': 1}) for name in ('lr=1', 'lr=2'))
+    lrs = tuple(Level(name, {'lr': 1}) for name in rates)
     names = [written.path.name for written in collect_out_of_fold(sweep(lrs, FOLDS), both, tmp_path)[0]]
     assert sorted(names) == [f'oof_predictions_lr={lr},seed{seed}.csv' for lr in (1, 2) for seed in (0, 1)]
 
@@ -122,12 +124,6 @@ def test_the_name_of_a_file_is_never_too_long(folds, tmp_path):
     all_factors = [(Level(name, {name[0]: 1}),) for name in factors]
     written, _ = collect_out_of_fold(sweep(*all_factors, FOLDS), of_two_seeds, tmp_path)
     assert len({item.path.name for item in written}) == 2 and all(item.path.is_file() for item in written)
-
-
-def test_folds_that_overlap_are_refused(folds, tmp_path):
-    predictions(['daisy/a.jpg', 'rose/b.jpg'], [0, 1], True).write_csv(folds[1].folder / 'predictions_val.csv')
-    with pytest.raises(DataError, match='--folds'):
-        collect_out_of_fold(sweep(FOLDS), folds, tmp_path)
 
 
 def test_seeds_are_averaged_photo_by_photo(folds, tmp_path):

@@ -24,64 +24,59 @@ def read(tmp_path):
 
 @pytest.fixture
 def factors(read):
-    """Read a grid; with ``base``, unless there are whole configs."""
-    return lambda grid, base="base = 'a.py'": read(f'{base}\ngrid = {grid}\nseeds = [0]\n').factors
+    """Read a grid; a grid of whole configs has no ``base``."""
+    return lambda grid: (
+        read(f'{"" if "config" in grid else GOOD.partition("grid")[0]}grid = {grid}\nseeds = [0]').factors
+    )
 
 
 @pytest.fixture
 def names(factors):
-    """Read the levels of a factor ``a``, and return their names."""
-    return lambda values: [level.name for level in factors(f"{{'a': {values}}}")[0]]
+    """Read a grid, and return the names of the levels of each factor."""
+    return lambda grid: [[level.name for level in levels] for levels in factors(grid)]
 
 
-def test_factors_keep_their_order_and_have_readable_names(read):
+def test_what_a_sweep_file_says_is_kept(read, factors):
     spec = read(GOOD.replace('}', ", 'optim_wrapper.optimizer.lr': [0.01, 1e-4]}"))
-    assert [[level.name for level in levels] for levels in spec.factors] == [
-        ['frozen_stages=0', 'frozen_stages=all'],
-        ['lr=0.01', 'lr=0.0001'],
-    ]
     assert spec.factors[1][1].overrides == {'optim_wrapper.optimizer.lr': 1e-4}
     assert (spec.base, spec.seeds, spec.overrides) == ('a.py', (0, 1), {})
+    assert factors("{'fold': {k: {'a.b': k, 'c': -k} for k in (1, 2)}}")[0][1].overrides == {'a.b': 2, 'c': -2}
+    assert [level.config for level in factors("{'config': ['x/a.py', 'y/b.py']}")[0]] == ['x/a.py', 'y/b.py']
 
 
-def test_keys_with_one_ending_get_longer_names(factors):
-    first, second = factors("{'train_dataloader.batch_size': [1], 'val_dataloader.batch_size': [2]}")
-    assert first[0].name == 'train_dataloader.batch_size=1' and second[0].name == 'val_dataloader.batch_size=2'
-
-
-def test_named_settings_move_several_keys_as_one_factor(factors):
-    (levels,) = factors("{'fold': {k: {'a.b': k, 'c': -k} for k in (1, 2)}}")
-    assert [level.name for level in levels] == ['fold=1', 'fold=2']
-    assert levels[1].overrides == {'a.b': 2, 'c': -2}
-
-
-def test_whole_configs_are_a_factor_and_take_the_place_of_base(factors):
-    (levels,) = factors("{'config': ['x/a.py', 'y/b.py']}", base='')
-    assert [(level.name, level.config) for level in levels] == [('a', 'x/a.py'), ('b', 'y/b.py')]
-
-
-def test_names_are_fit_for_any_file_system_and_keep_signs(names):
-    assert names("['a/b:c*', (0.1, 1), None]") == ['a=a-b-c', 'a=0.1-1', 'a=None']
-    assert names('[-1, 1, (-1, 1), [2, -3]]') == ['a=-1', 'a=1', 'a=-1-1', 'a=2--3']
+@pytest.mark.parametrize(
+    ('grid', 'expected'),
+    [
+        ("{'x.frozen': [0, 'all'], 'y.lr': [0.01, 1e-4]}", [['frozen=0', 'frozen=all'], ['lr=0.01', 'lr=0.0001']]),
+        ("{'train.size': [1], 'val.size': [2]}", [['train.size=1'], ['val.size=2']]),  # keys with one ending
+        ("{'fold': {k: {'a.b': k, 'c': -k} for k in (1, 2)}}", [['fold=1', 'fold=2']]),
+        ("{'config': ['x/a.py', 'y/b.py']}", [['a', 'b']]),
+        # Fit for any file system, and with the signs of numbers.
+        ("{'a': ['a/b:c*', (0.1, 1), None]}", [['a=a-b-c', 'a=0.1-1', 'a=None']]),
+        ("{'a': [-1, 1, (-1, 1), [2, -3]]}", [['a=-1', 'a=1', 'a=-1-1', 'a=2--3']]),
+    ],
+)
+def test_names_are_readable_and_in_order(names, grid, expected):
+    assert names(grid) == expected
 
 
 @pytest.mark.parametrize(
     'values', ["['向日葵', '郁金香']", "['a/b', 'a:b']", "['net', 'Net']", "{1: {'a.b': 1}, '/1': {'a.b': 2}}"]
 )
 def test_different_values_have_different_names_on_any_file_system(names, values):
-    assert len({name.casefold() for name in names(values)}) == 2
-    assert all(re.fullmatch(r'a=(none|a-b|net|Net|1)~[0-9a-f]{6}', name) for name in names(values))
+    (levels,) = names(f"{{'a': {values}}}")
+    assert len({name.casefold() for name in levels}) == 2
+    assert all(re.fullmatch(r'a=(none|a-b|net|Net|1)~[0-9a-f]{6}', name) for name in levels)
 
 
 def test_the_name_of_a_value_does_not_depend_on_its_position(names):
-    assert names("['a/b', 'a:b', 'c']") == names("['c', 'a:b', 'a/b']")[::-1]
+    assert names("{'a': ['a/b', 'a:b', 'c']}")[0] == names("{'a': ['c', 'a:b', 'a/b']}")[0][::-1]
 
 
-def test_configs_of_one_name_get_the_names_of_their_folders(factors):
-    (levels,) = factors("{'config': ['x/net.py', 'y/net.py', 'z/other.py', 'v/x/net.py']}", base='')
-    names = [level.name for level in levels]
-    assert names[1:3] == ['y-net', 'other'] and len(set(names)) == 4
-    assert names[0].startswith('x-net~') and names[3].startswith('x-net~')
+def test_configs_of_one_name_get_the_names_of_their_folders(names):
+    (levels,) = names("{'config': ['x/net.py', 'y/net.py', 'z/other.py', 'v/x/net.py']}")
+    assert levels[1:3] == ['y-net', 'other'] and len(set(levels)) == 4
+    assert levels[0].startswith('x-net~') and levels[3].startswith('x-net~')
 
 
 def test_a_sweep_may_inherit_another(read, tmp_path):

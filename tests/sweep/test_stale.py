@@ -36,36 +36,24 @@ def note(write_sweep, tmp_path):
     return say
 
 
-def test_what_differs_is_named(note):
-    assert 'another config (train_cfg.max_epochs: 2 -> 7' in note(train_cfg__max_epochs=7)
-
-
-def test_other_photos_are_named(note, drawn_root, tmp_path):
-    shutil.copytree(drawn_root, tmp_path / 'other')
-    manifest = tmp_path / 'other' / 'manifest.json'
-    manifest.write_text(manifest.read_text() + '\n')
-    assert 'differently prepared photos' in note(data_root=str(tmp_path / 'other'))
-
-
-def test_what_a_run_settles_itself_is_no_edit(note):
+def test_what_differs_is_named_and_what_a_run_settles_itself_is_no_edit(note):
     text = note({'model.channels_last': True}, train_cfg__max_epochs=7)
-    assert 'max_epochs: 2 -> 7' in text and 'channels_last' not in text
+    assert 'another config (train_cfg.max_epochs: 2 -> 7' in text and 'channels_last' not in text
 
 
-def test_photos_prepared_anew_are_named_and_nothing_else(note, drawn_root, tmp_path):
-    manifest = sha256_of(shutil.copytree(drawn_root, tmp_path / 'other') / 'manifest.json')
-    with (tmp_path / 'other' / 'manifest.json').open('a') as file:
+@pytest.mark.parametrize('is_recorded', [False, True])
+def test_photos_prepared_anew_are_named_and_nothing_else(note, drawn_root, tmp_path, is_recorded):
+    other = shutil.copytree(drawn_root, tmp_path / 'other')
+    settled = {'data_manifest': sha256_of(other / 'manifest.json'), 'model.channels_last': True} if is_recorded else {}
+    with (other / 'manifest.json').open('a') as file:
         file.write('\n')
-    text = note({'data_manifest': manifest, 'model.channels_last': True}, data_root=str(tmp_path / 'other'))
-    assert 'differently prepared photos, so it is not compared' in text
+    text = note(settled, data_root=str(other))
+    assert 'differently prepared photos, ' + ('so it is not compared' if is_recorded else 'or a config') in text
 
 
-def test_no_note_if_nothing_runs_again(note):
-    assert note() == ''
-
-
-def test_a_failed_trial_is_no_loss(note):
-    assert note(state=FAILED, train_cfg__max_epochs=7) == ''
+@pytest.mark.parametrize('more', [{}, {'state': FAILED, 'train_cfg__max_epochs': 7}])
+def test_no_note_if_nothing_runs_again_or_a_trial_had_failed(note, more):
+    assert note(**more) == ''
 
 
 def test_runs_that_a_lost_ledger_does_not_list_are_named(tmp_path):
