@@ -83,8 +83,15 @@ def draw_flower(species: str, rng: Generator, width: int, height: int) -> Image.
     petal, heart = _varied(rng, petals), _varied(rng, hearts)
     canvas = _background(rng, width, height, petal)
     draw = ImageDraw.Draw(canvas, 'RGBA')
+    upright = species == 'tulip'
     for centre, radius in _positions(rng, width, height):
-        _draw_plant(draw, rng, species, centre * OVERSIZE, radius * OVERSIZE, (petal, heart))
+        lean = rng.normal(0, 0.25)
+        squash = 1.0 if upright else rng.uniform(0.65, 1.0)
+        turn = 0.0 if upright else rng.uniform(0, 2 * np.pi)
+        brush = Brush(draw, centre * OVERSIZE, radius * OVERSIZE, turn, squash, lean)
+        if upright or rng.random() < 0.75:
+            _draw_stem(brush, rng)
+        SPECIES[species](brush, rng, *(shade(colour, rng.uniform(0.9, 1.06))[:3] for colour in (petal, heart)))
     return _photographed(canvas.reduce(OVERSIZE), rng)
 
 
@@ -112,41 +119,24 @@ def _positions(rng: Generator, width: int, height: int) -> list[tuple[complex, f
     return positions
 
 
-def _draw_plant(
-    draw: ImageDraw.ImageDraw, rng: Generator, species: str, centre: complex, radius: float, colours: tuple
-) -> None:
-    upright = species == 'tulip'
-    lean = rng.normal(0, 0.25)
-    squash = 1.0 if upright else rng.uniform(0.65, 1.0)
-    turn = 0.0 if upright else rng.uniform(0, 2 * np.pi)
-    if upright or rng.random() < 0.75:
-        _draw_stem(draw, rng, centre, radius, lean)
-    petal, heart = (shade(colour, rng.uniform(0.9, 1.06))[:3] for colour in colours)
-    SPECIES[species](Brush(draw, centre, radius, turn, squash, lean), rng, petal, heart)
-
-
-def _draw_stem(draw: ImageDraw.ImageDraw, rng: Generator, centre: complex, radius: float, lean: float) -> None:
-    green = _varied(rng, GREENS)
+def _draw_stem(brush: Brush, rng: Generator) -> None:
+    """Draw a bent stem down from the flower, with up to two leaves."""
+    radius, green = brush.radius, _varied(rng, GREENS)
     along = np.linspace(0, 1, 12)
-    down = 1j * np.exp(1j * lean) * radius * 4
-    path = centre + down * along + radius * rng.normal(0, 0.8) * along**2
+    down = 1j * np.exp(1j * brush.lean) * radius * 4
+    path = brush.centre + down * along + radius * rng.normal(0, 0.8) * along**2
     width = radius * rng.uniform(0.08, 0.14)
-    draw.line(flat(path), fill=shade(green, 0.7), width=round(width * 1.4), joint='curve')
-    draw.line(flat(path), fill=green, width=round(width), joint='curve')
-    for side in (-1, 1)[: rng.integers(0, 3)]:
-        _draw_leaf(draw, rng, path[rng.integers(4, 7)], radius, lean, side, green)
-
-
-def _draw_leaf(
-    draw: ImageDraw.ImageDraw, rng: Generator, start: complex, radius: float, lean: float, side: int, green: Colour
-) -> None:
+    brush.draw.line(flat(path), fill=shade(green, 0.7), width=round(width * 1.4), joint='curve')
+    brush.draw.line(flat(path), fill=green, width=round(width), joint='curve')
     along = np.linspace(0, 1, 10)
-    length, width = radius * rng.uniform(0.9, 1.8), radius * rng.uniform(0.12, 0.3)
-    direction = -1j * np.exp(1j * (lean + side * rng.uniform(0.4, 1.2)))
-    middle = along + 0.25j * side * along**2
-    half = 1j * width / length * np.sin(np.pi * along**0.8)
-    outline = start + length * direction * np.concatenate((middle + half, (middle - half)[::-1]))
-    draw.polygon(flat(outline), fill=shade(green, rng.uniform(0.75, 1.1)), outline=shade(green, 0.6))
+    for side in (-1, 1)[: rng.integers(0, 3)]:
+        start = path[rng.integers(4, 7)]
+        length, width = radius * rng.uniform(0.9, 1.8), radius * rng.uniform(0.12, 0.3)
+        direction = -1j * np.exp(1j * (brush.lean + side * rng.uniform(0.4, 1.2)))
+        middle = along + 0.25j * side * along**2
+        half = 1j * width / length * np.sin(np.pi * along**0.8)
+        leaf = start + length * direction * np.concatenate((middle + half, (middle - half)[::-1]))
+        brush.draw.polygon(flat(leaf), fill=shade(green, rng.uniform(0.75, 1.1)), outline=shade(green, 0.6))
 
 
 def _background(rng: Generator, width: int, height: int, petal: Colour) -> Image.Image:

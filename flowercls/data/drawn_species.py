@@ -5,6 +5,7 @@ A flower is drawn in its own coordinates, as complex numbers: centre at 0, outer
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -13,10 +14,11 @@ from PIL.ImageDraw import ImageDraw
 Colour = tuple[int, ...]  # red, green, blue and, if translucent, opacity; 0..255
 
 
+@dataclass
 class Brush:
     """Draws shapes given in flower coordinates onto a canvas.
 
-    Args:
+    Attributes:
         draw: The canvas, in mode RGBA.
         centre: Of the flower, in pixels, x + 1j * y.
         radius: Length of one flower unit in pixels.
@@ -25,15 +27,17 @@ class Brush:
         lean: Rotation on the canvas after the tilt, radians.
     """
 
-    def __init__(self, draw: ImageDraw, centre: complex, radius: float, turn: float, squash: float, lean: float):
-        self.draw, self.centre, self.radius = draw, centre, radius
-        self.squash = squash
-        self.turn, self._lean = np.exp(1j * turn), radius * np.exp(1j * lean)
+    draw: ImageDraw
+    centre: complex
+    radius: float
+    turn: float
+    squash: float
+    lean: float
 
     def on_canvas(self, points: np.ndarray | complex) -> np.ndarray:
         """Return ``points`` of the flower in pixels."""
-        turned = np.asarray(points) * self.turn
-        return self.centre + self._lean * (turned.real + 1j * self.squash * turned.imag)
+        turned = np.asarray(points) * np.exp(1j * self.turn)
+        return self.centre + self.radius * np.exp(1j * self.lean) * (turned.real + 1j * self.squash * turned.imag)
 
     def area(self, points: np.ndarray, fill: Colour, edge: Colour | None = None) -> None:
         """Fill the polygon ``points``."""
@@ -166,11 +170,11 @@ def draw_rose(brush: Brush, rng: Generator, petal: Colour, heart: Colour) -> Non
     lift = 0.3 * (1 - brush.squash)  # a tilted rose is a bowl: its heart sits higher than its rim
     for layer, reach in enumerate((1.0, 0.84, 0.68, 0.53, 0.39)):
         count = 6 - layer // 2
-        middle = -1j * lift * (1 - reach) / brush.turn
+        middle = -1j * lift * (1 - reach) / np.exp(1j * brush.turn)
         for angle in (np.arange(count) / count * 2 * np.pi + layer * 0.7 + rng.uniform(-0.15, 0.15, count)) * hand:
             _draw_rose_petal(brush, rng, petal, middle, reach, angle)
     turns = np.linspace(0, 4.5 * np.pi, 40)
-    middle = -1j * lift * 0.8 / brush.turn
+    middle = -1j * lift * 0.8 / np.exp(1j * brush.turn)
     brush.disc(middle, 0.22, shade(petal, 0.6), shade(petal, 0.35))
     brush.line(middle + 0.21 * (turns / turns[-1]) * np.exp(1j * hand * turns), shade(petal, 0.32), 0.035)
 
