@@ -15,7 +15,8 @@ from flowercls.config.suggest import did_you_mean, raise_mistakes
 from flowercls.core.errors import ConfigError
 
 Overrides = Mapping[str, Any] | Iterable[str]
-PATHS = ('data_root', 'load_from', 'work_dir', 'cache_dir')  # taken as written; mmengine drops blanks, splits at commas
+# Keys whose values are taken as written: mmengine drops blanks and splits at commas.
+PATHS = ('data_root', 'load_from', 'work_dir', 'cache_dir', 'ann_file', 'data_prefix')
 
 
 # ---------------------------------------------------------------- text

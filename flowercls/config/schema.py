@@ -114,6 +114,7 @@ _LOADER = {
     **_keys('worker_init_fn prefetch_factor timeout multiprocessing_context generator in_order', ANY),
     **_keys('pin_memory_device num_batch_per_epoch disable_subprocess_warning', ANY),
 }
+_DATASET = {'data_root': _or(None, NAME, 'a path as text or None'), 'metainfo': DICT, '*': ANY}
 _PREPROCESSOR = _keys('type mean std to_rgb num_classes to_onehot batch_augments pad_size_divisor pad_value', ANY)
 # The keys of a section, by its dotted path. Where '*' stands the class takes further ones; '' is the top level.
 SECTIONS: dict[str, dict[str, Key]] = {
@@ -166,11 +167,10 @@ SECTIONS: dict[str, dict[str, Key]] = {
     'model.data_preprocessor': _PREPROCESSOR,
     'data_preprocessor': _PREPROCESSOR,
     **dict.fromkeys(LOADERS, _LOADER),
-    **dict.fromkeys([f'{loader}.dataset' for loader in LOADERS], {'metainfo': DICT, '*': ANY}),
+    **dict.fromkeys(['val_dataloader.dataset', 'test_dataloader.dataset'], _DATASET),
     'train_dataloader.dataset': {
-        'metainfo': DICT,
+        **_DATASET,
         'views': _or(None, _whole(), 'a whole number of at least 1, or None for a new view each epoch'),
-        '*': ANY,
     },
     'train_dataloader.sampler': {'balanced': SWITCH, '*': ANY},
     'train_cfg': {

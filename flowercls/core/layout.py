@@ -1,4 +1,4 @@
-"""Names of the files and folders that more than one room reads or writes.
+"""Names of the files and folders in a prepared folder, a run folder and a sweep folder.
 
 Each group below is one kind of folder. Patterns are for `Path.glob`; functions build the names that carry a number.
 """

@@ -1,6 +1,7 @@
 """A prepared folder as configs and datasets see it: its class names, its sets and their lists of photos."""
 
 import os
+import re
 from pathlib import Path, PurePosixPath
 
 from flowercls.core.errors import DataError
@@ -75,7 +76,7 @@ def read_annotations(path: str | os.PathLike, data_root: str | os.PathLike, name
 
 def _parse_line(line: str, class_names: list[str], where: str) -> tuple[str, int]:
     name, _, label_text = line.rpartition(' ')
-    if not name or not label_text.lstrip('-').isdecimal():
+    if not name or not re.fullmatch(r'-?\d+', label_text):
         raise DataError(f'{where}: {line!r} is not "<class>/<file> <label>". Fix: correct the line or prepare again.')
     label, path = int(label_text), PurePosixPath(name)
     if not 0 <= label < len(class_names):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from flowercls.config.diff import flatten
-from flowercls.config.loader import parse_overrides
+from flowercls.config.overrides import parse_overrides
 from flowercls.core import layout
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import tool_command

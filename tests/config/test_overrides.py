@@ -141,7 +141,7 @@ def test_overrides_that_are_not_key_and_value_are_all_named():
 
 @pytest.mark.parametrize('path', ['data/my photos', '/w/a,b.pth', '2024', 'a [1]/(b', "it's"])
 def test_paths_are_kept_as_they_are_written(path):
-    keys = ('data_root', 'load_from', 'work_dir', 'val_dataloader.dataset.data_root')
+    keys = ('data_root', 'load_from', 'work_dir', 'val_dataloader.dataset.data_root', 'a.ann_file', 'a.data_prefix')
     assert parse_overrides(f'{key}={path}' for key in keys) == dict.fromkeys(keys, path)
     assert parse_overrides(['load_from=None']) == dict(load_from=None)
 

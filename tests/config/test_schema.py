@@ -170,6 +170,7 @@ def test_the_known_keys_are_those_of_mmengine():
             "optim_wrapper = dict(constructor='Other', paramwise_cfg=dict(stage_lr_mult=dict(stem=0.1)))",
             'stage_lr_mult: Other does not know',
         ),
+        ('val_dataloader = dict(dataset=dict(data_root=3))', 'data_root: expected a path as text or None, got 3'),
         ("photo_cache = dict(buget='8GB')", "unknown key 'buget' in photo_cache (did you mean 'budget'?)"),
         ("photo_cach = dict(budget='8GB')", "unknown key 'photo_cach' (did you mean 'photo_cache'?)"),
     ],

@@ -3,7 +3,7 @@
 import pytest
 
 from flowercls.core.errors import DataError
-from flowercls.core.prepared_folder import class_names, has_test_set
+from flowercls.core.prepared_folder import class_names, has_test_set, read_annotations
 
 
 @pytest.fixture
@@ -58,3 +58,10 @@ def test_a_raw_folder_is_recognised(tmp_path):
     with pytest.raises(DataError, match='is a raw folder') as caught:
         class_names(raw)
     assert f'python tools/prepare_data.py {raw} {raw}_prepared and set data_root={raw}_prepared' in str(caught.value)
+
+
+@pytest.mark.parametrize('line', ['rose/a.jpg', 'rose/a.jpg --1', 'rose/a.jpg 1.0', ' 1'])
+def test_a_line_that_is_no_photo_and_label_is_refused(folder, line):
+    (folder / 'train.txt').write_text(f'tulip/b.jpg 1\n{line}\n')
+    with pytest.raises(DataError, match=r'train\.txt, line 2: .*Fix: '):
+        read_annotations(folder / 'train.txt', folder, ['rose', 'tulip'])
