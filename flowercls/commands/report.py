@@ -69,4 +69,4 @@ def _report_sweep(folder: Path) -> Path:
         compare([folder])
     except (ConfigError, DataError) as error:
         problem = str(error)
-    return write_sweep_report(folder, problem=problem)
+    return write_sweep_report(folder, problem)

@@ -117,7 +117,7 @@ def sweep(
     comparison, mistake = _compare(result)
     if result.doubtful:
         _draw_doubtful_labels(result.doubtful)
-    report = write_sweep_report(result.folder, sweep_file, str(mistake or ''))
+    report = write_sweep_report(result.folder, str(mistake or ''))
     mistakes = [error for error in (mistake, result.error) if error]
     exit_code = mistakes[0].exit_code if mistakes else 0
     if any(state.status == FAILED for state in result.states):

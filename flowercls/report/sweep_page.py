@@ -16,12 +16,11 @@ MAX_DOUBTFUL = 20
 STATES = {STARTED: 'not finished'}
 
 
-def write_sweep_report(folder: str | Path, sweep_file: str | Path | None = None, problem: str = '') -> Path:
+def write_sweep_report(folder: str | Path, problem: str = '') -> Path:
     """Write or replace ``report.html`` of a sweep, from what its folder holds; returns its path.
 
     Args:
         folder: The sweep folder.
-        sweep_file: Path of the sweep file; the default is the file in configs/sweeps/ with the name of the folder.
         problem: The reason why its trials could not be compared, if there is one.
 
     Raises:
@@ -31,7 +30,7 @@ def write_sweep_report(folder: str | Path, sweep_file: str | Path | None = None,
     trials = _trials(folder)
     first = next((trial['folder'] for trial in trials if (trial['folder'] / layout.CONFIG_FILE).is_file()), folder)
     config = page.read_config(first)
-    source = Path(sweep_file or Path('configs', 'sweeps', f'{folder.absolute().name}.py'))
+    source = _sweep_file(folder)
     comparison, ledger = folder / f'{layout.COMPARISON_STEM}.json', folder / layout.LEDGER_FILE
     is_old = comparison.is_file() and ledger.is_file() and comparison.stat().st_mtime_ns < ledger.stat().st_mtime_ns
     return page.write_page(
@@ -47,14 +46,23 @@ def write_sweep_report(folder: str | Path, sweep_file: str | Path | None = None,
         doubtful=page.read_table(folder / layout.DOUBTFUL_LABELS_FILE),
         doubtful_picture=page.existing_picture(folder / layout.DOUBTFUL_LABELS_PICTURE),
         max_doubtful=MAX_DOUBTFUL,
-        source=source if source.is_file() else None,
-        source_text=page.read_text(source),
+        source=source,
+        source_text=page.read_text(source) if source else '',
         first=first,
         card=data_card(config),
         environment=environment_of(first, config),
         compare=tool_command('compare', folder),
         reports=f'{tool_command("report", folder)}/{layout.TRIALS_DIR}/* {shlex.quote(str(folder))}',
     )
+
+
+def _sweep_file(folder: Path) -> Path | None:
+    """Return the sweep file that the recorded command names; None if it is not found from the current folder."""
+    try:
+        path = Path(shlex.split(page.read_text(folder / layout.COMMAND_FILE))[2])  # python tools/sweep.py SWEEP_FILE
+    except (IndexError, ValueError):  # no such command
+        return None
+    return path if path.is_file() else None
 
 
 def _trials(folder: Path) -> list[dict]:

@@ -106,19 +106,14 @@ def test_folds_and_doubtful_labels_are_shown_where_they_are(page, sweep_folder):
     )
 
 
-def test_the_sweep_file_is_shown_and_a_missing_command_is_named(page, sweep_folder, tmp_path):
-    assert 'cannot be shown' in page().text
+def test_the_command_and_the_sweep_file_that_it_names_are_shown(page, sweep_folder, tmp_path):
+    text = page().text
+    assert 'cannot be shown' in text and 'Command: not recorded' in text
+    assert f'python tools/sweep.py SWEEP_FILE --work-dir {sweep_folder}' in text
     (tmp_path / 'my sweep.py').write_text('grid = {"<b>": [1]}\n')
-    text = page(sweep_file=tmp_path / 'my sweep.py').text
-    assert 'grid = {"<b>": [1]}' in text
-    assert (
-        f'Command: not recorded. The sweep itself: python tools/sweep.py SWEEP_FILE --work-dir {sweep_folder}' in text
-    )
-
-
-def test_the_command_is_shown_as_typed(page, sweep_folder):
-    (sweep_folder / 'command.txt').write_text("python tools/sweep.py my.py --cfg-options 'load_from=a b.pth'\n")
-    assert "python tools/sweep.py my.py --cfg-options 'load_from=a b.pth'" in page().text
+    (sweep_folder / 'command.txt').write_text(f"python tools/sweep.py '{tmp_path}/my sweep.py' --jobs 2\n")
+    text = page().text
+    assert 'grid = {"<b>": [1]}' in text and '--jobs 2' in text and 'not recorded' not in text
 
 
 def test_effects_of_single_runs_stand_without_a_verdict(page, sweep_folder):
