@@ -1,4 +1,4 @@
-"""One decoder: what it does with odd photos, and what it refuses."""
+"""One decoder: rules that tests/reliability/test_bad_images.py does not try, file by file."""
 
 import io
 import pickle
@@ -89,14 +89,6 @@ def test_broken_exif_does_not_spoil_a_good_photo():
     assert decode_rgb(content).shape == (4, 8, 3)
 
 
-@pytest.mark.parametrize('mode', ['RGBA', 'LA'])
-def test_alpha_is_laid_on_white(mode):
-    image = Image.new(mode, (2, 1), 0)  # black below, fully transparent
-    photo = read_photo(encoded(image, 'PNG'))
-    assert (photo.rgb == 255).all()
-    assert photo.conversions == ('alpha on white',)
-
-
 def test_half_transparent_black_is_middle_grey():
     assert decode_rgb(encoded(Image.new('RGBA', (1, 1), (0, 0, 0, 128)), 'PNG')).tolist() == [[[127, 127, 127]]]
 
@@ -115,48 +107,10 @@ def test_16_bit_grey_is_scaled_and_not_saturated():
     assert photo.conversions == ('16-bit scaled',)
 
 
-def test_16_bit_colour_is_scaled_by_the_same_rule():
-    rows = b'\x00' + struct.pack('>3H', 255, 256, 65535)  # filter byte, one pixel
-    chunks = [
-        (b'IHDR', struct.pack('>2I5B', 1, 1, 16, 2, 0, 0, 0)),
-        (b'IDAT', zlib.compress(rows)),
-        (b'IEND', b''),
-    ]
-    content = b'\x89PNG\r\n\x1a\n' + b''.join(
-        struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body)) for kind, body in chunks
-    )
-    photo = read_photo(content)
-    assert photo.rgb.tolist() == [[[0, 1, 255]]]
-    assert photo.conversions == ('16-bit scaled',)
-
-
-def test_palette_cmyk_and_grey_become_rgb():
-    assert read_photo(encoded(half_red_half_blue().quantize(4), 'PNG')).conversions == ('palette to RGB',)
-    cmyk = read_photo(encoded(Image.new('CMYK', (8, 8), (0, 0, 0, 0)), 'JPEG'))
-    assert cmyk.conversions == ('CMYK to RGB',) and (cmyk.rgb == 255).all()
-    grey = read_photo(encoded(Image.new('L', (8, 8), 9), 'PNG'))
-    assert grey.conversions == () and (grey.rgb == 9).all()
-    assert decode_rgb(encoded(Image.new('1', (8, 8), 1), 'PNG')).tolist() == np.full((8, 8, 3), 255).tolist()
-
-
-@pytest.mark.parametrize('kind', ['GIF', 'PNG', 'WEBP'])
-def test_an_animation_gives_its_first_frame(kind):
-    frames = [Image.new('RGB', (8, 8), colour) for colour in ('red', 'green', 'blue')]
-    options = {'lossless': True} if kind == 'WEBP' else {}
-    photo = read_photo(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
-    assert photo.rgb[4, 4].tolist() == [255, 0, 0]
-    assert 'first of 3 frames' in photo.conversions
-
-
 def test_a_phone_jpeg_with_an_extra_picture_is_an_ordinary_jpeg():
     content = encoded(half_red_half_blue(), 'MPO', save_all=True, append_images=[Image.new('RGB', (8, 4))])
     photo = read_photo(content)
     assert photo.format == 'JPEG' and photo.conversions == () and photo.rgb[0, 0, 0] > 200
-
-
-@pytest.mark.parametrize('kind', ['BMP', 'TIFF', 'PPM', 'WEBP', 'AVIF', 'JPEG2000'])
-def test_other_common_formats_are_read(kind):
-    assert read_photo(encoded(textured(), kind)).format == kind
 
 
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP', 'GIF', 'TIFF', 'BMP'])
@@ -166,34 +120,9 @@ def test_a_cut_file_is_refused_at_every_length(kind, share):
     assert reason_of(content[: int(len(content) * share)]) in ('truncated', 'damaged')
 
 
-def test_a_jpeg_without_its_last_two_bytes_is_truncated():
-    assert reason_of(encoded(textured(), 'JPEG')[:-2]) == 'truncated'
-
-
-def test_a_png_with_a_wrong_checksum_is_damaged():
-    content = bytearray(encoded(textured(), 'PNG'))
-    content[content.index(b'IDAT') + 20] ^= 0xFF
-    assert reason_of(bytes(content)) == 'damaged'
-
-
-@pytest.mark.parametrize(
-    ('content', 'reason'),
-    [
-        (b'', 'empty file'),
-        (b'hello, I am a text', 'not an image'),
-        (b'<!DOCTYPE html><html>404</html>', 'not an image'),
-        (b'<?xml version="1.0"?>\n<svg xmlns="x"/>', 'unsupported format'),
-        (b'\x00\x00\x00\x18ftypheic\x00\x00\x00\x00', 'unsupported format'),
-        (b'%PDF-1.7', 'unsupported format'),
-        (b'\x00\x00\x01\x00\x01\x00', 'unsupported format'),
-    ],
-)
-def test_what_is_no_photo_is_refused_with_its_reason(content, reason):
-    assert reason_of(content) == reason
-
-
-def test_float_pixels_are_unsupported():
-    assert reason_of(encoded(Image.new('F', (4, 4), 0.5), 'TIFF')) == 'unsupported format'
+@pytest.mark.parametrize('content', [b'%PDF-1.7', b'8BPS'])
+def test_files_of_other_programs_are_unsupported(content):
+    assert reason_of(content) == 'unsupported format'
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
@@ -203,7 +132,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
         decode_rgb(tmp_path / 'nowhere.jpg')
 
 
-@pytest.mark.parametrize('side', [8000, 10_000, 60_000])
+@pytest.mark.parametrize('side', [8000, 10_000])
 def test_the_size_is_checked_in_the_header_before_decoding(side, recwarn):
     header = struct.pack('>2I5B', side, side, 8, 2, 0, 0, 0)
     content = b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + b'IHDR' + header

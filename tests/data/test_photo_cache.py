@@ -192,13 +192,6 @@ def test_without_its_cache_a_dataset_makes_the_same_pixels_of_files(root, cache,
     assert [one[n]['ori_shape'] for n in range(6)] == [other[n]['ori_shape'] for n in range(6)] == SHAPES[:6]
 
 
-def test_a_size_that_no_photo_has_is_no_manifest_of_ours(root):
-    manifest = json.loads((root / 'manifest.json').read_text(encoding='utf-8'))
-    manifest['images'][0]['size'] = [10**30, 10**30]
-    (root / 'manifest.json').write_text(json.dumps(manifest), encoding='utf-8')
-    assert list_photos(root, 100) is None
-
-
 def test_a_signal_is_not_kept_waiting_by_photos_that_others_decode(monkeypatch):
     begun, pause = [], threading.Event()
 

@@ -3,6 +3,7 @@
 Whatever decodes keeps its pixels, by rules that are worked out by hand here.
 """
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -150,7 +151,9 @@ def test_an_odd_photo_is_kept_with_the_pixels_of_the_rule(prepared, name):
     _, files, report = prepared
     row, (converted, patches) = images_of(report)[f'odd/{name}'], GOOD[name]
     assert tuple(row['converted']) == converted
-    for source in (files[f'odd/{name}'], report.out_dir / row['file']):
+    content = (report.out_dir / row['file']).read_bytes()
+    assert row['sha256'] == hashlib.sha256(content).hexdigest()
+    for source in (files[f'odd/{name}'], content):
         photo = read_photo(source)
         assert [*photo.rgb.shape[1::-1]] == row['size']
         if patches is not None:

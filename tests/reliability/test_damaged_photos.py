@@ -46,6 +46,10 @@ def damaged(drawn_root, write_config, trained_run, tmp_path):
     return make
 
 
+# Workers are slow to start; a test below reads the same set with workers.
+TO_VALIDATE = ['store', *(pytest.param(setting, marks=pytest.mark.slow) for setting in ('files', 'files and workers'))]
+
+
 def shorten(list_file):
     """One batch an epoch: a photo to validate is read after it."""
     list_file.write_text(''.join(list_file.read_text().splitlines(keepends=True)[:8]))
@@ -68,7 +72,7 @@ def test_training_stops_at_a_damaged_photo_and_names_it(damaged, tool, tmp_path,
     assert not list(tmp_path.rglob('*.pth'))
 
 
-@pytest.mark.parametrize('setting', ['store', pytest.param('files', marks=pytest.mark.slow), 'files and workers'])
+@pytest.mark.parametrize('setting', TO_VALIDATE)
 def test_training_stops_at_a_damaged_photo_to_validate(damaged, tool, tmp_path, capfd, setting):
     config, photo = damaged('cut', setting, 'val_set', place=-1)
     shorten(photo.parents[2] / 'train.txt')

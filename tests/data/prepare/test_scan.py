@@ -1,4 +1,4 @@
-"""Everything in a raw folder is found, decoded in processes, and either a photo or skipped with a reason."""
+"""Everything in a raw folder is found and has a reason if skipped; reliability/test_bad_trees.py tries 40 trees."""
 
 import hashlib
 import os
@@ -59,10 +59,6 @@ def test_a_large_photo_has_the_hashes_of_a_small_one(raw):
         assert max(far) <= 3
 
 
-def test_worker_processes_give_the_same_as_this_process(raw):
-    assert scan_folder(raw, workers=2) == scan_folder(raw, workers=0)
-
-
 def test_the_order_of_the_file_system_does_not_matter(raw, monkeypatch):
     expected = scan_folder(raw, workers=0)
     real = os.scandir
@@ -81,12 +77,6 @@ def test_the_order_of_the_file_system_does_not_matter(raw, monkeypatch):
     assert scan_folder(raw, workers=0) == expected
 
 
-def test_photos_in_deeper_folders_are_taken(raw):
-    draw(raw / 'rose/from phone/2024/x.jpg', seed=9)
-    assert scan_folder(raw, workers=0).photos[-1].path == 'rose/from phone/2024/x.jpg'
-    assert scan_folder(raw, workers=0).photos[-1].class_name == 'rose'
-
-
 def test_system_files_are_reported_and_never_a_class(raw):
     for name in ('.DS_Store', '__MACOSX/x.jpg', '.git/HEAD', 'rose/Thumbs.db', 'rose/._a.jpg', 'rose/@eaDir/t.jpg'):
         draw(raw / f'{name}.jpg')
@@ -97,25 +87,10 @@ def test_system_files_are_reported_and_never_a_class(raw):
     assert scan_folder(raw, workers=0).classes == ('daisy', 'rose')
 
 
-def test_files_that_are_no_photos_are_skipped_with_their_reason(raw):
-    whole = (raw / 'rose/a.jpg').read_bytes()
-    (raw / 'rose/cut.jpg').write_bytes(whole[: len(whole) // 2])
-    (raw / 'rose/empty.jpg').write_bytes(b'')
-    (raw / 'rose/notes.txt').write_text('water on Mondays')
-    (raw / 'rose/page.jpg').write_text('<html>not found</html>')
-    draw(raw / 'rose/dot.png', size=(1, 1))
+def test_photos_below_8_pixels_are_too_small(raw):
     draw(raw / 'rose/line.png', size=(200, 7))
     draw(raw / 'rose/narrow but enough.png', size=(200, 8))
-    (raw / 'loose.jpg').write_bytes(whole)
-    assert skipped(raw) == {
-        'loose.jpg': 'not in a class folder',
-        'rose/cut.jpg': 'truncated',
-        'rose/dot.png': 'too small',
-        'rose/empty.jpg': 'empty file',
-        'rose/line.png': 'too small',
-        'rose/notes.txt': 'not an image',
-        'rose/page.jpg': 'not an image',
-    }
+    assert skipped(raw) == {'rose/line.png': 'too small'}
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='links and pipes as on POSIX')
@@ -164,25 +139,12 @@ def test_a_file_that_may_not_be_looked_at_is_reported(raw, monkeypatch):
     assert skipped(raw) == {'rose/b.jpg': 'unreadable file', 'rose/link.jpg': 'unreadable file'}
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='names as on Linux')
-def test_odd_file_names_are_no_problem(raw):
-    names = ['tab\tname.jpg', 'line\nbreak.jpg', '猫 🌻.jpg', 'two  spaces .jpg', os.fsdecode(b'latin-\xe9.jpg')]
-    for number, name in enumerate(names):
-        draw(raw / 'rose/x.jpg', seed=20 + number)
-        (raw / 'rose/x.jpg').rename(raw / 'rose' / name)
-    found = {photo.path.split('/', 1)[1] for photo in scan_folder(raw, workers=0).photos}
-    assert set(names) <= found
-
-
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
         (lambda raw: None, 'does not exist'),
         (lambda raw: raw.write_text('x'), 'is not a folder'),
-        (lambda raw: raw.mkdir(), 'holds no class folder'),
-        (lambda raw: draw(raw / 'a.jpg'), 'holds no class folder'),
         (lambda raw: draw(raw / 'rose/a.jpg'), "holds 1 class folder, 'rose'"),
-        (lambda raw: (draw(raw / 'train/rose/a.jpg'), draw(raw / 'val/rose/b.jpg')), 'is split already'),
     ],
 )
 def test_a_folder_without_classes_is_refused_with_the_expected_tree(tmp_path, make, message):
@@ -205,47 +167,7 @@ def test_an_archive_folder_too_much_is_pointed_out(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='names as on Linux')
-@pytest.mark.parametrize(
-    ('name', 'problem'),
-    [
-        (' tulip', 'begins or ends with a space'),
-        ('tulip ', 'begins or ends with a space'),
-        ('tu\nlip', 'line break'),
-        ('tu\\lip', 'backslash'),
-        ('Rose', 'one name on macOS and Windows'),
-        (os.fsdecode(b'tulip\xe9'), 'not UTF-8'),
-    ],
-)
-def test_class_names_that_cannot_be_kept_are_refused(raw, name, problem):
-    draw(raw / 'other' / 'a.jpg')
-    (raw / 'other').rename(raw / name)
-    with pytest.raises(DataError, match=problem):
+def test_a_class_name_with_a_backslash_is_refused(raw):
+    (raw / 'tu\\lip').mkdir()
+    with pytest.raises(DataError, match='backslash'):
         scan_folder(raw, workers=0)
-
-
-@pytest.mark.skipif(sys.platform != 'linux', reason='macOS itself makes these two one name')
-def test_two_spellings_of_one_accent_are_refused(raw):
-    for name in ('caf\u00e9', 'cafe\u0301'):
-        (raw / name).mkdir()
-    with pytest.raises(DataError, match='one name on macOS'):
-        scan_folder(raw, workers=0)
-
-
-def test_a_crashing_decoder_costs_one_file(raw, tmp_path, monkeypatch):
-    # A module of its own, as a worker process can only import what lies in a file.
-    (tmp_path / 'crashing_reader.py').write_text(
-        'import signal\n'
-        'from flowercls.data.prepare.scan import read_record as really\n'
-        'def read_record(raw_dir, path):\n'
-        '    if path.endswith("evil.jpg"):\n'
-        '        signal.raise_signal(signal.SIGTERM)\n'
-        '    return really(raw_dir, path)\n'
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    import crashing_reader
-
-    draw(raw / 'daisy/evil.jpg')
-    monkeypatch.setattr(scan_module, 'read_record', crashing_reader.read_record)
-    scan = scan_folder(raw, workers=1)
-    assert [(skip.path, skip.reason) for skip in scan.skipped] == [('daisy/evil.jpg', 'decoder crashed')]
-    assert len(scan.photos) == 4
