@@ -34,23 +34,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'folders', nargs='+', metavar='RAW OUT', help='folder with one folder per class; folder to make'
     )
-    parser.add_argument('--val-ratio', type=float, default=VAL_RATIO, help='share of each class (default: %(default)s)')
-    parser.add_argument('--test-ratio', type=float, default=0.0, help='share of each class (default: none)')
-    parser.add_argument('--seed', type=int, default=0, help='of the split (default: %(default)s)')
+    parser.add_argument(
+        '--val-ratio', type=float, default=VAL_RATIO, help='share of each class for validation (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--test-ratio', type=float, default=0.0, help='share of each class for a test set (default: none)'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='seed of the split (default: %(default)s)')
     parser.add_argument('--folds', type=int, metavar='K', help='also write lists for K-fold cross-validation')
     parser.add_argument('--workers', type=int, help='processes that decode photos (default: one a CPU; 0: none)')
     parser.add_argument('--overwrite', action='store_true', help='move an existing OUT to OUT.bak-<time>')
     parser.add_argument(
-        '--allow-tiny-classes', action='store_true', help='a class with a single photo is no error, it only trains'
+        '--allow-tiny-classes', action='store_true', help='accept a class with a single photo, which only trains'
     )
     parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='read and report, write nothing (what --download brings is removed again)',
+        help='read and report, but write nothing (a download is removed again)',
     )
     parser.add_argument('--demo', action='store_true', help='draw flowers instead of reading RAW')
     parser.add_argument('--download', metavar='URL', help='fetch an archive of photos instead of reading RAW')
-    parser.add_argument('--sha256', metavar='HEX', help='what the archive must be')
+    parser.add_argument('--sha256', metavar='HEX', help='expected SHA-256 of the archive')
 
 
 def run(options: argparse.Namespace) -> int:

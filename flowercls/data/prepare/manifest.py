@@ -54,17 +54,8 @@ def write_manifest(path: Path, plan: Plan, hashes: dict[str, str], drawn: dict[s
         hashes: SHA-256 of each file of the prepared folder.
         drawn: How the photos were drawn, None for photos that are not drawn.
     """
-    converted = sum(bool(planned.converted) for planned in plan.photos)
-    counts = {
-        'scanned': plan.num_scanned,
-        'copied': len(plan.photos) - converted,
-        'converted': converted,
-        'skipped': len(plan.skipped),
-        'duplicates': len(plan.duplicates),
-        'sets': plan.counts(),
-    }
     head = {'version': MANIFEST_VERSION, 'classes': list(plan.classes), **asdict(plan.options)}
-    head |= ({} if drawn is None else {'drawn': drawn}) | {'counts': counts}
+    head |= ({} if drawn is None else {'drawn': drawn}) | {'counts': {**plan.file_counts(), 'sets': plan.counts()}}
     skipped = (
         {'raw': writable(skip.path), 'reason': skip.reason, 'detail': writable(skip.detail)} for skip in plan.skipped
     )

@@ -93,7 +93,7 @@ def _check_options(options: SplitOptions, workers: int | None) -> None:
 
 def _check_folders(raw: Path, out: Path, overwrite: bool) -> None:
     if len(os.fsencode(out.name)) > MAX_NAME_BYTES:  # staging folder and backups have even longer names
-        raise ConfigError(f'{out}: is too long a name, expected at most {MAX_NAME_BYTES} bytes.')
+        raise ConfigError(f'{out}: is too long a name. Fix: choose one of at most {MAX_NAME_BYTES} bytes.')
     real_raw, real_out = _resolved(raw, DataError), _resolved(out, DiskError)
     if real_raw == real_out or real_raw in real_out.parents or real_out in real_raw.parents:
         raise ConfigError(
@@ -145,7 +145,8 @@ def _check_layout(plan: Plan, staging: Path) -> None:
     num_files = sum(len(files) for name in plan.set_names for _, _, files in os.walk(staging / name))
     if num_files != len(plan.photos):
         raise DataError(
-            f'{staging.parent}: {num_files} photos arrived of {len(plan.photos)}. This disk merges file names.'
+            f'{staging.parent}: holds {num_files} of {len(plan.photos)} photos, as this disk merges file names that '
+            'differ in case or accents. Fix: prepare to another disk.'
         )
     BaseDT.dataset.open = partial(open, encoding='utf-8')  # it would read classes.txt in the encoding of the locale
     try:

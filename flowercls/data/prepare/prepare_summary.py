@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from flowercls.core.layout import SET_TITLES, TRAIN_DIR, VAL_DIR
@@ -32,24 +31,14 @@ class PrepareResult:
     backup: Path | None = None
     dry_run: bool = False
 
-    @cached_property
+    @property
     def counts(self) -> dict[str, dict[str, int]]:
         """Photos of each class in each set, ``counts['val_set']['rose']``."""
         return self.plan.counts()
 
     @property
-    def scanned(self) -> int:
-        """Number of files found; always copied + converted + skipped + duplicates."""
-        return self.plan.num_scanned
-
-    @property
-    def copied(self) -> int:
-        """Number of photos taken byte for byte."""
-        return len(self.plan.photos) - len(self.converted)
-
-    @cached_property
     def converted(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """(path, conversions) of the other photos taken."""
+        """(path, conversions) of the photos that are not copied byte for byte."""
         return tuple(sorted((photo.photo.path, photo.converted) for photo in self.plan.photos if photo.converted))
 
     @property
@@ -73,8 +62,9 @@ class PrepareResult:
 
     def summary(self) -> str:
         """Return the counts, then every file with a problem, by reason."""
-        total = self.copied + len(self.converted)
-        options = self.plan.options
+        files, options = self.plan.file_counts(), self.plan.options
+        scanned = files.pop('scanned')
+        total, num_classes = len(self.plan.photos), len(self.plan.classes)
         folds = f', {options.folds} folds' if options.folds else ''
         would = ' (dry run: nothing was written)' if self.dry_run else ''
         left_out = [(skip.path, skip.reason, skip.detail) for skip in self.skipped]
@@ -85,10 +75,9 @@ class PrepareResult:
             (photo.path, reason, f'now {name}') for photo, name in names if (reason := rename_reason(photo, name))
         ]
         parts = [
-            f'{self.out_dir}: {total:,} photos of {len(self.plan.classes)} classes, seed {options.seed}{folds}{would}',
+            f'{self.out_dir}: {total:,} photos of {num_classes} classes, seed {options.seed}{folds}{would}',
             _table(self.plan.classes, self.counts),
-            f'{self.scanned:,} files scanned = {self.copied:,} copied + {len(self.converted):,} converted'
-            f' + {len(self.skipped):,} skipped + {len(self.duplicates):,} duplicates',
+            f'{scanned:,} files scanned = ' + ' + '.join(f'{number:,} {what}' for what, number in files.items()),
             _by_reason('left out', left_out),
             _by_reason('converted to plain RGB', converted),
             _by_reason('renamed', renamed),
@@ -140,5 +129,6 @@ def _few_photos(counts: dict[str, dict[str, int]]) -> str:
     for set_name, enough in ENOUGH.items():
         few = [f'{label} {number}' for label, number in counts[set_name].items() if number < enough]
         if few:
-            lines.append(f'few {SET_TITLES[set_name]} photos, better {enough} of a class: {printable(", ".join(few))}')
+            title = f'few {SET_TITLES[set_name]} photos (at least {enough} of each class are better)'
+            lines.append(f'{title}: {printable(", ".join(few))}')
     return '\n'.join(lines)

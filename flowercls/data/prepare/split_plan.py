@@ -66,6 +66,17 @@ class Plan:
         """Return the photos of one set, in the order of its list file."""
         return [planned for planned in self.photos if planned.set_name == set_name]
 
+    def file_counts(self) -> dict[str, int]:
+        """Return what became of the files that were found; ``scanned`` is the sum of the others."""
+        converted = sum(bool(planned.converted) for planned in self.photos)
+        return {
+            'scanned': self.num_scanned,
+            'copied': len(self.photos) - converted,
+            'converted': converted,
+            'skipped': len(self.skipped),
+            'duplicates': len(self.duplicates),
+        }
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of photos of each class in each set."""
         counted = Counter((planned.set_name, planned.photo.class_name) for planned in self.photos)
