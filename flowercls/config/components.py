@@ -117,7 +117,7 @@ def missing_types(cfg: dict) -> list[str]:
 
 
 def check_components(cfg: Config) -> None:
-    """Check that every `type=` of a config exists where it will be looked up, and takes the arguments it is given.
+    """Check that every `type=` of a config exists where it will be looked up, and takes the arguments beside it.
 
     Of a class that hands `**kwargs` on, only near misses of known arguments are found; other wrong names fail when the
     class is built.
@@ -150,18 +150,18 @@ def _mistakes_in(part: ComponentRef) -> list[str]:
         return [f"{part.path}: unknown type '{name}'{did_you_mean(name, names, cutoff=0.6)}"]
     if not rule.has_arguments:
         return []
-    arguments, given = arguments_of(target), part.content
+    arguments, values = arguments_of(target), part.content
     names = {*arguments.accepted, *rule.by_builder}
     mistakes = []
-    for key in sorted(given.keys() - names - {'type', '_scope_'}):
+    for key in sorted(values.keys() - names - {'type', '_scope_'}):
         if not arguments.is_open or nearest_name(key, names):
             mistakes.append(f"{part.path} ({name}): unknown argument '{key}'{did_you_mean(key, names)}")
-    for key in sorted(arguments.required - given.keys() - set(rule.by_builder)):
+    for key in sorted(arguments.required - values.keys() - set(rule.by_builder)):
         mistakes.append(f"{part.path} ({name}): argument '{key}' is missing")
-    for key in sorted(given.keys() & arguments.accepted.keys() - {'type', *rule.by_builder}):
-        if not fits(given[key], default := arguments.accepted[key]):
+    for key in sorted(values.keys() & arguments.accepted.keys() - {'type', *rule.by_builder}):
+        if not fits(values[key], default := arguments.accepted[key]):
             mistakes.append(
-                f'{part.path}.{key}: {name} expects a value like its default {default!r}, got {given[key]!r}'
+                f'{part.path}.{key}: {name} expects a value like its default {default!r}, got {values[key]!r}'
             )
     return mistakes
 

@@ -1,4 +1,4 @@
-"""The steps from a loaded config to a complete one, in order, and what the command line and this machine add.
+"""The steps from a loaded config to a complete config, in order, with the flags of the command line and the machine.
 
 A derived config is complete: written down and loaded again it is the same, and mmpretrain's own tools can run it.
 """
@@ -43,7 +43,7 @@ def resolve_config(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[
     """Load and derive a config.
 
     Returns:
-        The config, and notes on everything that was changed without being asked for.
+        The config, and notes on each change that the user did not ask for.
 
     Raises:
         ConfigError: as `load_config`, or if its values contradict each other.
@@ -59,7 +59,7 @@ def derive_config(cfg: Config) -> list[str]:
     Deriving twice changes nothing more.
 
     Returns:
-        Notes on everything that was changed without being asked for.
+        Notes on each change that the user did not ask for.
 
     Raises:
         ConfigError: if a section is missing, or two places name different data folders.
@@ -231,7 +231,7 @@ def complete_config(cfg: Config, flags: Flags = Flags()) -> list[str]:
     """Derive a loaded config in place, apply the flags and check every class, in the same way on every machine.
 
     Returns:
-        Notes on everything that was changed without being asked for.
+        Notes on each change that the user did not ask for.
 
     Raises:
         ConfigError: naming every mistake.

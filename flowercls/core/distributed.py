@@ -12,6 +12,7 @@ from mmengine.dist import broadcast_object_list, init_dist, is_distributed, is_m
 from mmengine.model import is_model_wrapper
 
 from flowercls.core.errors import ConfigError
+from flowercls.core.signals import NUM_PROCESSES
 
 Result = TypeVar('Result')
 
@@ -24,13 +25,15 @@ def join(cfg: Config) -> None:
     """
     if cfg.launcher == 'none' or is_distributed():
         return
-    if cfg.launcher == 'pytorch' and 'RANK' not in os.environ:
+    on_gpu = torch.cuda.is_available()
+    variable = NUM_PROCESSES[cfg.launcher if on_gpu else 'pytorch']
+    if variable not in os.environ:
         raise ConfigError(
-            '--launcher pytorch: this process was not started by torchrun. Fix: torchrun --nproc-per-node=2 '
-            'tools/train.py CONFIG --launcher pytorch, or leave the flag out.'
+            f'--launcher {cfg.launcher}: no launcher has started this process ({variable} is not set). Fix: torchrun '
+            '--nproc-per-node=2 tools/train.py CONFIG --launcher pytorch, or leave the flag out.'
         )
     atexit.register(_leave)
-    if torch.cuda.is_available():
+    if on_gpu:
         store = _rendezvous() if cfg.launcher == 'pytorch' else {}
         options = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}  # the config is not complete yet
         init_dist(cfg.launcher, **options, **store)

@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 
 from flowercls.core import distributed
+from flowercls.core.errors import ConfigError
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -130,8 +131,17 @@ def test_processes_on_gpus_meet_before_the_config_is_complete(config, monkeypatc
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(distributed, 'init_dist', lambda launcher, **options: calls.append((launcher, options)))
     monkeypatch.setattr(distributed.atexit, 'register', lambda _: None)
+    monkeypatch.setenv('SLURM_NTASKS', '2')
     distributed.join(Config({'launcher': 'slurm', **config}))
     assert calls == [('slurm', (config.get('env_cfg') or {}).get('dist_cfg', {}))]
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
+def test_a_process_that_no_launcher_has_started_is_told_to_use_torchrun(launcher, monkeypatch):
+    for name in ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match=f'--launcher {launcher}: .*Fix: torchrun'):
+        distributed.join(Config({'launcher': launcher}))
 
 
 @pytest.mark.slow
