@@ -1,6 +1,7 @@
 """Hits of all runs on the same photos in the same order; runs on different photos are refused."""
 
 from collections.abc import Callable
+from itertools import permutations
 
 import numpy as np
 
@@ -11,8 +12,6 @@ from flowercls.evaluate.predictions import Predictions
 
 NUM_NAMED = 3  # photos in a message
 FIX = 'Fix: compare runs on one prepared folder and one list of photos, or leave one of these out.'
-
-Answers = dict[str, tuple[str, str]]  # by image: its label and its prediction
 
 
 def validation_hits(settings: list[Setting]) -> dict[str, np.ndarray]:
@@ -48,44 +47,34 @@ def _align(
 ) -> dict[str, np.ndarray]:
     """Return the hits of each row of runs, which together have seen every photo once."""
     hits: dict[str, np.ndarray] = {}
-    reference: tuple[str, Answers] | None = None
+    first: tuple[str, Predictions] | None = None
     for name, groups in rows.items():
         hits_of_setting = []
         for runs in groups:
-            answers, where = _join(runs, read), ', '.join(str(run.folder) for run in runs)
-            reference = reference or (where, answers)
-            _check_same_photos(*reference, where, answers)
-            hits_of_setting.append([answers[image][0] == answers[image][1] for image in reference[1]])
+            source = ', '.join(str(run.folder) for run in runs)
+            joined = Predictions.join([read(run) for run in runs], source)
+            first = first or (source, joined)
+            _check_same_photos(*first, source, joined)
+            hits_of_setting.append(joined.hits)
         hits[name] = np.array(hits_of_setting)
     return hits
 
 
-def _join(runs: list[FinishedRun], read: Callable[[FinishedRun], Predictions]) -> Answers:
-    answers: Answers = {}
-    for run in runs:
-        predictions = read(run)
-        names = predictions.class_names
-        for image, label, scores in zip(predictions.images, predictions.labels, predictions.scores, strict=True):
-            if image in answers:
-                raise DataError(f'{run.folder}: {image} is in more than one fold, or twice in one list. {FIX}')
-            answers[image] = names[label], names[scores.argmax()]
-    return answers
-
-
-def _check_same_photos(first_folders: str, first: Answers, second_folders: str, second: Answers) -> None:
-    if first.keys() != second.keys():
-        only_first, only_second = sorted(first.keys() - second.keys()), sorted(second.keys() - first.keys())
+def _check_same_photos(first_folders: str, first: Predictions, second_folders: str, second: Predictions) -> None:
+    if first.images != second.images:
+        only_first, only_second = (sorted(set(a) - set(b)) for a, b in permutations((first.images, second.images)))
         raise DataError(
             f'{first_folders} and {second_folders}: have predictions for different photos: {len(only_first):,} only in '
             f'the first{_examples(only_first)}, {len(only_second):,} only in the second{_examples(only_second)}. {FIX}'
         )
-    relabelled = [image for image in first if first[image][0] != second[image][0]]
-    if relabelled:
-        image = relabelled[0]
+    first_labels, second_labels = (np.array(p.class_names)[p.labels] for p in (first, second))
+    relabelled = np.flatnonzero(first_labels != second_labels)
+    if len(relabelled):
+        i = relabelled[0]
         raise DataError(
             f'{first_folders} and {second_folders}: {len(relabelled):,} photos have different labels'
-            f'{_examples(relabelled)}; {image} is {first[image][0]} in the first and {second[image][0]} in the second. '
-            f'{FIX}'
+            f'{_examples([first.images[k] for k in relabelled])}; {first.images[i]} is {first_labels[i]} in the first '
+            f'and {second_labels[i]} in the second. {FIX}'
         )
 
 

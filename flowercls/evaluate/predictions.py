@@ -34,13 +34,39 @@ class Predictions:
     scores: np.ndarray
     class_names: list[str]
 
+    @classmethod
+    def join(cls, folds: Sequence['Predictions'], source: str | Path) -> 'Predictions':
+        """Return the predictions for all folds as one, sorted by photo.
+
+        Args:
+            folds: Predictions for different photos; one set alone is sorted.
+            source: Where they are from, for an error.
+
+        Raises:
+            DataError: if a photo is predicted twice, or the folds have different classes.
+        """
+        names, images = folds[0].class_names, [image for fold in folds for image in fold.images]
+        if len(set(images)) < len(images) or any(fold.class_names != names for fold in folds):
+            raise DataError(
+                f'{source}: a photo is listed twice, or is in two folds, or the folds have different classes. Fix: use '
+                'the lists of one call of prepare --folds.'
+            )
+        order = sorted(range(len(images)), key=images.__getitem__)
+        labels, scores = (np.concatenate([getattr(fold, name) for fold in folds]) for name in ('labels', 'scores'))
+        return cls([images[i] for i in order], labels[order], scores[order], names)
+
+    @property
+    def hits(self) -> np.ndarray:
+        """Whether each photo is predicted right, bool, shape (N,)."""
+        return predicted_labels(self.scores) == self.labels
+
     def metrics(self) -> dict:
         """Return the figures of ``metrics.json``, see `all_figures`."""
         return all_figures(self.scores, self.labels, self.class_names)
 
     def mistakes(self) -> list[int]:
         """Return the numbers of the wrongly predicted photos, the most confident first."""
-        wrong = np.flatnonzero(predicted_labels(self.scores) != self.labels)
+        wrong = np.flatnonzero(~self.hits)
         return wrong[np.argsort(-self.scores[wrong].max(axis=1), kind='stable')].tolist()
 
     def write_csv(self, path: str | Path) -> None:

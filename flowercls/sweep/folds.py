@@ -64,14 +64,15 @@ def collect_out_of_fold(
         if unfinished := [state.folder.name for state in folds if state.status != FINISHED]:
             notes.append(f'no out-of-fold predictions for {name}: {", ".join(unfinished)} not finished')
             continue
-        predictions = join_folds([state.folder / PREDICTIONS_VAL_FILE for state in folds])
+        of_folds = [Predictions.read_csv(state.folder / PREDICTIONS_VAL_FILE) for state in folds]
+        predictions = Predictions.join(of_folds, name)
         lines = [line for state in folds for line in annotation_lines(state.trial.cfg)]
         listed = {image_name(line.rpartition(' ')[0]) for line in lines}
         if listed != set(predictions.images):
             notes.append(
                 f'no out-of-fold predictions for {name}: its {len(folds)} folds validate '
                 f'{len(listed.intersection(predictions.images)):,} of {len(listed):,} photos. Fix: run all folds that '
-                'one call of prepare_data --folds has written'
+                'one call of prepare --folds has written'
             )
             continue
         path = folder / f'{OOF_PREDICTIONS_STEM}{"" if len(groups) == 1 else f"_{name}"}.csv'
@@ -81,24 +82,6 @@ def collect_out_of_fold(
     if older:
         notes.append(f'from an earlier start, and kept: {", ".join(sorted(older))}')
     return written, notes
-
-
-def join_folds(paths: Sequence[Path]) -> Predictions:
-    """Return the predictions of all folds as one, sorted by photo.
-
-    Raises:
-        DataError: if a photo is in two folds, or the folds have different classes.
-    """
-    folds = [Predictions.read_csv(path) for path in paths]
-    images = [image for fold in folds for image in fold.images]
-    if len(set(images)) < len(images) or any(fold.class_names != folds[0].class_names for fold in folds):
-        raise DataError(
-            f'{paths[0].parents[1]}: the folds have a validation photo in common, or different classes, so they cannot '
-            'be joined. Fix: use the lists of one call of prepare_data --folds.'
-        )
-    order = sorted(range(len(images)), key=images.__getitem__)
-    labels, scores = (np.concatenate([getattr(fold, name) for fold in folds]) for name in ('labels', 'scores'))
-    return Predictions([images[i] for i in order], labels[order], scores[order], folds[0].class_names)
 
 
 def mean_over_seeds(seeds: Sequence[OutOfFold]) -> Predictions:
@@ -112,6 +95,6 @@ def mean_over_seeds(seeds: Sequence[OutOfFold]) -> Predictions:
         if (seed.predictions.images, seed.predictions.class_names) != (first.images, first.class_names):
             raise DataError(
                 f'{seed.path}: has other photos or classes than {seeds[0].path.name}, so their scores cannot be '
-                'averaged. Fix: run both seeds with the lists of one call of prepare_data.py ... --folds.'
+                'averaged. Fix: run both seeds with the lists of one call of prepare --folds.'
             )
     return replace(first, scores=np.mean([seed.predictions.scores for seed in seeds], axis=0))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from flowercls.config.diff import DATA_LOCATION, LEDGER_IGNORES, changed_keys, flatten
+from flowercls.config.diff import DATA_LOCATION, LEDGER_IGNORES, NOT_SET, changed_keys, flatten
 from flowercls.config.dump import THIS_START, load_dumped
 from flowercls.core.errors import ConfigError
 from flowercls.core.layout import CONFIG_FILE, METRICS_FILE, TRIALS_DIR
@@ -58,12 +58,14 @@ def _what_differs(trial: Trial, run: Path) -> str:
     manifests = before.get('data_manifest'), manifest_hash(trial.cfg.data_root)
     if all(manifests) and manifests[0] != manifests[1]:
         return 'differently prepared photos, so it is not compared with these'
-    before = flatten(before)
-    # A run has replaced 'auto' by what its machine can do.
-    now = {key: value for key, value in flatten(trial.cfg.to_dict()).items() if key in before and value != 'auto'}
-    changes = changed_keys({key: before[key] for key in now}, now, THIS_START, LEDGER_IGNORES, DATA_LOCATION)
-    if not changes:
+    now = trial.cfg.to_dict()
+    changes = changed_keys(before, now, THIS_START, LEDGER_IGNORES, DATA_LOCATION)
+    # In the order of the config. A run adds keys to it, and replaces 'auto' by what its machine can do.
+    edits = [
+        f'{key}: {changes[key][0]} -> {value}'
+        for key, value in flatten(now).items()
+        if key in changes and changes[key][0] is not NOT_SET and value != 'auto'
+    ]
+    if not edits:
         return 'differently prepared photos, or a config with other keys'
-    shown = [f'{key}: {before[key]} -> {now[key]}' for key in now if key in changes]  # in the order of the config
-    more = '; ...' if len(shown) > MAX_KEYS else ''
-    return f'another config ({"; ".join(shown[:MAX_KEYS])}{more})'
+    return f'another config ({"; ".join([*edits[:MAX_KEYS], *["..."] * (len(edits) > MAX_KEYS)])})'
