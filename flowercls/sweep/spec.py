@@ -159,6 +159,8 @@ def check_reserved(place: str, keys: Iterable[str]) -> list[str]:
 
 def _why_not_on_command_line(key: str, value: Any) -> str:
     """Return why the command line that starts a trial cannot carry the value; empty if it can."""
+    if not isinstance(key, str) or not all(key.split('.')):
+        return f"expected the name of a key, as 'model.frozen_stages', not {key!r}."
     with contextlib.suppress(ConfigError):
         if parse_overrides(as_options({key: value})) == {key: value}:
             return ''

@@ -114,6 +114,8 @@ def test_a_helper_variable_is_legal(read):
         (GOOD.replace('model.frozen_stages', 'randomness.seed'), ["'randomness.seed'", '`seeds`']),
         (GOOD + "overrides = {'model.frozen_stages': 3}\n", ['is set in overrides and in']),
         (GOOD + 'overrides = [1]\n', ['overrides', 'keys with values']),
+        (GOOD + 'overrides = {1: 2}\n', ['overrides', 'the name of a key']),
+        (GOOD.replace('model.frozen_stages', ''), ["grid['']", 'the name of a key']),
     ],
 )
 def test_a_mistake_is_named(read, text, words):
