@@ -29,6 +29,7 @@ from flowercls.core.errors import ConfigError, DataError, DiskError, FlowerclsEr
 from flowercls.core.files import atomic_write, disk_errors, sha256_of
 
 CHUNK_BYTES = 1 << 20
+TIMEOUT_S = 30  # without an answer
 MAX_DOWNLOAD_BYTES = 20 << 30  # more than any archive of photos or checkpoint, less than would fill most disks
 MAX_MEMBERS = 200_000
 MAX_BYTES = 20 << 30  # of all members, unpacked
@@ -50,15 +51,7 @@ class DownloadError(FlowerclsError):
 # --- one file -------------------------------------------------------------------------------------------------------
 
 
-def download(
-    url: str,
-    destination: str | os.PathLike,
-    sha256: str | None = None,
-    *,
-    record: bool = True,
-    timeout_s: float = 30,
-    max_bytes: int = MAX_DOWNLOAD_BYTES,
-) -> str:
+def download(url: str, destination: str | os.PathLike, sha256: str | None = None, record: bool = True) -> str:
     """Fetch ``url`` into ``destination``, which appears only when it is complete and verified.
 
     Args:
@@ -66,8 +59,6 @@ def download(
         destination: File to write; its folder is made if missing.
         sha256: Expected digest in hex, or its first digits; None expects the recorded digest, if there is one.
         record: Whether to record the digest beside the file.
-        timeout_s: Seconds without an answer after which the download fails.
-        max_bytes: A larger file is refused, before its first byte if the server announces the size.
 
     Returns:
         The full SHA-256 of the file.
@@ -81,10 +72,10 @@ def download(
     try:
         with disk_errors(destination):
             destination.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=timeout_s) as response:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
             total = int(response.headers.get('Content-Length') or 0)
-            if total > max_bytes:
-                raise _too_large(url, max_bytes)
+            if total > MAX_DOWNLOAD_BYTES:
+                raise _too_large(url)
             free = shutil.disk_usage(destination.parent).free
             if free < total:
                 raise DiskError(
@@ -92,7 +83,7 @@ def download(
                     'choose another disk.'
                 )
             with atomic_write(destination, 'wb') as file:
-                digest = _copy_body(url, response, file, total, max_bytes)
+                digest = _copy_body(url, response, file, total)
                 if expected and not digest.startswith(expected.lower()):
                     fix = 'check the address and the expected digest'
                     if sha256 is None:
@@ -111,15 +102,15 @@ def download(
     return digest
 
 
-def _copy_body(url: str, response: IO[bytes], file: IO[bytes], total: int, max_bytes: int) -> str:
+def _copy_body(url: str, response: IO[bytes], file: IO[bytes], total: int) -> str:
     """Copy the body of a response; returns its SHA-256."""
     from rich.progress import wrap_file  # here: slow to import
 
     digest = hashlib.sha256()
     with wrap_file(response, total=total, description=url.rsplit('/', 1)[-1]) as body:
         while chunk := body.read(CHUNK_BYTES):
-            if file.tell() + len(chunk) > max_bytes:
-                raise _too_large(url, max_bytes)
+            if file.tell() + len(chunk) > MAX_DOWNLOAD_BYTES:
+                raise _too_large(url)
             digest.update(chunk)
             file.write(chunk)
     if total and file.tell() != total:
@@ -127,9 +118,9 @@ def _copy_body(url: str, response: IO[bytes], file: IO[bytes], total: int, max_b
     return digest.hexdigest()
 
 
-def _too_large(url: str, max_bytes: int) -> DownloadError:
+def _too_large(url: str) -> DownloadError:
     return DownloadError(
-        f'{url}: sends more than {max_bytes:,} bytes; expected an archive or a checkpoint. Nothing was kept. '
+        f'{url}: sends more than {MAX_DOWNLOAD_BYTES:,} bytes; expected an archive or a checkpoint. Nothing was kept. '
         'Fix: check the address, or download the file by hand if you trust it.'
     )
 

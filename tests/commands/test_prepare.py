@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+
+from helpers.odd_photos import textured
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'prepare_data.py'
 
@@ -24,10 +24,9 @@ def main(tool):
 @pytest.fixture
 def raw(tmp_path):
     for number in range(10):
-        blocks = np.random.default_rng(number).integers(0, 255, (6, 8, 3), dtype=np.uint8)
         path = tmp_path / 'raw' / ('rose' if number < 5 else 'tulip') / f'{number}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(blocks).resize((32, 24)).save(path)
+        textured(number).save(path)
     return tmp_path / 'raw'
 
 

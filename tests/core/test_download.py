@@ -98,10 +98,12 @@ def test_a_file_above_the_limit_is_refused(server, tmp_path, monkeypatch, announ
     server.announces_size = announces_size
     monkeypatch.setattr(unpacking, 'CHUNK_BYTES', 1000)
     url = serve(server, PHOTO)
+    monkeypatch.setattr(unpacking, 'MAX_DOWNLOAD_BYTES', 5999)
     with pytest.raises(DownloadError, match='more than 5,999 bytes.*Fix:'):
-        download(url, tmp_path / 'w.bin', max_bytes=5999)
+        download(url, tmp_path / 'w.bin')
     assert files_below(tmp_path) == {}
-    download(url, tmp_path / 'w.bin', max_bytes=6000, record=False)
+    monkeypatch.setattr(unpacking, 'MAX_DOWNLOAD_BYTES', 6000)
+    download(url, tmp_path / 'w.bin', record=False)
     assert files_below(tmp_path) == {'w.bin': PHOTO}
 
 

@@ -13,7 +13,8 @@ import random
 import BaseDT.dataset
 import numpy as np
 import pytest
-from PIL import Image
+
+from helpers.odd_photos import textured
 
 FILES = sorted(f'{name}/{number}.png' for name in ('daisy', 'rose') for number in range(5))
 
@@ -27,10 +28,9 @@ def snapshot(folder):
 def source(tmp_path):
     """The layout BaseDT wants: ``images/<class>/`` and ``classes.txt``."""
     for number, name in enumerate(FILES):
-        blocks = np.random.default_rng(number).integers(0, 255, (6, 8, 3), dtype=np.uint8)
         path = tmp_path / 'source/images' / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(blocks).resize((32, 24), Image.Resampling.BILINEAR).save(path)
+        textured(number).save(path)
     (tmp_path / 'source/classes.txt').write_text('daisy\nrose\n')
     return tmp_path / 'source'
 

@@ -5,18 +5,13 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from flowercls.core.errors import ConfigError, DataError, DiskError
 from flowercls.data.prepare import preparation as prepare_module
 from flowercls.data.prepare.preparation import prepare
-
-
-def picture(seed, size=(32, 24)):
-    blocks = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    return Image.fromarray(blocks).resize(size, Image.Resampling.BILINEAR)
+from helpers.odd_photos import textured
 
 
 @pytest.fixture
@@ -25,7 +20,7 @@ def raw(tmp_path):
     for number in range(15):
         name = f'daisy/{number}.jpg' if number < 10 else f'rose/{number}.png'
         (tmp_path / 'raw' / name).parent.mkdir(parents=True, exist_ok=True)
-        picture(number).save(tmp_path / 'raw' / name)
+        textured(number).save(tmp_path / 'raw' / name)
     return tmp_path / 'raw'
 
 
@@ -125,12 +120,12 @@ def test_folds_cover_training_and_validation_and_leave_the_test_set_out(raw, out
 
 
 def test_names_get_their_true_extension(raw, out):
-    picture(40).save(raw / 'rose/a.JPEG')
-    picture(41).save(raw / 'rose/really_png.jpg', 'PNG')
-    picture(42).save(raw / 'rose/v1.5', 'JPEG')
-    picture(43).save(raw / 'rose/b.bmp')
+    textured(40).save(raw / 'rose/a.JPEG')
+    textured(41).save(raw / 'rose/really_png.jpg', 'PNG')
+    textured(42).save(raw / 'rose/v1.5', 'JPEG')
+    textured(43).save(raw / 'rose/b.bmp')
     (raw / 'rose/x').mkdir()
-    picture(44).save(raw / 'rose/x/a.jpg')
+    textured(44).save(raw / 'rose/x/a.jpg')
     summary = run(raw, out).summary()
     names = {
         path: Path(entry(out, f'rose/{path}')['file']).name for path in ('a.JPEG', 'really_png.jpg', 'v1.5', 'b.bmp')
@@ -150,7 +145,7 @@ def test_every_file_is_accounted_for(raw, out):
     (raw / 'rose/cut.jpg').write_bytes((raw / 'daisy/1.jpg').read_bytes()[:300])
     (raw / 'rose/.DS_Store').write_bytes(b'x')
     (raw / 'readme.txt').write_text('x')
-    picture(60).save(raw / 'rose/w.webp')
+    textured(60).save(raw / 'rose/w.webp')
     report = run(raw, out)
     assert manifest_of(out)['counts'] | {'sets': None} == {
         **{'scanned': 21, 'copied': 14, 'converted': 1, 'skipped': 5, 'duplicates': 1, 'sets': None},
@@ -171,8 +166,8 @@ def test_every_file_is_accounted_for(raw, out):
 
 @pytest.mark.parametrize('seed', range(2))
 def test_near_copies_are_kept_together_also_across_classes(raw, out, seed):
-    picture(0, (64, 48)).save(raw / 'daisy/0 larger.jpg')
-    picture(0, (48, 40)).save(raw / 'rose/0 as a rose.jpg')
+    textured(0, (96, 72)).save(raw / 'daisy/0 larger.jpg')
+    textured(0, (48, 40)).save(raw / 'rose/0 as a rose.jpg')
     report = run(raw, out, seed=seed)
     assert report.near_duplicates == (('daisy/0 larger.jpg', 'daisy/0.jpg', 'rose/0 as a rose.jpg'),)
     near = [entry(out, path) for path in report.near_duplicates[0]]
@@ -183,7 +178,7 @@ def test_near_copies_are_kept_together_also_across_classes(raw, out, seed):
 
 def test_a_class_with_one_usable_photo_is_refused_unless_allowed(raw, out):
     (raw / 'tulip').mkdir()
-    picture(70).save(raw / 'tulip/a.jpg')
+    textured(70).save(raw / 'tulip/a.jpg')
     (raw / 'tulip/b.jpg').write_bytes(b'')
     with pytest.raises(DataError, match=r'tulip: 1 .*1 empty file[\s\S]*--allow-tiny-classes'):
         run(raw, out)
@@ -283,7 +278,7 @@ def test_a_file_that_changes_between_reading_and_copying_is_an_error(raw, out, t
     real = prepare_module.make_plan
 
     def change_one(*args, **options):
-        picture(99).save(raw / 'daisy/3.jpg')
+        textured(99).save(raw / 'daisy/3.jpg')
         return real(*args, **options)
 
     monkeypatch.setattr(prepare_module, 'make_plan', change_one)

@@ -5,20 +5,18 @@ import os
 import sys
 
 import imagehash
-import numpy as np
 import pytest
 from PIL import Image
 
 from flowercls.core.errors import DataError
 from flowercls.data.prepare import scan as scan_module
 from flowercls.data.prepare.scan import scan_folder
+from helpers.odd_photos import textured
 
 
 def draw(path, seed=0, size=(32, 24)):
-    """A small photo of random blocks; another seed is another photo."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    blocks = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    Image.fromarray(blocks).resize(size, Image.Resampling.BILINEAR).save(path)
+    textured(seed, size).save(path)
 
 
 @pytest.fixture
