@@ -141,11 +141,6 @@ def test_class_folders_at_the_top_are_found_and_what_macos_adds_is_left_out(serv
         assert set(files_below(place)) == {'daisy/1.jpg', 'rose/2.jpg'}
 
 
-def test_a_file_address_works(target, tmp_path):
-    (tmp_path / 'photos.zip').write_bytes(zip_of(PHOTOS))
-    assert files_below(fetch_archive((tmp_path / 'photos.zip').as_uri(), target).path.parent) == PHOTOS
-
-
 def test_a_right_digest_is_accepted_in_either_case(server, target):
     content = zip_of(PHOTOS)
     fetched = fetch_archive(serve(server, content), target, hashlib.sha256(content).hexdigest().upper())

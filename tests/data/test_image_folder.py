@@ -1,5 +1,4 @@
 import shutil
-from pathlib import Path
 
 import pytest
 import torchvision
@@ -70,14 +69,6 @@ def test_annotations_may_carry_a_byte_order_mark_and_windows_line_ends(copy_of_d
     assert len(dataset(copy_of_drawn)) == 45
 
 
-def test_fold_lists_of_a_prepared_folder_can_be_read(drawn_root, tmp_path):
-    from flowercls.data.prepare.preparation import prepare
-
-    prepare(drawn_root.parent / 'raw', folded := tmp_path / 'folded', folds=3, workers=0)
-    sizes = [len(dataset(folded, f'folds/fold_0_{name}.txt', '')) for name in ('train', 'val')]
-    assert sum(sizes) == 60 and sizes[1] == pytest.approx(20, abs=2)
-
-
 def test_blank_lines_in_the_list_of_classes_do_not_matter(copy_of_drawn):
     path = copy_of_drawn / 'classes.txt'
     path.write_text(path.read_text() + '\n')
@@ -97,17 +88,6 @@ def test_missing_and_empty_annotations_say_how_to_prepare_again(copy_of_drawn):
     (copy_of_drawn / 'train.txt').unlink()
     with pytest.raises(DataError, match='no such file.*prepare_data.py'):
         dataset(copy_of_drawn)
-
-
-def test_a_photo_damaged_after_preparation_is_named_also_from_a_worker(copy_of_drawn):
-    data = dataset(copy_of_drawn, pipeline=PIPELINE)
-    damaged = data.get_data_info(5)['img_path']
-    with Path(damaged).open('r+b') as file:
-        file.truncate(300)
-    loader = DataLoader(data, batch_size=9, num_workers=1, collate_fn=list)
-    with pytest.raises(DataError) as caught:
-        list(loader)
-    assert damaged in str(caught.value) and 'Traceback' not in str(caught.value)
 
 
 def inputs(data, epoch, seed=0, num_workers=0, order=None):

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from flowercls.core.errors import DataError
 from flowercls.data import photo_cache
 from flowercls.data.array_store import ArrayStore
 from flowercls.data.image_folder import ImageFolder
@@ -207,14 +206,6 @@ def test_a_signal_is_not_kept_waiting_by_photos_that_others_decode(monkeypatch):
     assert len(begun) < 3 * photo_cache.BLOCK
 
 
-def test_a_damaged_photo_ends_the_making_and_is_named(root, cache):
-    damaged = root / 'val_set' / 'rose' / 'Blüte 7.png'
-    os.truncate(damaged, 300)
-    with pytest.raises(DataError, match='Blüte 7.png: .*prepare again'):
-        made(cache, root, 100)
-    assert cache.read(list_photos(root, 100).key) is None
-
-
 def test_loader_workers_and_pickles_carry_no_pixels(root, cache, no_decoding):
     plain, data = dataset(root, AUGMENTED), dataset(root, AUGMENTED, photo_cache=made(cache, root, 100))
     no_decoding()
@@ -223,8 +214,7 @@ def test_loader_workers_and_pickles_carry_no_pixels(root, cache, no_decoding):
     assert_same_views(data, pickle.loads(pickle.dumps(data)))
 
 
-@pytest.mark.parametrize('num_workers', [1, 2])
-def test_loader_workers_change_nothing(root, cache, num_workers):
+def test_loader_workers_change_nothing(root, cache):
     data = dataset(root, AUGMENTED, photo_cache=made(cache, root, 64))
 
     def epoch(num_workers):
@@ -232,7 +222,7 @@ def test_loader_workers_change_nothing(root, cache, num_workers):
         loader = DataLoader(data, batch_size=2, sampler=sampler, num_workers=num_workers, collate_fn=list)
         return [sample['inputs'] for batch in loader for sample in batch]
 
-    assert all((a == b).all() for a, b in zip(epoch(0), epoch(num_workers), strict=True))
+    assert all((a == b).all() for a, b in zip(epoch(0), epoch(2), strict=True))
 
 
 ERASING = dict(type='RandomErasing', erase_prob=1.0, mode='rand')  # mmpretrain's: it writes into the photo it gets

@@ -69,13 +69,6 @@ def test_basedt_itself_does_delete_what_is_in_its_way(source, tmp_path, monkeypa
     assert not (tmp_path / 'out/thesis.txt').exists()
 
 
-def test_a_folder_that_holds_something_is_refused(prepare, source, tmp_path):
-    (tmp_path / 'out').mkdir()
-    (tmp_path / 'out/thesis.txt').write_text('my only copy')
-    code, said = prepare(source / 'images', tmp_path / 'out')
-    assert code == 2 and '--overwrite' in said
-
-
 def test_a_bad_source_after_a_good_run_is_no_success(prepare, source, tmp_path):
     assert prepare(source / 'images', tmp_path / 'out')[0] == 0
     (tmp_path / 'bad/images').mkdir(parents=True)
