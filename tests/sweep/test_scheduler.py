@@ -33,19 +33,11 @@ def test_each_trial_runs_once_in_a_folder_named_after_it(sweep, ledger, make_tri
     launcher = fake_launcher()
     ended = sweep([make_trial('a'), make_trial('a', 1), make_trial('b')], launcher)
     assert launcher.started == ['a_seed0', 'a_seed1', 'b_seed0']
-    assert [(s.status, s.top1, s.folder) for s in ended][0] == (FINISHED, 90.0, tmp_path / 'trials' / 'a_seed0')
-    assert [(e.state, e.run) for e in ledger.entries()][:2] == [
-        (event, 'trials/a_seed0') for event in (STARTED, FINISHED)
-    ]
-    again = fake_launcher()
-    assert [s.top1 for s in sweep([make_trial('a'), make_trial('b')], again)] == [90.0, 90.0] and again.started == []
-
-
-def test_values_added_to_the_grid_are_all_that_is_run(sweep, make_trial, fake_launcher):
-    sweep([make_trial('a')], fake_launcher())
-    launcher = fake_launcher()
-    sweep([make_trial('b'), make_trial('a'), make_trial('a', 1)], launcher)
-    assert launcher.started == ['b_seed0', 'a_seed1']
+    assert (ended[0].status, ended[0].top1, ended[0].folder) == (FINISHED, 90.0, tmp_path / 'trials' / 'a_seed0')
+    assert [(e.state, e.run) for e in ledger.entries()[:2]] == [(s, 'trials/a_seed0') for s in (STARTED, FINISHED)]
+    again = fake_launcher()  # values added to the grid are all that is run
+    trials = [make_trial('c'), make_trial('a'), make_trial('b'), make_trial('b', 1)]
+    assert [state.top1 for state in sweep(trials, again)] == [90.0] * 4 and again.started == ['c_seed0', 'b_seed1']
 
 
 def test_a_dead_trial_costs_only_itself_and_is_tried_again_only_when_asked(sweep, ledger, make_trial, fake_launcher):
@@ -60,15 +52,12 @@ def test_a_dead_trial_costs_only_itself_and_is_tried_again_only_when_asked(sweep
 
 
 def test_a_trial_under_way_goes_on_in_its_folder(sweep, ledger, make_trial, fake_launcher):
-    class KilledError(BaseException):
-        pass
-
-    def kill(states):
-        raise KilledError
+    def interrupt(states):
+        raise KeyboardInterrupt
 
     launcher = fake_launcher({'a': ['forever']})
-    with pytest.raises(KilledError):
-        sweep([make_trial('a'), make_trial('b')], launcher, kill)
+    with pytest.raises(KeyboardInterrupt):
+        sweep([make_trial('a'), make_trial('b')], launcher, interrupt)
     assert launcher.handles[0].was_asked
     assert [entry.state for entry in ledger.entries()] == [STARTED]
     (first, second) = plan_trials([make_trial('a'), make_trial('b')], ledger.path.parent, ledger)
@@ -95,6 +84,9 @@ def test_a_process_that_met_another_in_its_folder_is_started_again(sweep, ledger
     assert ledger.latest()['a/0'].state == FINISHED
 
 
+locked = pytest.mark.skipif(sys.platform == 'win32', reason='folders are not locked there')
+
+
 @pytest.fixture
 def held_folder(tmp_path):
     """The run folder of trial "a", in which another process works; and how to end that."""
@@ -111,7 +103,7 @@ def held_folder(tmp_path):
     other.communicate()
 
 
-@pytest.mark.skipif(sys.platform == 'win32', reason='folders are not locked there')
+@locked
 def test_a_trial_waits_without_a_start_until_its_folder_is_free(sweep, make_trial, fake_launcher, held_folder):
     launcher, seen = fake_launcher(), []
 
@@ -127,7 +119,7 @@ def test_a_trial_waits_without_a_start_until_its_folder_is_free(sweep, make_tria
     assert {s.status for s in ended} == {FINISHED}
 
 
-@pytest.mark.skipif(sys.platform == 'win32', reason='folders are not locked there')
+@locked
 def test_a_folder_that_stays_in_use_fails_its_trial(sweep, ledger, make_trial, fake_launcher, held_folder):
     launcher = fake_launcher()
     ended = sweep([make_trial('a'), make_trial('b')], launcher, give_up_s=0.01)
@@ -168,19 +160,16 @@ def write_epochs(folder, *top1):
 
 
 def test_a_pace_counts_epochs_of_this_start_only(make_trial, tmp_path, monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr('time.monotonic', lambda: clock[0])
     state = TrialState(make_trial('a', max_epochs=10), tmp_path)
     write_epochs(tmp_path, 50.0)
+    monkeypatch.setattr('time.monotonic', lambda: 100.0)
     state.begin()
     assert (state.epoch, state.top1, state.pace) == (1, 50.0, (0, 0.0))
-    clock[0] = 120.0  # two epochs in 20 s
     write_epochs(tmp_path, 50.0, 70.0, 60.0)
-    state.update()
-    assert (state.epoch, state.top1, state.pace) == (3, 70.0, (2, 20.0))
-    clock[0] = 125.0
-    state.update()
-    assert state.pace == (2, 20.0)
+    for now in (120.0, 125.0):  # two epochs in 20 s, and a part of the next
+        monkeypatch.setattr('time.monotonic', lambda now=now: now)
+        state.update()
+        assert (state.epoch, state.top1, state.pace) == (3, 70.0, (2, 20.0))
 
 
 def test_a_time_is_kept_with_the_epochs_it_took(sweep, ledger, make_trial, fake_launcher, tmp_path):
