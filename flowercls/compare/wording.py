@@ -4,6 +4,7 @@ from flowercls.compare.comparison import Comparison
 from flowercls.compare.rows import EffectRow, SettingRow, effect_rows, setting_rows
 from flowercls.evaluate.intervals import INTERVAL
 from flowercls.evaluate.power import POWER, ROUNDING, SampleSize
+from flowercls.evaluate.significance import ERROR_RATE
 
 # A verdict of a table, as tables, pictures and pages call it.
 VERDICT_WORDS = {'best': 'best', 'tied': 'tied for best', 'worse': 'worse', None: 'no verdict'}
@@ -67,9 +68,10 @@ def _how_sure(comparison: Comparison) -> list[str]:
     one_photo = f'One photo is {100 / comparison.num_photos:.2f} points.'
     if not comparison.differences:
         return [one_photo, 'The figure is optimistic: the best epoch of each run was chosen by these same photos.']
-    error_rate = 'If all settings were equally good, at most 5 of 100 such comparisons would call one worse'
+    at_most = f'at most {100 * ERROR_RATE:.0f}'
+    error_rate = f'If all settings were equally good, {at_most} of 100 such comparisons would call one worse'
     if comparison.has_seeds:
-        error_rate += ', and at most 5 a level of a factor' * bool(comparison.effects)
+        error_rate += f', and {at_most} a level of a factor' * bool(comparison.effects)
         error_rate += ' (assuming equal seed variance)'
     lines = [f'{one_photo} {error_rate}.']
     if comparison.sample_sizes:

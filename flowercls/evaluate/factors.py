@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from flowercls.evaluate.noise import Noise
-from flowercls.evaluate.significance import POINTS, is_tied, range_test
+from flowercls.evaluate.significance import POINTS, VERDICT_CONFIDENCE, is_tied, range_test
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def is_balanced(levels: Mapping[str, Mapping[str, str]]) -> bool:
 
 
 def factor_effects(
-    hits: Mapping[str, np.ndarray], levels: Mapping[str, Mapping[str, str]], confidence: float = 0.95
+    hits: Mapping[str, np.ndarray], levels: Mapping[str, Mapping[str, str]], confidence: float = VERDICT_CONFIDENCE
 ) -> list[Effect]:
     """Return the effect of every factor's levels; an empty list if the grid is not balanced.
 

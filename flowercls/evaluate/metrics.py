@@ -90,13 +90,13 @@ def reliability_bins(scores: np.ndarray, labels: np.ndarray, num_bins: int = 15)
     }
 
 
-def expected_calibration_error(scores: np.ndarray, labels: np.ndarray, num_bins: int = 15) -> float:
+def expected_calibration_error(scores: np.ndarray, labels: np.ndarray) -> float:
     """Return the mean gap between confidence and accuracy over the photos' `reliability_bins`, in percent (0-100).
 
     Source:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3, with their 15 bins.
     """
-    bins = reliability_bins(scores, labels, num_bins)
+    bins = reliability_bins(scores, labels)
     return float(np.average(np.abs(bins['accuracy'] - bins['confidence']), weights=bins['photos']))
 
 

@@ -19,7 +19,7 @@ from numpy.polynomial import Chebyshev
 from scipy.stats import norm, studentized_range
 
 from flowercls.evaluate.noise import Noise, satterthwaite_dof
-from flowercls.evaluate.significance import POINTS, Difference, RangeTest
+from flowercls.evaluate.significance import POINTS, VERDICT_CONFIDENCE, Difference, RangeTest
 
 POWER = 0.8  # share of the planned comparisons that find the difference
 MAX_PHOTOS, MAX_SEEDS = 10_000_000, 1000  # more than these is answered as never
@@ -73,23 +73,24 @@ class Scenario:
         """Degrees of freedom of the seed noise; infinite with single runs, where seed noise is unknown."""
         return self.num_settings * (self.num_seeds - 1) if self.num_seeds > 1 else np.inf
 
-    def finds_difference(self, quantile: Quantile, confidence: float = 0.95, power: float = POWER) -> bool:
-        """Return whether the comparison calls the setting worse with the probability ``power``.
+    def finds_difference(self, quantile: Quantile, confidence: float = VERDICT_CONFIDENCE) -> bool:
+        """Return whether the comparison calls the setting worse with the probability `POWER`.
 
         Args:
             quantile: Of the range of ``num_settings`` equal settings, at ``confidence``.
             confidence: Of all verdicts together.
-            power: Share of such comparisons that find the difference.
         """
         per_seed = 2 / self.num_seeds
         variance = (self.lasting + self.chance * per_seed) / self.num_photos + self.seed * per_seed
         noise = Noise(self.seed, self.chance / self.num_photos, self.dof)
         dof = satterthwaite_dof(variance, [(per_seed * noise.total, noise.dof)])
         critical = RangeTest(variance, dof, self.num_settings, confidence).critical_difference(quantile)
-        return bool(self.difference > critical + norm.ppf(power) * np.sqrt(variance))
+        return bool(self.difference > critical + norm.ppf(POWER) * np.sqrt(variance))
 
 
-def required_samples(hits: Mapping[str, np.ndarray], tied: Difference, confidence: float = 0.95) -> SampleSize:
+def required_samples(
+    hits: Mapping[str, np.ndarray], tied: Difference, confidence: float = VERDICT_CONFIDENCE
+) -> SampleSize:
     """Return how many photos, or how many seeds, would tell a tied setting from the best one.
 
     Args:

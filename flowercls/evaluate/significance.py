@@ -34,6 +34,8 @@ from scipy.stats import binomtest, studentized_range, t
 from flowercls.evaluate.intervals import CONFIDENCE, paired_half_width, wilson_interval
 from flowercls.evaluate.noise import Noise, satterthwaite_dof
 
+ERROR_RATE = 0.05  # share of comparisons of equal settings that have any wrong verdict, at most
+VERDICT_CONFIDENCE = 1 - ERROR_RATE
 POINTS = 100.0  # percentage points of a share
 MIN_PHOTOS_KNOWN = 100  # from here on, the variance over photos is taken as known
 
@@ -171,7 +173,7 @@ def best_setting(hits: Mapping[str, np.ndarray]) -> str:
     return max(hits, key=lambda name: hits[name].mean())
 
 
-def differences_to_best(hits: Mapping[str, np.ndarray], confidence: float = 0.95) -> list[Difference]:
+def differences_to_best(hits: Mapping[str, np.ndarray], confidence: float = VERDICT_CONFIDENCE) -> list[Difference]:
     """Compare every setting with the `best_setting`, which is left out.
 
     Args:
