@@ -39,7 +39,7 @@ def compare(paths: Sequence[str | Path], *, out: str | Path | None = None) -> st
     Args:
         paths: Run folders and sweep folders.
         out: Folder for ``comparison.md``, ``.csv``, ``.json`` and ``.png``, and ``comparison_effects.csv`` where there
-            are factors; the default is that of the sweep, if one sweep is all that is named, else ``comparison``.
+            are factors. The default is the sweep folder if ``paths`` is one sweep, else ``comparison``.
 
     Returns:
         What is in comparison.md, and where the files are.

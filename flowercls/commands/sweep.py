@@ -1,4 +1,4 @@
-"""Train every setting of a sweep file with every seed. Started again, a sweep goes on where it stopped."""
+"""Train every setting of a sweep file with every seed. The same command resumes an interrupted sweep."""
 
 import argparse
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     'configs/sweeps/frozen_stages.py --dry-run       # list the trials, check their configs',
-    'configs/sweeps/frozen_stages.py                 # again after an interruption: goes on',
+    'configs/sweeps/frozen_stages.py                 # again: resumes an interrupted sweep',
     'configs/sweeps/frozen_stages.py --jobs 4        # four at once, a GPU or some cores each',
     'configs/sweeps/frozen_stages.py --retry-failed',
 )
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
 def after_interruption(interruption: signals.Interrupted, options: argparse.Namespace) -> str:
     """Return what the user may do next."""
-    return 'the same command goes on where this stopped'
+    return 'the same command resumes the sweep'
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def sweep(
     trust_checkpoint: bool = False,
     launcher: 'Launcher | None' = None,
 ) -> SweepReport:
-    """Train every setting of a sweep file with every seed. Started again, the sweep goes on where it stopped.
+    """Train every setting of a sweep file with every seed. An interrupted sweep is resumed.
 
     Args:
         sweep_file: Path of the sweep file.
@@ -134,7 +134,7 @@ def _compare(result: 'SweepResult') -> tuple[str, FlowerclsError | None]:
         return '', None
     try:
         return compare([result.folder]), None
-    except FlowerclsError as error:  # the trials are finished all the same
+    except FlowerclsError as error:  # the trials have finished
         return f'not compared: {error}', error
 
 

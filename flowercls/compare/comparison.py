@@ -25,7 +25,7 @@ class Comparison:
         differences: Of all settings but the best, to the best.
         effects: Of the factors, if the grid is balanced.
         sample_sizes: For each setting that is tied with the best: the photos or seeds that would tell them apart.
-        test_scores: Scores on the test set, of the settings of which any run was tested on it.
+        test_scores: Scores on the test set, of the settings with a tested run.
         num_test_photos: 0 without a test set.
         num_folds: 0 if all runs were validated on the same set.
         left_out: A line for each trial that is not compared.

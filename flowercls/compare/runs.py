@@ -55,15 +55,15 @@ class FinishedRun:
 
 
 def is_sweep(folder: Path) -> bool:
-    """Return whether a folder is that of a sweep."""
+    """Return whether a folder is a sweep folder."""
     return (folder / layout.TRIALS_DIR).is_dir()
 
 
 def check_folders(folders: list[Path]) -> None:
-    """Check that each folder is that of a run or of a sweep.
+    """Check that each folder is a run folder or a sweep folder.
 
     Raises:
-        ConfigError: naming all others.
+        ConfigError: naming all that are neither.
     """
     wrong = [str(f) for f in folders if not is_sweep(f) and not (f / layout.CONFIG_FILE).is_file()]
     if wrong:

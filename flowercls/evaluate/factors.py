@@ -1,6 +1,6 @@
 """The effect of each factor of a grid, averaged over all other factors.
 
-Averaging is fair only if every combination of levels was run. Question, noise and range test are those of
+Averaging is fair only if every combination of levels was run. Question, noise and range test are as in
 `significance`: a level's accuracy is the mean of its settings', and levels are compared on the same photos. For factors
 without effect, all verdicts on all factors together are wrong in at most 5 of 100 grids. Single runs get differences
 only, since their seed noise is unknown.

@@ -1,8 +1,8 @@
 """Doubtful labels, found by confident learning from predictions of models that never saw the photo.
 
-Each class has its own threshold: its mean score on the photos labelled with it. So a class of which the model is always
-a little unsure is not suspected as a whole. A photo is doubted only if another class scores as high on it as that class
-usually does on its own photos. This gives few false alarms rather than a complete list.
+Each class has its own threshold: its mean score on the photos labelled with it. So a class about which the model is
+always a little unsure is not suspected as a whole. A photo is doubted only if another class scores as high on it as
+that class usually does on its own photos. This gives few false alarms rather than a complete list.
 """
 
 from dataclasses import dataclass

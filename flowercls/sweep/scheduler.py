@@ -154,7 +154,7 @@ class TrialScheduler:
         self._running: list[tuple[TrialState, Handle]] = []
 
     def run(self, states: list[TrialState]) -> None:
-        """Run every waiting trial; the others go on if one fails.
+        """Run every waiting trial. A trial that fails does not stop the others.
 
         An interruption stops the running trials. They stay "started" in the ledger and are resumed at the next start.
 

@@ -117,7 +117,7 @@ def describe_dry_run(plan: SweepPlan, *, retry_failed: bool = False) -> str:
 
 
 def run_sweep(plan: SweepPlan, launcher: Launcher, *, retry_failed: bool = False) -> SweepResult:
-    """Run every trial that is not finished yet; one that an earlier start has begun is resumed.
+    """Run every unfinished trial. A trial that an earlier start was running is resumed.
 
     Args:
         plan: From `plan_sweep`.
@@ -135,7 +135,7 @@ def run_sweep(plan: SweepPlan, launcher: Launcher, *, retry_failed: bool = False
     with lock_folder(plan.folder, 'sweep', 'start another sweep with another --work-dir'):
         _record_command(plan)
 
-        # 2. The ledger knows which trials are finished; a finished one that does not count is named.
+        # 2. The ledger knows which trials are finished. A finished trial that does not count is named.
         ledger = Ledger(plan.folder / LEDGER_FILE)
         states = plan_trials(plan.trials, plan.folder, ledger, retry_failed=retry_failed)
         for note in describe_stale_trials(states, ledger, plan.folder):
@@ -174,7 +174,7 @@ def _join_folds(plan: SweepPlan, states: Sequence[TrialState]) -> SweepResult:
     try:
         out_of_fold, notes = collect_out_of_fold(plan.spec, states, plan.folder)
         doubtful = find_doubtful_labels(out_of_fold, plan.folder)
-    except FlowerclsError as problem:  # the trials are finished all the same
+    except FlowerclsError as problem:  # the trials have finished
         missing, error = 'no labels to review' if out_of_fold else 'no out-of-fold predictions', problem
         notes = [*notes, f'{missing}: {problem}']
     return SweepResult(plan.folder, states, out_of_fold, doubtful, notes, error)
