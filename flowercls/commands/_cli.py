@@ -1,6 +1,7 @@
 """Running a verb from a command line: its parser, what interrupts it, and the exit code."""
 
 import argparse
+import errno
 import importlib
 import logging
 import shlex
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from flowercls.core import signals
-from flowercls.core.errors import FlowerclsError
+from flowercls.core.errors import ConfigError, FlowerclsError
 from flowercls.core.terminal import set_up_console
 
 VERBS = {
@@ -74,6 +75,11 @@ def run(verb: str, argv: Sequence[str] | None = None, *, is_tool: bool = True) -
     except FlowerclsError as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.ENAMETOOLONG):
+            raise
+        print(f'{error.filename}: {error.strerror}. Fix: correct the path or its permissions.', file=sys.stderr)
+        return ConfigError.exit_code
     except (signals.Interrupted, KeyboardInterrupt) as error:  # the latter in one of several processes of a run
         interruption = error if isinstance(error, signals.Interrupted) else signals.Interrupted(signal.SIGINT)
         print(f'interrupted by {interruption}: {module.after_interruption(interruption, options)}', file=sys.stderr)

@@ -25,7 +25,7 @@ def read_sidecar(path: Path) -> dict:
     """Return what is recorded beside a checkpoint; empty where nothing can be read."""
     try:
         content = json.loads(sidecar_of(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -42,9 +42,11 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu', *, trusted: boo
         CheckpointError: if the file is missing or damaged, or if it needs pickle and is not trusted.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f'{path}: no such file. Fix: check the path; finished runs keep theirs in work_dirs/.')
     try:
+        if not path.is_file():
+            raise CheckpointError(
+                f'{path}: no such file. Fix: check the path; finished runs keep theirs in work_dirs/.'
+            )
         _check_digest(path)
         checkpoint = _load(path, map_location, trusted)
     except CheckpointError:

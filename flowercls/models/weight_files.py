@@ -39,9 +39,9 @@ def find_weights(spec: str) -> Path:
         DiskError: if a download cannot be written.
     """
     source = _torchvision_url(spec) if spec.startswith('torchvision://') else spec
-    if source.startswith('file://'):
-        source = url2pathname(urlsplit(source).path)
     try:
+        if source.startswith('file://'):
+            source = url2pathname(urlsplit(source).path)
         if not source.startswith(('http://', 'https://')):
             return _find_file(spec, Path(source).expanduser())
         name = _file_name(source)
@@ -54,6 +54,11 @@ def find_weights(spec: str) -> Path:
     except DownloadError as error:
         hint = f'Or {_where_to_put(_file_name(source))}' if 'cannot be downloaded' in str(error) else ''
         raise CheckpointError(f'starting weights: {error} {hint} {_FROM_SCRATCH}') from error
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, no such user, not an address
+        reason = getattr(error, 'strerror', None) or error
+        raise CheckpointError(
+            f'starting weights {spec}: cannot be read ({reason}). Fix: correct the path or address. {_FROM_SCRATCH}'
+        ) from error
 
 
 def _find_file(spec: str, path: Path) -> Path:

@@ -35,6 +35,12 @@ def test_another_folder_is_refused_and_nothing_written(tool, run_copy, tmp_path,
     assert 'neither a run folder' in capsys.readouterr().err and not (run / 'report.html').exists()
 
 
+@pytest.mark.parametrize('verb', ['report', 'compare', 'train', 'benchmark'])
+def test_a_path_that_the_system_refuses_is_named_without_a_traceback(tool, verb, capsys):
+    assert tool(verb, 'x' * 300) == 2
+    assert 'File name too long. Fix: ' in capsys.readouterr().err
+
+
 def test_a_report_lacks_nothing_and_draws_the_pictures_that_are_missing(tool, run_copy, capsys):
     run = run_copy('run')
     pictures = [run / f'{name}.png' for name in ('curves', 'confusion', 'reliability', 'mistakes')]

@@ -133,6 +133,13 @@ def test_an_address_that_names_no_file_is_refused(weights_dir, server, path, tmp
     assert not list(tmp_path.glob('*.pth')) and not list(weights_dir.iterdir())
 
 
+@pytest.mark.parametrize('spec', ['~no_such_user/a.pth', f'{"a" * 300}.pth', 'https://[a/a.pth'])
+def test_a_path_or_address_that_cannot_be_used_is_named(weights_dir, spec):
+    with pytest.raises(CheckpointError, match='a.pth: cannot be read .*Fix: ') as caught:
+        find_weights(spec)
+    assert caught.value.exit_code == 4
+
+
 @pytest.mark.parametrize('spec', [f'http://127.0.0.1:9/zoo/{GOOD}', GOOD])
 def test_offline_the_message_says_which_file_goes_where(weights_dir, tmp_path, spec):
     with pytest.raises(CheckpointError) as caught:
