@@ -1,6 +1,6 @@
 import pytest
 
-from flowercls.core.terminal import as_size, is_size, num_bytes, tool_command
+from flowercls.core.terminal import as_duration, as_size, is_size, num_bytes, tool_command
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,11 @@ def test_a_command_names_the_tool_of_the_checkout_or_the_installed_program(tmp_p
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools/prepare_data.py').touch()
     assert tool_command('prepare', 'raw', 'out') == 'python tools/prepare_data.py raw out'
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'text'),
+    [(0.4, '0 s'), (59.4, '59 s'), (60, '1 min 00 s'), (125, '2 min 05 s'), (3600, '1 h 00 min'), (7384, '2 h 03 min')],
+)
+def test_durations_read_as_people_say_them(seconds, text):
+    assert as_duration(seconds) == text

@@ -1,16 +1,17 @@
-"""Checkpoints as files: written whole, verified, linked, removed."""
+"""Checkpoints: written whole, linked, removed; which is the best, and which are kept."""
 
 import errno
 import json
-import pickle
 from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mmpretrain.registry import HOOKS
 
-from flowercls.core.errors import CheckpointError, DiskError
+from flowercls.config.loader import default_runtime
+from flowercls.core.errors import CheckpointError, ConfigError, DiskError
 from flowercls.core.files import sha256_of
 from flowercls.models import checkpoint_reader
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
@@ -18,7 +19,10 @@ from flowercls.train import checkpoint
 from flowercls.train.checkpoint import (
     RunState,
     WholeCheckpointHook,
+    epoch_checkpoints,
+    is_validated,
     link_checkpoint,
+    publish_best,
     remove_checkpoint,
     to_plain,
     write_checkpoint,
@@ -49,28 +53,6 @@ def test_digest_lies_beside_the_file(written):
     assert sorted(path.name for path in written.parent.iterdir()) == ['epoch_3.pth', 'epoch_3.pth.json']
 
 
-@pytest.mark.parametrize('position', [0.2, 0.5, 0.9])
-def test_one_flipped_bit_is_noticed(written, position):
-    data = bytearray(written.read_bytes())
-    data[int(position * len(data))] ^= 1
-    written.write_bytes(data)
-    with pytest.raises(CheckpointError, match='damaged: its SHA-256'):
-        read_checkpoint(written)
-
-
-@pytest.mark.parametrize('length', [0, 1, 100, 1000])
-def test_a_truncated_file_without_a_digest_is_an_error_not_a_traceback(written, length):
-    (written.parent / 'epoch_3.pth.json').unlink()
-    written.write_bytes(written.read_bytes()[:length])
-    with pytest.raises(CheckpointError, match='epoch_3.pth'):
-        read_checkpoint(written)
-
-
-class Evil:
-    def __reduce__(self):
-        return print, ('code was run',)
-
-
 def test_a_disk_that_cannot_be_read_is_told_of_the_file(tmp_path, monkeypatch):
     write_checkpoint(tmp_path / 'epoch_1.pth', {'meta': {'epoch': 1}})
 
@@ -95,16 +77,6 @@ def test_what_stands_in_the_way_goes_aside_with_what_is_said_of_it(tmp_path):
         write_checkpoint(tmp_path / 'epoch_1.pth', {'meta': {'epoch': epoch, 'iter': epoch}})
     assert read_checkpoint(tmp_path / 'epoch_1.pth')['meta']['epoch'] == 2
     assert json.loads((tmp_path / 'epoch_1.pth.damaged.json').read_text())['epoch'] == 1
-
-
-def test_code_in_a_file_is_not_run(tmp_path, capsys):
-    torch.save({'state_dict': Evil()}, tmp_path / 'evil.pth')
-    with pytest.raises(CheckpointError, match='could run code'):
-        read_checkpoint(tmp_path / 'evil.pth')
-    (tmp_path / 'pickle.pth').write_bytes(pickle.dumps({'state_dict': Evil()}))
-    with pytest.raises(CheckpointError):
-        read_checkpoint(tmp_path / 'pickle.pth')
-    assert 'code was run' not in capsys.readouterr().out
 
 
 def test_a_missing_file_and_a_file_of_something_else_are_refused(tmp_path):
@@ -197,3 +169,79 @@ def test_the_state_of_a_run_is_read_from_checkpoints_of_any_version():
     hook = WholeCheckpointHook(1, 2, 'accuracy/top1', 'greater')  # as mmengine's own Runner resumes it
     hook.after_load_checkpoint(SimpleNamespace(_resume=True), older)
     assert hook.state == state
+
+
+def checkpoint_hook(**changes):
+    return HOOKS.build({**default_runtime()['default_hooks']['checkpoint'], **changes})
+
+
+def test_checkpoints_are_ordered_by_epoch_not_by_name(tmp_path):
+    for name in (
+        'epoch_2.pth',
+        'epoch_10.pth',
+        'epoch_9.pth',
+        'epoch_x.pth',
+        'best_epoch_11.pth',
+        '.epoch_12.pth.1.tmp',
+    ):
+        (tmp_path / name).touch()
+    assert [path.name for path in epoch_checkpoints(tmp_path)] == ['epoch_10.pth', 'epoch_9.pth', 'epoch_2.pth']
+
+
+def test_a_new_best_supersedes_the_earlier_ones_of_its_metric_only(tmp_path):
+    names = ('best_nll_epoch_1.pth', 'best_nll_epoch_9.pth', 'best_nll_epoch_x.pth', 'best_accuracy_top1_epoch_1.pth')
+    for name in ('epoch_3.pth', *names):
+        (tmp_path / name).touch()
+    publish_best(tmp_path / 'epoch_3.pth', 'best_nll_epoch_3.pth')
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {'epoch_3.pth', 'best_nll_epoch_3.pth', *names[1:]}
+
+
+@pytest.mark.parametrize(
+    ('finished', 'interval', 'begin', 'follows'), [(1, 2, 1, False), (2, 2, 1, True), (5, 2, 1, True), (2, 1, 3, False)]
+)
+def test_an_epoch_is_validated_as_the_training_loop_decides(finished, interval, begin, follows):
+    runner = SimpleNamespace(max_epochs=5, val_interval=interval, val_begin=begin, val_loop=object())
+    assert is_validated(runner, finished) is follows
+    runner.val_loop = None
+    assert is_validated(runner, finished) is False
+
+
+def best_epochs(scores, rule):
+    hook = checkpoint_hook(rule=rule)
+    epochs = [epoch for epoch, top1 in enumerate(scores, start=1) if hook._update_state(epoch, {'accuracy/top1': top1})]
+    return epochs, hook.state.best_checkpoint
+
+
+def test_the_best_is_the_highest_or_the_lowest_and_of_equals_the_first():
+    assert best_epochs([50, 70, 70, 60], 'greater') == ([1, 2], 'best_accuracy_top1_epoch_2.pth')
+    assert best_epochs([5, 7, 4, 4], 'less') == ([1, 3], 'best_accuracy_top1_epoch_3.pth')
+
+
+def test_a_score_that_is_no_number_is_never_the_best():
+    assert best_epochs([float('nan'), 50, float('nan'), 60], 'greater')[0] == [2, 4]
+
+
+def test_a_metric_that_is_not_reported_is_named_with_those_that_are():
+    runner = SimpleNamespace(max_epochs=9, train_loop=SimpleNamespace(stop_training=False))
+    with pytest.raises(ConfigError, match="'accuracy/top5'.*reports accuracy/top1, nll"):
+        hook = checkpoint_hook(save_best='accuracy/top5', interval=5)
+        hook.finish_epoch(runner, 1, {'accuracy/top1': 1, 'nll': 2})
+    with pytest.raises(ConfigError, match="rule is 'max'"):
+        checkpoint_hook(rule='max')
+
+
+def test_of_damaged_newer_checkpoints_none_counts_as_kept(tmp_path):
+    for epoch in (3, 5, 7, 10):
+        (tmp_path / f'epoch_{epoch}.pth').touch()
+    checkpoint_hook(max_keep_ckpts=2)._remove_old(tmp_path / 'epoch_7.pth')
+    assert [path.name for path in epoch_checkpoints(tmp_path)] == ['epoch_10.pth', 'epoch_7.pth', 'epoch_5.pth']
+
+
+@pytest.mark.parametrize('stopped', [False, True])
+def test_the_last_epoch_is_saved_also_where_it_comes_early(tmp_path, monkeypatch, stopped):
+    hook = checkpoint_hook(interval=5)
+    monkeypatch.setattr(hook, '_write', lambda runner, path, progress: path.touch())
+    loop = SimpleNamespace(stop_training=stopped)
+    hook.finish_epoch(SimpleNamespace(work_dir=tmp_path, max_epochs=9, iter=3, train_loop=loop), 3, None)
+    assert (tmp_path / 'epoch_3.pth').exists() is stopped

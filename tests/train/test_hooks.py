@@ -1,4 +1,4 @@
-"""Hooks: what they show, draw, average, judge and log."""
+"""Hooks: what they show, average, judge and log."""
 
 import json
 from types import SimpleNamespace
@@ -7,41 +7,21 @@ import pytest
 import torch
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import MessageHub
-from mmpretrain.registry import HOOKS, MODELS
-from mmpretrain.structures import DataSample
+from mmengine.visualization import LocalVisBackend
 from torch.utils.data import DataLoader
 
-from flowercls.config import resolve_config
-from flowercls.config.loader import default_runtime
-from flowercls.config.resolve import Flags
-from flowercls.core.errors import ConfigError
-from flowercls.core.terminal import as_duration
+from flowercls.core.errors import DiskError
 from flowercls.evaluate.scalars import read_epochs
-from flowercls.train.checkpoint import epoch_checkpoints, is_validated, publish_best
 from flowercls.train.hooks import (
     CounterRandomnessHook,
     LazyRuntimeInfoHook,
     NormStatisticsHook,
+    ScalarsBackend,
     epoch_line,
 )
-from flowercls.train.optimizer import TrainableOptimWrapperConstructor
 from flowercls.train.resume import RandomInit
-from flowercls.train.run_config import resolve_for_run
-from flowercls.train.runner import build_runner
 
 SUMMARY = {'epoch': 3, 'train_loss': 0.51234, 'train_top1': 84.5, 'lr': 0.019}
-
-
-def checkpoint_hook(**changes):
-    return HOOKS.build({**default_runtime()['default_hooks']['checkpoint'], **changes})
-
-
-@pytest.mark.parametrize(
-    ('seconds', 'text'),
-    [(0.4, '0 s'), (59.4, '59 s'), (60, '1 min 00 s'), (125, '2 min 05 s'), (3600, '1 h 00 min'), (7384, '2 h 03 min')],
-)
-def test_durations_read_as_people_say_them(seconds, text):
-    assert as_duration(seconds) == text
 
 
 def test_an_epochs_line_tells_losses_accuracies_rate_and_time():
@@ -52,62 +32,6 @@ def test_an_epochs_line_tells_losses_accuracies_rate_and_time():
     )
     assert epoch_line(SUMMARY, 10, 95, {}, is_best=False).endswith('lr 0.019  1 min 35 s')
     assert epoch_line({'epoch': 3}, 10, 95, metrics, False) == 'epoch  3/10  val loss 0.3122 top-1  91.05  1 min 35 s'
-
-
-def test_checkpoints_are_ordered_by_epoch_not_by_name(tmp_path):
-    for name in (
-        'epoch_2.pth',
-        'epoch_10.pth',
-        'epoch_9.pth',
-        'epoch_x.pth',
-        'best_epoch_11.pth',
-        '.epoch_12.pth.1.tmp',
-    ):
-        (tmp_path / name).touch()
-    assert [path.name for path in epoch_checkpoints(tmp_path)] == ['epoch_10.pth', 'epoch_9.pth', 'epoch_2.pth']
-
-
-def test_a_new_best_supersedes_the_earlier_ones_of_its_metric_only(tmp_path):
-    names = ('best_nll_epoch_1.pth', 'best_nll_epoch_9.pth', 'best_nll_epoch_x.pth', 'best_accuracy_top1_epoch_1.pth')
-    for name in ('epoch_3.pth', *names):
-        (tmp_path / name).touch()
-    publish_best(tmp_path / 'epoch_3.pth', 'best_nll_epoch_3.pth')
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {'epoch_3.pth', 'best_nll_epoch_3.pth', *names[1:]}
-
-
-@pytest.mark.parametrize(
-    ('finished', 'interval', 'begin', 'follows'), [(1, 2, 1, False), (2, 2, 1, True), (5, 2, 1, True), (2, 1, 3, False)]
-)
-def test_an_epoch_is_validated_as_the_training_loop_decides(finished, interval, begin, follows):
-    runner = SimpleNamespace(max_epochs=5, val_interval=interval, val_begin=begin, val_loop=object())
-    assert is_validated(runner, finished) is follows
-    runner.val_loop = None
-    assert is_validated(runner, finished) is False
-
-
-def best_epochs(scores, rule):
-    hook = checkpoint_hook(rule=rule)
-    epochs = [epoch for epoch, top1 in enumerate(scores, start=1) if hook._update_state(epoch, {'accuracy/top1': top1})]
-    return epochs, hook.state.best_checkpoint
-
-
-def test_the_best_is_the_highest_or_the_lowest_and_of_equals_the_first():
-    assert best_epochs([50, 70, 70, 60], 'greater') == ([1, 2], 'best_accuracy_top1_epoch_2.pth')
-    assert best_epochs([5, 7, 4, 4], 'less') == ([1, 3], 'best_accuracy_top1_epoch_3.pth')
-
-
-def test_a_score_that_is_no_number_is_never_the_best():
-    assert best_epochs([float('nan'), 50, float('nan'), 60], 'greater')[0] == [2, 4]
-
-
-def test_a_metric_that_is_not_reported_is_named_with_those_that_are():
-    runner = SimpleNamespace(max_epochs=9, train_loop=SimpleNamespace(stop_training=False))
-    with pytest.raises(ConfigError, match="'accuracy/top5'.*reports accuracy/top1, nll"):
-        hook = checkpoint_hook(save_best='accuracy/top5', interval=5)
-        hook.finish_epoch(runner, 1, {'accuracy/top1': 1, 'nll': 2})
-    with pytest.raises(ConfigError, match="rule is 'max'"):
-        checkpoint_hook(rule='max')
 
 
 def test_what_a_step_draws_depends_on_its_number_and_on_nothing_before():
@@ -175,22 +99,6 @@ def test_norm_statistics_do_not_hang_on_what_was_drawn_before():
 
     assert torch.equal(statistics(epoch=0, before=1), statistics(epoch=0, before=2))
     assert not torch.equal(statistics(epoch=0, before=1), statistics(epoch=1, before=1))
-
-
-def test_of_damaged_newer_checkpoints_none_counts_as_kept(tmp_path):
-    for epoch in (3, 5, 7, 10):
-        (tmp_path / f'epoch_{epoch}.pth').touch()
-    checkpoint_hook(max_keep_ckpts=2)._remove_old(tmp_path / 'epoch_7.pth')
-    assert [path.name for path in epoch_checkpoints(tmp_path)] == ['epoch_10.pth', 'epoch_7.pth', 'epoch_5.pth']
-
-
-@pytest.mark.parametrize('stopped', [False, True])
-def test_the_last_epoch_is_saved_also_where_it_comes_early(tmp_path, monkeypatch, stopped):
-    hook = checkpoint_hook(interval=5)
-    monkeypatch.setattr(hook, '_write', lambda runner, path, progress: path.touch())
-    loop = SimpleNamespace(stop_training=stopped)
-    hook.finish_epoch(SimpleNamespace(work_dir=tmp_path, max_epochs=9, iter=3, train_loop=loop), 3, None)
-    assert (tmp_path / 'epoch_3.pth').exists() is stopped
 
 
 def test_figures_are_fetched_when_they_are_logged_and_at_the_end_of_an_epoch():
@@ -264,11 +172,9 @@ class Recorder(Hook):
         return {name: parameter.detach().clone() for name, parameter in runner.model.named_parameters()}
 
 
-def test_the_averaged_weights_are_validated_and_saved_and_are_the_average(write_config, tmp_path):
+def test_the_averaged_weights_are_validated_and_saved_and_are_the_average(build, tmp_path):
     hook = dict(type='EMAHook', momentum=MOMENTUM)
-    cfg = resolve_for_run(write_config(tmp_path, f'custom_hooks = [{hook}]\n'), (), Flags())
-    cfg.work_dir = str(tmp_path / 'run')
-    runner, recorder = build_runner(cfg), Recorder()
+    runner, recorder = build(f'custom_hooks = [{hook}]\n'), Recorder()
     runner.register_hook(recorder)
     runner.prepare(RandomInit())
     runner.train()
@@ -286,37 +192,10 @@ def test_the_averaged_weights_are_validated_and_saved_and_are_the_average(write_
     assert any(not torch.allclose(average[name], trained[name]) for name in average)
 
 
-@pytest.fixture
-def head_only(write_config, tmp_path):
-    """Make a fresh classifier in which only the head trains: no batch statistics tie the photos to each other."""
-    cfg, _ = resolve_config(write_config(tmp_path, "model = dict(frozen_stages='all')\n"))
+def test_a_full_disk_is_named_when_figures_are_written(tmp_path, monkeypatch):
+    def no_space(*args, **kwargs):
+        raise OSError(28, 'No space left on device')
 
-    def build():
-        torch.manual_seed(0)
-        return MODELS.build(dict(**cfg.model, data_preprocessor=cfg.data_preprocessor)).train()
-
-    return build
-
-
-def train(model, photos, labels, batch_size, counts):
-    """Train one pass in batches; returns the head's weights after each."""
-    settings = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.5), accumulative_counts=counts)
-    wrapper = TrainableOptimWrapperConstructor(settings)(model)
-    wrapper.initialize_count_status(model, 0, len(photos) // batch_size)
-    weights = []
-    for start in range(0, len(photos), batch_size):
-        part = slice(start, start + batch_size)
-        samples = [DataSample().set_gt_label(label) for label in labels[part]]
-        model.train_step(dict(inputs=photos[part], data_samples=samples), wrapper)
-        weights.append(model.head.fc.weight.detach().clone())
-    return weights
-
-
-def test_two_batches_added_up_are_one_step_of_both(head_only):
-    photos = torch.randint(256, (16, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    labels = [number % 5 for number in range(16)]
-    before = head_only().head.fc.weight
-    (whole,) = train(head_only(), photos, labels, batch_size=16, counts=1)
-    first, second = train(head_only(), photos, labels, batch_size=8, counts=2)
-    assert torch.equal(first, before) and not torch.allclose(whole, before, atol=1e-3)
-    torch.testing.assert_close(second, whole)
+    monkeypatch.setattr(LocalVisBackend, 'add_scalars', no_space)
+    with pytest.raises(DiskError, match='scalars.json: the disk is full'):
+        ScalarsBackend(str(tmp_path)).add_scalars({'loss': 1.0})

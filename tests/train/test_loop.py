@@ -26,32 +26,6 @@ def test_each_epoch_is_saved_once_whatever_is_validated(tool, write_config, tmp_
     assert epochs == [f'epoch_{number}.pth' for number in (1, 2, 3, 4)]
 
 
-def test_a_signal_while_a_checkpoint_is_read_saves_nothing_of_it(trained_run, tool, tmp_path, monkeypatch, capsys):
-    def and_a_signal_comes(*args):
-        signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(ResumableTrainLoop, 'resume', and_a_signal_comes)
-    first = trained_run[1] / 'epoch_1.pth'
-    assert tool('train', trained_run[0], '--work-dir', tmp_path / 'new', '--resume', first) == 143
-    assert not (tmp_path / 'new').exists()
-    assert 'epoch_1.pth is saved' in capsys.readouterr().err
-
-
-def test_a_dry_run_looks_at_what_would_be_resumed(trained_run, tool, capsys):
-    config, folder = trained_run
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    options = ('train', config, '--work-dir', folder, '--dry-run', '--resume')
-    assert tool(*options) == 0 and 'resumed from epoch_2.pth' in capsys.readouterr().out
-    assert tool(*options, '--cfg-options', 'optim_wrapper.optimizer.lr=0.5') == 2
-    assert 'optim_wrapper.optimizer.lr: 0.05 -> 0.5' in capsys.readouterr().err
-    # The checkpoint has to fit; starting weights are not wanted.
-    assert (
-        tool(*options, '--allow-config-change', '--cfg-options', 'model.backbone.depth=34', 'load_from=gone.pth') == 4
-    )
-    assert 'epoch_2.pth: is of another model' in capsys.readouterr().err
-    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-
-
 def test_a_signal_while_photos_are_decoded_does_not_build_the_loaders(
     write_config, tool, tmp_path, monkeypatch, capsys
 ):
@@ -175,16 +149,3 @@ def test_a_damaged_file_in_the_place_of_an_epoch_is_not_taken_for_it(trained_run
         assert tool('train', config, '--work-dir', folder, '--resume') == 143
     assert 'iter_' in capsys.readouterr().err.splitlines()[-1]
     assert tool('train', config, '--work-dir', folder, '--resume') == 0
-
-
-def test_results_that_are_made_again_do_not_move_the_run(tool, write_config, tmp_path, capsys):
-    text = "train_cfg = dict(max_epochs=3)\ndefault_hooks = dict(checkpoint=dict(rule='less'))\n"
-    config = write_config(tmp_path, text)
-    assert tool('train', config, '--work-dir', tmp_path / 'run') == 0
-    (tmp_path / 'run' / 'metrics.json').unlink()
-    best = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('best '))
-    assert best.endswith('of 3') and not best.endswith('at epoch 3 of 3')
-    assert tool('train', config, '--work-dir', tmp_path / 'run', '--resume') == 0
-    told = capsys.readouterr().out
-    assert best in told and 'for 0 epochs' in told and 'stopped' not in told
-    assert (tmp_path / 'run' / 'metrics.json').is_file()

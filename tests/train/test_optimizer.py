@@ -1,15 +1,17 @@
+"""Optimizers: which parameters they train, at which rates, and when they take a step."""
+
 import pytest
 import torch
 from mmengine.optim import StepLR
 from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
 from torch import nn
 
 import flowercls.models.classifier  # noqa: F401  registers StagedClassifier
+from flowercls.config import resolve_config
 from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError
 from flowercls.train.optimizer import TrainableOptimWrapperConstructor
-from flowercls.train.run_config import resolve_for_run
-from flowercls.train.runner import build_runner
 
 CFG = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1, weight_decay=0.01))
 
@@ -117,14 +119,11 @@ def test_parts_that_the_model_does_not_have_are_named(classifier):
 
 
 @pytest.mark.parametrize('paramwise', [None, dict(stage_lr_mult=dict(stem=0.5))])
-def test_the_rate_is_scaled_for_all_photos_of_a_step(write_config, tmp_path, paramwise):
+def test_the_rate_is_scaled_for_all_photos_of_a_step(build, paramwise):
     """Batches of 8, two accumulated, for a rate meant for 32: half of it."""
     options = {'auto_scale_lr.base_batch_size': 32, 'optim_wrapper.accumulative_counts': 2}
-    cfg = resolve_for_run(
-        write_config(tmp_path), {**options, 'optim_wrapper.paramwise_cfg': paramwise}, Flags(auto_scale_lr=True)
-    )
-    cfg.work_dir = str(tmp_path / 'run')
-    runner = build_runner(cfg)
+    overrides = {**options, 'optim_wrapper.paramwise_cfg': paramwise}
+    runner = build(overrides=overrides, flags=Flags(auto_scale_lr=True))
     wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.scale_lr(wrapper, runner.auto_scale_lr)
     stem = 0.025 * paramwise['stage_lr_mult']['stem'] if paramwise else None
@@ -146,3 +145,39 @@ def test_parameters_are_updated_in_fused_options_where_there_is_one(optimizer, f
     model = torch.nn.Linear(2, 2)
     built = TrainableOptimWrapperConstructor({'type': 'OptimWrapper', 'optimizer': optimizer})(model).optimizer
     assert built.defaults.get('fused') is fused
+
+
+@pytest.fixture
+def head_only(write_config, tmp_path):
+    """Make a fresh classifier in which only the head trains: no batch statistics tie the photos to each other."""
+    cfg, _ = resolve_config(write_config(tmp_path, "model = dict(frozen_stages='all')\n"))
+
+    def build():
+        torch.manual_seed(0)
+        return MODELS.build(dict(**cfg.model, data_preprocessor=cfg.data_preprocessor)).train()
+
+    return build
+
+
+def train(model, photos, labels, batch_size, counts):
+    """Train one pass in batches; returns the head's weights after each."""
+    settings = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.5), accumulative_counts=counts)
+    wrapper = TrainableOptimWrapperConstructor(settings)(model)
+    wrapper.initialize_count_status(model, 0, len(photos) // batch_size)
+    weights = []
+    for start in range(0, len(photos), batch_size):
+        part = slice(start, start + batch_size)
+        samples = [DataSample().set_gt_label(label) for label in labels[part]]
+        model.train_step(dict(inputs=photos[part], data_samples=samples), wrapper)
+        weights.append(model.head.fc.weight.detach().clone())
+    return weights
+
+
+def test_two_batches_added_up_are_one_step_of_both(head_only):
+    photos = torch.randint(256, (16, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    labels = [number % 5 for number in range(16)]
+    before = head_only().head.fc.weight
+    (whole,) = train(head_only(), photos, labels, batch_size=16, counts=1)
+    first, second = train(head_only(), photos, labels, batch_size=8, counts=2)
+    assert torch.equal(first, before) and not torch.allclose(whole, before, atol=1e-3)
+    torch.testing.assert_close(second, whole)

@@ -6,19 +6,19 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from flowercls.config.diff import check_unchanged
-from flowercls.config.resolve import Flags
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_size
 from flowercls.data.array_store import ArrayStore
 from flowercls.evaluate import metrics
 from flowercls.models.classifier import StagedClassifier
+from flowercls.train import runner as runner_module
 from flowercls.train.resume import RandomInit
-from flowercls.train.run_config import resolve_for_run
 from flowercls.train.run_dir import write_config
-from flowercls.train.runner import build_runner, config_error_for, use_photo_cache
+from flowercls.train.runner import config_error_for, use_photo_cache
 
 
 def test_what_another_library_refuses_names_the_section_and_the_remedy():
@@ -40,16 +40,9 @@ def test_an_error_in_a_line_of_ours_is_a_bug():
 
 
 @pytest.fixture
-def start(write_config, drawn_root, tmp_path):
-    """A runner about to start, with a cache of its own; and the config that it is made of."""
-
-    def runner_of(extra='', data_root=drawn_root):
-        path = write_config(tmp_path, f"cache_dir = '{tmp_path / 'cache'}'\n{extra}", data_root=data_root)
-        cfg = resolve_for_run(path, [], Flags())
-        cfg.work_dir = str(tmp_path / 'run')
-        return build_runner(cfg)
-
-    return runner_of
+def start(build, tmp_path):
+    """Build a runner with a cache of its own."""
+    return lambda extra='', **options: build(f"cache_dir = '{tmp_path / 'cache'}'\n{extra}", **options)
 
 
 @pytest.fixture(scope='module')
@@ -213,18 +206,34 @@ def test_a_training_loop_of_the_user_extends_ours(write_config, tmp_path, tool, 
         ({'dynamic_intervals': 'x'}, 'train_cfg: cannot be built'),
     ],
 )
-def test_a_training_loop_that_does_not_fit_is_refused(write_config, tmp_path, options, message):
-    cfg = resolve_for_run(write_config(tmp_path), (), Flags())
-    cfg.work_dir = str(tmp_path / 'run')
-    cfg.train_cfg.update(options)
+def test_a_training_loop_that_does_not_fit_is_refused(build, options, message):
+    runner = build()
+    runner._train_loop.update(options)
     with pytest.raises(ConfigError, match=message):
-        build_runner(cfg).prepare(RandomInit())
+        runner.prepare(RandomInit())
 
 
 def test_models_of_earlier_runs_are_freed(write_config, tool, tmp_path):
     config = write_config(tmp_path, 'train_cfg.update(max_epochs=1)\n')
     models = []
     for number in range(4):
-        assert tool('train', config, '--work-dir', tmp_path / f'run{number}') == 0
+        trained = ['--dry-run'] if number % 3 else ['--work-dir', tmp_path / f'run{number}']
+        assert tool('train', config, *trained) == 0
         models.append(sum(type(thing) is StagedClassifier for thing in gc.get_objects()))
     assert models[3] <= models[1]
+
+
+@pytest.mark.parametrize(
+    ('variable', 'world_size', 'expected'),
+    [(None, 1, 6), ('2', 1, 2), ('1', 1, 1), ('1', 2, 3), ('2', 2, 2), ('4,2', 1, 4), ('many', 1, 6)],
+)
+def test_the_user_chooses_the_threads_else_processes_share_the_cores(monkeypatch, variable, world_size, expected):
+    numbers = []
+    monkeypatch.setattr(torch, 'set_num_threads', numbers.append)
+    monkeypatch.setattr(runner_module, 'usable_cpus', lambda: 6)
+    monkeypatch.setattr(runner_module, 'get_world_size', lambda: world_size)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if variable is not None:
+        monkeypatch.setenv('OMP_NUM_THREADS', variable)
+    runner_module.set_num_threads()
+    assert numbers == [expected]
