@@ -10,8 +10,6 @@ the same process see it unchanged:
 """
 
 import ast
-import copy
-import functools
 import importlib.util
 import json
 import os
@@ -92,11 +90,6 @@ def load_with_notes(path: str | os.PathLike, overrides: Overrides = ()) -> tuple
 
 def default_runtime() -> dict[str, Any]:
     """Return the content of ``configs/_base_/default_runtime.py``, the values of a config that leaves them out."""
-    return copy.deepcopy(_shipped_runtime())
-
-
-@functools.cache
-def _shipped_runtime() -> dict[str, Any]:
     return ConfigLoader(CONFIGS / '_base_' / 'default_runtime.py').load().to_dict()
 
 

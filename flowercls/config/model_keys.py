@@ -3,7 +3,6 @@
 from typing import Any
 
 from flowercls.config.data_keys import IMAGE_FOLDER
-from flowercls.config.loader import default_runtime
 from flowercls.config.schema import at_path, type_name
 from flowercls.core.errors import ConfigError
 
@@ -50,7 +49,7 @@ def derive_starting_weights(cfg: Any) -> None:
 
 
 def derive_feature_cache(cfg: Any) -> list[str]:
-    """Complete `feature_cache` in place, and give the training photos as many views.
+    """Decide `feature_cache.views` in place, and give the training photos as many views.
 
     ``'auto'`` becomes a number: 0 if nothing is frozen, or if features cannot take the place of photos.
 
@@ -63,8 +62,6 @@ def derive_feature_cache(cfg: Any) -> list[str]:
     cache, loader = cfg.get('feature_cache'), cfg.train_dataloader
     if cache is None:
         return []
-    for key, value in default_runtime()['feature_cache'].items():
-        cache.setdefault(key, value)
     mixes_photos = at_path(cfg, 'model.train_cfg.augments') or at_path(cfg, 'data_preprocessor.batch_augments')
     frozen = cfg.model.get('frozen_stages')
     if cache.views == 'auto':

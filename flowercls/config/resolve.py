@@ -36,7 +36,7 @@ REQUIRED = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 REQUIRED_PARTS = ('model.backbone', 'model.head', 'train_dataloader.dataset', 'val_dataloader.dataset') + (
     ('optim_wrapper.optimizer',)  # each where its section is there
 )
-MAY_BE_NONE = ('photo_cache', 'feature_cache')  # switched off by None; another part of default_runtime.py is not
+CACHES = ('photo_cache', 'feature_cache')  # None switches a cache off
 
 
 def resolve_config(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[Config, list[str]]:
@@ -70,8 +70,9 @@ def derive_config(cfg: Config) -> list[str]:
     names = class_names(cfg.data_root)
     derive_starting_weights(cfg)
     notes += derive_model(cfg)
-    notes += _derive_runtime(cfg)
-    notes += _derive_hooks(cfg)
+    runtime = default_runtime()
+    notes += _derive_hooks(cfg, runtime.pop('default_hooks'))
+    notes += _derive_runtime(cfg, runtime)
     notes += derive_loaders(cfg, names)
     notes += derive_num_classes(cfg, len(names))
     notes += derive_topk(cfg, len(names))
@@ -132,11 +133,13 @@ def _derive_data_root(cfg: Config) -> list[str]:
     return [f'data_root is {cfg.data_root}, from train_dataloader.dataset.data_root.']
 
 
-def _derive_runtime(cfg: Config) -> list[str]:
+def _derive_runtime(cfg: Config, runtime: dict) -> list[str]:
     """Complete names, seed, logging and caches, and replace the values of foreign bases."""
     notes = []
-    for key, value in default_runtime().items():
-        if cfg.get(key) is None and key != 'default_hooks' and not (key in MAY_BE_NONE and key in cfg):
+    for key, value in runtime.items():
+        if key in CACHES and key in cfg:
+            cfg[key] = cfg[key] if cfg[key] is None else {**value, **cfg[key]}
+        elif cfg.get(key) is None:
             cfg[key] = value
     cfg.setdefault('load_from', None)
     cfg.optim_wrapper.setdefault('constructor', CONSTRUCTOR)
@@ -162,9 +165,9 @@ def _derive_runtime(cfg: Config) -> list[str]:
     return notes
 
 
-def _derive_hooks(cfg: Config) -> list[str]:
+def _derive_hooks(cfg: Config, default_hooks: dict) -> list[str]:
     """Add the hooks that are missing, and put ours in the place of mmengine's checkpoint hook."""
-    hooks, default_hooks = dict(cfg.get('default_hooks') or {}), default_runtime()['default_hooks']
+    hooks = dict(cfg.get('default_hooks') or {})
     added = [name for name in default_hooks if name not in hooks]  # a hook that is None is switched off, and stays so
     notes = [f'default_hooks: {", ".join(added)} added.'] if added else []
     hook, default = hooks.get('checkpoint'), default_hooks['checkpoint']
