@@ -37,25 +37,23 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_list_of(value: Any, kind: type) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(entry, kind) for entry in value)
-
-
 def _whole(least: int = 1, unit: str = '') -> Key:
     expected = f'a whole number of {unit}, at least {least}' if unit else f'a whole number of at least {least}'
     return Key(lambda value: _is_int(value) and value >= least, expected)
 
 
 def _one_of(*choices: Any) -> Key:
-    *words, last = map(repr, choices)
-    return Key(
-        lambda value: any(value == c and type(value) is type(c) for c in choices), f'{", ".join(words)} or {last}'
-    )
+    expected = ' or '.join(', '.join(map(repr, choices)).rsplit(', ', 1))
+    return Key(lambda value: any(value == c and type(value) is type(c) for c in choices), expected)
 
 
-def _or(value: Any, key: Key, expected: str = '') -> Key:
-    """Return ``key`` that takes ``value``, too."""
-    return Key(lambda v: v == value and type(v) is type(value) or key.accepts(v), expected or key.expected)
+def _list_of(key: Key) -> Key:
+    return Key(lambda v: isinstance(v, list | tuple) and all(map(key.accepts, v)), f'a list of {key.expected}')
+
+
+def _any_of(*keys: Key, expected: str = '') -> Key:
+    texts = ' or '.join(key.expected for key in keys)
+    return Key(lambda value: any(key.accepts(value) for key in keys), expected or texts)
 
 
 def _keys(names: str, key: Key) -> dict[str, Key]:
@@ -74,58 +72,47 @@ HELPERS = frozenset(
 )
 
 ANY = Key()
+NONE = _one_of(None)
 SWITCH = _one_of(True, False)
+WHOLE = Key(_is_int, 'a whole number')
 POSITIVE = Key(lambda value: _is_finite(value) and value > 0, 'a number above 0')
+NOT_NEGATIVE = Key(lambda value: _is_finite(value) and value >= 0, 'a number of at least 0')
 PART = Key(lambda value: _is_finite(value) and 0 <= value <= 1, 'a number between 0 and 1')
 SEED = Key(lambda value: _is_int(value) and 0 <= value < 2**32, 'a whole number from 0 to 4294967295')
 NAME = Key(lambda value: isinstance(value, str), 'a name as text')
-DICT = Key(lambda value: isinstance(value, dict | None), 'dict(...)')
-DICTS = Key(lambda value: isinstance(value, dict | None) or _is_list_of(value, dict), 'dict(...) or a list of them')
-LIST = Key(lambda value: value is None or _is_list_of(value, dict), 'a list of dict(...)')
-SIZE = Key(is_size, "a size as '8GB' or '500MB', or a whole number of bytes")
-FACTOR = POSITIVE._replace(expected='a factor above 0 (model.frozen_stages freezes)')
-VIEWS_KEPT = Key(
-    lambda value: value in ('auto', 'all') or (_is_int(value) and value >= 0),
-    "a whole number, 'all' for one each epoch, 0 to keep nothing, or 'auto'",
-)
-TOPK = Key(
-    lambda value: all(_is_int(k) and k >= 1 for k in (value if isinstance(value, list | tuple) else [value])),
-    'a whole number of at least 1, or a tuple of them',
-)
+PATH = Key(lambda value: isinstance(value, str) and value != '', 'a path as text')
 FOLDER = Key(
-    lambda value: (
-        isinstance(value, str)
-        and value != ''
-        and not any(path.is_file() for path in (Path(value), *Path(value).parents))
-    ),
+    lambda value: PATH.accepts(value) and not any(path.is_file() for path in (Path(value), *Path(value).parents)),
     'the path of a folder, as text; neither it nor one above it may be a file',
 )
-MODULES = Key(
-    lambda value: value is None or isinstance(value, str) or _is_list_of(value, str),
-    'the name of a module, or a list of such names',
-)
+SET_DICT = Key(lambda value: isinstance(value, dict), 'dict(...)')
+DICT = _any_of(SET_DICT, NONE, expected='dict(...)')
+LIST = _any_of(_list_of(SET_DICT), NONE, expected='a list of dict(...)')
+DICTS = _any_of(DICT, LIST, expected='dict(...) or a list of them')
+SIZE = Key(is_size, "a size as '8GB' or '500MB', or a whole number of bytes")
+TOPK = _any_of(_whole(), _list_of(_whole()), expected='a whole number of at least 1, or a tuple of them')
 
 _LOADER = {
     'batch_size': _whole(),
     'num_workers': _whole(0),
-    'dataset': Key(lambda value: isinstance(value, dict), 'dict(...)'),
+    'dataset': SET_DICT,
     **_keys('pin_memory persistent_workers drop_last', SWITCH),
     **_keys('sampler batch_sampler collate_fn', DICT),
     **_keys('worker_init_fn prefetch_factor timeout multiprocessing_context generator in_order', ANY),
     **_keys('pin_memory_device num_batch_per_epoch disable_subprocess_warning', ANY),
 }
-_DATASET = {'data_root': _or(None, NAME, 'a path as text or None'), 'metainfo': DICT, '*': ANY}
+_DATASET = {'data_root': _any_of(NAME, NONE, expected='a path as text or None'), 'metainfo': DICT, '*': ANY}
 _PREPROCESSOR = _keys('type mean std to_rgb num_classes to_onehot batch_augments pad_size_divisor pad_value', ANY)
 # The keys of a section, by its dotted path. Where '*' stands the class takes further ones; '' is the top level.
 SECTIONS: dict[str, dict[str, Key]] = {
     '': {
-        'data_root': Key(lambda value: isinstance(value, str) and value != '', 'a path as text'),
-        'load_from': _or(None, NAME, 'an address, a path or None'),
+        'data_root': PATH,
+        'load_from': _any_of(NAME, NONE, expected='an address, a path or None'),
         **_keys('resume find_unused_parameters', SWITCH),
-        'work_dir': _or(None, NAME, 'a path as text'),
+        'work_dir': _any_of(NAME, NONE, expected='a path as text'),
         'cache_dir': FOLDER,
         'input_size': _whole(1, 'pixels'),  # of the photos that the starting weights were made for
-        'default_scope': _or(None, NAME),
+        'default_scope': _any_of(NAME, NONE),
         'log_level': _one_of('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'),
         'custom_hooks': LIST,
         **_keys('param_scheduler val_evaluator test_evaluator', DICTS),
@@ -148,18 +135,16 @@ SECTIONS: dict[str, dict[str, Key]] = {
     },
     'model.backbone': {
         'widen_factor': POSITIVE,
-        'num_classes': _or(None, Key(_is_int, 'a whole number or None')),
+        'num_classes': _any_of(WHOLE, NONE),
         '*': ANY,
     },
     'model.head': {'topk': TOPK, '*': ANY},
     'model.head.loss': {
         'loss_weight': POSITIVE,
-        'class_weight': Key(
-            lambda value: (
-                value in (None, 'balanced')
-                or (isinstance(value, list | tuple) and all(_is_finite(weight) and weight >= 0 for weight in value))
-            ),
-            "'balanced', one number of at least 0 a class, or None",
+        'class_weight': _any_of(
+            _one_of('balanced', None),
+            _list_of(NOT_NEGATIVE),
+            expected="'balanced', one number of at least 0 a class, or None",
         ),
         '*': ANY,
     },
@@ -170,7 +155,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     **dict.fromkeys(['val_dataloader.dataset', 'test_dataloader.dataset'], _DATASET),
     'train_dataloader.dataset': {
         **_DATASET,
-        'views': _or(None, _whole(), 'a whole number of at least 1, or None for a new view each epoch'),
+        'views': _any_of(_whole(), NONE, expected='a whole number of at least 1, or None for a new view each epoch'),
     },
     'train_dataloader.sampler': {'balanced': SWITCH, '*': ANY},
     'train_cfg': {
@@ -191,7 +176,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
         **_keys('custom_keys bias_lr_mult bias_decay_mult norm_decay_mult dwconv_decay_mult', ANY),
         **_keys('flat_decay_mult dcn_offset_lr_mult bypass_duplicate layer_decay_rate', ANY),
     },
-    'optim_wrapper.paramwise_cfg.stage_lr_mult': dict.fromkeys(PARTS, FACTOR),
+    'optim_wrapper.paramwise_cfg.stage_lr_mult': dict.fromkeys(
+        PARTS, POSITIVE._replace(expected='a factor above 0 (model.frozen_stages freezes)')
+    ),
     'auto_scale_lr': {'enable': SWITCH, 'base_batch_size': _whole()},
     'default_hooks': {
         **_keys('runtime_info timer logger param_scheduler sampler_seed sync_buffer', DICT),
@@ -200,8 +187,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
     'default_hooks.logger': {'interval': _whole(1, 'iterations'), '*': ANY},
     'default_hooks.checkpoint': {
         'interval': _whole(1, 'epochs'),
-        'max_keep_ckpts': _or(-1, _whole(), 'a whole number of at least 1, or -1 to keep all'),
-        'rule': _or(None, _one_of('greater', 'less')),
+        'max_keep_ckpts': _any_of(_whole(), _one_of(-1), expected='a whole number of at least 1, or -1 to keep all'),
+        'rule': _one_of('greater', 'less', None),
         '*': ANY,
     },
     'env_cfg': {
@@ -215,15 +202,22 @@ SECTIONS: dict[str, dict[str, Key]] = {
         **_keys('init_backend init_method timeout port world_size rank device_id store', ANY),
     },
     'randomness': {
-        'seed': _or(None, SEED),
+        'seed': _any_of(SEED, NONE),
         **_keys('deterministic diff_rank_seed', SWITCH),
     },
-    'custom_imports': {'imports': MODULES, 'allow_failed_imports': ANY},
+    'custom_imports': {
+        'imports': _any_of(NAME, _list_of(NAME), NONE, expected='the name of a module, or a list of such names'),
+        'allow_failed_imports': ANY,
+    },
     'photo_cache': {
         'budget': SIZE._replace(expected=f'{SIZE.expected} (photo_cache=None reads photos from their files)')
     },
     'feature_cache': {
-        'views': VIEWS_KEPT,
+        'views': _any_of(
+            _whole(0),
+            _one_of('auto', 'all'),
+            expected="a whole number, 'all' for one each epoch, 0 to keep nothing, or 'auto'",
+        ),
         'dtype': _one_of('auto', 'bf16', 'fp16', 'fp32'),
         'budget': SIZE,
     },
@@ -236,12 +230,12 @@ SECTIONS: dict[str, dict[str, Key]] = {
 }
 SCHEDULER = {
     'begin': _whole(0),
-    'milestones': Key(lambda value: _is_list_of(value, int), 'a list of whole numbers'),
-    **_keys('end T_max step_size', _or(None, _whole())),
+    'milestones': _list_of(WHOLE)._replace(expected='a list of whole numbers'),
+    **_keys('end T_max step_size', _any_of(_whole(), NONE)),
     'gamma': POSITIVE,
     **_keys('factor start_factor end_factor', PART),
-    'eta_min_ratio': _or(None, PART),
-    'eta_min': _or(None, Key(lambda value: _is_finite(value) and value >= 0, 'a learning rate of at least 0')),
+    'eta_min_ratio': _any_of(PART, NONE),
+    'eta_min': _any_of(NOT_NEGATIVE, NONE),
     **_keys('by_epoch convert_to_iter_based', SWITCH),
 }
 # The keys of each entry of these sections, which are a dict or a list of them.
