@@ -31,7 +31,6 @@ class TrialState:
         folder: Its run folder.
         status: ``'waiting'``, ``'in use'`` by a process of an earlier start, ``'running'``, ``'finished'`` or
             ``'failed'``.
-        was_started: Whether an earlier start of the sweep has started it.
         epoch: Number of complete epochs, as far as known.
         top1: Best validation top-1 so far, in percent.
         time_s: Wall-clock seconds of the start that ended.
@@ -44,7 +43,6 @@ class TrialState:
     trial: Trial
     folder: Path
     status: str = WAITING
-    was_started: bool = False
     epoch: int = 0
     top1: float | None = None
     time_s: float | None = None
@@ -59,7 +57,7 @@ class TrialState:
     @property
     def can_resume(self) -> bool:
         """Whether an earlier start has left a checkpoint."""
-        return self.was_started and (self.folder / LAST_CHECKPOINT_FILE).is_file()
+        return (self.folder / LAST_CHECKPOINT_FILE).is_file()
 
     @property
     def seconds_running(self) -> float:
@@ -116,7 +114,7 @@ def plan_trials(trials: list[Trial], folder: Path, ledger: Ledger, *, retry_fail
             taken.add(run)
             states.append(TrialState(trial, run))
             continue
-        state = TrialState(trial, folder / entry.run, was_started=True)
+        state = TrialState(trial, folder / entry.run)
         has_results = (state.folder / METRICS_FILE).is_file() if entry.top1 is not None else state.folder.is_dir()
         if (entry.state == FINISHED and has_results) or (entry.state == FAILED and not retry_failed):
             state.status, state.top1, state.time_s = entry.state, entry.top1, entry.time_s

@@ -1,8 +1,9 @@
-"""The files of a comparison: effects of factors as a table of their own."""
+"""The files of a comparison: where they are written, and what the tables hold."""
 
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,71 +12,73 @@ from flowercls.compare.comparison import compare_runs
 from flowercls.compare.comparison_files import comparison_stem, write_comparison
 from flowercls.compare.wording import as_markdown
 from flowercls.core.errors import ConfigError
-from helpers.run_folders import write_run
-
-
-@pytest.fixture
-def write_grid(tmp_path):
-    """A grid of 2 x 2 settings: learning rate 0.1 is right about 80 of 100 photos, 0.01 about 95."""
-
-    def write(num_seeds):
-        return [
-            write_run(
-                tmp_path / f'{frozen}_{lr}_{seed}',
-                range(seed, misses + seed),
-                num_photos=100,
-                frozen=frozen,
-                lr=lr,
-                seed=seed,
-            )
-            for frozen in (0, 2)
-            for lr, misses in ((0.1, 20), (0.01, 5))
-            for seed in range(num_seeds)
-        ]
-
-    return write
 
 
 def read(path):
     with path.open(newline='') as file:
-        return {(row['factor'], row['level']): row for row in csv.DictReader(file)}
+        return list(csv.DictReader(file))
 
 
-def test_effects_of_factors_are_a_table_for_spreadsheets(tmp_path, write_grid):
-    text = commands.compare(write_grid(num_seeds=2), out=tmp_path / 'out')
+def read_effects(folder):
+    return {(row['factor'], row['level']): row for row in read(folder / 'comparison_effects.csv')}
+
+
+def test_csv_and_json_say_the_same(sweep):
+    text = commands.compare([sweep])
+    assert text.startswith((sweep / 'comparison.md').read_text().partition('\n![')[0])
+    assert (sweep / 'comparison.png').read_bytes().startswith(b'\x89PNG')
+    rows = read(sweep / 'comparison.csv')
+    settings = json.loads((sweep / 'comparison.json').read_text())['settings']
+    assert [row['setting'] for row in rows] == ['frozen_stages=0', 'frozen_stages=1']
+    assert [float(row['top1']) for row in rows] == pytest.approx([s['top1'] for s in settings])
+    assert [row['verdict'] for row in rows] == ['best', 'tied'] and rows[0]['difference'] == ''
+    assert all(len(setting['runs']) == 2 for setting in settings)
+
+
+def test_one_setting_is_no_best(run, tmp_path):
+    text = commands.compare([run('a', [1])], out=tmp_path / 'out')
+    assert '| a | 99.82 | 1 | 99.0-100.0 | - | - | - | - |' in text and 'best**' not in text
+    (row,) = json.loads((tmp_path / 'out' / 'comparison.json').read_text())['settings']
+    assert row['verdict'] is None
+
+
+def test_files_of_a_sweep_are_renewed_in_its_folder_and_nowhere_else(sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    comparison, run = compare_runs([sweep]), next((sweep / 'trials').iterdir())
+    for out, stems in ((None, ['comparison'] * 2), (tmp_path / 'out', ['comparison', 'comparison-2'])):
+        for expected in stems:
+            stem = comparison_stem([sweep], out)
+            assert stem == (out or sweep) / expected
+            write_comparison(comparison, stem)
+    assert comparison_stem([run], None) == Path('comparison/comparison')
+    with pytest.raises(ConfigError, match='is a file'):
+        comparison_stem([run], sweep / 'comparison.md')
+
+
+def test_effects_of_factors_are_a_table_for_spreadsheets(tmp_path, grid):
+    text = commands.compare(grid(num_seeds=2), out=tmp_path)
     assert text.endswith('comparison.md, .csv, .json, .png, _effects.csv')
-    rows = read(tmp_path / 'out' / 'comparison_effects.csv')
+    rows = read_effects(tmp_path)
     assert list(rows) == [('frozen_stages', '0'), ('frozen_stages', '2'), ('lr', '0.01'), ('lr', '0.1')]
     assert [float(row['top1']) for row in rows.values()] == pytest.approx([87.5, 87.5, 95, 80])
     assert [row['verdict'] for row in rows.values()] == ['best', 'tied', 'best', 'worse']
-    slow = rows['lr', '0.1']
-    low, high = float(slow['difference_low']), float(slow['difference_high'])
-    assert float(slow['difference']) == pytest.approx(-15) == (low + high) / 2 and low < -15 < high < 0
-    assert (slow['photos'], rows['lr', '0.01']['difference']) == ('100', '')
-    effects = json.loads((tmp_path / 'out' / 'comparison.json').read_text())['effects']
-    assert [effect['p_value'] for effect in effects if effect['level'] == '0.1'] == [float(slow['p_value'])]
+    worse = rows['lr', '0.1']
+    low, high = float(worse['difference_low']), float(worse['difference_high'])
+    assert float(worse['difference']) == pytest.approx(-15) == (low + high) / 2 and low < -15 < high < 0
+    assert (worse['photos'], rows['lr', '0.01']['difference']) == ('100', '')
+    effects = json.loads((tmp_path / 'comparison.json').read_text())['effects']
+    assert [effect['p_value'] for effect in effects if effect['level'] == '0.1'] == [float(worse['p_value'])]
 
 
-def test_effects_of_single_runs_have_no_interval_and_no_verdict(tmp_path, write_grid):
-    comparison = compare_runs(write_grid(num_seeds=1))
+def test_effects_of_single_runs_have_no_interval_and_outdated_effects_are_removed(tmp_path, grid):
+    comparison = compare_runs(grid(num_seeds=1))
     assert '| lr | 0.1 | 80.00 | -15.00 | - | - | - |' in as_markdown(comparison)
-    write_comparison(comparison, tmp_path / 'comparison')
-    slow = read(tmp_path / 'comparison_effects.csv')['lr', '0.1']
-    assert [slow[key] for key in ('difference_low', 'difference_high', 'p_value', 'verdict')] == [''] * 4
-
-
-def test_outdated_effects_are_removed_and_count_as_a_file(tmp_path, write_grid):
-    comparison, folder = compare_runs(write_grid(num_seeds=1)), tmp_path / 'out'
-    stem = comparison_stem([tmp_path], folder)
+    stem = comparison_stem([tmp_path], tmp_path)
     write_comparison(comparison, stem)
+    worse = read_effects(tmp_path)['lr', '0.1']
+    assert [worse[key] for key in ('difference_low', 'difference_high', 'p_value', 'verdict')] == [''] * 4
     for suffix in ('.md', '.csv', '.json'):
         stem.with_suffix(suffix).unlink()
-    assert comparison_stem([tmp_path], folder).name == 'comparison-2'
+    assert comparison_stem([tmp_path], tmp_path).name == 'comparison-2'  # the effects count as a file
     write_comparison(replace(comparison, effects=[]), stem)
-    assert not (folder / 'comparison_effects.csv').exists()
-
-
-def test_a_file_is_no_folder_to_write_to(tmp_path):
-    (tmp_path / 'mine.py').touch()
-    with pytest.raises(ConfigError, match='is a file'):
-        comparison_stem([tmp_path], tmp_path / 'mine.py')
+    assert not (tmp_path / 'comparison_effects.csv').exists()

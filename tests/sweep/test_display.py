@@ -44,7 +44,7 @@ def test_results_are_a_table_of_settings_and_seeds(make_state):
 
 def test_plain_lines_say_what_changed_and_nothing_twice(make_state):
     out, (old, first) = io.StringIO(), (make_state('a', FINISHED, top1=1.0), make_state('b', RUNNING))
-    second, third = make_state('c', IN_USE, was_started=True), make_state('d', WAITING)
+    second, third = make_state('c', IN_USE), make_state('d', WAITING)
     write(second, 'last_checkpoint', 'epoch_1.pth')
     with Display(1, Console(file=out, soft_wrap=True)) as display:
         display.show([old, first, second, third])

@@ -61,7 +61,9 @@ def test_a_trial_under_way_goes_on_in_its_folder(sweep, ledger, make_trial, fake
     assert launcher.handles[0].was_asked
     assert [entry.state for entry in ledger.entries()] == [STARTED]
     (first, second) = plan_trials([make_trial('a'), make_trial('b')], ledger.path.parent, ledger)
-    assert first.was_started and first.folder.name == 'a_seed0' and not second.was_started
+    assert first.folder == launcher.handles[0].folder and not first.can_resume and not second.can_resume
+    (first.folder / 'last_checkpoint').touch()
+    assert first.can_resume
     assert {s.status for s in sweep([make_trial('a'), make_trial('b')], fake_launcher())} == {FINISHED}
 
 
