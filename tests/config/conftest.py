@@ -12,13 +12,25 @@ CLASSES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
 
 
 @pytest.fixture
-def data_root(tmp_path):
-    folder = tmp_path / 'data'
-    folder.mkdir()
-    (folder / 'classes.txt').write_text('\n'.join(CLASSES) + '\n', encoding='utf-8')
-    (folder / 'train.txt').touch()
-    (folder / 'val.txt').touch()
-    return folder
+def make_root(tmp_path):
+    """Write a prepared folder: its classes and lists, of which only the training list names photos."""
+
+    def write_lists(name, classes=CLASSES, labels=(), sets=('train', 'val')):
+        folder = tmp_path / name
+        folder.mkdir()
+        for split in sets:
+            (folder / f'{split}.txt').touch()
+        lines = [f'{classes[label]}/{i}.jpg {label}\n' for i, label in enumerate(labels)]
+        (folder / 'train.txt').write_text(''.join(lines), encoding='utf-8')
+        (folder / 'classes.txt').write_text('\n'.join(classes) + '\n', encoding='utf-8')
+        return folder
+
+    return write_lists
+
+
+@pytest.fixture
+def data_root(make_root):
+    return make_root('data')
 
 
 @pytest.fixture

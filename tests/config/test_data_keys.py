@@ -14,21 +14,20 @@ from flowercls.config.data_keys import TAKES_CLASS_WEIGHT
 from flowercls.core.errors import ConfigError, DataError
 
 CLASSES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
-PHOTO_DATASET = "type='StanfordCars', data_root='data/cars', split='train', pipeline=[dict(type='LoadImageFromFile')]"
 
 
 # ---------------------------------------------------------------- datasets
 
 
-def test_another_dataset_of_photos_gives_way_with_a_note(inherit, data_root):
-    cfg, notes = inherit(f'train_dataloader = dict(dataset=dict(_delete_=True, {PHOTO_DATASET}))')
-    dataset = cfg.train_dataloader.dataset
-    assert (dataset.type, dataset.data_root, dataset.ann_file) == ('ImageFolder', str(data_root), 'train.txt')
-    assert f'train_dataloader.dataset: StanfordCars replaced by ImageFolder on {data_root}.' in notes
-
-
 def dataset(text):
     return f'train_dataloader = dict(dataset=dict(_delete_=True, {text}))'
+
+
+def test_another_dataset_of_photos_gives_way_with_a_note(inherit, data_root):
+    cfg, notes = inherit(dataset("type='StanfordCars', data_root='data/cars', split='train', pipeline=[]"))
+    ours = cfg.train_dataloader.dataset
+    assert (ours.type, ours.data_root, ours.ann_file) == ('ImageFolder', str(data_root), 'train.txt')
+    assert f'train_dataloader.dataset: StanfordCars replaced by ImageFolder on {data_root}.' in notes
 
 
 REPEATED = "type='RepeatDataset', times=2, dataset=dict(pipeline=[], "
@@ -59,22 +58,15 @@ def test_a_dataset_that_cannot_be_used_is_refused(inherit, message, options):
 
 
 @pytest.fixture
-def resolved(write, data_root):
+def resolved(inherit):
     """A resolved config, as a run folder holds it."""
-    base = "_base_ = ['mmpretrain::resnet/resnet18_8xb32_in1k.py']"
-    cfg, _ = resolve_config(write(f'{base}\ndata_root = {str(data_root)!r}'))
-    cfg.dump('config.py')
+    inherit()[0].dump('config.py')
     return 'config.py'
 
 
 @pytest.fixture
-def other_root(tmp_path):
-    folder = tmp_path / 'other folder'
-    folder.mkdir()
-    for name in ('train.txt', 'val.txt', 'test.txt'):
-        (folder / name).touch()
-    (folder / 'classes.txt').write_text('oak\nelm\n')
-    return folder
+def other_root(make_root):
+    return make_root('other folder', ['oak', 'elm'], sets=('train', 'val', 'test'))
 
 
 def test_a_resolved_config_can_be_pointed_at_another_folder(resolved, other_root):
@@ -245,12 +237,9 @@ def test_a_layer_in_the_backbone_gets_the_number_of_classes(inherit):
 
 
 def test_a_custom_dataset_keeps_the_list_it_names(inherit):
-    cfg, _ = inherit(
-        "train_dataloader = dict(dataset=dict(_delete_=True, type='CustomDataset', ann_file='folds/fold_0_train.txt',\n"
-        "                                     data_prefix='', pipeline=[]))",
-    )
-    dataset = cfg.train_dataloader.dataset
-    assert (dataset.type, dataset.ann_file, dataset.data_prefix) == ('ImageFolder', 'folds/fold_0_train.txt', '')
+    cfg, _ = inherit(dataset("type='CustomDataset', ann_file='folds/fold_0_train.txt', data_prefix='', pipeline=[]"))
+    kept = cfg.train_dataloader.dataset
+    assert (kept.type, kept.ann_file, kept.data_prefix) == ('ImageFolder', 'folds/fold_0_train.txt', '')
 
 
 # ---------------------------------------------------------------- class weights
@@ -259,16 +248,14 @@ LABELS = [0] * 7 + [1] * 2 + [2] * 5 + [3] + [4] * 5
 
 
 @pytest.fixture
-def unequal(data_root):
-    """The small prepared folder, with photos in its lists."""
-    lines = [f'{CLASSES[label]}/{i}.jpg {label}\n' for i, label in enumerate(LABELS)]
-    (data_root / 'train.txt').write_text(''.join(lines), encoding='utf-8')
-    return data_root
+def unequal(make_root):
+    """A prepared folder whose training list has photos."""
+    return make_root('unequal', labels=LABELS)
 
 
 @pytest.fixture
 def balanced(unequal, resolve):
-    return lambda **more: resolve(**{'model.head.loss.class_weight': 'balanced', **more})
+    return lambda **more: resolve(**{'data_root': str(unequal), 'model.head.loss.class_weight': 'balanced', **more})
 
 
 def test_balanced_weights_are_those_of_scikit_learn(balanced):
@@ -289,8 +276,8 @@ def test_weights_written_down_stay_as_they_are(balanced, tmp_path):
     assert all(type(weight) is float for weight in cfg.model.head.loss.class_weight)
 
 
-def test_the_list_that_the_training_set_reads_counts(balanced, unequal):
-    (unequal / 'few.txt').write_text(''.join(f'{name}/x.jpg {i}\n' for i, name in enumerate(CLASSES)))
+def test_the_list_that_the_training_set_reads_counts(balanced, unequal, make_root):
+    (make_root('equal', labels=range(5)) / 'train.txt').rename(unequal / 'few.txt')
     cfg, _ = balanced(**{'train_dataloader.dataset.ann_file': 'few.txt'})
     assert cfg.model.head.loss.class_weight == [1.0] * 5
 
@@ -303,21 +290,14 @@ def test_the_list_that_the_training_set_reads_counts(balanced, unequal):
     ],
 )
 def test_weights_that_cannot_be_used_are_refused(balanced, changes, message):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=message):
         balanced(**changes)
-    assert message in str(caught.value)
 
 
-def test_a_class_without_photos_and_lists_that_cannot_be_read_are_refused(balanced, unequal):
-    (unequal / 'train.txt').write_text(''.join(f'{name}/x.jpg {i}\n' for i, name in enumerate(CLASSES) if i != 2))
+def test_a_class_without_photos_is_refused(balanced, make_root):
+    root = make_root('without roses', labels=[0, 1, 3, 4])
     with pytest.raises(DataError, match='no photo of rose in the training list.*Fix'):
-        balanced()
-    (unequal / 'train.txt').write_text('daisy/x.jpg 5\n')
-    with pytest.raises(DataError, match='label 5 is outside 0..4.*Fix'):
-        balanced()
-    (unequal / 'train.txt').write_text('daisy/x.jpg\n')
-    with pytest.raises(DataError, match='train.txt, line 1: .*Fix'):
-        balanced()
+        balanced(data_root=str(root))
 
 
 def test_both_remedies_at_once_are_told(balanced):
@@ -344,17 +324,11 @@ def test_a_weighted_loss_is_averaged_over_photos_not_over_weights():
     torch.testing.assert_close(smooth(scores, labels, avg_factor=3), expected)
 
 
-def test_balanced_weights_of_a_resolved_config_follow_it_to_another_folder(balanced, unequal, tmp_path):
+@pytest.mark.parametrize(('weights', 'moved'), [(None, [1.0] * 5), ([1.0, 2.0, 3.0, 4.0, 5.0],) * 2])
+def test_balanced_weights_follow_a_resolved_config_to_another_folder(balanced, make_root, tmp_path, weights, moved):
     cfg, _ = balanced()
+    if weights:  # the user's own, which stay
+        cfg.model.head.loss.class_weight = weights
     cfg.dump(tmp_path / 'config.py')
-    other = tmp_path / 'other'
-    other.mkdir()
-    for name in ('classes.txt', 'val.txt'):
-        (other / name).write_text((unequal / name).read_text())
-    (other / 'train.txt').write_text(''.join(f'{name}/1.jpg {label}\n' for label, name in enumerate(CLASSES)))
-    moved, _ = resolve_config(tmp_path / 'config.py', {'data_root': str(other)})
-    assert moved.model.head.loss.class_weight == pytest.approx([1.0] * 5)
-    cfg.model.head.loss.class_weight = own = [1.0, 2.0, 3.0, 4.0, 5.0]
-    cfg.dump(tmp_path / 'config.py')
-    moved, _ = resolve_config(tmp_path / 'config.py', {'data_root': str(other)})
-    assert moved.model.head.loss.class_weight == own
+    cfg, _ = resolve_config(tmp_path / 'config.py', {'data_root': str(make_root('equal', labels=range(5)))})
+    assert cfg.model.head.loss.class_weight == pytest.approx(moved)

@@ -60,8 +60,17 @@ def test_a_raw_folder_is_recognised(tmp_path):
     assert f'python tools/prepare_data.py {raw} {raw}_prepared and set data_root={raw}_prepared' in str(caught.value)
 
 
-@pytest.mark.parametrize('line', ['rose/a.jpg', 'rose/a.jpg --1', 'rose/a.jpg 1.0', ' 1'])
-def test_a_line_that_is_no_photo_and_label_is_refused(folder, line):
+@pytest.mark.parametrize(
+    ('line', 'problem'),
+    [
+        *[(line, 'is not "<class>/<file> <label>"') for line in ('rose/a.jpg', 'rose/a.jpg --1', 'a.jpg 1.0', ' 1')],
+        ('rose/a.jpg 5', 'label 5 is outside 0..1'),
+        ('rose/a.jpg -1', 'label -1 is outside 0..1'),
+        ('../rose/a.jpg 0', 'leads out of the data folder'),
+        ('rose/a.jpg 1', 'label 1, which is tulip'),
+    ],
+)
+def test_a_line_that_is_no_photo_and_label_is_refused(folder, line, problem):
     (folder / 'train.txt').write_text(f'tulip/b.jpg 1\n{line}\n')
-    with pytest.raises(DataError, match=r'train\.txt, line 2: .*Fix: '):
+    with pytest.raises(DataError, match=rf'train\.txt, line 2: .*{problem}.*Fix: '):
         read_annotations(folder / 'train.txt', folder, ['rose', 'tulip'])
