@@ -150,14 +150,18 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.timeout(seconds))
 
 
-@pytest.fixture(scope='session', autouse=True)
-def warm_up():
-    """Import what trainings need before the first test, so that no test's CPU time depends on its place.
-
-    mmengine leaves the text of configs as it is: to lay it out takes 0.35 CPU seconds, a third of a tiny training.
-    """
-    for name in HEAVY_IMPORTS if MAX_CPU_S else ():
+@pytest.fixture(scope='session')
+def heavy_imports():
+    """Import what trainings need: before the first test, so that no test's CPU time depends on its place, or a fork."""
+    for name in HEAVY_IMPORTS:
         importlib.import_module(name)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def quick_start(request):
+    """Let mmengine not lay out the text of configs, which takes 0.35 CPU seconds, a third of a tiny training."""
+    if MAX_CPU_S:
+        request.getfixturevalue('heavy_imports')
     with mock.patch('mmengine.config.config.FormatCode', lambda text, **_: (text, True)):
         yield
 

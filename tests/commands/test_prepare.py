@@ -200,6 +200,6 @@ def test_a_real_signal_in_the_middle_leaves_nothing_behind(raw, tmp_path, number
         time.sleep(0.02)
     time.sleep(0.3)
     running.send_signal(number)
-    _, said = running.communicate(timeout=500)
+    _, said = running.communicate()
     assert running.returncode == code and 'Traceback' not in said
     assert [path.name for path in tmp_path.iterdir()] == ['raw']

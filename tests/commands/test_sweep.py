@@ -142,7 +142,7 @@ def test_a_sweep_asked_to_end_lets_its_trials_save(write_sweep, tmp_path, number
         while not under_way(folder):
             time.sleep(0.01)
         process.send_signal(number)
-        assert process.wait(500) == 128 + number
+        assert process.wait() == 128 + number
         assert 'the same command resumes' in process.stderr.read()
     console = next((folder / 'trials').iterdir()) / 'console.txt'
     assert 'is saved; add --resume' in console.read_text()

@@ -34,7 +34,7 @@ def test_loading_does_not_import_torch_and_is_quick():
         "assert 'torch' not in sys.modules and 'mmpretrain' not in sys.modules"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, '-c', code], check=True, timeout=500)
+    subprocess.run([sys.executable, '-c', code], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5  # seconds of one core
 

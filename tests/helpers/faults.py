@@ -16,19 +16,13 @@ class Faults:
         folder: Operations elsewhere are not counted.
         at: Number of the operation, from 1; None only counts.
         fault: Called with what remains to be done: for a write its file and data, else nothing.
-
-    Attributes:
-        is_permanent: Whether all operations after it meet the fault, too.
         operations: Of `os`, that count, beside opening files to write and writing.
+        is_permanent: Whether all operations after it meet the fault, too.
     """
 
-    operations = OPERATIONS
-
-    is_permanent = False
-
-    def __init__(self, folder, at=None, fault=None):
+    def __init__(self, folder, at=None, fault=None, operations=OPERATIONS, is_permanent=False):
         self.folder, self.at, self.fault, self.count = Path(folder).absolute(), at, fault, 0
-        self._open = io.open
+        self.operations, self.is_permanent, self._open = operations, is_permanent, io.open
 
     def install(self):
         """For the rest of this process's life: it is a child that ends soon."""

@@ -2,7 +2,6 @@
 
 import faulthandler
 import gc
-import importlib
 import json
 import os
 import shutil
@@ -12,8 +11,6 @@ import traceback
 
 import pytest
 import torch
-
-from helpers.faults import Faults
 
 # A child that hangs is a failure, not the end of the whole suite: it says where, and ends.
 LONGEST_CHILD_S = 500
@@ -26,12 +23,11 @@ custom_hooks = [dict(type='EMAHook', momentum=0.3)]
 
 
 @pytest.fixture(scope='session')
-def in_child():
+def in_child(heavy_imports):
     """Run a function in a forked process; returns its exit code, negative if a signal has ended it.
 
     ``signals`` are sent one after another, each after its delay in seconds.
     """
-    importlib.import_module('matplotlib.figure')  # else mmengine's visualizer would, in each child
 
     def run(function, *signals):
         process = os.fork()
@@ -62,72 +58,58 @@ def _be_child(function):
 
 
 @pytest.fixture(scope='session')
-def quick_train(tool, write_config, tmp_path_factory):
-    """Train a tiny config into a folder, without pictures, as ``train.py --work-dir``; returns the exit code.
+def journal_of(tmp_path_factory):
+    """The file that notes every step of the run in a folder. It lies elsewhere, as faults spoil files of the folder."""
+    journals = tmp_path_factory.mktemp('journals')
+    return lambda folder: journals / str(folder).replace('/', '-')
 
-    Only in a child process: it changes the modules. With a ``journal`` each step adds a line to that file.
-    """
+
+@pytest.fixture(scope='session')
+def quick_train(tool, write_config, tmp_path_factory, journal_of):
+    """Train a tiny config into a folder, as ``train.py --work-dir``; returns the exit code. Only in a child process."""
     config = write_config(tmp_path_factory.mktemp('quick'), TINY)
 
-    def train(folder, *arguments, journal=None):
-        if journal is not None:
-            _keep_journal(journal)
+    def train(folder, *arguments):
+        from flowercls.train.loop import ResumableTrainLoop
+
+        run_iter = ResumableTrainLoop.run_iter
+
+        def run_and_note(loop, number, batch):
+            run_iter(loop, number, batch)
+            photos = [sample.img_path for sample in batch['data_samples']]
+            with os.fdopen(os.open(journal_of(folder), os.O_APPEND | os.O_CREAT | os.O_WRONLY), 'w') as file:
+                file.write(json.dumps([loop._iter, loop._epoch, photos]) + '\n')
+
+        ResumableTrainLoop.run_iter = run_and_note
         return tool('train', config, '--work-dir', folder, *arguments)
 
     return train
 
 
-def _keep_journal(path):
-    from flowercls.train.loop import ResumableTrainLoop
-
-    run_iter = ResumableTrainLoop.run_iter
-
-    def and_note(loop, number, batch):
-        run_iter(loop, number, batch)
-        photos = [sample.img_path for sample in batch['data_samples']]
-        with path.open('a') as file:
-            file.write(json.dumps([loop._iter, loop._epoch, photos]) + '\n')
-
-    ResumableTrainLoop.run_iter = and_note
-
-
-@pytest.fixture(scope='session')
-def disagreements():
+def errors_in(journal):
     """What is wrong with the journal of a run of 45 photos and 2 epochs, written in one start or in many."""
-
-    def check(journal):
-        steps = {}
-        for step, epoch, photos in map(json.loads, journal.read_text().splitlines()):
-            if steps.setdefault(step, (epoch, photos)) != (epoch, photos):
-                yield f'step {step} was trained again with other photos'
-        if sorted(steps) != list(range(1, len(steps) + 1)):
-            yield f'steps are missing: there are {sorted(steps)}'
-        for number in (0, 1):
-            seen = [photo for epoch, photos in steps.values() for photo in photos if epoch == number]
-            if len(seen) != 45 or len(set(seen)) != 45:
-                yield f'epoch {number + 1} has {len(seen)} photos, {len(set(seen))} of them different'
-
-    return lambda journal: list(check(journal))
+    steps = {}
+    for step, epoch, photos in map(json.loads, journal.read_text().splitlines()):
+        if steps.setdefault(step, (epoch, photos)) != (epoch, photos):
+            yield f'step {step} was trained again with other photos'
+    if sorted(steps) != list(range(1, len(steps) + 1)):
+        yield f'steps are missing: there are {sorted(steps)}'
+    for number in (0, 1):
+        seen = [photo for epoch, photos in steps.values() for photo in photos if epoch == number]
+        if len(seen) != 45 or len(set(seen)) != 45:
+            yield f'epoch {number + 1} has {len(seen)} photos, {len(set(seen))} of them different'
 
 
 @pytest.fixture(scope='session')
-def count_operations(in_child, quick_train, tmp_path_factory):
-    """How many operations on files an undisturbed run has; of all that are known, or of those named."""
+def check_resumed(in_child, quick_train, journal_of, undisturbed, differences):
+    """Resume the run in a folder: it ends with the bits of an undisturbed one, and each step has the same photos."""
 
-    def of_a_run(operations=None):
-        folder = tmp_path_factory.mktemp('counted')
+    def check(folder):
+        assert in_child(lambda: quick_train(folder, '--resume')) == 0, f'{folder} cannot be resumed'
+        assert differences(undisturbed, folder) == [], folder
+        assert list(errors_in(journal_of(folder))) == [], folder
 
-        def count():
-            counting = Faults(folder)
-            counting.operations = operations or counting.operations
-            counting.install()
-            assert quick_train(folder / 'run') == 0
-            (folder.parent / 'operations.txt').write_text(str(counting.count))
-
-        assert in_child(count) == 0
-        return int((folder.parent / 'operations.txt').read_text())
-
-    return of_a_run
+    return check
 
 
 @pytest.fixture(scope='session')
@@ -139,33 +121,30 @@ def undisturbed(in_child, quick_train, tmp_path_factory):
 
 
 def leaves(value, path=''):
+    """The path and value of everything in a checkpoint that is no container; a tensor as its type and bytes."""
     if isinstance(value, dict | list | tuple):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from leaves(item, f'{path}.{key}')
+    elif isinstance(value, torch.Tensor):
+        yield path, (value.dtype, value.shape, value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     else:
         yield path, value
-
-
-def _same(one, other):
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return torch.equal(one, other)
-    return one is other or bool(one == other)
 
 
 @pytest.fixture(scope='session')
 def differences():
     """Where two run folders have other bits: the last checkpoint and the best one as wholes, and its results."""
 
-    def compare(one, other):
-        metrics = [json.loads((folder / 'metrics.json').read_text()) for folder in (one, other)]
-        best, found = {figures['checkpoint'] for figures in metrics}, []
+    def compare(*folders):
+        metrics = [json.loads((folder / 'metrics.json').read_text()) for folder in folders]
+        tables = [(folder / 'predictions_val.csv').read_bytes() for folder in folders]
+        best = {figures['checkpoint'] for figures in metrics}
+        different = ['metrics.json'] * (metrics[0] != metrics[1]) + ['predictions_val.csv'] * (tables[0] != tables[1])
         for name in ['epoch_2.pth', *(best if len(best) == 1 else ())]:
-            states = [dict(leaves(torch.load(folder / name, weights_only=True))) for folder in (one, other)]
-            keys = states[0].keys() | states[1].keys() - {'.meta.cfg'}
-            found += [f'{name}{key}' for key in keys if not _same(states[0].get(key), states[1].get(key))]
-        tables = [(folder / 'predictions_val.csv').read_bytes() for folder in (one, other)]
-        found += ['metrics.json'] * (metrics[0] != metrics[1])
-        return found + ['predictions_val.csv'] * (tables[0] != tables[1])
+            states = [dict(leaves(torch.load(folder / name, weights_only=True))) for folder in folders]
+            keys = states[0].keys() | states[1].keys()
+            different += [f'{name}{key}' for key in keys if states[0].get(key) != states[1].get(key)]
+        return different
 
     return compare
 

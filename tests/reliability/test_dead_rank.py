@@ -32,7 +32,7 @@ def launch(config, folder, max_restarts):
 
 
 def ended(run):
-    said, _ = run.communicate(timeout=500)
+    said, _ = run.communicate()
     return run.returncode, said
 
 
@@ -49,10 +49,9 @@ def process_of(run, rank):
     return None
 
 
-def wait_for(condition, run, seconds=500):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert run.poll() is None and time.monotonic() < deadline, 'it does not come to that'
+def wait_for(file, run):
+    while not file.exists():
+        assert run.poll() is None, f'it ended without {file.name}'
         time.sleep(0.01)
 
 
@@ -66,7 +65,7 @@ def whole(config, tmp_path_factory):
     """The folder of a run of two processes that nothing happened to, and how long it took from its first sign."""
     folder = tmp_path_factory.mktemp('whole') / 'run'
     run = launch(config, folder, 0)
-    wait_for(lambda: (folder / 'config.py').exists(), run)
+    wait_for(folder / 'config.py', run)
     started = time.monotonic()
     code, said = ended(run)
     assert code == 0, said[-3000:]
@@ -85,7 +84,7 @@ def test_a_killed_process_is_started_again(config, whole, differences, tmp_path,
     for number in range(kills):
         folder, moment = tmp_path / f'run{number}', moments.uniform(0, length)
         run = launch(config, folder, 3)
-        wait_for(lambda folder=folder: (folder / 'config.py').exists(), run)
+        wait_for(folder / 'config.py', run)
         time.sleep(moment)
         if (victim := process_of(run, number % 2)) is not None:
             os.kill(victim, signal.SIGKILL)
@@ -101,7 +100,7 @@ def test_a_killed_process_is_started_again(config, whole, differences, tmp_path,
 def test_without_a_restart_what_was_saved_stays(config, whole, differences, tmp_path, launcher):
     folder = tmp_path / 'run'
     run = launch(config, folder, 0)
-    wait_for((folder / 'epoch_1.pth.json').exists, run)
+    wait_for(folder / 'epoch_1.pth.json', run)
     if launcher:
         run.terminate()  # it passes the signal on: nothing can be saved while one process waits for the other
     else:

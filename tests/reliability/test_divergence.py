@@ -12,6 +12,8 @@ from flowercls.train.optimizer import CHECK_EVERY, NanGuardOptimWrapper, NotFini
 
 KINDS = ('loss', 'gradient', 'input', 'target')
 STEPS = (1, 5, 12)  # of 12
+# Each case is a training: these are in the default run, the others are slow.
+CASES = [('loss', 1), ('gradient', 12), ('input', 5), ('target', 1)]
 
 
 @pytest.fixture
@@ -42,8 +44,10 @@ def spoil(monkeypatch):
     return arrange
 
 
-@pytest.mark.parametrize('step', STEPS)
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize(
+    ('kind', 'step'),
+    [pytest.param(*case, marks=[pytest.mark.slow] * (case not in CASES)) for case in itertools.product(KINDS, STEPS)],
+)
 def test_a_bad_step_is_not_taken_and_nothing_bad_is_published(kind, step, spoil, write_config, tool, tmp_path, capsys):
     config, run = write_config(tmp_path, "model['head']['cal_acc'] = False\n" * (kind == 'target')), tmp_path / 'run'
     spoil(kind, step)

@@ -148,10 +148,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(('key', 'value'), [(key, value) for key, values in BROKEN.items() for value in values])
-def test_metrics_that_are_nonsense_end_no_report(copied_run, tool, said, key, value):
+def test_metrics_that_are_nonsense_end_no_report(copied_run, key, value):
     (copied_run / 'metrics.json').write_text(json.dumps({**METRICS, key: value}))
-    assert tool('report', copied_run) == 0
-    said()
+    assert write_run_report(copied_run).is_file()
 
 
 @pytest.mark.parametrize('content', ['[]', '3', '{"seed": []}', '[' * 100_000, '{"data_manifest": {}}'])
@@ -173,6 +172,7 @@ def test_predictions_that_are_nonsense_are_not_compared(copied_run, tool, said, 
 @pytest.mark.parametrize(
     ('name', 'content'),
     [
+        ('metrics.json', json.dumps({**METRICS, 'checkpoint': ['x'], 'epoch': 'x', 'split': {}, 'n': None})),
         ('manifest.json', '{"classes": 3}'),
         ('manifest.json', '{"counts": [1], "images": {"a": 1}}'),
         ('manifest.json', '{"classes": [[1]], "counts": {"sets": {"a": {"b": "c"}}}, "drawn": 3}'),

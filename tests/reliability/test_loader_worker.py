@@ -11,7 +11,8 @@ from flowercls.data.image_folder import ImageFolder
 from flowercls.train.loop import translate_worker_errors
 
 
-@pytest.mark.parametrize('signum', [signal.SIGKILL, signal.SIGSEGV])
+# Two trainings each.
+@pytest.mark.parametrize('signum', [signal.SIGKILL, pytest.param(signal.SIGSEGV, marks=pytest.mark.slow)])
 def test_a_killed_worker(signum, write_config, tool, tmp_path, monkeypatch, capsys):
     extra = 'train_dataloader = dict(batch_size=8, num_workers=1, persistent_workers=True)\nphoto_cache = None\n'
     config, run, parent = write_config(tmp_path, extra), tmp_path / 'run', os.getpid()

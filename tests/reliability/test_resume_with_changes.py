@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from flowercls.compare.runs import read_run
+from flowercls.config.resolve import Flags
 from flowercls.data.prepare.preparation import prepare
+from flowercls.train import tester
+from flowercls.train.trainer import resolve_for_run
 
 SCHEDULES = {
     'constant': "[dict(type='ConstantLR', factor=1.0)]",
@@ -150,10 +153,10 @@ def test_a_kill_before_the_last_checkpoint_was_named_is_made_good(copied_run, tr
     assert (copied_run / 'last_checkpoint').read_text() == 'epoch_2.pth'
 
 
-def test_a_test_on_photos_that_were_prepared_again_is_warned_of(trained_run, tool, said, drawn_root, tmp_path):
+def test_a_test_on_photos_that_were_prepared_again_is_warned_of(trained_run, said, drawn_root, tmp_path):
     root = tmp_path / 'again'
     prepare(drawn_root.parent / 'raw', root, val_ratio=0.25, workers=0, seed=1)
-    start = ('test', trained_run[0], trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path)
-    assert tool(*start) == 0 and 'trained on photos that were prepared otherwise' not in said()
-    assert tool(*start, '--cfg-options', f'data_root={root}') == 0
-    assert 'trained on photos that were prepared otherwise' in said()
+    for options, is_warned in (([], False), ([f'data_root={root}'], True)):
+        cfg = resolve_for_run(trained_run[0], options, Flags())
+        tester.test(cfg, trained_run[1] / 'epoch_2.pth', work_dir=tmp_path)
+        assert ('trained on photos that were prepared otherwise' in said()) == is_warned

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a run at its next step, saved; a second one at once."""
+"""SIGTERM and SIGINT end a run at its next step, saved; a second one and SIGKILL at once. All can be resumed."""
 
 import errno
 import functools
@@ -15,90 +15,81 @@ import pytest
 
 from helpers.processes import started
 
-SIGNALS_A_RUN = 5
-LONGEST_S = 60  # of a busy machine; an idle one takes less than one
 SEED = 0
 TRAIN = Path(__file__).parents[2] / 'tools' / 'train.py'
 
 
-@pytest.mark.parametrize(
-    'goal', [pytest.param(10, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.exhaustive)]
-)
-def test_random_signals(in_child, quick_train, undisturbed, differences, disagreements, tmp_path, goal):
-    started = time.monotonic()
-    assert in_child(lambda: quick_train(tmp_path / 'clock')) == 0
-    length = time.monotonic() - started
-    moments, sent, number, waits = random.Random(SEED), 0, 0, []
-    while sent < goal:
-        folder, number = tmp_path / f'run{number}', number + 1
-        journal = folder.with_suffix('.journal')
-        go_on = functools.partial(quick_train, folder, '--resume', journal=journal)
-        for _ in range(min(SIGNALS_A_RUN, goal - sent)):
-            signum, moment = moments.choice((signal.SIGTERM, signal.SIGINT)), moments.uniform(0.02, length)
-            started = time.monotonic()
-            code = in_child(go_on, (signum, moment))
-            waits.append(time.monotonic() - started - moment)
-            assert code in (0, 128 + signum, -signum), code  # -signum: it came before the first line of ours
-            sent += code != 0
-        assert in_child(go_on) == 0
-        assert differences(undisturbed, folder) == [] and disagreements(journal) == []
-    print(f'{sent} signals in {number} runs, at most {max(waits):.2f} s to the end, all went on to the same bits')
-    assert max(waits) <= LONGEST_S
-
-
-def test_a_second_signal_ends_it_at_once_and_leaves_no_broken_file(
-    in_child, quick_train, undisturbed, differences, tmp_path
-):
-    from flowercls.train.checkpoint import WholeCheckpointHook
-    from flowercls.train.loop import ResumableTrainLoop
-
-    def run_iter(*args):
-        os.kill(os.getpid(), signal.SIGTERM)
-        return run_iter.original(*args)
-
-    def slow(*args):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(60)
-
-    def run():
-        WholeCheckpointHook.save_interrupted = slow
-        run_iter.original, ResumableTrainLoop.run_iter = ResumableTrainLoop.run_iter, run_iter
-        return quick_train(tmp_path / 'run')
-
-    assert in_child(run) == 130
-    assert in_child(lambda: quick_train(tmp_path / 'run', '--resume')) == 0
-    assert differences(undisturbed, tmp_path / 'run') == []
-
-
-@pytest.mark.parametrize('numbers', [(signal.SIGHUP, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP, signal.SIGHUP)])
-def test_a_hangup_and_what_comes_with_it_are_one_wish(
-    in_child, quick_train, undisturbed, differences, tmp_path, numbers
-):
+def signal_in_step(step, *numbers):
+    """Let this process, a child, get signals in a step of its training."""
     from flowercls.train.loop import ResumableTrainLoop
 
     original = ResumableTrainLoop.run_iter
 
-    def run_iter(*args):
-        for number in numbers if not (tmp_path / 'sent').exists() else ():
+    def run_iter(loop, *args):
+        for number in numbers if loop._iter + 1 == step else ():
             os.kill(os.getpid(), number)
-        (tmp_path / 'sent').touch()
-        return original(*args)
+        return original(loop, *args)
+
+    ResumableTrainLoop.run_iter = run_iter
+
+
+@pytest.mark.parametrize(
+    ('signals', 'per_run', 'goal'),
+    [
+        pytest.param([signal.SIGKILL], 8, 12, marks=pytest.mark.slow),
+        pytest.param([signal.SIGTERM, signal.SIGINT], 5, 10, marks=pytest.mark.slow),
+        pytest.param([signal.SIGKILL], 8, 200, marks=pytest.mark.exhaustive),
+        pytest.param([signal.SIGTERM, signal.SIGINT], 5, 100, marks=pytest.mark.exhaustive),
+    ],
+    ids=str,
+)
+def test_signals_at_random_moments(in_child, quick_train, check_resumed, tmp_path, signals, per_run, goal):
+    begin = time.monotonic()
+    assert in_child(lambda: quick_train(tmp_path / 'clock')) == 0
+    length = time.monotonic() - begin
+    moments, sent, number, waits = random.Random(SEED), 0, 0, []
+    while sent < goal:
+        folder, number = tmp_path / f'run{number}', number + 1
+        go_on = functools.partial(quick_train, folder, '--resume')
+        for _ in range(min(per_run, goal - sent)):
+            signum, moment = moments.choice(signals), moments.uniform(0.02, length)
+            begin = time.monotonic()
+            code = in_child(go_on, (signum, moment))
+            waits.append(time.monotonic() - begin - moment)
+            assert code in (0, 128 + signum, -signum), code  # -signum: it came before the first line of ours
+            sent += code != 0
+        check_resumed(folder)
+    print(f'{sent} signals in {number} runs, at most {max(waits):.2f} s to the end, all went on to the same bits')
+
+
+def test_a_second_signal_ends_it_at_once_and_leaves_no_broken_file(in_child, quick_train, check_resumed, tmp_path):
+    from flowercls.train.checkpoint import WholeCheckpointHook
+
+    def interrupt(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
 
     def run():
-        ResumableTrainLoop.run_iter = run_iter
+        WholeCheckpointHook.save_interrupted = interrupt
+        signal_in_step(1, signal.SIGTERM)
         return quick_train(tmp_path / 'run')
 
-    assert in_child(run) == 143
-    assert list((tmp_path / 'run').glob('iter_1.pth'))
-    assert in_child(lambda: quick_train(tmp_path / 'run', '--resume')) == 0
-    assert differences(undisturbed, tmp_path / 'run') == []
+    assert in_child(run) == 130
+    check_resumed(tmp_path / 'run')
+
+
+@pytest.mark.parametrize('numbers', [(signal.SIGHUP, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP, signal.SIGHUP)])
+def test_a_hangup_and_what_comes_with_it_are_one_wish(in_child, quick_train, check_resumed, tmp_path, numbers):
+    assert in_child(lambda: signal_in_step(1, *numbers) or quick_train(tmp_path / 'run')) == 143
+    assert (tmp_path / 'run' / 'iter_1.pth').is_file()
+    check_resumed(tmp_path / 'run')
 
 
 @pytest.mark.parametrize('variables', [{'SLURM_PROCID': '0', 'SLURM_NTASKS': '1'}, {'RANK': '0', 'WORLD_SIZE': '1'}])
-def test_a_job_of_one_process_is_saved_as_well(in_child, quick_train, tmp_path, monkeypatch, variables, stop_in_step):
+def test_a_job_of_one_process_is_saved_as_well(in_child, quick_train, tmp_path, monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert in_child(lambda: stop_in_step(3) or quick_train(tmp_path / 'run')) == 143
+    assert in_child(lambda: signal_in_step(3, signal.SIGTERM) or quick_train(tmp_path / 'run')) == 143
     assert (tmp_path / 'run' / 'iter_3.pth').is_file()
 
 
@@ -115,14 +106,12 @@ def test_a_launched_run_of_one_process_is_saved_as_well(write_config, tmp_path):
         while not (tmp_path / 'run' / 'metrics.json').exists():
             assert process.poll() is None
             time.sleep(0.01)
-        time.sleep(0.3)  # into the second epoch
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=500)[1]
-        assert process.returncode == 143 and 'is saved; add --resume' in said
-        assert (tmp_path / 'run' / 'last_checkpoint').read_text() != 'epoch_1.pth'
+        error = process.communicate()[1]
+        assert process.returncode == 143 and f'{newest_in(tmp_path / "run").name} is saved; add --resume' in error
 
 
-def test_what_keeps_a_run_from_being_saved_is_told(in_child, quick_train, tmp_path, stop_in_step, capfd):
+def test_what_keeps_a_run_from_being_saved_is_told(in_child, quick_train, tmp_path, capfd):
     def run():
         import flowercls.train.checkpoint as checkpoint
 
@@ -131,30 +120,11 @@ def test_what_keeps_a_run_from_being_saved_is_told(in_child, quick_train, tmp_pa
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
         checkpoint._HashingFile = Broken
-        stop_in_step(3)
+        signal_in_step(3, signal.SIGTERM)
         return quick_train(tmp_path / 'run')
 
     assert in_child(run) == 5
     assert 'Input/output error' in capfd.readouterr().err
-
-
-@pytest.fixture
-def stop_in_step():
-    """Lets a run get a SIGTERM in its n-th step; only in a child process."""
-
-    def arrange(number):
-        from flowercls.train.loop import ResumableTrainLoop
-
-        original = ResumableTrainLoop.run_iter
-
-        def run_iter(loop, *args):
-            if loop._iter + 1 == number:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return original(loop, *args)
-
-        ResumableTrainLoop.run_iter = run_iter
-
-    return arrange
 
 
 @pytest.mark.slow
@@ -174,8 +144,14 @@ def test_loader_workers_end_with_the_run(write_config, tmp_path, send):
                 break
         assert len(session(process.pid)) > 1  # no more workers than cores
         send(process.pid, signal.SIGTERM)
-        assert process.wait(LONGEST_S) == 143 and session(process.pid) == []
-    assert 'is saved; add --resume' in (tmp_path / 'said.txt').read_text()
+        assert process.wait() == 143 and session(process.pid) == []
+    assert f'{newest_in(tmp_path / "run").name} is saved; add --resume' in (tmp_path / 'said.txt').read_text()
+
+
+def newest_in(run):
+    checkpoint = run / (run / 'last_checkpoint').read_text()
+    assert checkpoint.is_file()
+    return checkpoint
 
 
 def session(number):
