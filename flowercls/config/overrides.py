@@ -164,7 +164,8 @@ def merge_overrides(cfg: Config, overrides: Mapping[str, Any]) -> list[str]:
             try:
                 cfg.merge_from_dict(group)
             except (KeyError, TypeError, AttributeError, ValueError) as error:
-                reason = error.args[0] if error.args else error
+                # Without mmengine's advice to set `_delete_`, which an override of one value cannot follow.
+                reason = str(error.args[0] if error.args else error).partition(' You may set')[0]
                 mistakes.append(f'--cfg-options: {", ".join(group)} does not fit the config: {reason}')
     strip_leftovers(cfg._cfg_dict)
     return mistakes
