@@ -8,26 +8,10 @@ import pytest
 from flowercls.config import derive_config, load_config, resolve_config
 from flowercls.config.loader import default_runtime
 from flowercls.config.schema import REGISTRATION
-from flowercls.core.errors import ConfigError, DataError
+from flowercls.core.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 CLASSES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
-
-
-# ---------------------------------------------------------------- the prepared folder
-
-
-def test_a_missing_folder_is_answered_with_the_command(data_root):
-    with pytest.raises(DataError) as caught:
-        resolve_config(CONFIGS / 'resnet50_flower.py', [f'data_root={data_root}x'])
-    expected = f'{data_root}x: no such folder. Fix: python tools/prepare_data.py RAW_DIR {data_root}x'
-    assert str(caught.value) == f'data_root {expected}'
-
-
-def test_a_folder_without_its_lists_is_answered_with_what_is_missing(resolve, data_root):
-    (data_root / 'val.txt').unlink()
-    with pytest.raises(DataError, match=r'is not a prepared folder: val\.txt missing'):
-        resolve()
 
 
 # ---------------------------------------------------------------- mmpretrain's configs
@@ -78,10 +62,21 @@ def test_our_checkpoint_hook_is_completed(inherit):
     assert cfg.default_hooks.checkpoint == {**default_runtime()['default_hooks']['checkpoint'], 'interval': 3}
 
 
-@pytest.mark.parametrize('part', ['model.head', 'train_dataloader.dataset', 'optim_wrapper.optimizer'])
-def test_a_part_that_is_missing_is_named(resolve, part):
-    with pytest.raises(ConfigError, match=rf': {part} missing'):
-        resolve(**{part: {'_delete_': True}})
+@pytest.mark.parametrize(
+    ('overrides', 'message'),
+    [
+        *[({part: {'_delete_': True}}, f': {part} missing') for part in ('model.head', 'optim_wrapper.optimizer')],
+        ({'train_dataloader.dataset': {'_delete_': True}}, ': train_dataloader.dataset missing'),
+        ({'train_cfg': {'_delete_': True, 'max_iters': 9}}, 'train_cfg counts iterations.*Fix: '),
+        ({'train_cfg': {'_delete_': True, 'val_interval': 1}}, 'train_cfg.max_epochs is missing. Fix: '),
+        ({'val_dataloader': None}, 'val_dataloader is missing or None.*--no-validate'),
+        ({'val_evaluator': None}, 'val_evaluator is missing or None.*--no-validate'),
+        ({'val_dataloader': None, 'val_evaluator': None}, 'val_cfg is set.*--no-validate'),
+    ],
+)
+def test_a_part_that_is_missing_is_named(resolve, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        resolve(**overrides)
 
 
 def test_a_dict_that_does_not_say_what_it_is_is_named(write, data_root, mistakes):
@@ -99,15 +94,6 @@ def test_a_dict_that_does_not_say_what_it_is_is_named(write, data_root, mistakes
 def test_a_section_that_is_missing_is_named(write, data_root):
     with pytest.raises(ConfigError, match=r'my\.py: model, train_dataloader, train_cfg, optim_wrapper missing'):
         resolve_config(write(f'data_root = {str(data_root)!r}'))
-
-
-@pytest.mark.parametrize(
-    'override',
-    [dict(val_dataloader=None), dict(val_evaluator=None), dict(val_dataloader=None, val_evaluator=None)],
-)
-def test_validation_switched_off_by_halves_is_refused_and_the_flag_named(resolve, override):
-    with pytest.raises(ConfigError, match='None.*--no-validate'):
-        resolve(**override)
 
 
 def test_a_config_without_any_validation_is_complete(resolve):

@@ -41,7 +41,7 @@ def test_a_missing_list_and_a_missing_folder_are_named(folder):
     (folder / 'val.txt').unlink()
     with pytest.raises(DataError, match=r'not a prepared folder: val\.txt missing.*Fix: '):
         class_names(folder)
-    with pytest.raises(DataError, match='no such folder.*Fix: '):
+    with pytest.raises(DataError, match=r'no such folder. Fix: python tools/prepare_data\.py RAW_DIR .*/nowhere$'):
         class_names(folder.with_name('nowhere'))
 
 
