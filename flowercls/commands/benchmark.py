@@ -123,7 +123,12 @@ def _measure(
         overrides |= {'model.frozen_stages': frozen, 'feature_cache.views': views}
         for number, name in itertools.product(range(1, repeats + 1), rounds):
             with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:  # each round starts afresh
-                figures = pool.submit(time_round, name, config, overrides, seconds).result()
+                try:
+                    figures = pool.submit(time_round, name, config, overrides, seconds).result()
+                except BaseException:  # a signal does not wait for the end of the round
+                    for process in multiprocessing.active_children():
+                        process.kill()
+                    raise
             rounds[name].append(figures)
             rate = figures['photos'] / figures['seconds']
             print(f'{case}: round {number}/{repeats}, {name} {rate:.1f} photos/s', flush=True)

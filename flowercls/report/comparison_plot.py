@@ -134,8 +134,8 @@ def _draw_curves(axes: Axes, settings: list[SettingRow], curves: Curves) -> None
             axes.plot(*zip(*points, strict=True), **style, markersize=4, label=_wrapped(name))
     which = f' of the {MAX_CURVES} best of {len(settings)} settings' if len(settings) > MAX_CURVES else ''
     axes.set(xlabel='epoch', ylabel=f'validation top-1 (%), n = {settings[0].photos:,} photos')
-    axes.set_title(f'learning curves{which}, mean over the runs of each', fontsize='medium')
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(f'learning curves{which}, mean over the runs of each setting', fontsize='medium')
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(loc='center left', bbox_to_anchor=(1.0, 0.5), fontsize='small')

@@ -54,6 +54,6 @@ def _draw(axes: Axes, epochs: list[dict], train_key: str, val_key: str, ylabel: 
             axes.plot(*zip(*points, strict=True), **style, label=label)
     first, last = epochs[0]['step'], epochs[-1]['step']
     axes.set(xlabel='epoch', ylabel=ylabel, xlim=(first - 0.5, last + 0.5))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.legend()

@@ -46,7 +46,10 @@ def draw_run(folder: str | Path, decode: DecodePhoto, *, only_missing: bool = Fa
         predictions.write_mistakes_csv(folder / layout.MISTAKES_FILE)
         # A run of an earlier version may lack some of the figures.
         figures = {**metrics, **predictions.metrics()}
-        draw_evaluation(folder, predictions, figures, _photo_files(folder, predictions), decode)
+        photos = []
+        with contextlib.suppress(*UNUSABLE):
+            photos = _photo_files(folder, predictions)
+        draw_evaluation(folder, predictions, figures, photos, decode)
 
 
 def _is_current(folder: Path, results: str, pictures: Sequence[str]) -> bool:

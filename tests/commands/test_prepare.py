@@ -41,33 +41,23 @@ def test_a_good_run_prints_the_counts_and_returns_0(main, raw, tmp_path, capsys)
 @pytest.mark.parametrize(
     ('arguments', 'code', 'message'),
     [
-        (['{tmp}/nowhere', '{tmp}/out'], 3, 'DataError: {tmp}/nowhere: the raw folder does not exist'),
-        (['{tmp}/raw', '{tmp}/raw/out'], 2, 'ConfigError: {tmp}/raw/out'),
-        (['{tmp}/raw', '{tmp}/out', '--val-ratio', '1.5'], 2, 'ConfigError: --val-ratio 1.5'),
-        (['{tmp}/raw/rose', '{tmp}/out'], 3, 'DataError: {tmp}/raw/rose: the raw folder holds no class folder'),
+        ('{tmp}/nowhere {tmp}/out', 3, 'DataError: {tmp}/nowhere: the raw folder does not exist'),
+        ('{tmp}/raw {tmp}/raw/out', 2, 'ConfigError: {tmp}/raw/out'),
+        ('{tmp}/raw {tmp}/out --val-ratio 1.5', 2, 'ConfigError: --val-ratio 1.5'),
+        ('{tmp}/raw/rose {tmp}/out', 3, 'DataError: {tmp}/raw/rose: the raw folder holds no class folder'),
+        ('raw', 2, 'expected RAW and OUT, got raw'),
+        ('raw out third', 2, 'expected RAW and OUT, got raw out third'),
+        ('raw out --demo', 2, 'with --demo only OUT'),
+        ('raw out --download file:///x.zip', 2, 'with --download only OUT'),
+        ('out --demo --download file:///x.zip', 2, 'exclude each other'),
+        ('raw out --sha256 00', 2, 'digest of a download'),
     ],
 )
 def test_a_mistake_is_one_message_without_traceback(main, raw, tmp_path, capsys, arguments, code, message):
-    assert main([argument.format(tmp=tmp_path) for argument in arguments]) == code
+    assert main(arguments.format(tmp=tmp_path).split()) == code
     captured = capsys.readouterr()
-    assert captured.err.startswith(message.format(tmp=tmp_path))
+    assert message.format(tmp=tmp_path) in captured.err
     assert 'Traceback' not in captured.err and captured.out == ''
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [
-        (['raw'], 'expected RAW and OUT, got raw'),
-        (['raw', 'out', 'third'], 'expected RAW and OUT, got raw out third'),
-        (['raw', 'out', '--demo'], 'with --demo only OUT'),
-        (['raw', 'out', '--download', 'file:///x.zip'], 'with --download only OUT'),
-        (['out', '--demo', '--download', 'file:///x.zip'], 'exclude each other'),
-        (['raw', 'out', '--sha256', '00'], 'digest of a download'),
-    ],
-)
-def test_a_wrong_command_line_exits_with_2(main, capsys, arguments, message):
-    assert main(arguments) == 2
-    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [([], 'required'), (['raw', 'out', '--vall-ratio'], 'unrecognized')])
