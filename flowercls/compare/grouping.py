@@ -117,7 +117,8 @@ def _newest_runs(runs: list[FinishedRun]) -> tuple[RunsBySeed, list[str]]:
         earlier = newest.setdefault(run.seed, {}).setdefault(run.fold, run)
         if earlier is run:
             continue
-        if not run.setting or earlier.folder.parent != run.folder.parent:  # not trials of one sweep
+        is_trial_again = (run.setting, run.folder.parent) == (earlier.setting, earlier.folder.parent)
+        if not run.setting or not is_trial_again:
             raise DataError(
                 f'{earlier.folder} and {run.folder}: have the same setting and the same seed ({run.seed}), so '
                 'together they show nothing about seeds. Fix: leave one out, or train with another randomness.seed.'

@@ -166,6 +166,9 @@ def test_of_a_trial_that_was_run_again_the_newer_run_counts(sweep, write_ledger,
     os.utime(sweep / 'trials' / 'frozen1_seed0-9' / 'metrics.json', (1, 1))
     write_ledger()
     assert compare_runs([sweep]).left_out == ['frozen1_seed0-9: run again as frozen1_seed0-10, which counts']
+    write_ledger(**{'frozen1_seed0-9': {'setting': 'log_level=INFO'}})  # another setting, without a difference
+    with pytest.raises(DataError, match='the same setting and the same seed'):
+        compare_runs([sweep])
 
 
 def test_of_photos_prepared_anew_only_the_newest_trials_are_compared(sweep, run):
