@@ -43,11 +43,6 @@ class SweepPlan:
     trials: Sequence[Trial]
     folder: Path
 
-    @property
-    def starting_weights(self) -> list[str]:
-        """The different ``load_from`` of all trials."""
-        return [weights for weights in dict.fromkeys(trial.cfg.get('load_from') for trial in self.trials) if weights]
-
 
 @dataclass(frozen=True)
 class SweepResult:
