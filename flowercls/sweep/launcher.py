@@ -59,7 +59,9 @@ class Launcher(Protocol):
 
 def train_command(trial: Trial, folder: Path, *, trust_checkpoint: bool = False) -> list[str]:
     """Return the command that runs a trial in its folder; it draws no pictures, which the report does on demand."""
-    options = ['--work-dir', str(folder), '--resume', '--no-pictures', *['--trust-checkpoint'] * trust_checkpoint]
+    options = ['--work-dir', str(folder), '--resume', '--no-pictures']
+    if trust_checkpoint and trial.cfg.get('load_from'):  # refused where there is nothing to trust
+        options.append('--trust-checkpoint')
     options += ['--cfg-options', *as_options(trial.overrides)]
     return [sys.executable, '-c', TRAIN, trial.setting.config, *options]
 

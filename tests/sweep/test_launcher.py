@@ -43,7 +43,10 @@ def test_the_command_trains_a_config(make_trial, tmp_path):
         '--work-dir', str(tmp_path), '--resume', '--no-pictures',
         '--cfg-options', 'model.frozen_stages=all', 'randomness.seed=3',
     ]  # fmt: skip
-    assert '--trust-checkpoint' in train_command(trial, tmp_path, trust_checkpoint=True)
+    for load_from in (None, 'a.pth'):
+        trial.cfg.load_from = load_from
+        is_trusted = '--trust-checkpoint' in train_command(trial, tmp_path, trust_checkpoint=True)
+        assert is_trusted == (load_from is not None)
     done = subprocess.run([*train_command(trial, tmp_path)[:3], 'nowhere.py'], capture_output=True, text=True)
     assert done.returncode == 2 and 'nowhere.py' in done.stderr
 
