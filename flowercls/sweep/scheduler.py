@@ -50,6 +50,7 @@ class TrialState:
     error: str | None = None
     in_use_since: float | None = None
     not_before: float = 0.0
+    _size_read: int = -1  # bytes of `SCALARS_FILE`
     _start_time: float = 0.0
     _first_epoch: int = 0  # complete epochs at the start
     _seconds_at_epoch: float = 0.0  # from the start to the end of the last epoch
@@ -80,8 +81,12 @@ class TrialState:
         self._start_time, self._first_epoch, self._seconds_at_epoch = time.monotonic(), self.epoch, 0.0
 
     def update(self) -> None:
-        """Read the figures of all epochs so far."""
-        epochs = read_epochs(self.folder / SCALARS_FILE)
+        """Read the figures of all epochs so far, if there are new ones."""
+        path = self.folder / SCALARS_FILE
+        size = path.stat().st_size if path.is_file() else 0
+        if size == self._size_read:  # a long run has thousands of lines, and this is called five times a second
+            return
+        self._size_read, epochs = size, read_epochs(path)
         epoch = epochs[-1]['epoch'] if epochs else 0
         self.top1 = max((figures['accuracy/top1'] for figures in epochs if 'accuracy/top1' in figures), default=None)
         if epoch != self.epoch:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from flowercls.core.errors import DiskError
+from flowercls.sweep import scheduler
 from flowercls.sweep.ledger import FAILED, FINISHED, STARTED, Ledger
 from flowercls.sweep.scheduler import IN_USE, RUNNING, TrialScheduler, TrialState, plan_trials
 
@@ -172,6 +173,17 @@ def test_a_pace_counts_epochs_of_this_start_only(make_trial, tmp_path, monkeypat
         monkeypatch.setattr('time.monotonic', lambda now=now: now)
         state.update()
         assert (state.epoch, state.top1, state.pace) == (3, 70.0, (2, 20.0))
+
+
+def test_figures_are_read_again_only_if_there_are_new_ones(make_trial, tmp_path, monkeypatch):
+    state, paths = TrialState(make_trial('a'), tmp_path), []
+    monkeypatch.setattr(scheduler, 'read_epochs', lambda path: paths.append(path) or [])
+    write_epochs(tmp_path, 50.0)
+    for _ in range(3):
+        state.update()
+    write_epochs(tmp_path, 50.0, 60.0)
+    state.update()
+    assert len(paths) == 2
 
 
 def test_a_time_is_kept_with_the_epochs_it_took(sweep, ledger, make_trial, fake_launcher, tmp_path):
