@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.random import Generator
@@ -19,8 +20,9 @@ from flowercls.core.files import disk_errors
 from flowercls.core.layout import MANIFEST_FILE
 from flowercls.core.prepared_folder import VAL_RATIO
 from flowercls.data.drawn_species import SPECIES, Brush, Colour, flat, shade
-from flowercls.data.prepare.preparation import prepare
-from flowercls.data.prepare.prepare_summary import PrepareResult
+
+if TYPE_CHECKING:
+    from flowercls.data.prepare.prepare_summary import PrepareResult
 
 OVERSIZE = 3  # drawn this many times too large
 WHITE, YELLOW, ORANGE = (246, 244, 238), (248, 206, 44), (243, 142, 40)
@@ -181,7 +183,7 @@ def _photographed(image: Image.Image, rng: Generator) -> Image.Image:
     return Image.fromarray((pixels.clip(0, 1) * 255).round().astype(np.uint8))
 
 
-def prepare_drawn(out_dir: str | os.PathLike, drawing: dict | None = None, **options) -> PrepareResult:
+def prepare_drawn(out_dir: str | os.PathLike, drawing: dict | None = None, **options) -> 'PrepareResult':
     """Draw flowers into a temporary raw folder and prepare it like real photos.
 
     Args:
@@ -189,6 +191,8 @@ def prepare_drawn(out_dir: str | os.PathLike, drawing: dict | None = None, **opt
         drawing: Arguments of `draw_flowers`; recorded in manifest.json.
         **options: Of `prepare`.
     """
+    from flowercls.data.prepare.preparation import prepare  # not for a training whose flowers are drawn already
+
     drawing = dict(drawing or {})
     with tempfile.TemporaryDirectory(prefix='flowercls-drawn-') as folder:
 

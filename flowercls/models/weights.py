@@ -1,17 +1,21 @@
-"""Starting weights: load the tensors of a file into a model, or refuse a file that does not fit.
+"""Loading weights into a model: starting weights, those of this very model, or those of an ``init_cfg``.
 
-mmengine loads the names that match and leaves random weights for the rest. Here the backbone and the neck must fit
-completely; only the classification layer may be new. ``weight_files`` finds the file.
+mmengine loads the names that match and leaves random weights for the rest. Here the backbone and the neck of starting
+weights must fit completely; only the classification layer may be new. ``weight_files`` finds the file.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from flowercls.core.errors import CheckpointError
+from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
 from flowercls.models.freezing import classification_layer
 
 NESTS = ('state_dict', 'model', 'model_state_dict')  # keys of a file that its tensors may lie under
@@ -170,3 +174,48 @@ def _describe_head(
         return f'new, {classes} classes'
     before = len(tensors[key])
     return f'new, {before} → {classes} classes' if before != classes else f'new, {classes} other classes'
+
+
+def load_strictly(model: nn.Module, state: dict, path: str | Path) -> None:
+    """Give ``model`` every value of ``state``.
+
+    Raises:
+        CheckpointError: if a value is missing, left over or of another shape.
+    """
+    try:
+        model.load_state_dict(state, strict=True)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:4]] or [str(error)]
+        # Cut after whole words: torch names every key of a model.
+        lines = [line if len(line) <= 200 else f'{line[:200].rpartition(" ")[0]} ...' for line in lines]
+        raise CheckpointError(
+            '\n  '.join([f'{path}: is of another model than the config describes:', *lines])
+            + '\nFix: use the config.py that lies beside the checkpoint.'
+        ) from error
+
+
+def check_classes(checkpoint: dict, expected: list[str], path: str | Path) -> None:
+    """Raise a `CheckpointError` if a checkpoint was trained for other classes than ``expected``."""
+    classes = class_names_in(checkpoint)
+    if classes is not None and classes != expected:
+        raise CheckpointError(
+            f'{path}: trained for the classes {", ".join(classes)}; the data has {", ".join(expected)}. '
+            'Fix: use the data_root this checkpoint was trained on, or train on this one.'
+        )
+
+
+@contextmanager
+def verified_initialisation() -> Iterator[None]:
+    """Load ``init_cfg`` checkpoints through our verified, weights-only reader; mmengine would unpickle any download."""
+
+    def load(filename: str, map_location=None, logger=None) -> dict:
+        from flowercls.models.weight_files import find_weights
+
+        return read_checkpoint(find_weights(filename), map_location or 'cpu')
+
+    original = vars(CheckpointLoader)['load_checkpoint']
+    CheckpointLoader.load_checkpoint = staticmethod(load)
+    try:
+        yield
+    finally:
+        CheckpointLoader.load_checkpoint = original

@@ -13,15 +13,14 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.optim import OptimWrapper
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 
 from flowercls.core.distributed import on_main_process, unwrapped
 from flowercls.core.errors import CheckpointError, ConfigError
 from flowercls.core.layout import CHECKPOINT_PATTERNS, METRICS_FILE, MISTAKES_FILE, epoch_checkpoint
 from flowercls.core.terminal import print_once
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint, read_progress
-from flowercls.models.weight_files import find_weights
-from flowercls.models.weights import apply_weights
+from flowercls.models.weights import apply_weights, check_classes, load_strictly
 from flowercls.train.checkpoint import RunState, TrainingProgress, publish_best, write_last_checkpoint, write_results
 from flowercls.train.run_dir import RunPlan
 
@@ -182,6 +181,8 @@ def choose_start(cfg: Config, *, trusted: bool) -> FromWeights | RandomInit:
         trusted: As in `FromWeights`.
     """
     if cfg.get('load_from'):
+        from flowercls.models.weight_files import find_weights
+
         return FromWeights(on_main_process(lambda: find_weights(cfg.load_from)), trusted=trusted)
     return RandomInit()
 
@@ -277,24 +278,6 @@ def load_weights(runner: Runner, checkpoint: dict, path: str | Path, check=lambd
     runner.logger.info(f'loaded {path}')
 
 
-def load_strictly(model: torch.nn.Module, state: dict, path: str | Path) -> None:
-    """Give ``model`` every value of ``state``.
-
-    Raises:
-        CheckpointError: if a value is missing, left over or of another shape.
-    """
-    try:
-        model.load_state_dict(state, strict=True)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:4]] or [str(error)]
-        # Cut after whole words: torch names every key of a model.
-        lines = [line if len(line) <= 200 else f'{line[:200].rpartition(" ")[0]} ...' for line in lines]
-        raise CheckpointError(
-            '\n  '.join([f'{path}: is of another model than the config describes:', *lines])
-            + '\nFix: use the config.py that lies beside the checkpoint.'
-        ) from error
-
-
 def class_names(runner: Runner) -> list[str]:
     """Return the classes of the data, from whichever set the config has."""
     loaders = (runner.cfg.get(f'{name}_dataloader') for name in ('train', 'val', 'test'))
@@ -303,31 +286,6 @@ def class_names(runner: Runner) -> list[str]:
         inner = dataset.get('dataset') or dataset.datasets  # a wrapper, such as RepeatDataset
         dataset = inner[0] if isinstance(inner, list | tuple) else inner
     return list(dataset.metainfo['classes'])
-
-
-def check_classes(checkpoint: dict, expected: list[str], path: str | Path) -> None:
-    """Raise a `CheckpointError` if a checkpoint was trained for other classes than ``expected``."""
-    classes = class_names_in(checkpoint)
-    if classes is not None and classes != expected:
-        raise CheckpointError(
-            f'{path}: trained for the classes {", ".join(classes)}; the data has {", ".join(expected)}. '
-            'Fix: use the data_root this checkpoint was trained on, or train on this one.'
-        )
-
-
-@contextmanager
-def verified_initialisation() -> Iterator[None]:
-    """Load ``init_cfg`` checkpoints through our verified, weights-only reader; mmengine would unpickle any download."""
-
-    def load(filename: str, map_location=None, logger=None) -> dict:
-        return read_checkpoint(find_weights(filename), map_location or 'cpu')
-
-    original = vars(CheckpointLoader)['load_checkpoint']
-    CheckpointLoader.load_checkpoint = staticmethod(load)
-    try:
-        yield
-    finally:
-        CheckpointLoader.load_checkpoint = original
 
 
 def check_resumable(checkpoint: dict, path: str | Path) -> None:

@@ -30,11 +30,12 @@ from flowercls.core.terminal import num_bytes, print_once
 from flowercls.core.workers import usable_cpus
 from flowercls.data.photo_cache import prepare_photo_cache
 from flowercls.models.checkpoint_reader import read_checkpoint
+from flowercls.models.weights import verified_initialisation
 from flowercls.train.checkpoint import RunState, WholeCheckpointHook
 from flowercls.train.hooks import close_progress
 from flowercls.train.loop import ResumableTrainLoop
 from flowercls.train.optimizer import effective_batch_size
-from flowercls.train.resume import FromCheckpoint, FromWeights, RandomInit, load_weights, verified_initialisation
+from flowercls.train.resume import FromCheckpoint, FromWeights, RandomInit, load_weights
 
 PACKAGE = Path(__file__).parent.parent
 MAX_VALUE_LENGTH = 60  # characters of one value in a message
