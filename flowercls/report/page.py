@@ -14,7 +14,6 @@ import jinja2
 from PIL import Image
 
 from flowercls import __version__
-from flowercls.compare.wording import VERDICT_WORDS
 from flowercls.config.dump import load_dumped
 from flowercls.core import palette
 from flowercls.core.errors import ConfigError
@@ -78,7 +77,6 @@ def _templates() -> jinja2.Environment:
         'version': __version__,
         'palette': palette,
         'interval_name': INTERVAL,
-        'verdict_words': VERDICT_WORDS,
     }
     return environment
 

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from flowercls.compare.wording import p_text
+from flowercls.compare.wording import VERDICT_WORDS, p_text
 from flowercls.core import layout
 from flowercls.core.errors import DataError
 from flowercls.core.terminal import as_duration, tool_command
@@ -39,6 +39,7 @@ def write_sweep_report(folder: str | Path, problem: str = '') -> Path:
         trials=trials,
         finished=sum(trial['state'] == FINISHED for trial in trials),
         comparison=_comparison(comparison),
+        verdict_words=VERDICT_WORDS,
         is_old=is_old,
         problem=problem,
         picture=page.existing_picture(comparison.with_suffix('.png')),
