@@ -237,9 +237,16 @@ def _unpack_once(archive: Path, target_dir: Path, marker: Path, digest: str) -> 
             find_class_root(staging)
             with atomic_write(marker) as file:  # first: a folder without a marker would be refused
                 file.write(f'{digest}\n')
-            if target_dir.is_dir():
-                target_dir.rmdir()
-            staging.replace(target_dir)
+            try:
+                if target_dir.is_dir():
+                    target_dir.rmdir()
+                staging.replace(target_dir)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                raise ConfigError(
+                    f'{target_dir}: was unpacked by another process meanwhile. Fix: run again when that has ended.'
+                ) from error
     except DataError:
         archive.unlink()
         digest_file(archive).unlink(missing_ok=True)

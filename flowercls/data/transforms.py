@@ -81,6 +81,11 @@ class TorchvisionTransforms(BaseTransform):
     """
 
     def __init__(self, transforms: list[dict]) -> None:
+        if not isinstance(transforms, list | tuple) or not all(isinstance(transform, dict) for transform in transforms):
+            raise ConfigError(
+                f'TorchvisionTransforms: transforms={transforms!r} is not a list of dicts. '
+                "Fix: transforms=[dict(type='Resize', size=224), ...]."
+            )
         self.compose = v2.Compose([self.build(transform) for transform in transforms])
         self.writes_in_place = any(transform.get('inplace') for transform in transforms)
 

@@ -201,6 +201,19 @@ def test_a_folder_with_other_files_is_left_alone_and_nothing_is_fetched(server, 
     assert not server.asked
 
 
+def test_a_folder_that_appeared_while_unpacking_is_left_alone(server, target, monkeypatch):
+    real, url = unpacking.unpack, serve(server, zip_of(PHOTOS))
+
+    def meanwhile(archive, folder):
+        real(archive, folder)
+        real(archive, target)  # as a second process does
+
+    monkeypatch.setattr(unpacking, 'unpack', meanwhile)
+    with pytest.raises(ConfigError, match='another process.*Fix:'):
+        fetch_archive(url, target)
+    assert files_below(target) == PHOTOS == files_below(fetch_archive(url, target).path.parent)
+
+
 @pytest.mark.parametrize('name', ['../x', 'daisy/../../x', '/tmp/x', 'C:\\x', 'C:/x', '..\\x', '\\\\host\\x'])
 @pytest.mark.parametrize('pack', [tar_of, zip_of])
 def test_names_that_lead_outside_are_refused(server, target, pack, name):

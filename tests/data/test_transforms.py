@@ -48,6 +48,12 @@ def test_how_to_interpolate_is_given_by_name(photo):
         TorchvisionTransforms.build(dict(type='RandomRotation', degrees=30, interpolation='bilineer'))
 
 
+@pytest.mark.parametrize('transforms', [None, 3, 'Resize', [3], dict(type='Resize')])
+def test_transforms_are_a_list_of_dicts(transforms):
+    with pytest.raises(ConfigError, match='list of dicts.*Fix'):
+        TorchvisionTransforms(transforms)
+
+
 def test_a_packed_photo_has_the_pixels_in_the_models_order(photo):
     path, rgb = photo
     results = LoadImage().transform(dict(img_path=str(path)))
