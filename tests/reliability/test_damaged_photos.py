@@ -17,7 +17,7 @@ DAMAGES = {
     'locked': (lambda path: path.chmod(0), 'unreadable file'),
 }
 FILES = 'photo_cache = None\n'
-WORKERS = 'train_dataloader = dict(num_workers=2)\nval_dataloader = dict(num_workers=2)\n'
+WORKERS = 'train_dataloader = dict(num_workers=2)\nval_dataloader = dict(num_workers=1)\n'
 SETTINGS = {'store': '', 'files': FILES, 'files and workers': FILES + WORKERS, 'store and workers': WORKERS}
 AS_ROOT = hasattr(os, 'geteuid') and os.geteuid() == 0
 

@@ -79,6 +79,11 @@ def _near_pairs(along: np.ndarray, across: np.ndarray) -> Iterator[tuple[np.ndar
     # Photos of one plain colour or gradient have the same hashes whatever they show, so they are not compared.
     num_bits = np.bitwise_count(along)
     compared = np.flatnonzero((num_bits > MAX_DISTANCE) & (num_bits < HASH_BITS - MAX_DISTANCE))
+    # Thousands of photos may have the same hashes, as those of a fixed camera; only the first is compared further.
+    both = np.stack((along, across), axis=1)[compared]
+    _, first_of_same, same = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    yield compared[first_of_same[same.ravel()]], compared
+    compared = compared[np.sort(first_of_same)]
     edges = [HASH_BITS * band // NUM_BANDS for band in range(NUM_BANDS + 1)]
     bands = [np.uint64((1 << high) - (1 << low)) for low, high in pairwise(edges)]
     for band, other_band in combinations(bands, 2):

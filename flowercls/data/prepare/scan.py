@@ -169,16 +169,19 @@ def _kind(entry: os.DirEntry) -> str:
 
 def _walk(raw_dir: Path, folder: str) -> Iterator[str | Skipped]:
     """Yield the path of every file below a class folder, relative to the raw folder, or why it is skipped."""
-    try:
-        entries = _list_folder(raw_dir, folder)
-    except OSError as error:
-        yield Skipped(folder, 'unreadable folder', error.strerror or str(error))
-        return
-    for path, kind in entries:
-        if kind == 'folder':
-            yield from _walk(raw_dir, path)
-        else:
-            yield path if kind == 'file' else Skipped(path, kind)
+    pending = [folder]  # a list and no recursion: folders may be thousands of levels deep
+    while pending:
+        folder = pending.pop()
+        try:
+            entries = _list_folder(raw_dir, folder)
+        except OSError as error:
+            yield Skipped(folder, 'unreadable folder', error.strerror or str(error))
+            continue
+        for path, kind in entries:
+            if kind == 'folder':
+                pending.append(path)
+            else:
+                yield path if kind == 'file' else Skipped(path, kind)
 
 
 def _check_number_of_classes(raw_dir: Path, folders: Sequence[str], has_files: bool) -> None:

@@ -85,6 +85,15 @@ def test_system_files_are_reported_and_never_a_class(raw):
     assert scan_folder(raw, workers=0).classes == ('daisy', 'rose')
 
 
+def test_folders_may_be_thousands_of_levels_deep(monkeypatch, tmp_path):
+    def list_folder(raw_dir, folder):
+        return [(f'{folder}/d', 'folder' if folder.count('/') < 2000 else 'file')]
+
+    monkeypatch.setattr(scan_module, '_list_folder', list_folder)
+    (path,) = scan_module._walk(tmp_path, 'rose')
+    assert path.count('/') == 2001
+
+
 def test_photos_below_8_pixels_are_too_small(raw):
     draw(raw / 'rose/line.png', size=(200, 7))
     draw(raw / 'rose/narrow but enough.png', size=(200, 8))
