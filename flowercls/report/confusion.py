@@ -32,13 +32,17 @@ def plot_confusion(metrics: dict, path: str | Path) -> None:
     elif len(names) <= MAX_WITH_COUNT:
         cell_inch, name_size, cell_size = 0.4, 8, 7
     side = min(max(cell_inch * len(names), 3.6), 20.0)
+    title_size = max(10, side)  # a large picture is seen made smaller
     with new_figure(side + 2.4, side + 1.6) as figure:
         axes, percent = figure.add_subplot(), row_percent(counts)
         # The root makes a few percent of mistakes visible beside rows of 95 % hits.
         image = axes.imshow(percent, cmap=palette.SHARES, norm=PowerNorm(0.5, vmin=0, vmax=100), aspect='equal')
         bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=[0, 1, 5, 10, 25, 50, 75, 100])
-        bar.set_label("share of the true class's photos (%)")
+        bar.set_label("share of the true class's photos (%)", fontsize=title_size)
+        bar.ax.tick_params(labelsize=title_size)
         _name_classes(axes, names, name_size)
+        axes.set_xlabel('predicted class', fontsize=title_size)
+        axes.set_ylabel('true class', fontsize=title_size)
         if len(names) <= MAX_NAMED:  # of more classes, the lines would cover the cells
             borders = np.arange(len(names) - 1) + 0.5
             axes.vlines(borders, -0.5, len(names) - 0.5, color=palette.LIGHT_GREY, linewidth=0.5)
@@ -46,7 +50,7 @@ def plot_confusion(metrics: dict, path: str | Path) -> None:
         if cell_size:
             _write_cells(axes, counts, percent, cell_size)
         # The title of the whole picture: with few classes, the text is wider than the matrix.
-        figure.suptitle(f'Confusion matrix: top-1 {metrics["top1"]:.2f} %, {origin_text(metrics)}', fontsize=10)
+        figure.suptitle(f'Confusion matrix: top-1 {metrics["top1"]:.2f} %, {origin_text(metrics)}', fontsize=title_size)
         save_png(figure, path)
 
 
@@ -62,7 +66,6 @@ def _name_classes(axes: Axes, names: list[str], size: int) -> None:
         range(0, len(names), step), names[::step], fontsize=size, **(slanted if len(names) <= 6 else {'rotation': 90})
     )
     axes.set_yticks(range(0, len(names), step), names[::step], fontsize=size)
-    axes.set(xlabel='predicted class', ylabel='true class')
 
 
 def _write_cells(axes: Axes, counts: np.ndarray, percent: np.ndarray, size: int) -> None:

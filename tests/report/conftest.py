@@ -61,14 +61,14 @@ class Page(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        found = dict(attrs)
-        if 'id' in found:
-            self.ids.append(found['id'])
+        attributes = dict(attrs)
+        self.tags.append(tag)
+        if 'id' in attributes:
+            self.ids.append(attributes['id'])
         if tag == 'img':
-            self.pictures.append((found['alt'], found['src']))
+            self.pictures.append((attributes['alt'], attributes['src']))
         if tag == 'a':
-            self.links.append(found['href'])
+            self.links.append(attributes['href'])
         if tag not in VOID:
             self.open.append(tag)
 
@@ -82,10 +82,6 @@ class Page(HTMLParser):
     @property
     def text(self):
         return ' '.join(' '.join(self.pieces).split())
-
-    def rows_with(self, word):
-        """The lines of the page's source text that have ``word`` in them, joined."""
-        return [piece for piece in self.pieces if word in piece]
 
 
 @pytest.fixture
@@ -146,17 +142,14 @@ def saved_figures(monkeypatch):
 
 
 class Texts:
-    """Every text in the saved figures, as a sequence."""
+    """Every text in the saved figures."""
 
     def __init__(self, figures):
         self.figures = figures
 
     def __iter__(self):
-        found = (text for figure in self.figures for text in figure.findobj(Text) if text.get_visible())
-        return (text.get_text() for text in found if text.get_text())
-
-    def count(self, text):
-        return list(self).count(text)
+        texts = (text for figure in self.figures for text in figure.findobj(Text) if text.get_visible())
+        return (text.get_text() for text in texts if text.get_text())
 
 
 @pytest.fixture

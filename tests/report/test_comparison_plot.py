@@ -32,7 +32,7 @@ def test_names_are_drawn_as_they_are(tmp_path, texts):
         warnings.simplefilter('error')
         draw(tmp_path)
     assert Image.open(tmp_path / 'comparison.png').format == 'PNG'
-    assert all(texts.count(name) == 2 for name in NAMES)  # beside the axis and at the curves
+    assert all([*texts].count(name) == 2 for name in NAMES)  # beside the axis and at the curves
     assert {'best', 'tied for best'} <= set(texts) and 'no verdict' not in texts
     assert not any('each factor' in text for text in texts)
 

@@ -30,7 +30,7 @@ def test_cells_hold_counts_and_percent_of_the_row(metrics, tmp_path, texts):
 def test_numbers_go_where_cells_get_small(num_classes, cells, tmp_path, texts):
     plot_confusion(many_classes(num_classes), tmp_path / 'confusion.png')
     assert sum(text == cells for text in texts) == (num_classes if cells else 0)
-    assert texts.count('species 7') == 2 and f'species {num_classes - 1}' in texts
+    assert [*texts].count('species 7') == 2 and f'species {num_classes - 1}' in texts
     width, height = Image.open(tmp_path / 'confusion.png').size
     assert 500 < width < 3000 and 500 < height < 3000
 

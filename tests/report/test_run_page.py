@@ -17,23 +17,23 @@ def page(run_folder, read_page):
 
 
 def test_the_page_has_every_section_and_loads_nothing(page, run_folder):
-    found = page()
-    assert found.ids == SECTIONS
-    assert [alt for alt, _ in found.pictures if not alt] == [] and len(found.pictures) == 4
-    assert all(address.startswith('data:image/png;base64,') for _, address in found.pictures)
-    assert all(link.startswith('#') for link in found.links)
+    content = page()
+    assert content.ids == SECTIONS
+    assert [alt for alt, _ in content.pictures if not alt] == [] and len(content.pictures) == 4
+    assert all(address.startswith('data:image/png;base64,') for _, address in content.pictures)
+    assert all(link.startswith('#') for link in content.links)
     loading = {'script', 'link', 'iframe', 'object', 'video', 'base'}
-    assert loading.isdisjoint(tag for tag, _ in found.tags)
+    assert loading.isdisjoint(content.tags)
     source = (run_folder / 'report.html').read_text()
     assert '@import' not in source and 'url(' not in source
 
 
 def test_names_are_shown_as_they_are(page, run_folder):
     (run_folder / 'source_<i>.py').write_text("name = '</style><script>'\n")
-    found = page()
-    assert '<b>& predicted as rose: 1 of 4 photos' in found.text and '<b>&/1.jpg' in found.text
-    assert 'Great <Card>' in found.text and "name = '</style><script>'" in found.text
-    assert {'b', 'i', 'script', 'card'}.isdisjoint(tag for tag, _ in found.tags)
+    content = page()
+    assert '<b>& predicted as rose: 1 of 4 photos' in content.text and '<b>&/1.jpg' in content.text
+    assert 'Great <Card>' in content.text and "name = '</style><script>'" in content.text
+    assert {'b', 'i', 'script', 'card'}.isdisjoint(content.tags)
 
 
 def test_figures_come_with_n_and_interval(page):
@@ -124,11 +124,11 @@ def test_a_test_adds_its_figures(page, run_folder):
 
 def test_a_folder_with_nothing_says_what_is_missing(tmp_path, read_page):
     (tmp_path / 'run').mkdir()
-    found = read_page(write_run_report(tmp_path / 'run'))
-    assert found.ids == SECTIONS and found.pictures == []
+    content = read_page(write_run_report(tmp_path / 'run'))
+    assert content.ids == SECTIONS and content.pictures == []
     for what in ('config.py', 'curves.png', 'metrics.json', 'confusion.png', 'mistakes.png', 'log'):
-        assert f'no {what}' in found.text
-    assert f'python tools/train.py {tmp_path}/run/config.py --resume --work-dir {tmp_path}/run' in found.text
+        assert f'no {what}' in content.text
+    assert f'python tools/train.py {tmp_path}/run/config.py --resume --work-dir {tmp_path}/run' in content.text
 
 
 def test_a_run_without_validation_is_not_told_to_make_what_it_cannot(page, run_folder):
@@ -164,5 +164,5 @@ def test_a_large_picture_is_embedded_as_jpeg(page, run_folder):
 
 
 def test_a_trial_points_to_its_sweep(sweep_folder, read_page):
-    found = read_page(write_run_report(sweep_folder / 'trials' / 'lr=0.1 #_seed0'))
-    assert '../../report.html' in found.links
+    content = read_page(write_run_report(sweep_folder / 'trials' / 'lr=0.1 #_seed0'))
+    assert '../../report.html' in content.links

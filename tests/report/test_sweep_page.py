@@ -29,12 +29,12 @@ def page(sweep_folder, read_page):
 def test_the_settings_stand_with_intervals_and_verdicts(page, sweep_folder):
     (sweep_folder / 'comparison.json').write_text(json.dumps(COMPARISON))
     (sweep_folder / 'comparison.png').write_bytes((sweep_folder / 'trials/lr=0.1 #_seed0/curves.png').read_bytes())
-    found = page()
-    assert found.ids == SECTIONS and len(found.pictures) == 1
-    assert 'lr=0.1 92.62 ± 0.57 2 90.2-94.5 - - - best' in found.text
-    assert 'lr=1 <i> 90.69 2 88.0-92.8 -1.93 -4.46 to +0.59 0.16 tied for best' in found.text
-    assert '1,569 validation photos' in found.text and 'A <b> second sentence.' in found.text
-    assert 'lr=9_seed0: failed' in found.text
+    content = page()
+    assert content.ids == SECTIONS and len(content.pictures) == 1
+    assert 'lr=0.1 92.62 ± 0.57 2 90.2-94.5 - - - best' in content.text
+    assert 'lr=1 <i> 90.69 2 88.0-92.8 -1.93 -4.46 to +0.59 0.16 tied for best' in content.text
+    assert '1,569 validation photos' in content.text and 'A <b> second sentence.' in content.text
+    assert 'lr=9_seed0: failed' in content.text
 
 
 def test_a_single_setting_has_no_verdict(page, sweep_folder):
@@ -44,11 +44,11 @@ def test_a_single_setting_has_no_verdict(page, sweep_folder):
 
 
 def test_each_trial_stands_with_state_figure_time_and_link(page):
-    found = page()
-    assert 'lr=0.1 #_seed0 finished 83.33 1 h 02 min report' in found.text
-    assert 'lr=9_seed0 failed - - -' in found.text and 'lr=1_seed0 not finished - - -' in found.text
-    assert 'exit code 6: <b>& diverged' in found.text and '--retry-failed' in found.text
-    assert [link for link in found.links if link[0] != '#'] == ['trials/lr%3D0.1%20%23_seed0/report.html']
+    content = page()
+    assert 'lr=0.1 #_seed0 finished 83.33 1 h 02 min report' in content.text
+    assert 'lr=9_seed0 failed - - -' in content.text and 'lr=1_seed0 not finished - - -' in content.text
+    assert 'exit code 6: <b>& diverged' in content.text and '--retry-failed' in content.text
+    assert [link for link in content.links if link[0] != '#'] == ['trials/lr%3D0.1%20%23_seed0/report.html']
 
 
 def test_a_reason_that_stopped_several_stands_once(page, sweep_folder):
@@ -85,8 +85,8 @@ def test_without_a_ledger_the_folders_tell(page, sweep_folder):
 
 def test_an_empty_sweep_has_a_page(tmp_path, read_page):
     (tmp_path / 'trials').mkdir()
-    found = read_page(write_sweep_report(tmp_path))
-    assert found.ids == SECTIONS and 'No trial was started.' in found.text
+    content = read_page(write_sweep_report(tmp_path))
+    assert content.ids == SECTIONS and 'No trial was started.' in content.text
 
 
 def test_folds_and_doubtful_labels_are_shown_where_they_are(page, sweep_folder):
@@ -96,13 +96,15 @@ def test_folds_and_doubtful_labels_are_shown_where_they_are(page, sweep_folder):
         'image,label,pred,score_a,score_b\na/1,a,a,0.9,0.1\na/2,a,b,0.2,0.8\nb/1,b,b,0.3,0.7\nb/2,b,b,0.4,0.6\n'
     )
     (sweep_folder / 'oof_predictions_seed1.csv').write_text('nonsense\nmore\n')
-    found = page()
-    assert found.ids == ['comparison', 'trials', 'folds', 'labels', *SECTIONS[2:]]
+    content = page()
+    assert content.ids == ['comparison', 'trials', 'folds', 'labels', *SECTIONS[2:]]
     # 3 of 4, with the interval of Wilson worked out by hand.
-    assert 'top-1 75.00 % (3 of 4 photos, 95 % interval 30.1-95.4 %)' in found.text
-    assert 'is not a predictions file' in found.text
+    assert 'top-1 75.00 % (3 of 4 photos, 95 % interval 30.1-95.4 %)' in content.text
+    assert 'is not a predictions file' in content.text
     assert (
-        '<b>/19.jpg rose tulip 19' in found.text and '<b>/20.jpg' not in found.text and 'first 20 of 25' in found.text
+        '<b>/19.jpg rose tulip 19' in content.text
+        and '<b>/20.jpg' not in content.text
+        and 'first 20 of 25' in content.text
     )
 
 
@@ -123,5 +125,5 @@ def test_effects_of_single_runs_stand_without_a_verdict(page, sweep_folder):
         {**effect, 'level': '1', 'top1': 90.5, 'points': -1.5},
     ]
     (sweep_folder / 'comparison.json').write_text(json.dumps({**COMPARISON, 'effects': effects}))
-    found = page()
-    assert 'lr 0.1 92.00 - - - best' in found.text and 'lr 1 90.50 -1.50 - - -' in found.text
+    content = page()
+    assert 'lr 0.1 92.00 - - - best' in content.text and 'lr 1 90.50 -1.50 - - -' in content.text
