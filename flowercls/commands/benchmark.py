@@ -97,7 +97,8 @@ def benchmark(
     from flowercls.train.run_dir import make_folder
 
     if repeats < 1 or seconds <= 0:
-        raise ConfigError(f'--repeats {repeats} --seconds {seconds}: expected at least one round, longer than 0 s.')
+        numbers = f'--repeats {repeats} --seconds {seconds}'
+        raise ConfigError(f'{numbers}: expected at least one round, longer than 0 s. Fix: give larger numbers.')
     if out is not None:
         if Path(out).exists():
             raise ConfigError(f'--out {out}: exists already. Fix: name another file, or remove this one.')

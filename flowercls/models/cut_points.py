@@ -14,9 +14,9 @@ So ``'conv1 norm1 relu maxpool'`` is the stem of a ResNet. A stage ends where th
 1/16 and 1/32 of the image's. A network of equal layers is cut into quarters.
 
 To add a backbone, write its six strings into `CUT_POINTS`. Where they depend on its arguments, write a function of the
-built backbone that returns them. Then add a file to configs/_base_/models. `stages.cut` refuses a row that forgets a
-parameter or names it twice. tests/models/test_backbones.py takes every file of that folder and compares its row with
-the backbone's own ``forward``.
+built backbone that returns them. Then add a file to configs/_base_/models and a line to configs/README.md.
+`stages.cut` refuses a row that forgets a parameter or names it twice. tests/models/test_backbones.py takes every file
+of that folder, compares its row with the backbone's own ``forward``, and asks for the published number of values.
 """
 
 from collections.abc import Callable

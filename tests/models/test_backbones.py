@@ -106,8 +106,8 @@ def test_its_parts_have_the_numbers_of_values_counted_by_hand(name, per_part):
 )  # fmt: skip
 def test_other_depths_are_cut_where_the_resolution_says(backbone, sizes, on_meta):
     """Height, or number of tokens, of what the stem and stages 1-3 make of 224 px."""
-    stages, x, found = cut(MODELS.build(backbone)), torch.empty(2, 3, 224, 224), []
+    stages, x, heights = cut(MODELS.build(backbone)), torch.empty(2, 3, 224, 224), []
     for part in PARTS[:4]:
         x = stages.run_part(x, part)
-        found.append(x.shape[1 if 'Transformer' in backbone['type'] else 2])
-    assert found == sizes
+        heights.append(x.shape[1 if 'Transformer' in backbone['type'] else 2])
+    assert heights == sizes

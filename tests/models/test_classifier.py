@@ -180,5 +180,6 @@ def test_averages_of_a_model_stay_its_own_when_it_turns_to_cached_features(build
     for buffer in model.buffers():
         buffer.add_(1)
     averages.update_parameters(model)
-    own, averaged = dict(model.named_buffers()), dict(averages.module.named_buffers())
-    assert own.keys() == averaged.keys() and all(torch.equal(own[name], averaged[name]) for name in own)
+    buffers, averaged = dict(model.named_buffers()), dict(averages.module.named_buffers())
+    assert buffers.keys() == averaged.keys()
+    assert all(torch.equal(buffer, averaged[name]) for name, buffer in buffers.items())

@@ -116,10 +116,10 @@ def test_the_values_of_a_file_are_found_in_the_model(name, tmp_path, monkeypatch
     model, content = build_real(name), read_checkpoint(find_weights(f'{name}-{digest[:8]}.pth'))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     apply_weights(model, content, source=name, same_classes=None)
-    given = _by_todays_names(content)
-    new = last_layer(model) | {key for key in before if key.endswith(COUNTER) and key not in given}
+    weights = _by_todays_names(content)
+    new = last_layer(model) | {key for key in before if key.endswith(COUNTER) and key not in weights}
     for key, value in model.state_dict().items():
-        assert torch.equal(value, before[key] if key in new else given[key]), key
+        assert torch.equal(value, before[key] if key in new else weights[key]), key
 
 
 def _by_todays_names(content):

@@ -41,14 +41,15 @@ def test_images_and_labels_are_mmpretrains(options, channels_last):
     assert torch.equal(results[0]['inputs'], results[1]['inputs'])
     memory = torch.channels_last if channels_last else torch.contiguous_format
     assert 'batch_augments' in options or results[0]['inputs'].is_contiguous(memory_format=memory)
-    for one, other in zip(*(result['data_samples'] for result in results), strict=True):
-        assert torch.equal(one.gt_label, other.gt_label) and one.keys() == other.keys()
+    for ours, theirs in zip(*(result['data_samples'] for result in results), strict=True):
+        assert torch.equal(ours.gt_label, theirs.gt_label) and ours.keys() == theirs.keys()
 
 
 def test_photos_of_several_sizes_are_padded_alike():
     options = {**IMAGENET, 'pad_size_divisor': 32}
-    found = [kind(**options)(batch(as_list=True, sizes=(20, 30))) for kind in (PhotoPreprocessor, ClsDataPreprocessor)]
-    assert torch.equal(found[0]['inputs'], found[1]['inputs']) and found[0]['inputs'].shape == (2, 3, 32, 32)
+    kinds = (PhotoPreprocessor, ClsDataPreprocessor)
+    ours, theirs = (kind(**options)(batch(as_list=True, sizes=(20, 30)))['inputs'] for kind in kinds)
+    assert torch.equal(ours, theirs) and ours.shape == (2, 3, 32, 32)
 
 
 def test_the_photos_themselves_stay_as_they_were():

@@ -22,8 +22,7 @@ def apply(model, content, same_classes=None):
 
 def loaded(model, weights):
     """Names of the tensors of ``model`` that have the values in ``weights``."""
-    own = model.state_dict()
-    return {name for name in own if name in weights and torch.equal(own[name], weights[name])}
+    return {name for name, value in model.state_dict().items() if name in weights and torch.equal(value, weights[name])}
 
 
 @pytest.mark.parametrize('family', ['ResNet', 'DenseNet', 'MobileNetV2'])

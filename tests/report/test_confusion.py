@@ -13,8 +13,8 @@ def many_classes(num_classes):
     labels = np.arange(num_classes).repeat(2)
     scores = np.eye(num_classes, dtype=np.float32)[labels]
     names = [f'species {number}' for number in range(num_classes)]
-    found = Predictions([f'{label}/x.jpg' for label in labels], labels, scores, names)
-    return {**found.metrics(), 'split': 'test', 'checkpoint': 'epoch_2.pth'}
+    predictions = Predictions([f'{label}/x.jpg' for label in labels], labels, scores, names)
+    return {**predictions.metrics(), 'split': 'test', 'checkpoint': 'epoch_2.pth'}
 
 
 def test_cells_hold_counts_and_percent_of_the_row(metrics, tmp_path, texts):
