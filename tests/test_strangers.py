@@ -1,7 +1,7 @@
 """A stranger's tools accept what we leave: mmpretrain's own scripts and inferencer, and scikit-learn."""
 
 import csv
-import os
+import json
 import pickle
 import runpy
 import sys
@@ -47,8 +47,6 @@ def our_scores(folder):
 
 
 def test_scikit_learn_finds_the_reported_accuracy_in_the_predictions(trained_run):
-    import json
-
     rows, _, _ = our_scores(trained_run[1])
     top1 = 100 * accuracy_score([row['label'] for row in rows], [row['pred'] for row in rows])
     assert top1 == pytest.approx(json.loads((trained_run[1] / 'metrics.json').read_text())['top1'])
@@ -90,16 +88,3 @@ def test_our_test_tool_gives_the_metrics_of_training(trained_run, best, tool, tm
     assert out.read_bytes() == (folder / 'predictions_val.csv').read_bytes()
     assert 'precision  recall     f1  photos' in capsys.readouterr().out
     assert (tmp_path / f'test_{best.stem}' / 'metrics.json').is_file()
-
-
-def test_a_two_process_run_on_the_cpu_trains(trained_run, tmp_path):
-    import subprocess
-
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
-    tool = Path(__file__).parent.parent / 'tools' / 'train.py'
-    options = ['--launcher', 'pytorch', '--work-dir', tmp_path / 'run', '--cfg-options', 'model.frozen_stages=2']
-    done = subprocess.run(
-        [*command, tool, trained_run[0], *options], capture_output=True, text=True, env=dict(os.environ)
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / 'run' / 'epoch_2.pth').is_file() and (tmp_path / 'run' / 'metrics.json').is_file()

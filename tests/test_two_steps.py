@@ -5,7 +5,6 @@ Photos are as small as the network allows, batches two; all else is as a user wo
 
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,42 +12,18 @@ import pytest
 from flowercls.commands import train
 from flowercls.config import load_config, parse_overrides, resolve_config
 from flowercls.config.schema import at_path, walk
-from helpers.model_configs import NAMES
+from golden import make
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
-README = (CONFIGS / 'README.md').read_text(encoding='utf-8')
+COMMANDS = [command.removeprefix('tools/train.py ') for command in make.commands_of_the_readme()]
+RECIPES = make.recipes_of_the_readme()
+MODELS = make.models_by_the_pattern()
 EXPERIMENTS = sorted(path.name for path in CONFIGS.glob('*.py'))
 SMALLEST = {'InceptionV3': 139, 'inception_v3': 75, 'VGG': 224, 'vgg11': 64, 'VisionTransformer': 224, 'vit_b_16': 224}
 SMALLEST |= {'SwinTransformer': 224, 'DenseNet': 64}  # px; 32 where nothing is said
 THIN_RESNET = ['model.backbone.stem_channels=16', 'model.backbone.base_channels=16', 'model.head.in_channels=512']
-HEAVY = (
-    '152',
-    '101',
-    '161',
-    '169',
-    '201',
-    'vgg',
-    'vit',
-    'deit',
-    'swin',
-    'inception',
-    'efficientnet',
-    'resnext',
-    'convnext',
-)
-
-
-def commands():
-    """The commands in the README's table of reports, as a shell makes them of its loops, without the program."""
-    lines = [line for line in README.splitlines() if line.startswith('|') and 'tools/train.py' in line]
-    script = '\n'.join(['python() { printf "%s\\n" "$*"; }', *(re.search(r'`(.*)`', line)[1] for line in lines)])
-    shown = subprocess.run(['bash', '-euc', script], capture_output=True, text=True, check=True).stdout
-    return [line.removeprefix('tools/train.py ') for line in shown.splitlines()]
-
-
-def recipes():
-    table = README.partition('| to get | write |')[2].partition('\n\n')[0]
-    return dict(re.findall(r'^\| ([^|`]+) \| `(.+)` \|$', table, re.MULTILINE))
+HEAVY = ('152', '101', '161', '169', '201', 'vgg', 'vit', 'deit', 'swin', 'inception')
+HEAVY += ('efficientnet', 'resnext', 'convnext')
 
 
 def shrunk(path, overrides):
@@ -89,26 +64,22 @@ def test_an_experiment_trains(two_steps, name):
     assert 'epoch 1/1' in printed and 'trainable' in printed
 
 
-@pytest.mark.parametrize('model', marked(NAMES))
+@pytest.mark.parametrize('model', marked(MODELS))
 def test_a_model_trains_by_the_readmes_pattern(two_steps, tmp_path, model):
-    (pattern,) = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
     config = tmp_path / 'mine.py'
-    file, _, arch = model.partition('_') if model.startswith('torchvision_') else (model, '', '')
-    text = pattern.replace("'_base_/", f"'{CONFIGS}/_base_/").replace('/convnext_tiny.py', f'/{file}.py')
-    config.write_text(text + (f'model = dict(backbone=dict(arch={arch!r}))\n' if arch else ''))
+    config.write_text(MODELS[model].replace("'configs/", f"'{CONFIGS}/"))
     assert 'epoch 1/1' in two_steps(config)
 
 
 def test_the_readme_lists_every_model():
-    families = README.partition('| photos |')[2].partition('\n\n')[0]
+    families = make.README.partition('| photos |')[2].partition('\n\n')[0]
     names = set(re.findall(r'`(\w+)`', families))
     listed = {name for name in names if not name.startswith(('flower_', '_base_'))} - {'torchvision'}
-    with_prefix = {f'torchvision_{name}' for name in listed}
-    assert set(NAMES) <= listed | with_prefix
-    assert {name for name in listed if name not in NAMES} <= {name.removeprefix('torchvision_') for name in NAMES}
+    assert set(MODELS) <= listed | {f'torchvision_{name}' for name in listed}
+    assert listed - set(MODELS) <= {name.removeprefix('torchvision_') for name in MODELS}
 
 
-@pytest.mark.parametrize('command', commands(), ids=str)
+@pytest.mark.parametrize('command', COMMANDS, ids=str)
 def test_a_command_of_the_reports_is_accepted(drawn_root, command):
     path, options = parsed(command)
     cfg, _ = resolve_config(path, [*options, f'data_root={drawn_root}'])
@@ -116,7 +87,7 @@ def test_a_command_of_the_reports_is_accepted(drawn_root, command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('command', sorted(set(commands())), ids=str)
+@pytest.mark.parametrize('command', sorted(set(COMMANDS)), ids=str)
 def test_a_command_of_the_reports_trains(two_steps, command):
     assert 'epoch 1/1' in two_steps(*parsed(command))
 
@@ -143,17 +114,17 @@ EFFECTS = {
 }
 
 
-@pytest.mark.parametrize('name', recipes())
+@pytest.mark.parametrize('name', RECIPES)
 def test_a_recipe_trains_and_is_followed(two_steps, tmp_path, name):
     config = tmp_path / 'mine.py'
-    config.write_text(f"_base_ = ['{CONFIGS}/resnet50_flower.py']\n{recipes()[name]}\n")
+    config.write_text(f"_base_ = ['{CONFIGS}/resnet50_flower.py']\n{RECIPES[name]}\n")
     assert 'epoch 1/1' in two_steps(config, THIN_RESNET)
     path, expected = EFFECTS[name]
     assert at_path(load_config(tmp_path / 'run' / 'config.py')._cfg_dict, path) == expected
 
 
 def test_every_recipe_has_an_effect_to_look_for():
-    assert set(EFFECTS) == set(recipes())
+    assert set(EFFECTS) == set(RECIPES)
 
 
 def parsed(command):

@@ -23,19 +23,10 @@ REPOSITORY = GOLDEN.parent.parent
 CONFIGS = REPOSITORY / 'configs'
 TOOLS = ('prepare_data', 'train', 'test', 'sweep', 'compare', 'report', 'benchmark')
 CLASSES = ('daisy', 'dandelion', 'rose', 'sunflower', 'tulip')
-TORCHVISION = (
-    'convnext_tiny',
-    'densenet121',
-    'efficientnet_b0',
-    'inception_v3',
-    'mobilenet_v3_large',
-    'resnet18',
-    'resnet50',
-    'resnext50_32x4d',
-    'swin_t',
-    'vgg11',
-    'vit_b_16',
-)  # architectures that have been tested
+# Architectures that are tested.
+TORCHVISION = ['convnext_tiny', 'densenet121', 'efficientnet_b0', 'inception_v3', 'mobilenet_v3_large', 'resnet18']
+TORCHVISION += ['resnet50', 'resnext50_32x4d', 'swin_t', 'vgg11', 'vit_b_16']
+README = (CONFIGS / 'README.md').read_text(encoding='utf-8')
 PATTERN_OF_A_MODEL = 'resnet50_flower'  # the experiment that README's pattern for another backbone is compared with
 
 
@@ -254,31 +245,42 @@ def differing_lines(base, lines):
     return [*(f'- {line}' for line in gone), *(f'+ {line}' for line in new)]
 
 
+def commands_of_the_readme():
+    """The commands in the table of reports of configs/README.md, as a shell makes them of its loops, without python."""
+    lines = [line for line in README.splitlines() if line.startswith('|') and 'tools/train.py' in line]
+    script = '\n'.join(['python() { printf "%s\\n" "$*"; }', *(re.search(r'`(.*)`', line)[1] for line in lines)])
+    return subprocess.run(['bash', '-euc', script], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def recipes_of_the_readme():
+    """What to get -> what to write."""
+    table = README.partition('| to get | write |')[2].partition('\n\n')[0]
+    return dict(re.findall(r'^\| ([^|`]+) \| `(.+)` \|$', table, re.MULTILINE))
+
+
+def models_by_the_pattern():
+    """Every model -> the text of a config by the README's pattern for another backbone; bases start at configs/."""
+    (pattern,) = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+    files = {path.stem: (path.stem, '') for path in (CONFIGS / '_base_' / 'models').glob('*.py')}
+    del files['torchvision']
+    for arch in TORCHVISION:
+        files[f'torchvision_{arch}'] = 'torchvision', f"model = dict(backbone=dict(arch='{arch}'))\n"
+    pattern = pattern.replace("'_base_/", "'configs/_base_/")
+    return {name: pattern.replace('/convnext_tiny.py', f'/{file}.py') + more for name, (file, more) in files.items()}
+
+
 def variants_of_the_readme():
     """What configs/README.md offers: the reports' commands, its recipes, and every model by its pattern.
 
     Each a dict: its ``name``, the experiment it is compared ``with``, and ``options``, or the ``text`` of a config.
     """
-    readme = (CONFIGS / 'README.md').read_text(encoding='utf-8')
-    lines = [line for line in readme.splitlines() if line.startswith('|') and 'tools/train.py' in line]
-    script = '\n'.join(['python() { printf "%s\\n" "$*"; }', *(re.search(r'`(.*)`', line)[1] for line in lines)])
-    shown = subprocess.run(['bash', '-euc', script], capture_output=True, text=True, check=True).stdout
-    for command in sorted(set(shown.splitlines())):
+    for command in sorted(set(commands_of_the_readme())):
         _, config, *rest = shlex.split(command)
         yield {'name': command, 'with': Path(config).stem, 'options': rest[1:]}
-    table = readme.partition('| to get | write |')[2].partition('\n\n')[0]
-    for name, text in re.findall(r'^\| ([^|`]+) \| `(.+)` \|$', table, re.MULTILINE):
-        text = f"_base_ = ['configs/{PATTERN_OF_A_MODEL}.py']\n{text}\n"
-        yield {'name': f'recipe: {name}', 'with': PATTERN_OF_A_MODEL, 'text': text}
-    (pattern,) = re.findall(r'```python\n(.*?)```', readme, re.DOTALL)
-    models = {path.stem: '' for path in (CONFIGS / '_base_' / 'models').glob('*.py')}
-    del models['torchvision']
-    models |= {f'torchvision_{arch}': f"model = dict(backbone=dict(arch='{arch}'))\n" for arch in TORCHVISION}
-    for model, addition in sorted(models.items()):
-        text = pattern.replace("'_base_/", "'configs/_base_/") + addition
-        file = 'torchvision' if addition else model
-        text = text.replace('/convnext_tiny.py', f'/{file}.py')
-        yield {'name': f'model: {model}', 'with': PATTERN_OF_A_MODEL, 'text': text}
+    texts = {f'recipe: {name}': f"_base_ = ['configs/{PATTERN_OF_A_MODEL}.py']\n{text}\n"
+             for name, text in recipes_of_the_readme().items()}  # fmt: skip
+    texts |= {f'model: {name}': text for name, text in sorted(models_by_the_pattern().items())}
+    yield from ({'name': name, 'with': PATTERN_OF_A_MODEL, 'text': text} for name, text in texts.items())
 
 
 def differences(variants):

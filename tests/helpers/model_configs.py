@@ -11,10 +11,9 @@ from mmpretrain.registry import MODELS
 
 import flowercls.models.backbones.torchvision_backbone
 import flowercls.models.classifier  # noqa: F401  both register their classes
+from golden.make import TORCHVISION
 
 FOLDER = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
-TORCHVISION = ['convnext_tiny', 'densenet121', 'efficientnet_b0', 'inception_v3', 'mobilenet_v3_large', 'resnet18']
-TORCHVISION += ['resnet50', 'resnext50_32x4d', 'swin_t', 'vgg11', 'vit_b_16']
 # A file of configs/_base_/models each, and torchvision.py once for each network.
 NAMES = sorted(path.stem for path in FOLDER.glob('*.py') if path.stem != 'torchvision')
 NAMES += [f'torchvision_{arch}' for arch in TORCHVISION]

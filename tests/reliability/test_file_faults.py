@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import itertools
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers import stock
 from helpers.faults import OPERATIONS, Faults, die
 from helpers.power import PowerLoss
 
@@ -79,12 +81,38 @@ def test_a_fault_at_an_operation_on_files(in_child, quick_train, check_resumed, 
             assert max(left, default=0) >= max(map(epoch_of, seen.read_text().split()), default=0) - 1, number
         assert code == 137 or not list(folder.rglob('.*.tmp')), f'operation {number}'
         check_resumed(folder / 'run')
-    with capfd.disabled():
-        print(f'{fault}: {len(points)} of {num_operations} operations, all runs went on to the same bits')
+    print(f'{fault}: {len(points)} of {num_operations} operations, all runs went on to the same bits')
 
 
 def epoch_of(path):
     return int(Path(path).stem.removeprefix('epoch_'))
+
+
+@pytest.mark.parametrize(
+    ('step', 'least'), [pytest.param(4, 3, marks=pytest.mark.slow), pytest.param(1, 10, marks=pytest.mark.exhaustive)]
+)
+def test_crashes_leave_mmengines_own_training_unusable(in_child, tmp_path, step, least):
+    """What the test above looks for in our runs is there to be found."""
+    assert in_child(lambda: stock.train(tmp_path / 'whole')) == 0
+    weights = torch.load(tmp_path / 'whole' / 'epoch_3.pth', weights_only=False)['state_dict']
+    bad = []
+    for number in itertools.count(1, step):
+        folder = tmp_path / f'at{number}'
+
+        def run(folder=folder, number=number):
+            folder.mkdir()
+            crash(folder, number)
+            return stock.train(folder / 'run')
+
+        if (code := in_child(run)) == 0:  # there are no more operations
+            break
+        assert code == 137 and number < 1000
+        goes_on = in_child(lambda folder=folder: stock.train(folder / 'run', resume=True)) == 0
+        end = torch.load(folder / 'run' / 'epoch_3.pth', weights_only=False)['state_dict'] if goes_on else {}
+        if not goes_on or not all(torch.equal(end[key], weights[key]) for key in weights):
+            bad.append(number)
+    print(f'mmengine alone: {len(bad)} of {number // step} crash points leave a run that cannot go on')
+    assert len(bad) >= least, bad
 
 
 # A disk of its own, in a namespace of its own, that something else fills as soon as there is a checkpoint.
