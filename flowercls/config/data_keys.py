@@ -288,8 +288,8 @@ def derive_class_weights(cfg: Any, names: list[str]) -> list[str]:
     loss['class_weight'] = balanced_weights([(part['data_root'], part['ann_file']) for part in datasets], names)
     if not at_path(cfg, 'train_dataloader.sampler.balanced'):
         return []
-    return [f'{key} and train_dataloader.sampler.balanced both favour rare classes, which then count too much. '
-            'Fix: remove one of the two.']  # fmt: skip
+    twice = f'{key} and train_dataloader.sampler.balanced both favour rare classes, which then count too much'
+    return [f'{twice}. Fix: remove one of them.']
 
 
 def balanced_weights(lists: list[tuple[str, str]], names: list[str]) -> list[float]:
