@@ -111,7 +111,7 @@ def _read_sweep(sweep: Path) -> tuple[list[FinishedRun], list[str]]:
     entries = {Path(entry.run).name: entry for entry in Ledger(sweep / layout.LEDGER_FILE).latest().values()}
     finished, left_out = [], []
     for folder in sorted(path for path in (sweep / layout.TRIALS_DIR).iterdir() if path.is_dir()):
-        entry = entries.get(folder.name)
+        entry, config = entries.get(folder.name), {}
         if entries and not entry:
             reason = 'not in the ledger'
         elif entry and entry.state == STARTED:
@@ -119,11 +119,11 @@ def _read_sweep(sweep: Path) -> tuple[list[FinishedRun], list[str]]:
         elif entry and entry.state != FINISHED:
             reason = ': '.join(filter(None, (entry.state, entry.error)))
         else:
-            reason = _missing_results(folder)
+            config, reason = _read_config(folder)
         if reason:
             left_out.append(f'{folder.name}: {reason}')
         else:
-            finished.append(read_run(folder, (entry.setting or '') if entry else ''))
+            finished.append(_read_finished(folder, config, (entry.setting or '') if entry else ''))
     # The photos may have been prepared again between two starts of a sweep: the last trial decides.
     newest = max(finished, key=lambda run: run.time_ns, default=None)
     left_out += [
@@ -134,33 +134,41 @@ def _read_sweep(sweep: Path) -> tuple[list[FinishedRun], list[str]]:
     return [run for run in finished if run.data_manifest == newest.data_manifest], left_out
 
 
-def _missing_results(folder: Path) -> str:
-    missing = ' and '.join(name for name in RESULTS if not (folder / name).is_file())
-    return missing and f'{missing} missing'
-
-
-def read_run(folder: Path, setting: str = '') -> FinishedRun:
+def read_run(folder: Path) -> FinishedRun:
     """Read one run folder.
-
-    Args:
-        folder: The run folder.
-        setting: Name that its sweep gave the setting.
 
     Raises:
         DataError: if results are missing or cannot be read, or do not represent one config.
     """
-    finish = tool_command('train', folder / layout.CONFIG_FILE, '--resume', '--work-dir', folder)
-    if missing := _missing_results(folder):
+    config, reason = _read_config(folder)
+    if reason:
+        finish = tool_command('train', folder / layout.CONFIG_FILE, '--resume', '--work-dir', folder)
         raise DataError(
-            f'{folder}: {missing}, so the run cannot be compared. Fix: leave it out, or finish it if it was '
-            f'interrupted: {finish}'
-        )
-    config = load_dumped(folder / layout.CONFIG_FILE)
-    if stopped := _where_interrupted(folder, config):
-        raise DataError(
-            f'{folder}: was interrupted ({stopped}), so it cannot be compared. Fix: leave it out, or finish it: '
+            f'{folder}: {reason}, so it cannot be compared. Fix: leave it out, or finish it if it was interrupted: '
             f'{finish}'
         )
+    return _read_finished(folder, config)
+
+
+def _read_config(folder: Path) -> tuple[dict, str]:
+    """Return the config of a run, and why the run is unfinished; no reason if it may have stopped early."""
+    if missing := ' and '.join(name for name in RESULTS if not (folder / name).is_file()):
+        return {}, f'{missing} missing'
+    config = load_dumped(folder / layout.CONFIG_FILE)
+    epochs = at_path(config, 'train_cfg.max_epochs')
+    try:
+        newest = Path((folder / layout.LAST_CHECKPOINT_FILE).read_text(encoding='utf-8').strip()).name
+    except (OSError, ValueError):
+        newest = ''
+    if (folder / layout.epoch_checkpoint(epochs)).is_file():
+        return config, ''
+    may_stop = 'EarlyStoppingHook' in str(config.get('custom_hooks'))
+    done = EPOCH_CHECKPOINT.fullmatch(newest)
+    is_early = done and isinstance(epochs, int) and int(done[1]) < epochs and not may_stop
+    return config, f'interrupted at {newest} of {epochs} epochs' if is_early or newest.startswith('iter_') else ''
+
+
+def _read_finished(folder: Path, config: dict, setting: str = '') -> FinishedRun:
     _check_config_never_changed(folder, config)
     metrics = _read_json(folder / layout.METRICS_FILE)
     seed = metrics.get('seed')
@@ -175,21 +183,6 @@ def read_run(folder: Path, setting: str = '') -> FinishedRun:
         fold=int(fold[1]) if fold else None,
         setting=setting,
     )
-
-
-def _where_interrupted(folder: Path, config: dict) -> str:
-    """Return how far an interrupted run got; empty if it reached its last epoch or may have stopped early."""
-    epochs = at_path(config, 'train_cfg.max_epochs')
-    try:
-        newest = Path((folder / layout.LAST_CHECKPOINT_FILE).read_text(encoding='utf-8').strip()).name
-    except (OSError, ValueError):
-        newest = ''
-    if (folder / layout.epoch_checkpoint(epochs)).is_file():
-        return ''
-    may_stop = 'EarlyStoppingHook' in str(config.get('custom_hooks'))
-    done = EPOCH_CHECKPOINT.fullmatch(newest)
-    is_early = done and isinstance(epochs, int) and int(done[1]) < epochs and not may_stop
-    return f'{newest} of {epochs} epochs' if is_early or newest.startswith('iter_') else ''
 
 
 def _check_config_never_changed(folder: Path, config: dict) -> None:

@@ -147,6 +147,16 @@ def test_a_trial_under_way_is_left_out_and_said_so(sweep, write_ledger):
     assert 'frozen1_seed1: not finished' in as_markdown(comparison)
 
 
+@pytest.mark.parametrize('has_ledger', [False, True])
+def test_a_trial_that_was_resumed_by_hand_and_interrupted_is_left_out(sweep, write_ledger, has_ledger):
+    (sweep / 'trials' / 'frozen1_seed1' / 'last_checkpoint').write_text('iter_3.pth')
+    if has_ledger:
+        write_ledger()
+    assert compare_runs([sweep]).left_out == ['frozen1_seed1: interrupted at iter_3.pth of None epochs']
+    with pytest.raises(DataError, match='interrupted at iter_3.pth .*--resume'):
+        compare_runs([sweep / 'trials' / 'frozen1_seed1'])
+
+
 def test_the_reason_of_a_failed_trial_is_kept_and_a_run_counts_once(sweep, write_ledger):
     failed = {'state': 'failed', 'error': 'exit code 6: diverged'}
     write_ledger(frozen0_seed0=failed)
