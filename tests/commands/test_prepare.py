@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,30 +70,22 @@ def test_argparse_refuses_what_it_does_not_know(main, capsys, arguments, message
 
 
 def test_every_flag_reaches_the_verb(main, monkeypatch, capsys):
-    given = []
+    calls = []
 
-    class Report:
-        def summary(self):
-            return 'the summary'
+    def prepare(*folders, **options):
+        calls.append((*folders, options))
+        return SimpleNamespace(summary=lambda: 'the summary')
 
-    monkeypatch.setattr(
-        sys.modules['flowercls.commands.prepare'],
-        'prepare',
-        lambda raw, out, **options: given.append((raw, out, options)) or Report(),
-    )
+    monkeypatch.setattr(sys.modules['flowercls.commands.prepare'], 'prepare', prepare)
     flags = '--val-ratio 0.3 --test-ratio 0.1 --seed 4 --folds 5 --workers 6 --overwrite --allow-tiny-classes --dry-run'
     assert main(['raw', 'out', *flags.split()]) == 0
     assert main(['out', '--demo']) == 0
     assert main(['out', '--download', 'file:///x.zip', '--sha256', 'ab']) == 0
-    plain = {
-        **{'val_ratio': 0.2, 'test_ratio': 0.0, 'seed': 0, 'folds': None, 'workers': None, 'overwrite': False},
-        **{'allow_tiny_classes': False, 'dry_run': False, 'demo': False, 'download': None, 'sha256': None},
-    }
-    chosen = {
-        **{'val_ratio': 0.3, 'test_ratio': 0.1, 'seed': 4, 'folds': 5, 'workers': 6, 'overwrite': True},
-        **{'allow_tiny_classes': True, 'dry_run': True},
-    }
-    assert given == [
+    switches = ('overwrite', 'allow_tiny_classes', 'dry_run')
+    plain = dict(val_ratio=0.2, test_ratio=0.0, seed=0, folds=None, workers=None, **dict.fromkeys(switches, False))
+    plain |= dict(demo=False, download=None, sha256=None)
+    chosen = dict(val_ratio=0.3, test_ratio=0.1, seed=4, folds=5, workers=6, **dict.fromkeys(switches, True))
+    assert calls == [
         ('raw', 'out', {**plain, **chosen}),
         (None, 'out', {**plain, 'demo': True}),
         (None, 'out', {**plain, 'download': 'file:///x.zip', 'sha256': 'ab'}),

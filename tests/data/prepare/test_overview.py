@@ -10,14 +10,14 @@ from flowercls.data.prepare.preparation import prepare
 COLOURS = {'red': (200, 30, 30), 'yellow': (210, 200, 40)}
 
 
-def prepared(tmp_path, colours=COLOURS, num_photos=10, **options):
-    """A prepared folder whose photos are nearly of one colour for each class."""
+def prepared(tmp_path, colours=COLOURS, num_photos=10, brighter=0, **options):
+    """The sheet of a prepared folder of nearly plain photos: a colour for each class, brighter from name to name."""
     rng = np.random.default_rng(0)
     for label, colour in colours.items():
         (tmp_path / 'raw' / label).mkdir(parents=True)
         for number in range(num_photos):
-            pixels = np.clip(np.array(colour) + rng.integers(-20, 20, (24, 32, 1)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / f'raw/{label}/{number}.png')
+            pixels = np.array(colour) + brighter * number + rng.integers(-20, 20, (24, 32, 1))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / f'raw/{label}/{number}.png')
     prepare(tmp_path / 'raw', tmp_path / 'out', workers=0, **options)
     return np.asarray(Image.open(tmp_path / 'out/overview.png').convert('RGB')).astype(int)
 
@@ -63,14 +63,7 @@ def test_very_many_classes_and_long_names_still_make_a_picture(tmp_path, monkeyp
 
 
 def test_the_photos_shown_are_spread_over_the_whole_list(tmp_path):
-    rng = np.random.default_rng(0)
-    for label in ('dark to bright', 'other'):
-        (tmp_path / 'raw' / label).mkdir(parents=True)
-        for number in range(10):  # names sort from dark to bright
-            pixels = rng.integers(0, 20, (24, 32, 3), dtype=np.uint8) + np.uint8(20 * number)
-            Image.fromarray(pixels).save(tmp_path / f'raw/{label}/{number}.png')
-    prepare(tmp_path / 'raw', tmp_path / 'out', workers=0)
-    sheet = np.asarray(Image.open(tmp_path / 'out/overview.png')).astype(int)
+    sheet = prepared(tmp_path, {'dark to bright': (20, 20, 20), 'other': (20, 30, 20)}, brighter=20)
     start = overview.MARGIN_PX + overview.LABEL_PX
     step = overview.TILE_PX + overview.GAP_PX
     brightness = [mean.mean() for mean in tiles(sheet, 0, range(start, start + 5 * step, step))]
