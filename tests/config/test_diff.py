@@ -1,15 +1,20 @@
 """How configs differ, and the roles of their keys."""
 
+import pytest
+from mmengine.config import Config
+
 from flowercls.config.diff import (
     NOT_SET,
     RUN_LENGTH,
     RUNTIME_ONLY,
     SAVING,
     changed_keys,
+    check_unchanged,
     format_changes,
     has_role,
 )
 from flowercls.config.dump import THIS_START
+from flowercls.core.errors import ConfigError
 
 
 def test_a_role_is_told_by_the_end_of_a_key():
@@ -25,3 +30,43 @@ def test_changes_are_named_key_by_key():
     assert changes == {'a.b': (1, 2), 'gone': (None, NOT_SET), 'list.0.p': (0.5, 0.1)}
     assert changed_keys(dict(lr=float('nan'), sizes=(float('nan'),)), dict(lr=float('nan'), sizes=[float('nan')])) == {}
     assert format_changes(changes) == '  a.b: 1 -> 2\n  gone: None -> not set\n  list.0.p: 0.5 -> 0.1'
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Record what a run was started with; returns its folder."""
+
+    def record(**values):
+        (tmp_path / 'config.py').write_text(Config(values).pretty_text)
+        return tmp_path
+
+    return record
+
+
+def test_checkpoints_without_their_config_cannot_be_compared(tmp_path):
+    with pytest.raises(ConfigError, match='config.py is missing.*--allow-config-change'):
+        check_unchanged(tmp_path, Config(dict(lr=1)))
+
+
+def test_a_changed_config_is_refused(start):
+    folder = start(optim=dict(lr=0.1), train_dataloader=dict(num_workers=2))
+    harmless = dict(optim=dict(lr=0.1), train_dataloader=dict(num_workers=8), work_dir='x')
+    check_unchanged(folder, Config(harmless))
+    with pytest.raises(ConfigError, match='another config:\n  new: not set -> True\n  optim.lr: 0.1 -> 0.2\nFix'):
+        check_unchanged(folder, Config({**harmless, 'optim': dict(lr=0.2), 'new': True}))
+
+
+def test_photos_may_lie_elsewhere_if_they_are_the_same(start):
+    def config(root, manifest):
+        return dict(data_root=root, data_manifest=manifest, val_dataloader=dict(dataset=dict(data_root=root)))
+
+    folder = start(**config('data/flower', 'abc'))
+    check_unchanged(folder, Config(config('/moved/flower', 'abc')))
+    for manifest in ('other', None):
+        with pytest.raises(ConfigError) as caught:
+            check_unchanged(folder, Config(config('/moved/flower', manifest)))
+        assert "  data_root: 'data/flower' -> '/moved/flower'" in str(caught.value)
+        assert 'val_dataloader.dataset.data_root' in str(caught.value) and 'data_manifest' in str(caught.value)
+    start(**config('data/flower', None))  # a folder without a manifest: who knows
+    with pytest.raises(ConfigError, match='data_root'):
+        check_unchanged(folder, Config(config('/moved/flower', None)))

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from flowercls.config.loader import default_runtime
 from flowercls.core.errors import CheckpointError, ConfigError, DiskError
 from flowercls.core.files import sha256_of
 from flowercls.models import checkpoint_reader
-from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
+from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint, sidecar_of
 from flowercls.train import checkpoint
 from flowercls.train.checkpoint import (
     RunState,
@@ -49,19 +50,17 @@ def test_what_is_written_loads_in_plain_torch_without_an_allow_list(written):
 
 
 def test_digest_lies_beside_the_file(written):
-    assert json.loads((written.parent / 'epoch_3.pth.json').read_text())['sha256'] == sha256_of(written)
+    assert json.loads(sidecar_of(written).read_text())['sha256'] == sha256_of(written)
     assert sorted(path.name for path in written.parent.iterdir()) == ['epoch_3.pth', 'epoch_3.pth.json']
 
 
-def test_a_disk_that_cannot_be_read_is_told_of_the_file(tmp_path, monkeypatch):
-    write_checkpoint(tmp_path / 'epoch_1.pth', {'meta': {'epoch': 1}})
-
+def test_a_disk_that_cannot_be_read_is_told_of_the_file(written, monkeypatch):
     def broken(path):
         raise OSError(errno.EIO, 'Input/output error')
 
     monkeypatch.setattr(checkpoint_reader, 'sha256_of', broken)
-    with pytest.raises(CheckpointError, match='epoch_1.pth: cannot be read .Input/output error'):
-        read_checkpoint(tmp_path / 'epoch_1.pth')
+    with pytest.raises(CheckpointError, match='epoch_3.pth: cannot be read .Input/output error'):
+        read_checkpoint(written)
 
 
 @pytest.mark.parametrize('trusted', [False, True])
@@ -109,34 +108,24 @@ def test_class_names_in_a_file_that_has_none_are_unknown():
     assert class_names_in(CONTENT) == ['a', 'b']
 
 
-def content(epoch):
-    return {'meta': {'epoch': epoch, 'iter': 10 * epoch}, 'state_dict': {'w': torch.full((3,), float(epoch))}}
-
-
-@pytest.fixture
-def third_epoch(tmp_path):
-    write_checkpoint(tmp_path / 'epoch_3.pth', content(3))
-    return tmp_path / 'epoch_3.pth'
-
-
-def test_a_second_name_is_the_same_file_and_outlives_the_first(third_epoch):
-    best = third_epoch.parent / 'best.pth'
+def test_a_second_name_is_the_same_file_and_outlives_the_first(written):
+    best = written.parent / 'best.pth'
     for _ in range(2):  # a resumed run does it again
-        link_checkpoint(third_epoch, best)
-    remove_checkpoint(third_epoch)
+        link_checkpoint(written, best)
+    remove_checkpoint(written)
     assert read_checkpoint(best)['meta']['epoch'] == 3
     assert sorted(path.name for path in best.parent.iterdir()) == ['best.pth', 'best.pth.json']
 
 
-def test_a_checkpoint_without_a_digest_gets_its_second_name_too(third_epoch):
-    (third_epoch.parent / 'epoch_3.pth.json').unlink()  # the run was killed between the two
-    link_checkpoint(third_epoch, third_epoch.parent / 'best.pth')
-    assert sorted(path.name for path in third_epoch.parent.iterdir()) == ['best.pth', 'epoch_3.pth']
+def test_a_checkpoint_without_a_digest_gets_its_second_name_too(written):
+    (written.parent / 'epoch_3.pth.json').unlink()  # the run was killed between the two
+    link_checkpoint(written, written.parent / 'best.pth')
+    assert sorted(path.name for path in written.parent.iterdir()) == ['best.pth', 'epoch_3.pth']
 
 
-def test_a_kill_between_a_second_name_and_its_digest_leaves_a_file_that_can_be_read(third_epoch, monkeypatch):
-    best = third_epoch.parent / 'best_epoch_3.pth'
-    write_checkpoint(best, content(2))  # with a digest of its own
+def test_a_kill_between_a_second_name_and_its_digest_leaves_a_file_that_can_be_read(written, monkeypatch):
+    best = written.parent / 'best_epoch_3.pth'
+    write_checkpoint(best, {'meta': {'epoch': 2}})  # with a digest of its own
 
     class Killed(BaseException):
         pass
@@ -151,12 +140,10 @@ def test_a_kill_between_a_second_name_and_its_digest_leaves_a_file_that_can_be_r
     with monkeypatch.context() as killed:
         killed.setattr(checkpoint, '_link', first_only)
         with pytest.raises(Killed):
-            link_checkpoint(third_epoch, best)
+            link_checkpoint(written, best)
     assert read_checkpoint(best)['meta']['epoch'] == 3
-    link_checkpoint(third_epoch, best)
-    assert (
-        best.with_name('best_epoch_3.pth.json').read_bytes() == third_epoch.with_name('epoch_3.pth.json').read_bytes()
-    )
+    link_checkpoint(written, best)
+    assert sidecar_of(best).read_bytes() == sidecar_of(written).read_bytes()
 
 
 def test_the_state_of_a_run_is_read_from_checkpoints_of_any_version():
@@ -176,14 +163,8 @@ def checkpoint_hook(**changes):
 
 
 def test_checkpoints_are_ordered_by_epoch_not_by_name(tmp_path):
-    for name in (
-        'epoch_2.pth',
-        'epoch_10.pth',
-        'epoch_9.pth',
-        'epoch_x.pth',
-        'best_epoch_11.pth',
-        '.epoch_12.pth.1.tmp',
-    ):
+    names = ('epoch_2.pth', 'epoch_10.pth', 'epoch_9.pth', 'epoch_x.pth', 'best_epoch_11.pth', '.epoch_12.pth.1.tmp')
+    for name in names:
         (tmp_path / name).touch()
     assert [path.name for path in epoch_checkpoints(tmp_path)] == ['epoch_10.pth', 'epoch_9.pth', 'epoch_2.pth']
 
@@ -207,19 +188,14 @@ def test_an_epoch_is_validated_as_the_training_loop_decides(finished, interval, 
     assert is_validated(runner, finished) is False
 
 
-def best_epochs(scores, rule):
+@pytest.mark.parametrize(
+    ('rule', 'scores', 'best'),
+    [('greater', [50, 70, 70, 60], [1, 2]), ('less', [5, 7, 4, 4], [1, 3]), ('greater', [math.nan, 5, math.nan], [2])],
+)
+def test_the_best_is_the_highest_or_the_lowest_and_of_equals_the_first(rule, scores, best):
     hook = checkpoint_hook(rule=rule)
     epochs = [epoch for epoch, top1 in enumerate(scores, start=1) if hook._update_state(epoch, {'accuracy/top1': top1})]
-    return epochs, hook.state.best_checkpoint
-
-
-def test_the_best_is_the_highest_or_the_lowest_and_of_equals_the_first():
-    assert best_epochs([50, 70, 70, 60], 'greater') == ([1, 2], 'best_accuracy_top1_epoch_2.pth')
-    assert best_epochs([5, 7, 4, 4], 'less') == ([1, 3], 'best_accuracy_top1_epoch_3.pth')
-
-
-def test_a_score_that_is_no_number_is_never_the_best():
-    assert best_epochs([float('nan'), 50, float('nan'), 60], 'greater')[0] == [2, 4]
+    assert epochs == best and hook.state.best_checkpoint == f'best_accuracy_top1_epoch_{best[-1]}.pth'
 
 
 def test_a_metric_that_is_not_reported_is_named_with_those_that_are():

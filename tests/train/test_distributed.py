@@ -43,6 +43,7 @@ from flowercls.core.distributed import join
 join(Config(dict(launcher='pytorch', env_cfg=dict())))
 if os.environ['RANK'] == '0':
     time.sleep(0.5)  # still writing, as only this process does
+    Path(sys.argv[1], 'mistakes.csv').touch()
     Path(sys.argv[1], 'metrics.json').write_text('{"checkpoint": "best.pth"}')
 writer = SimpleNamespace(state=RunState(best_checkpoint='best.pth'))
 complete_results(SimpleNamespace(work_dir=sys.argv[1], epoch=1, checkpoints=writer))  # has nothing to evaluate with
