@@ -221,11 +221,12 @@ def {function}(*arguments):
 """
 
 
+# Worker processes start afresh for each.
 @pytest.mark.parametrize(
     ('module', 'function', 'name'),
     [
         (scan_module, 'read_record', 'SIGKILL'),
-        (copying, '_copy', 'SIGSEGV'),
+        pytest.param(copying, '_copy', 'SIGSEGV', marks=pytest.mark.slow),
         pytest.param(scan_module, 'read_record', 'SIGSEGV', marks=pytest.mark.slow),
         pytest.param(copying, '_copy', 'SIGKILL', marks=pytest.mark.slow),
     ],
