@@ -14,7 +14,7 @@ from flowercls.core import palette
 from flowercls.core.layout import SCALARS_FILE
 from flowercls.evaluate.intervals import INTERVAL
 from flowercls.evaluate.scalars import read_epochs
-from flowercls.report.figures import new_figure, save_png, shortened
+from flowercls.report.figures import new_picture, shortened
 
 DASHES = ('-', '--', ':', '-.')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>')
@@ -51,13 +51,12 @@ def plot_comparison(path: Path, settings: list[SettingRow], effects: list[Effect
     heights = [_height_inch([row.setting for row in settings]), CURVES_INCH]
     if effects:
         heights.insert(1, _height_inch([_level(row) for row in effects]))
-    with new_figure(13, sum(heights)) as figure:
+    with new_picture(path, 13, sum(heights)) as figure:
         first, *middle, last = figure.subfigures(len(heights), 1, height_ratios=heights)
         _draw_settings(first, settings)
         for part in middle:
             _draw_effects(part.subplots(), effects, settings)
         _draw_curves(last.subplots(), settings, curves)
-        save_png(figure, path)
 
 
 def _height_inch(names: list[str]) -> float:

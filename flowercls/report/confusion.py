@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 
 from flowercls.core import palette
-from flowercls.report.figures import new_figure, origin_text, save_png, shortened
+from flowercls.report.figures import new_picture, origin_text, shortened
 
 # Cells get smaller in steps. Up to so many classes, cells hold count and percent; the count; and every class is named.
 MAX_WITH_PERCENT, MAX_WITH_COUNT, MAX_NAMED = 12, 30, 100
@@ -33,7 +33,7 @@ def plot_confusion(metrics: dict, path: str | Path) -> None:
         cell_inch, name_size, cell_size = 0.4, 8, 7
     side = min(max(cell_inch * len(names), 3.6), 20.0)
     title_size = max(10, side)  # a large picture is seen made smaller
-    with new_figure(side + 2.4, side + 1.6) as figure:
+    with new_picture(path, side + 2.4, side + 1.6) as figure:
         axes, percent = figure.add_subplot(), row_percent(counts)
         # The root makes a few percent of mistakes visible beside rows of 95 % hits.
         image = axes.imshow(percent, cmap=palette.SHARES, norm=PowerNorm(0.5, vmin=0, vmax=100), aspect='equal')
@@ -51,7 +51,6 @@ def plot_confusion(metrics: dict, path: str | Path) -> None:
             _write_cells(axes, counts, percent, cell_size)
         # The title of the whole picture: with few classes, the text is wider than the matrix.
         figure.suptitle(f'Confusion matrix: top-1 {metrics["top1"]:.2f} %, {origin_text(metrics)}', fontsize=title_size)
-        save_png(figure, path)
 
 
 def row_percent(counts: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from flowercls.core import palette
 from flowercls.core.layout import CURVES_PICTURE, SCALARS_FILE
 from flowercls.evaluate.scalars import read_epochs
-from flowercls.report.figures import new_figure, save_png
+from flowercls.report.figures import new_picture
 
 TRAINING_STYLE = {'color': palette.TRAINING, 'linestyle': '--', 'marker': 'o', 'markersize': 3}
 VALIDATION_STYLE = {'color': palette.VALIDATION, 'linestyle': '-', 'marker': 's', 'markersize': 3}
@@ -31,7 +31,8 @@ def plot_curves(run_folder: str | Path, best_epoch: int | None = None) -> Path |
     epochs = read_epochs(folder / SCALARS_FILE)
     if not epochs:
         return None
-    with new_figure(10, 4) as figure:
+    path = folder / CURVES_PICTURE
+    with new_picture(path, 10, 4) as figure:
         losses, accuracies = figure.subplots(1, 2)
         _draw(losses, epochs, 'train_loss', 'nll', ylabel='loss (nats)')
         _draw(accuracies, epochs, 'train_top1', 'accuracy/top1', ylabel='top-1 accuracy (%)')
@@ -41,8 +42,7 @@ def plot_curves(run_folder: str | Path, best_epoch: int | None = None) -> Path |
             accuracies.plot(best_epoch, best, **ring)
             accuracies.set_title(f'best validation top-1: {best:.2f} % at epoch {best_epoch}', fontsize='medium')
         figure.suptitle(folder.absolute().name)
-        save_png(figure, folder / CURVES_PICTURE)
-    return folder / CURVES_PICTURE
+    return path
 
 
 def _draw(axes: Axes, epochs: list[dict], train_key: str, val_key: str, ylabel: str) -> None:

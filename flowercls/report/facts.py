@@ -9,7 +9,7 @@ from pathlib import Path
 from flowercls.core.files import sha256_of
 from flowercls.core.layout import ANN_FILES, LOG_PATTERN, MANIFEST_FILE, OVERVIEW_FILE, SET_TITLES, SPLIT_TITLES
 from flowercls.core.terminal import tool_command
-from flowercls.report.page import existing_picture, read_json
+from flowercls.report.page import MALFORMED, existing_picture, read_json
 
 SPLIT_FLAGS = {'seed': '--seed', 'val_ratio': '--val-ratio', 'test_ratio': '--test-ratio', 'folds': '--folds'}
 # mmengine writes a block of these at the start of every log.
@@ -37,7 +37,7 @@ def data_card(config: dict) -> dict:
     manifest = (read_json(Path(root, MANIFEST_FILE)) if root else None) or {}
     try:
         return _card(config, root, manifest)
-    except (TypeError, ValueError, AttributeError):  # not a manifest of ours
+    except MALFORMED:
         return _card(config, root, {})
 
 

@@ -1,4 +1,4 @@
-"""The common style of all pictures: fonts, names drawn literally, and the way to save a PNG."""
+"""The common style of all pictures: fonts, names drawn literally, and how a PNG is written."""
 
 import contextlib
 import warnings
@@ -15,6 +15,7 @@ from flowercls.core.layout import SPLIT_TITLES
 
 matplotlib.use('Agg')  # files only, also on machines without a display
 
+DPI = 120
 MAIN_FONT = 'DejaVu Sans'
 # The main font has no East Asian letters; these fill in if the machine has one of them.
 FALLBACK_FONTS = (
@@ -24,8 +25,12 @@ FALLBACK_FONTS = (
 
 
 @contextlib.contextmanager
-def new_figure(width_inch: float, height_inch: float) -> Iterator[Figure]:
-    """Open a figure in our style, and close it at the end of the block."""
+def new_picture(path: str | Path, width_inch: float, height_inch: float) -> Iterator[Figure]:
+    """Open a figure in our style, and write it as PNG, atomically, at the end of the block.
+
+    Raises:
+        DiskError: if the disk is full or may not be written to.
+    """
     fonts = [MAIN_FONT, *_fallback_fonts()]
     # Names of classes and files may hold a dollar sign; it must not start a formula.
     with plt.rc_context({'font.family': fonts, 'text.parse_math': False}), warnings.catch_warnings():
@@ -33,6 +38,8 @@ def new_figure(width_inch: float, height_inch: float) -> Iterator[Figure]:
         figure = plt.figure(figsize=(width_inch, height_inch), layout='constrained')
         try:
             yield figure
+            with atomic_write(path, 'wb') as file:
+                figure.savefig(file, dpi=DPI, format='png')
         finally:
             plt.close(figure)
 
@@ -46,16 +53,6 @@ def font_file(text: str) -> str:
 def _fallback_fonts() -> list[str]:
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return [name for name in FALLBACK_FONTS if name in installed]
-
-
-def save_png(figure: Figure, path: str | Path, dpi: int = 120) -> None:
-    """Write a figure as PNG, atomically.
-
-    Raises:
-        DiskError: if the disk is full or may not be written to.
-    """
-    with atomic_write(path, 'wb') as file:
-        figure.savefig(file, dpi=dpi, format='png')
 
 
 def shortened(text: str, length: int) -> str:

@@ -12,7 +12,7 @@ from flowercls.core.errors import DataError
 from flowercls.core.files import atomic_write, disk_errors
 from flowercls.evaluate.label_errors import LabelCheck
 from flowercls.evaluate.predictions import Predictions
-from flowercls.report.figures import font_file, new_figure, origin_text, save_png, shortened
+from flowercls.report.figures import font_file, new_picture, origin_text, shortened
 
 MAX_TILES, COLUMNS, TILE_PX = 24, 6, 240
 FILE_LENGTH, CLASS_LENGTH = 28, 14  # letters in a caption
@@ -102,7 +102,7 @@ def _contained(photo: np.ndarray, side_px: int) -> Image.Image:
 
 def _draw_gallery(headline: str, tiles: Sequence[Tile], if_empty: str, path: str | Path) -> None:
     columns, rows = COLUMNS if len(tiles) > 3 else 3, max(1, -(-len(tiles) // COLUMNS))
-    with new_figure(2.05 * columns, 2.6 * rows + 0.6) as figure:
+    with new_picture(path, 2.05 * columns, 2.6 * rows + 0.6) as figure:
         figure.suptitle(headline, fontsize=10)
         if not tiles:
             figure.text(0.5, 0.4, if_empty, ha='center', fontsize=12)
@@ -112,7 +112,6 @@ def _draw_gallery(headline: str, tiles: Sequence[Tile], if_empty: str, path: str
         for axes, (photo, text) in zip(cells, tiles, strict=False):
             axes.imshow(photo, aspect='equal')
             axes.set_title(text, fontsize=8)
-        save_png(figure, path)
 
 
 def draw_photos(predictions: Predictions, load_photo: LoadPhoto, folder: str | Path) -> None:

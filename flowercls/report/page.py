@@ -22,6 +22,8 @@ from flowercls.core.layout import COMMAND_FILE, CONFIG_FILE, REPORT_FILE
 from flowercls.core.terminal import tool_command
 from flowercls.evaluate.intervals import INTERVAL
 
+# What reading a value leads to in a file that another version or a person has written.
+MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 LARGE_BYTES, JPEG_QUALITY = 400_000, 85  # larger pictures, of photos, are embedded as JPEG
 SECTIONS = ('model', 'train_cfg', 'train_dataloader', 'val_dataloader')  # of a config, that a page looks into
 

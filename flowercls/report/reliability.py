@@ -6,7 +6,7 @@ import numpy as np
 
 from flowercls.core import palette
 from flowercls.evaluate.intervals import INTERVAL, wilson_interval
-from flowercls.report.figures import new_figure, origin_text, save_png
+from flowercls.report.figures import new_picture, origin_text
 
 
 def plot_reliability(metrics: dict, path: str | Path) -> None:
@@ -23,7 +23,7 @@ def plot_reliability(metrics: dict, path: str | Path) -> None:
     width = bins['high'] - bins['low']
     hits = np.round(bins['accuracy'] * bins['photos'] / 100).astype(int)
     ends = np.array([wilson_interval(int(k), int(n)) for k, n in zip(hits, bins['photos'], strict=True)])
-    with new_figure(6.4, 7.2) as figure:
+    with new_picture(path, 6.4, 7.2) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.6, 1])
         blues = {'color': palette.PALE_BLUE, 'edgecolor': palette.DARK_BLUE}
         upper.bar(bins['low'], bins['accuracy'], width, align='edge', label='accuracy', **blues)
@@ -42,4 +42,3 @@ def plot_reliability(metrics: dict, path: str | Path) -> None:
             axes.grid(alpha=0.3)
         figure.legend(loc='outside lower center', ncols=3, fontsize=8)
         figure.suptitle(f'Expected calibration error {metrics["ece"]:.2f} %, {origin_text(metrics)}', fontsize=10)
-        save_png(figure, path)

@@ -101,7 +101,7 @@ def _evaluations(folder: Path, metrics: dict) -> list[dict]:
         if content.keys() >= REQUIRED:
             try:
                 evaluations.append(_evaluation(place, content))
-            except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):  # not a file of ours
+            except page.MALFORMED:
                 continue
     return evaluations
 

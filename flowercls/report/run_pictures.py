@@ -12,12 +12,11 @@ from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.report.confusion import plot_confusion
 from flowercls.report.curves import plot_curves
 from flowercls.report.gallery import plot_mistakes
-from flowercls.report.page import read_config, read_json
+from flowercls.report.page import MALFORMED, read_config, read_json
 from flowercls.report.reliability import plot_reliability
 
 DecodePhoto = Callable[[Path], np.ndarray]  # photo file -> its pixels, RGB, uint8, shape (H, W, 3)
-# What half-written files, or files of another version, lead to.
-UNUSABLE = (DataError, OSError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+UNUSABLE = (DataError, OSError, *MALFORMED)
 
 
 def draw_run(folder: str | Path, decode: DecodePhoto, *, only_missing: bool = False) -> None:

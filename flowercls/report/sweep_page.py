@@ -99,7 +99,7 @@ def _comparison(path: Path) -> dict | None:
         for effect in content.get('effects', []):
             _ = effect['points'] - (effect['half_width'] or 0)
         _ = [*content['verdict'], *content.get('left_out', [])]
-    except (TypeError, ValueError, LookupError, AttributeError):  # not a file of ours
+    except page.MALFORMED:
         return None
     return content
 
