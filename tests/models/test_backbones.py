@@ -33,8 +33,9 @@ PUBLISHED = dict(
 
 
 def slow_unless_in(names):
-    """All networks; real ones that are not in ``names`` take seconds each."""
-    return [pytest.param(name, marks=() if name in names else pytest.mark.slow) for name in NAMES]
+    """All networks. Real ones that are not in ``names`` take seconds each, VGG's 133 million values half a minute."""
+    marks = {name: pytest.mark.exhaustive if 'vgg' in name else pytest.mark.slow for name in NAMES if name not in names}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in NAMES]
 
 
 def photos(name, count=2):
