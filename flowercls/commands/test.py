@@ -140,13 +140,23 @@ def _check_output(out: str | None, item: str | None) -> None:
         )
     if Path(out).exists():
         raise ConfigError(f'--out {out}: exists already. Fix: name another file, or remove this one.')
+    _check_parents('--out', out)
 
 
 def _check_show_dir(folder: str | None) -> None:
     """Refuse a ``--show-dir`` that is a file or holds something."""
-    path = Path(folder) if folder is not None else None
-    if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if folder is None:
+        return
+    path = Path(folder)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f'--show-dir {path}: is not an empty folder. Fix: name a new one.')
+    _check_parents('--show-dir', folder)
+
+
+def _check_parents(option: str, path: str) -> None:
+    for parent in Path(path).absolute().parents:
+        if parent.exists() and not parent.is_dir():
+            raise ConfigError(f'{option} {path}: {parent} is not a folder. Fix: another place for it.')
 
 
 def describe_test(metrics: dict, folder: Path) -> str:

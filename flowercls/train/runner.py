@@ -218,6 +218,11 @@ class ClassifierRunner(Runner):
             self._randomness_cfg.update(seed=start.seed)
             self.set_randomness(**self._randomness_cfg)
         self._train_loop = self.build_train_loop(self._train_loop)
+        if len(loader := self.train_dataloader) == 0:
+            raise ConfigError(
+                f'train_dataloader.drop_last: {len(loader.dataset)} photos do not fill a batch of {loader.batch_size}, '
+                'so an epoch has no step. Fix: a smaller train_dataloader.batch_size, or drop_last=False.'
+            )
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         self.scale_lr(self.optim_wrapper, self.auto_scale_lr)
         if self.param_schedulers is not None:

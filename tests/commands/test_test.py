@@ -42,6 +42,8 @@ def test_testing_a_checkpoint_of_another_model_is_refused(trained_run, tool, tmp
     [
         (('gone.pth',), 4, 'no such checkpoint'),
         (('epoch_2.pth', '--out', 'x.pkl'), 2, '.csv (predictions) or .json (metrics)'),
+        (('epoch_2.pth', '--out', f'{__file__}/x.csv'), 2, 'test_test.py is not a folder'),
+        (('epoch_2.pth', '--show-dir', f'{__file__}/x'), 2, 'test_test.py is not a folder'),
         (('epoch_2.pth', '--out-item', 'pred'), 2, '--out FILE'),
     ],
 )

@@ -213,6 +213,12 @@ def test_a_training_loop_that_does_not_fit_is_refused(build, options, message):
         runner.prepare(RandomInit())
 
 
+def test_an_epoch_without_a_batch_is_refused(build):
+    runner = build(overrides=['train_dataloader.batch_size=46', 'train_dataloader.drop_last=True'])
+    with pytest.raises(ConfigError, match='45 photos do not fill a batch of 46'):
+        runner.prepare(RandomInit())
+
+
 def test_models_of_earlier_runs_are_freed(write_config, tool, tmp_path):
     config = write_config(tmp_path, 'train_cfg.update(max_epochs=1)\n')
     models = []
