@@ -48,29 +48,17 @@ class ArrayStore:
         return self.folder / key
 
     def read(self, key: str) -> dict[str, np.ndarray] | None:
-        """Return the arrays of a set as read-only memory maps; None if the set is absent or damaged."""
-        about = self.about(key)
-        if about is None:
-            return None
-        arrays = {}
-        for name, description in about['arrays'].items():
-            try:
-                arrays[name] = np.load(self.folder_of(key) / f'{name}.npy', mmap_mode='r', allow_pickle=False)
-            except (OSError, ValueError, EOFError):  # missing, cut short, or with a damaged header
-                return None
-            if _description(arrays[name]) != description:
-                return None
-        return arrays
-
-    def about(self, key: str) -> dict | None:
-        """Return the content of a set's ``about.json``; None if the set is absent or of another format."""
-        file = self.folder_of(key) / ABOUT_FILE
+        """Return the arrays of a set as read-only memory maps; None if absent, damaged or of another format."""
+        folder = self.folder_of(key)
         try:
-            about = json.loads(file.read_text(encoding='utf-8'))
-        except (OSError, ValueError):
+            about = json.loads((folder / ABOUT_FILE).read_text(encoding='utf-8'))
+            descriptions = about['arrays']
+            if about['format'] != FORMAT or not all(map(_NAME.fullmatch, descriptions)):
+                return None
+            arrays = {name: np.load(folder / f'{name}.npy', mmap_mode='r', allow_pickle=False) for name in descriptions}
+        except (OSError, ValueError, EOFError, LookupError, TypeError):  # absent, cut short, or not ours
             return None
-        is_ours = isinstance(about, dict) and about.get('format') == FORMAT and isinstance(about.get('arrays'), dict)
-        return about if is_ours and all(map(_NAME.fullmatch, about['arrays'])) else None
+        return arrays if {name: _description(array) for name, array in arrays.items()} == descriptions else None
 
     def size_of(self, key: str) -> int:
         """Return the bytes of a set on disk, 0 if it is absent."""

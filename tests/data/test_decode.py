@@ -1,6 +1,5 @@
 """One decoder: rules that tests/reliability/test_bad_images.py does not try, file by file."""
 
-import io
 import pickle
 import struct
 import zlib
@@ -12,14 +11,9 @@ from PIL import Image
 from flowercls.data import image_formats
 from flowercls.data.decode import decode_rgb, read_photo, read_thumbnail
 from flowercls.data.image_formats import UnreadablePhoto
+from helpers.odd_photos import encoded, textured
 
-RED, WHITE = (255, 0, 0), (255, 255, 255)
-
-
-def encoded(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+RED = (255, 0, 0)
 
 
 def half_red_half_blue():
@@ -27,11 +21,6 @@ def half_red_half_blue():
     image = Image.new('RGB', (8, 4), RED)
     image.paste((0, 0, 255), (4, 0, 8, 4))
     return image
-
-
-def textured(size=(64, 48)):
-    rng = np.random.default_rng(0)
-    return Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
 
 
 def reason_of(source):
@@ -54,7 +43,7 @@ def test_an_ordinary_png_becomes_its_own_pixels(tmp_path):
 
 def test_a_jpeg_gives_the_same_pixels_as_pillow_itself(tmp_path):
     path = tmp_path / 'a.jpg'
-    textured().save(path, quality=80)
+    textured(0).save(path, quality=80)
     assert np.array_equal(decode_rgb(path), np.asarray(Image.open(path).convert('RGB')))
 
 
@@ -116,7 +105,7 @@ def test_a_phone_jpeg_with_an_extra_picture_is_an_ordinary_jpeg():
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP', 'GIF', 'TIFF', 'BMP'])
 @pytest.mark.parametrize('share', [0.02, 0.5, 0.95])
 def test_a_cut_file_is_refused_at_every_length(kind, share):
-    content = encoded(textured(), kind)
+    content = encoded(textured(0, (400, 300)), kind)
     assert reason_of(content[: int(len(content) * share)]) in ('truncated', 'damaged')
 
 

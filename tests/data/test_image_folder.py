@@ -2,7 +2,6 @@ import shutil
 
 import pytest
 import torchvision
-from torch.utils.data import DataLoader
 
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.data.image_folder import ImageFolder
@@ -90,17 +89,11 @@ def test_missing_and_empty_annotations_say_how_to_prepare_again(copy_of_drawn):
         dataset(copy_of_drawn)
 
 
-def inputs(data, epoch, seed=0, num_workers=0, order=None):
-    sampler = CounterSampler(data, seed=seed, shuffle=order is None)
+def inputs(data, epoch, seed=0):
+    sampler = CounterSampler(data, seed=seed)
     sampler.set_epoch(epoch)
-    loader = DataLoader(data, batch_size=8, sampler=sampler, num_workers=num_workers, collate_fn=list)
-    return [(s['data_samples'].sample_idx, s['inputs']) for batch in loader for s in batch]
-
-
-def equal(one, other):
-    return [number for number, _ in one] == [number for number, _ in other] and all(
-        (a == b).all() for (_, a), (_, b) in zip(one, other, strict=True)
-    )
+    samples = [data[key] for key in sampler]
+    return [(sample['data_samples'].sample_idx, sample['inputs']) for sample in samples]
 
 
 @pytest.mark.parametrize('views', [1, 2])
