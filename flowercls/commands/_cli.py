@@ -76,8 +76,8 @@ def run(verb: str, argv: Sequence[str] | None = None, *, is_tool: bool = True) -
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.ENAMETOOLONG):
-            raise
+        if error.filename is None or error.errno not in (errno.EACCES, errno.ENAMETOOLONG):
+            raise  # a bug of ours
         print(f'{error.filename}: {error.strerror}. Fix: correct the path or its permissions.', file=sys.stderr)
         return ConfigError.exit_code
     except (signals.Interrupted, KeyboardInterrupt) as error:  # the latter in one of several processes of a run
