@@ -11,11 +11,16 @@ from flowercls.evaluate.power import Scenario, current_scenario, range_quantile,
 from flowercls.evaluate.significance import differences_to_best
 
 
+def plan_of(hits):
+    """Return the difference of two settings, and what would tell them apart."""
+    (difference,) = differences_to_best(hits)
+    return difference, required_samples(hits, difference)
+
+
 def test_photos_for_two_single_runs_by_hand(with_misses):
     """548 and 551 of 568, 13 and 10 photos missed by one alone: (1.96 + 0.84)^2 V = d^2."""
     hits = {'frozen 2': with_misses(range(20)), 'frozen 3': with_misses([*range(7), *range(100, 110)])}
-    (verdict,) = differences_to_best(hits)
-    plan = required_samples(hits, verdict)
+    _, plan = plan_of(hits)
     variance = np.var([1] * 13 + [-1] * 10 + [0] * 545, ddof=1)
     by_hand = variance * ((norm.ppf(0.975) + norm.ppf(0.8)) / (3 / 568)) ** 2
     assert plan.photos == pytest.approx(by_hand, rel=1e-3)
@@ -23,9 +28,7 @@ def test_photos_for_two_single_runs_by_hand(with_misses):
 
 
 def test_settings_that_are_right_equally_often_are_never_told_apart(with_misses):
-    hits = {'a': with_misses([1], [2]), 'b': with_misses([3], [4])}
-    (verdict,) = differences_to_best(hits)
-    plan = required_samples(hits, verdict)
+    _, plan = plan_of({'a': with_misses([1], [2]), 'b': with_misses([3], [4])})
     assert (plan.photos, plan.seeds, plan.seeds_seen) == (None, None, True)
 
 
@@ -36,16 +39,13 @@ def test_where_seeds_cause_all_noise_no_number_of_photos_helps():
         name: np.array([rng.random(20_000) < share for share in shares])
         for name, shares in {'a': (0.90, 0.94, 0.92), 'b': (0.92, 0.96, 0.94)}.items()
     }
-    (verdict,) = differences_to_best(restless)
-    plan = required_samples(restless, verdict)
-    assert verdict.tied and plan.photos is None and 3 < plan.seeds < 100
+    difference, plan = plan_of(restless)
+    assert difference.tied and plan.photos is None and 3 < plan.seeds < 100
 
 
 def test_where_photos_cause_all_noise_no_number_of_seeds_helps(with_misses):
-    same = {'a': with_misses(*[range(20)] * 3), 'b': with_misses(*[range(100, 117)] * 3)}
-    (verdict,) = differences_to_best(same)
-    plan = required_samples(same, verdict)
-    assert verdict.tied and plan.seeds is None and plan.photos > 568
+    difference, plan = plan_of({'a': with_misses(*[range(20)] * 3), 'b': with_misses(*[range(100, 117)] * 3)})
+    assert difference.tied and plan.seeds is None and plan.photos > 568
 
 
 def test_more_of_anything_never_hurts():
@@ -66,8 +66,8 @@ def test_the_quantile_of_a_range_is_that_of_scipy(dof):
 
 def test_a_plan_is_the_smallest_number_that_the_range_itself_calls_enough():
     hits = simulation.draw_sweep(np.random.default_rng(2), [0.94, 0.96], seed_spread=0.3)
-    (difference,) = differences_to_best(hits)
-    plan, now = required_samples(hits, difference), current_scenario(hits, difference)
+    difference, plan = plan_of(hits)
+    now = current_scenario(hits, difference)
     assert now.num_photos < plan.photos and now.num_seeds < plan.seeds
 
     def is_found(**more):
@@ -85,9 +85,9 @@ def test_a_sweep_of_the_planned_size_finds_the_difference_as_often_as_promised()
     planned = []
     for _ in range(60):
         hits = simulation.draw_sweep(rng, num_photos=570, **truth)
-        (verdict,) = differences_to_best(hits)
-        if 1.5 < abs(verdict.points) < 2.5:  # a plan takes the difference measured for the true one
-            planned.append(required_samples(hits, verdict).photos or np.inf)
+        difference, plan = plan_of(hits)
+        if 1.5 < abs(difference.points) < 2.5:  # a plan takes the difference measured for the true one
+            planned.append(plan.photos or np.inf)
     num_photos = int(np.median(planned))
     found = simulation.share_of_sweeps(300, bool, num_photos=num_photos, **truth)
     assert 0.65 < found < 0.95  # 80 % is meant; seed noise estimated from six runs is rough
@@ -95,10 +95,7 @@ def test_a_sweep_of_the_planned_size_finds_the_difference_as_often_as_promised()
 
 @pytest.mark.filterwarnings('error')
 def test_single_runs_beside_settings_with_seeds_are_planned_without_a_warning(with_misses):
-    hits = {
-        'three': with_misses(range(10), range(20), range(31)),
-        'a': with_misses(range(18)),
-        'b': with_misses([1, 2]),
-    }
-    found = {difference.name: required_samples(hits, difference) for difference in differences_to_best(hits)}
-    assert set(found) == {'three', 'a'} and all(plan.seeds_seen for plan in found.values())
+    three = with_misses(range(10), range(20), range(31))
+    hits = {'three': three, 'a': with_misses(range(18)), 'b': with_misses([1, 2])}
+    plans = {difference.name: required_samples(hits, difference) for difference in differences_to_best(hits)}
+    assert set(plans) == {'three', 'a'} and all(plan.seeds_seen for plan in plans.values())
