@@ -104,7 +104,7 @@ def sweep(
 
     launcher = launcher or LocalLauncher(jobs, partial(train_command, trust_checkpoint=trust_checkpoint))
     sweep_file = find_config(sweep_file)
-    plan = plan_sweep(sweep_file, work_dir, overrides, dry_run=dry_run)
+    plan = plan_sweep(sweep_file, work_dir, overrides, dry_run=dry_run, trust_checkpoint=trust_checkpoint)
     for load_from in filter(None, dict.fromkeys(trial.cfg.get('load_from') for trial in plan.trials)):
         find_weights(load_from)  # once, before several trials fetch or miss the same file
     if dry_run:

@@ -36,12 +36,14 @@ class SweepPlan:
         overrides: More values for all trials by dotted key.
         trials: All trials, with their resolved configs.
         folder: The sweep folder.
+        trust_checkpoint: Whether trials may open starting weights with pickle.
     """
 
     spec: SweepSpec
     overrides: Mapping[str, Any]
     trials: Sequence[Trial]
     folder: Path
+    trust_checkpoint: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def plan_sweep(
     overrides: Overrides = (),
     *,
     dry_run: bool = False,
+    trust_checkpoint: bool = False,
 ) -> SweepPlan:
     """Read a sweep file, and check the config of every trial.
 
@@ -79,6 +82,7 @@ def plan_sweep(
         work_dir: The sweep folder; the default is ``work_dirs/<name of the file>``.
         overrides: Values for all trials, as ``--cfg-options``.
         dry_run: Whether to draw the demo's flowers into a temporary folder if they are needed.
+        trust_checkpoint: As in `SweepPlan`.
 
     Raises:
         ConfigError: naming the mistakes in the sweep file and in the configs of all settings.
@@ -96,7 +100,8 @@ def plan_sweep(
         trials, notes = make_trials(spec, overrides, drawn)
     print(*(f'note: {note}\n' for note in notes), sep='', end='', flush=True)
 
-    return SweepPlan(spec, overrides, trials, Path(work_dir) if work_dir else WORK_DIRS / Path(sweep_file).stem)
+    folder = Path(work_dir) if work_dir else WORK_DIRS / Path(sweep_file).stem
+    return SweepPlan(spec, overrides, trials, folder, trust_checkpoint)
 
 
 def describe_dry_run(plan: SweepPlan, *, retry_failed: bool = False) -> str:
@@ -154,6 +159,8 @@ def _record_command(plan: SweepPlan) -> None:
     words = [plan.spec.path]
     if plan.folder != WORK_DIRS / Path(plan.spec.path).stem:
         words += ['--work-dir', plan.folder]
+    if plan.trust_checkpoint:
+        words.append('--trust-checkpoint')
     if plan.overrides:
         words += ['--cfg-options', *as_options(plan.overrides)]
     with atomic_write(plan.folder / COMMAND_FILE) as file:

@@ -12,7 +12,8 @@ from flowercls.sweep.sweeper import describe_dry_run, plan_sweep, run_sweep
 
 @pytest.fixture
 def plan(write_sweep, tmp_path):
-    return plan_sweep(write_sweep(tmp_path), tmp_path / 'sweep', {'train_cfg.max_epochs': 3})
+    overrides = {'train_cfg.max_epochs': 3}
+    return plan_sweep(write_sweep(tmp_path), tmp_path / 'sweep', overrides, trust_checkpoint=True)
 
 
 def test_a_sweep_leaves_its_command_and_a_ledger(plan, fake_launcher):
@@ -22,7 +23,8 @@ def test_a_sweep_leaves_its_command_and_a_ledger(plan, fake_launcher):
     assert [event['state'] for event in events] == ['started', 'finished'] * 2
     words = shlex.split((plan.folder / 'command.txt').read_text())
     assert words[1:] == [
-        'tools/sweep.py', plan.spec.path, '--work-dir', str(plan.folder), '--cfg-options', 'train_cfg.max_epochs=3',
+        'tools/sweep.py', plan.spec.path, '--work-dir', str(plan.folder), '--trust-checkpoint',
+        '--cfg-options', 'train_cfg.max_epochs=3',
     ]  # fmt: skip
 
 
