@@ -188,6 +188,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     'default_hooks.checkpoint': {
         'interval': _whole(1, 'epochs'),
         'max_keep_ckpts': _any_of(_whole(), _one_of(-1), expected='a whole number of at least 1, or -1 to keep all'),
+        'save_best': _any_of(NAME, NONE, expected='the name of a metric or None'),
         'rule': _one_of('greater', 'less', None),
         '*': ANY,
     },

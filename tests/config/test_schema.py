@@ -106,6 +106,7 @@ REFUSED = {
     'True or False': 'resume=no param_scheduler.0.by_epoch=no train_dataloader.sampler.balanced=yes',
     "'DEBUG', 'INFO'": 'log_level=LOUD',
     'a path as text': 'data_root= data_root=None',
+    'the name of a metric or None': 'default_hooks.checkpoint.save_best=[] default_hooks.checkpoint.save_best=3',
     'the path of a folder': f'cache_dir=None cache_dir={__file__} cache_dir={__file__}/cache',
     "a size as '8GB'": 'photo_cache.budget=8gigs photo_cache.budget=-1 photo_cache.budget=None '
     'feature_cache.budget=8apples',
