@@ -1,7 +1,6 @@
 """Hooks for mmengine's Runner: randomness, progress, epoch averages, norm statistics, early stopping, the log."""
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from flowercls.config.dump import dump_config
 from flowercls.core import signals
 from flowercls.core.distributed import unwrapped
-from flowercls.core.errors import ConfigError, DivergedError
+from flowercls.core.errors import ConfigError
 from flowercls.core.files import disk_errors
 from flowercls.core.layout import SCALARS_FILE
 from flowercls.core.terminal import as_duration
@@ -214,11 +213,6 @@ class ResultsHook(Hook):
     def after_train_epoch(self, runner) -> None:
         """Average over the photos of the epoch."""
         averages = {name: float(value) / self._num_photos for name, value in self._sums.items()}
-        if not math.isfinite(averages['loss']):
-            raise DivergedError(
-                f'epoch {runner.epoch + 1}: the mean training loss is {averages["loss"]}. Fix: a lower learning rate '
-                '(optim_wrapper.optimizer.lr), or optim_wrapper.clip_grad=dict(max_norm=1.0).'
-            )
         rates = runner.optim_wrapper.get_lr()
         base_lr = rates.get('base_lr', rates['lr'])[0]  # groups may have factors of their own
         self.epoch_summary = {'epoch': runner.epoch + 1, 'train_loss': averages['loss'], 'lr': base_lr}

@@ -243,8 +243,8 @@ def newest_usable(folder: Path) -> tuple[FromCheckpoint | None, list[str]]:
 def check_nothing_is_overwritten(folder: Path, checkpoint: Path) -> None:
     """Raise a `ConfigError` if ``folder`` has a usable checkpoint that is further than ``checkpoint``."""
     for path in checkpoints(folder):
-        is_own_run = path.parent.samefile(checkpoint.parent)
-        if path.samefile(checkpoint) or is_own_run and read_progress(path) == read_progress(checkpoint):
+        is_same_run = path.parent.samefile(checkpoint.parent)
+        if path.samefile(checkpoint) or is_same_run and read_progress(path) == read_progress(checkpoint):
             return
         try:
             FromCheckpoint(path).read()
@@ -353,21 +353,21 @@ def _misfits_refused(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _check_optimizer(recorded: dict, own_groups: list[dict]) -> None:
+def _check_optimizer(recorded: dict, expected_groups: list[dict]) -> None:
     groups, state = recorded['param_groups'], recorded['state']
-    sizes, own_sizes = ([len(group['params']) for group in of] for of in (groups, own_groups))
-    if sizes != own_sizes:
-        raise ValueError(f'its optimizer trains {_counted(sizes)}, that of the config {_counted(own_sizes)}')
-    for group, own_group in zip(groups, own_groups, strict=True):
-        if missing := sorted(OPTIMIZER_SPECIFIC & own_group.keys() - group.keys()):
+    sizes, expected_sizes = ([len(group['params']) for group in every] for every in (groups, expected_groups))
+    if sizes != expected_sizes:
+        raise ValueError(f'its optimizer trains {_counted(sizes)}, that of the config {_counted(expected_sizes)}')
+    for group, expected in zip(groups, expected_groups, strict=True):
+        if missing := sorted(OPTIMIZER_SPECIFIC & expected.keys() - group.keys()):
             raise ValueError(f'its optimizer is of another kind: it has no {missing[0]}, that of the config does')
-        for name in group.keys() & own_group.keys() - {'params'}:
-            if not _same_kind(group[name], own_group[name]):
+        for name in group.keys() & expected.keys() - {'params'}:
+            if not _same_kind(group[name], expected[name]):
                 raise ValueError(
-                    f'its optimizer has {name}={_shown(group[name])}, that of the config {_shown(own_group[name])}'
+                    f'its optimizer has {name}={_shown(group[name])}, that of the config {_shown(expected[name])}'
                 )
     numbers = [number for group in groups for number in group['params']]
-    parameters = dict(zip(numbers, [p for group in own_groups for p in group['params']], strict=True))
+    parameters = dict(zip(numbers, [p for group in expected_groups for p in group['params']], strict=True))
     for number, averages in state.items():
         shape = parameters[number].shape
         for name, value in averages.items():
@@ -379,12 +379,12 @@ def _counted(sizes: list[int]) -> str:
     return f'{sum(sizes)} weights in {len(sizes)} group{"s" * (len(sizes) != 1)}'
 
 
-def _same_kind(value: Any, own: Any) -> bool:
-    """Return whether ``value`` may replace ``own``, judged by its kind."""
-    if own is None or isinstance(own, bool):
-        return not callable(value) and (own is None or value is None or isinstance(value, bool))
+def _same_kind(value: Any, expected: Any) -> bool:
+    """Return whether ``value`` may stand in the place of ``expected``, judged by its kind."""
+    if expected is None or isinstance(expected, bool):
+        return not callable(value) and (expected is None or value is None or isinstance(value, bool))
     kinds = (Number | torch.Tensor, str, list | tuple, dict)
-    return any(isinstance(own, kind) and isinstance(value, kind) for kind in kinds)
+    return any(isinstance(expected, kind) and isinstance(value, kind) for kind in kinds)
 
 
 def _shown(value: Any) -> str:

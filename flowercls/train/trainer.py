@@ -77,7 +77,6 @@ def train(
     cfg = resolve_for_run(config_path, overrides, options)
     resume = requested_resume(cfg, resume, options)
 
-    from flowercls.features.hook import use_cached_features
     from flowercls.train.loop import saved_when_interrupted, translate_worker_errors
     from flowercls.train.preflight import describe_run
     from flowercls.train.resume import check_epochs_left, choose_start, complete_results
@@ -102,7 +101,10 @@ def train(
             check_epochs_left(runner, run)
             if is_main:
                 print(describe_run(runner, start), flush=True)
-            use_cached_features(runner, cfg.get('feature_cache'), was_cached=start.features_cached)
+            if cfg.model.get('frozen_stages') and cfg.get('feature_cache'):
+                from flowercls.features.hook import use_cached_features
+
+                use_cached_features(runner, cfg.feature_cache, was_cached=start.features_cached)
 
             # 5. Train. After the first step the folder holds a run; the loop says what is written when.
             epochs_before = runner.epoch
