@@ -23,6 +23,8 @@ VERBS = {
     'report': 'a run or a sweep -> one page',
     'benchmark': 'a config -> how fast it trains',
 }
+# What the system says of a path that a user has typed.
+WRONG_PATH = (errno.EACCES, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR)
 
 
 def flowercls() -> NoReturn:
@@ -76,9 +78,10 @@ def run(verb: str, argv: Sequence[str] | None = None, *, is_tool: bool = True) -
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        if error.filename is None or error.errno not in (errno.EACCES, errno.ENAMETOOLONG):
+        path = error.filename2 or error.filename  # the latter may be a temporary file
+        if path is None or error.errno not in WRONG_PATH:
             raise  # a bug of ours
-        print(f'{error.filename}: {error.strerror}. Fix: correct the path or its permissions.', file=sys.stderr)
+        print(f'{path}: {error.strerror}. Fix: correct the path or its permissions.', file=sys.stderr)
         return ConfigError.exit_code
     except (signals.Interrupted, KeyboardInterrupt) as error:  # the latter in one of several processes of a run
         interruption = error if isinstance(error, signals.Interrupted) else signals.Interrupted(signal.SIGINT)

@@ -41,6 +41,13 @@ def test_a_path_that_the_system_refuses_is_named_without_a_traceback(tool, verb,
     assert 'File name too long. Fix: ' in capsys.readouterr().err
 
 
+def test_a_folder_in_the_place_of_a_file_is_named(tool, run_copy, capsys):
+    run = run_copy('run')
+    (run / 'report.html').mkdir()
+    assert tool('report', run) == 2
+    assert f'{run}/report.html: Is a directory. Fix: ' in capsys.readouterr().err
+
+
 def test_a_report_lacks_nothing_and_draws_the_pictures_that_are_missing(tool, run_copy, capsys):
     run = run_copy('run')
     pictures = [run / f'{name}.png' for name in ('curves', 'confusion', 'reliability', 'mistakes')]
