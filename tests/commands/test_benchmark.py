@@ -110,7 +110,7 @@ def test_ours_trains_on_cached_features(write_config, tmp_path, monkeypatch):
 def test_mistakes_are_found_before_anything_is_measured(write_config, tool, tmp_path, capsys):
     config = write_config(tmp_path)
     assert tool('benchmark', config, '--cfg-options', 'optim_wrapper.optimiser.lr=1') == 2
-    assert "'optim_wrapper.optimizer.lr'" in capsys.readouterr().err
+    assert "'optimizer'" in capsys.readouterr().err
     assert tool('benchmark', config, '--repeats', 0) == 2
     (tmp_path / 'there.json').write_text('mine')
     assert tool('benchmark', config, '--out', tmp_path / 'there.json') == 2
