@@ -23,7 +23,6 @@ from flowercls.train.run_dir import lock_folder
 from helpers.processes import started
 
 REPOSITORY = Path(__file__).parents[2]
-KILLS = int(os.environ.get('FLOWERCLS_KILLS', 2))  # 50 show more, in half an hour
 
 
 @pytest.fixture
@@ -111,21 +110,23 @@ def kill_trial(run):
     os.kill(int(number), signal.SIGKILL)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='elsewhere trials outlive a killed sweep and are waited for')
-def test_a_sweep_killed_at_random_moments_ends_as_one_left_alone(write_sweep, tmp_path):
+@pytest.mark.parametrize(
+    'goal', [pytest.param(2, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.exhaustive)]
+)
+def test_a_sweep_killed_at_random_moments_ends_as_one_left_alone(write_sweep, tmp_path, goal):
     command = [sys.executable, str(REPOSITORY / 'tools' / 'sweep.py'), str(write_sweep()), '--work-dir']
     alone, chance, kills, number = tmp_path / 'alone', random.Random(0), 0, 0
     began = time.monotonic()
     subprocess.run([*command, str(alone)], check=True)
     duration, interrupted = time.monotonic() - began, set()
-    while kills < KILLS or not interrupted:
+    while kills < goal or not interrupted:
         number += 1
         folder, code = tmp_path / f'killed{number}', -signal.SIGKILL
         while code != 0:
             # The first kill is no chance: it falls into the second epoch, unless this machine sleeps just then.
             at_once = not interrupted
-            seconds = chance.uniform(0, duration) if kills < KILLS and not at_once else None
+            seconds = chance.uniform(0, duration) if kills < goal and not at_once else None
             code = run_for([*command, str(folder)], seconds, folder if at_once else None)
             kills += code != 0
             interrupted |= under_way(folder) if code != 0 else set()
