@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags; the names are mmpretrain's."""
     parser.add_argument('config', help='a config file')
     parser.add_argument('checkpoint', help='a .pth file of a run of this config')
-    parser.add_argument('--work-dir', help='where test_<checkpoint>/ is put (default: beside the checkpoint)')
+    parser.add_argument(
+        '--work-dir', help='where test_<checkpoint>/ with figures and pictures is put (default: beside the checkpoint)'
+    )
     parser.add_argument('--out', metavar='FILE', help='also write the predictions (.csv) or the metrics (.json) here')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out gets (default: by its ending)')
     parser.add_argument('--show-dir', metavar='DIR', help='draw every photo with its prediction here, mistakes first')

@@ -316,7 +316,8 @@ def _typed_parts(checkpoint: dict) -> Iterator[tuple[str, bool, Any]]:
         yield f'meta.{key}', is_count(meta.get(key)), meta.get(key)
     for key in ('batch_in_epoch', 'seed'):
         yield f'meta.{key}', meta.get(key) is None or is_count(meta[key]), meta.get(key)
-    yield 'meta.validation_pending', isinstance(meta.get('validation_pending', False), bool), meta
+    is_pending = meta.get('validation_pending', False)
+    yield 'meta.validation_pending', isinstance(is_pending, bool), is_pending
     for key in ('gradients', 'run_state', 'epoch_summary'):
         yield key, isinstance(checkpoint.get(key) or {}, dict), checkpoint.get(key)
     yield 'message_hub.runtime_info', isinstance(hub.get('runtime_info') or {}, dict), hub.get('runtime_info')

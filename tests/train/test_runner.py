@@ -61,6 +61,7 @@ def test_a_run_makes_the_cache_and_the_next_one_takes_it(start, pixels, tmp_path
     use_photo_cache(runner)
     (name,) = stores(tmp_path)
     assert name.startswith('photos-256px-')
+    assert 'photos-256px' not in runner.cfg.pretty_text  # it is not written down
     said = capsys.readouterr().out.splitlines()
     size = as_size(ArrayStore(tmp_path / 'cache').size_of(name))
     assert said == [
@@ -75,12 +76,6 @@ def test_a_run_makes_the_cache_and_the_next_one_takes_it(start, pixels, tmp_path
 
     use_photo_cache(start())
     assert capsys.readouterr().out == f'photo cache: 60 photos, {size}, {tmp_path}/cache/{name}, decoded before\n'
-
-
-def test_what_is_written_down_of_a_run_does_not_name_the_cache(start, tmp_path):
-    runner = start()
-    use_photo_cache(runner)
-    assert 'photos-256px' not in runner.cfg.pretty_text
 
 
 @pytest.mark.parametrize(
