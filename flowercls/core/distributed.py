@@ -80,6 +80,12 @@ def on_main_process(function: Callable[[], Result]) -> Result:
     return answer[0]
 
 
+def print_once(text: str, **options: Any) -> None:
+    """Print at once, in the main process only; ``options`` as `print`."""
+    if is_main_process():
+        print(text, flush=True, **options)
+
+
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
     """Return the model inside a distributed wrapper, or the model itself."""
     return model.module if is_model_wrapper(model) else model

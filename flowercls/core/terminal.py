@@ -32,12 +32,6 @@ def set_up_console() -> None:
     sys.stdout, sys.stderr = map(_lasting, (sys.stdout, sys.stderr))
 
 
-def print_once(text: str, **options: Any) -> None:
-    """Print at once, in the main process of a run only; ``options`` as `print`."""
-    if os.environ.get('RANK', '0') == '0':
-        print(text, flush=True, **options)
-
-
 def tool_command(verb: str, *words: object) -> str:
     """Return a command to paste: ``python tools/<verb>.py`` in a checkout, elsewhere ``flowercls <verb>``.
 

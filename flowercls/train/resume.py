@@ -15,10 +15,9 @@ from mmengine.dist import is_main_process
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from flowercls.core.distributed import on_main_process, unwrapped
+from flowercls.core.distributed import on_main_process, print_once, unwrapped
 from flowercls.core.errors import CheckpointError, ConfigError
 from flowercls.core.layout import CHECKPOINT_PATTERNS, METRICS_FILE, MISTAKES_FILE, epoch_checkpoint
-from flowercls.core.terminal import print_once
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint, read_progress
 from flowercls.models.weights import apply_weights, check_classes, load_strictly
 from flowercls.train.checkpoint import RunState, TrainingProgress, publish_best, write_last_checkpoint, write_results

@@ -10,7 +10,6 @@ from flowercls.config.loader import load_with_notes
 from flowercls.config.resolve import Flags, complete_config, fit_to_machine
 from flowercls.core.errors import ConfigError
 from flowercls.core.layout import CONFIG_FILE
-from flowercls.core.terminal import print_once
 from flowercls.train.run_dir import RunPlan
 
 
@@ -45,6 +44,8 @@ def resolve_for_run(
     cfg, notes = load_with_notes(config_path, overrides)
     ensure_data(cfg, flags.launcher, drawn_folder)
     notes += complete_config(cfg, flags)
+    from flowercls.core.distributed import print_once
+
     for note in notes:
         print_once(f'note: {note}')
     fit_to_machine(cfg)
@@ -102,7 +103,7 @@ def config_changes(run: RunPlan, cfg: Config, *, is_allowed: bool) -> tuple[str,
         ConfigError: if there are any and they are not allowed.
     """
     from flowercls.config.diff import changes_since, check_unchanged, format_changes
-    from flowercls.core.distributed import on_main_process
+    from flowercls.core.distributed import on_main_process, print_once
 
     folder = run.checkpoint.parent if run.checkpoint else run.folder
     if not (run.checkpoint or (folder / CONFIG_FILE).is_file()):

@@ -23,10 +23,10 @@ from torchvision.transforms import v2
 from flowercls.config.data_keys import IMAGE_FOLDER, datasets_in
 from flowercls.config.dump import dump_config
 from flowercls.core import signals
-from flowercls.core.distributed import unwrapped
+from flowercls.core.distributed import print_once, unwrapped
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import disk_errors
-from flowercls.core.terminal import num_bytes, print_once
+from flowercls.core.terminal import num_bytes
 from flowercls.core.workers import usable_cpus
 from flowercls.data.photo_cache import prepare_photo_cache
 from flowercls.models.checkpoint_reader import read_checkpoint

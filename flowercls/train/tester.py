@@ -10,11 +10,10 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from flowercls.core.distributed import on_main_process
+from flowercls.core.distributed import on_main_process, print_once
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import write_json
 from flowercls.core.layout import METRICS_FILE, MISTAKES_FILE, PREDICTIONS_FILE
-from flowercls.core.terminal import print_once
 from flowercls.evaluate.mm_metric import CompactEvaluator
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.train.checkpoint import provenance, report_of

@@ -11,7 +11,6 @@ from pathlib import Path
 from flowercls.core.files import disk_errors
 from flowercls.core.layout import epoch_checkpoint
 from flowercls.core.signals import Interrupted
-from flowercls.core.terminal import print_once
 from flowercls.train.run_config import TrainOptions, config_changes, requested_resume, resolve_for_run
 from flowercls.train.run_dir import begin_run, claim_run_dir, plan_run, stem_of
 
@@ -77,6 +76,7 @@ def train(
     cfg = resolve_for_run(config_path, overrides, options)
     resume = requested_resume(cfg, resume, options)
 
+    from flowercls.core.distributed import print_once
     from flowercls.train.loop import saved_when_interrupted, translate_worker_errors
     from flowercls.train.preflight import describe_run
     from flowercls.train.resume import check_epochs_left, choose_start, complete_results
@@ -162,6 +162,7 @@ def dry_run(
 
         from mmengine.dist import barrier
 
+        from flowercls.core.distributed import print_once
         from flowercls.train.preflight import describe_run, try_one_batch
         from flowercls.train.resume import check_epochs_left, choose_start
         from flowercls.train.runner import build_runner
