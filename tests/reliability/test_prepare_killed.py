@@ -1,5 +1,6 @@
 """Preparing that is killed leaves a whole folder or none, never touches the source, and runs again."""
 
+import fcntl
 import hashlib
 import os
 import random
@@ -48,13 +49,16 @@ def check(raw, whole):
 
     def after_kill(out):
         before, expected = whole
+        for marker in out.parent.glob('.flower.preparing-*/.preparing'):
+            with marker.open('rb+') as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # until the workers of the killed process are dead, too
         if out.exists():
             assert digests(out) == expected
         else:
             prepare(raw, out, workers=0, folds=3)
             assert digests(out) == expected
         assert digests(raw) == before
-        for folder in out.parent.glob('.flower.preparing-*'):  # killed where it had no marker; it may not be dead yet
+        for folder in out.parent.glob('.flower.preparing-*'):  # killed where it had no marker
             assert not (folder / '.preparing').exists()
             os.utime(folder, (0, 0))
             assert [line for line in clear_leftovers(out) if line.endswith('removed')]
