@@ -261,7 +261,10 @@ def check_exists(path: str) -> None:
         near = _near_file(path, path) or _near_file(_shipped(Path(path)), path)
         raise ConfigError(f'{path}: no such config file{near}. Fix: name a file that exists.')
     if suffix not in SUFFIXES:
-        raise ConfigError(f'{path}: a config is a .py or .json file, not {suffix or "one without a suffix"}.')
+        raise ConfigError(
+            f'{path}: a config is a .py or .json file, not {suffix or "one without a suffix"}. Fix: name the config '
+            'first, then the checkpoint if the command takes one.'
+        )
 
 
 def base_path(base: str, child: str) -> tuple[str, str | None]:

@@ -77,7 +77,7 @@ def derive_feature_cache(cfg: Any) -> list[str]:
     if mixes_photos:
         raise ConfigError(
             f'{cfg.filename}: feature_cache keeps the features of single photos, and model.train_cfg.augments (mixup, '
-            'cutmix) mixes photos before the network sees them. Fix: feature_cache.views=0, or model.train_cfg=None.'
+            'cutmix) mixes photos before the network sees them. Fix: feature_cache.views=0, or model.train_cfg=None'
         )
     views = None if cache.views == 'all' else cache.views
     if loader.dataset.get('views') not in (None, views):

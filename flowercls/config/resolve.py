@@ -25,6 +25,7 @@ from flowercls.config.schema import CONSTRUCTOR, LOADERS, REGISTRATION, at_path,
 from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError
 from flowercls.core.prepared_folder import class_names, manifest_hash
+from flowercls.core.terminal import tool_command
 from flowercls.core.workers import usable_cpus
 
 FALSE_ALARMS = (
@@ -101,10 +102,10 @@ def _check_sections(cfg: Config) -> None:
         if cfg.get(section) and not of_a_foreign_class and not at_path(cfg, path):
             missing.append(path)
     if missing:
-        raise ConfigError(
-            f'{cfg.filename}: {", ".join(missing)} missing. '
-            'Fix: add a _base_ file that sets it, as configs/resnet50_flower.py does.'
-        )
+        fix = 'Fix: add a _base_ file that sets it, as configs/resnet50_flower.py does.'
+        if 'grid' in cfg and 'seeds' in cfg:
+            fix = f'It is a sweep file. Fix: {tool_command("sweep", cfg.filename)}'
+        raise ConfigError(f'{cfg.filename}: {", ".join(missing)} missing. {fix}')
     raise_mistakes(missing_types(cfg._cfg_dict), cfg.filename or 'the config')
     train = cfg.train_cfg
     if 'max_iters' in train or train.get('by_epoch') is False or type_name(train) == 'IterBasedTrainLoop':

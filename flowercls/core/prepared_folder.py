@@ -108,7 +108,8 @@ def manifest_hash(data_root: str | os.PathLike) -> str | None:
 
 def prepare_command(data_root: str | os.PathLike, raw_dir: str | os.PathLike = 'RAW_DIR') -> str:
     """Return the fix for a folder that must be prepared."""
-    return f'Fix: {tool_command("prepare", raw_dir, data_root)}'
+    overwrite = ['--overwrite'] if Path(data_root).is_dir() and any(Path(data_root).iterdir()) else []
+    return f'Fix: {tool_command("prepare", raw_dir, data_root, *overwrite)}'
 
 
 def _not_prepared(folder: Path, missing: list[str]) -> str:
@@ -123,6 +124,6 @@ def _not_prepared(folder: Path, missing: list[str]) -> str:
         prepared = folder.with_name(f'{folder.name}_prepared')
         return (
             f'data_root {folder}: is a raw folder (one folder of photos per class), not a prepared one. '
-            f'{prepare_command(prepared, folder)} and set data_root={prepared}'
+            f'{prepare_command(prepared, folder)}\nThen set data_root={prepared}'
         )
     return f'data_root {folder}: is not a prepared folder: {", ".join(missing)} missing. {prepare_command(folder)}'

@@ -97,7 +97,7 @@ class ImageFolder(BaseDataset):
         samples = []
         for name, label in read_annotations(self.ann_file, self.data_root, class_names):
             samples.append({'img_path': str(folder / name), 'gt_label': label})
-        fix = f'{prepare_command(self.data_root)} --overwrite'
+        fix = prepare_command(self.data_root)
         if not samples:
             raise DataError(f'{self.ann_file}: no photos listed. {fix}')
         missing = [sample['img_path'] for sample in samples if not Path(sample['img_path']).is_file()]

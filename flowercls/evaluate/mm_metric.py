@@ -50,7 +50,7 @@ class ClassificationReport(BaseMetric):
         if broken:
             raise DivergedError(
                 f'{broken} of {len(scores)} photos have NaN or infinite scores. Fix: a lower learning rate '
-                '(optim_wrapper.optimizer.lr), optim_wrapper.clip_grad=dict(max_norm=1.0), or larger batches.'
+                '(optim_wrapper.optimizer.lr), or optim_wrapper.clip_grad.max_norm=1.0, or larger batches.'
             )
         self.predictions = Predictions(
             images=[result['image'] for result in results],

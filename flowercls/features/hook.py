@@ -135,7 +135,7 @@ class CachedFeatures:
         if not isinstance(self._sampler, CounterSampler):
             raise ConfigError(
                 f'feature_cache: {type(self._sampler).__name__} does not say which view of a photo it asks for. '
-                "Fix: train_dataloader.sampler=dict(type='CounterSampler'), or feature_cache.views=0."
+                "Fix: train_dataloader.sampler=dict(type='CounterSampler'), or feature_cache.views=0"
             )
         self._cfg, self._budget = runner.cfg, num_bytes(cache['budget'])
         self._folder = Path(runner.cfg.cache_dir)

@@ -71,8 +71,10 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu', *, trusted: boo
             '--trust-checkpoint, which train and sweep take for load_from, and test for its checkpoint.'
         ) from error
     except Exception as error:  # a damaged file can fail in any way
-        reason = str(error).strip().split('\n')[0][:160] or type(error).__name__
-        raise CheckpointError(f'{path}: damaged, or not a checkpoint ({reason}). Fix: use another file.') from error
+        reason = str(error).strip().split('\n')[0].partition('. ')[0][:160] or type(error).__name__
+        raise CheckpointError(
+            f'{path}: damaged, or not a checkpoint ({reason}). Fix: copy or download it again, or use another file.'
+        ) from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path}: holds a {type(checkpoint).__name__}, expected a dict. Fix: use another file.')
     if isinstance(meta := checkpoint.get('meta'), dict):

@@ -182,7 +182,7 @@ class StagedClassifier(ImageClassifier):
         if not isinstance(features, Tensor):
             raise ConfigError(
                 f'feature_cache: the frozen stages of {type(self.backbone).__name__} return more than one tensor, '
-                'which the cache cannot hold. Fix: feature_cache.views=0.'
+                'which the cache cannot hold. Fix: feature_cache.views=0'
             )
         return features
 

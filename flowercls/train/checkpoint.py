@@ -384,7 +384,7 @@ class WholeCheckpointHook(Hook):
             raise DivergedError(
                 f'epoch {progress.epoch}: {len(bad)} of {len(state_dict)} weights and statistics contain NaN or inf, '
                 f'the first is {bad[0]}. Nothing of this epoch was saved. Fix: a lower learning rate '
-                '(optim_wrapper.optimizer.lr), or optim_wrapper.clip_grad=dict(max_norm=1.0).'
+                '(optim_wrapper.optimizer.lr), or optim_wrapper.clip_grad.max_norm=1.0'
             )
         write_checkpoint(path, checkpoint)
         self._written.add(path)

@@ -213,7 +213,7 @@ def translate_evaluation_errors(loader: str, batch_size: int | None, how: str = 
             raise
         raise OutOfMemoryError(
             f'{loader}: batches of {batch_size} photos do not fit into memory ({_shortened(error)}). What was saved is '
-            f'intact. Fix: {how}{loader}.batch_size={max(1, (batch_size or 1) // 2)}.'
+            f'intact. Fix: {how}{loader}.batch_size={max(1, (batch_size or 1) // 2)}'
         ) from error
 
 
@@ -268,7 +268,7 @@ def _diverged(runner, batch: dict, error: NotFiniteError) -> str:
     return (
         f'epoch {runner.epoch + 1}, step {runner.iter + 1 - error.steps_ago}: {error}, at a learning rate of '
         f'{rate:.3g}{losses}{photos}. The step was not taken, and what was saved is intact. Fix: a lower learning rate '
-        '(optim_wrapper.optimizer.lr), or optim_wrapper.clip_grad=dict(max_norm=1.0).'
+        '(optim_wrapper.optimizer.lr), or optim_wrapper.clip_grad.max_norm=1.0'
     )
 
 

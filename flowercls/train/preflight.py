@@ -111,7 +111,7 @@ def _rate_for_batch(runner: Runner) -> Iterator[str]:
         yield (
             f'the learning rate {lr:g} is meant for {base} photos a step, this run takes {batch}. '
             f'Fix: --auto-scale-lr, which makes it {lr * batch / base:.3g}; or, if it was chosen for this run, '
-            f'auto_scale_lr.base_batch_size={batch}.'
+            f'--cfg-options auto_scale_lr.base_batch_size={batch}'
         )
 
 
@@ -120,7 +120,7 @@ def _accumulation(runner: Runner) -> Iterator[str]:
     if batches > steps:
         yield (
             f'one step of the optimizer takes {batches} batches, an epoch has only {steps}. '
-            f'Fix: optim_wrapper.accumulative_counts={max(1, steps // 4)}.'
+            f'Fix: --cfg-options optim_wrapper.accumulative_counts={max(1, steps // 4)}'
         )
 
 
@@ -169,7 +169,7 @@ def _log_interval(runner: Runner) -> Iterator[str]:
     if logger and logger.get('interval', 10) > steps:
         yield (
             f'the log gets a line every {logger.get("interval", 10)} steps, but an epoch has only {steps}. '
-            f'Fix: default_hooks.logger.interval={max(1, steps // 4)}.'
+            f'Fix: --cfg-options default_hooks.logger.interval={max(1, steps // 4)}'
         )
 
 

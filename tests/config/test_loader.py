@@ -73,7 +73,7 @@ def test_a_mistake_is_named_with_its_place(write, message, text, base):
 @pytest.mark.parametrize(
     ('name', 'text', 'message'),
     [
-        ('my.yaml', 'model: 3', 'my.yaml: a config is a .py or .json file, not .yaml.'),
+        ('my.yaml', 'model: 3', 'my.yaml: a config is a .py or .json file, not .yaml. Fix: name the config first'),
         ('my', 'model: 3', 'my: a config is a .py or .json file, not one without a suffix.'),
         ('my.json', '{\n"a": }', 'my.json, line 2: not valid JSON'),
     ],

@@ -96,6 +96,11 @@ def test_a_section_that_is_missing_is_named(write, data_root):
         resolve_config(write(f'data_root = {str(data_root)!r}'))
 
 
+def test_a_sweep_file_is_recognised(write):
+    with pytest.raises(ConfigError, match=r'is a sweep file\. Fix: flowercls sweep .*my\.py$'):
+        resolve_config(write("base = 'configs/demo_flower.py'\ngrid = {'randomness.seed': [0]}\nseeds = [0]"))
+
+
 def test_a_config_without_any_validation_is_complete(resolve):
     cfg, _ = resolve(val_dataloader=None, val_evaluator=None, val_cfg=None)
     assert cfg.get('test_dataloader') is None

@@ -39,7 +39,7 @@ def test_bad_class_lists_are_refused(folder, content, problem):
 
 def test_a_missing_list_and_a_missing_folder_are_named(folder):
     (folder / 'val.txt').unlink()
-    with pytest.raises(DataError, match=r'not a prepared folder: val\.txt missing.*Fix: '):
+    with pytest.raises(DataError, match=r'not a prepared folder: val\.txt missing.*Fix: .* --overwrite$'):
         class_names(folder)
     with pytest.raises(DataError, match=r'no such folder. Fix: python tools/prepare_data\.py RAW_DIR .*/nowhere$'):
         class_names(folder.with_name('nowhere'))
@@ -57,7 +57,7 @@ def test_a_raw_folder_is_recognised(tmp_path):
     (raw / 'rose' / 'a.JPG').touch()
     with pytest.raises(DataError, match='is a raw folder') as caught:
         class_names(raw)
-    assert f'python tools/prepare_data.py {raw} {raw}_prepared and set data_root={raw}_prepared' in str(caught.value)
+    assert f'python tools/prepare_data.py {raw} {raw}_prepared\nThen set data_root={raw}_prepared' in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -21,3 +21,11 @@ def test_a_path_that_leads_nowhere_is_named(tmp_path, name, reason):
     with pytest.raises(CheckpointError, match=f'{reason}.* Fix: ') as caught:
         read_checkpoint(tmp_path / name)
     assert caught.value.exit_code == 4
+
+
+def test_a_file_that_is_cut_short_is_called_damaged_in_whole_words(tmp_path):
+    path = tmp_path / 'weights.pth'
+    torch.save({'state_dict': {'a': torch.zeros(1000)}}, path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match=r'damaged.*central directory\)\. Fix: .*again'):
+        read_checkpoint(path)

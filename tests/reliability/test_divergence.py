@@ -55,6 +55,7 @@ def test_a_bad_step_is_not_taken_and_nothing_bad_is_published(kind, step, spoil,
     error = capsys.readouterr().err
     epoch = (step - 1) // 6 + 1
     assert f'epoch {epoch}, step {step}:' in error and 'learning rate' in error and '.jpg' in error
+    assert error.endswith('or optim_wrapper.clip_grad.max_norm=1.0\n')  # as a command line takes it
     assert ('after a loss of' in error) == (step > 1)
     saved = sorted(path.name for path in run.glob('*.pth'))
     assert ('epoch_1.pth' in saved) == (step == 12) and 'epoch_2.pth' not in saved

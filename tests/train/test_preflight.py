@@ -27,7 +27,7 @@ INCEPTION = {
     'model.neck': None,
     'train_dataloader.dataset.pipeline.1.transforms.0.size': 96,
 }
-WRONG_RATE = '0.05 is meant for 32 photos a step, this run takes 8.*--auto-scale-lr, which makes it 0.0125.*size=8'
+WRONG_RATE = '0.05 is meant for 32 photos a step, this run takes 8.*--auto-scale-lr, which makes it 0.0125.*size=8$'
 
 
 def adam(name):
@@ -45,7 +45,7 @@ def schedule(**options):
         ({BASE: 32}, [WRONG_RATE]),
         ({BASE: 32, COUNTS: 4}, []),
         ({BASE: 12}, []),  # not far enough to matter
-        ({COUNTS: 7, BASE: 56}, ['takes 7 batches, an epoch has only 6.*accumulative_counts=1']),
+        ({COUNTS: 7, BASE: 56}, ['takes 7 batches, an epoch has only 6.*accumulative_counts=1$']),
         (adam('Adam'), ['one for SGD; Adam mostly forgets']),
         (adam('AdamW'), ['one for SGD; AdamW mostly forgets']),
         (adam('SGD'), []),
@@ -55,7 +55,10 @@ def schedule(**options):
         (FOUR | {'model.backbone.norm_eval': True}, []),
         (ELEVEN, [ONE_PHOTO]),
         (ELEVEN | {'train_dataloader.drop_last': True}, []),
-        ({'default_hooks.logger.interval': 7}, ['every 7 steps, but an epoch has only 6.*interval=1[.]']),
+        (
+            {'default_hooks.logger.interval': 7},
+            ['every 7 steps, but an epoch has only 6.*Fix: --cfg-options default_hooks.logger.interval=1$'],
+        ),
         ({'input_size': 224}, ['224 px, validation photos have 64.*Fix: _base_/datasets/flower_224.py, or 224 in']),
         ({'input_size': 192}, ['Fix: 192 in the pipelines']),  # there is no base of that size
         ({'input_size': 64}, []),
