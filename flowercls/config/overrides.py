@@ -154,8 +154,8 @@ def _without_exchanged(child: Any, base: Any) -> Any:
 
 
 def merge_overrides(cfg: Config, overrides: Mapping[str, Any]) -> list[str]:
-    """Lay overrides over a config in place; returns a line for each group of keys that does not fit."""
-    # One merge for each top-level name: a new `type` and its arguments arrive as one, and an error names its keys.
+    """Lay overrides over a config in place; returns a line for each key that does not fit."""
+    # One merge for each top-level name: a new `type` and its arguments arrive as one.
     groups, mistakes = {}, []
     for key, value in overrides.items():
         groups.setdefault(key.partition('.')[0], {})[key] = ConfigDict._hook(value)
@@ -164,11 +164,29 @@ def merge_overrides(cfg: Config, overrides: Mapping[str, Any]) -> list[str]:
             try:
                 cfg.merge_from_dict(group)
             except (KeyError, TypeError, AttributeError, ValueError) as error:
-                # Without mmengine's advice to set `_delete_`, which an override of one value cannot follow.
-                reason = str(error.args[0] if error.args else error).partition(' You may set')[0]
-                mistakes.append(f'--cfg-options: {", ".join(group)} does not fit the config: {reason}')
+                reasons = {key: reason for key in group if (reason := _misfit(cfg._cfg_dict, key))}
+                reasons = reasons or {', '.join(group): error.args[0] if error.args else error}
+                mistakes += [f'--cfg-options: {key} does not fit the config: {why}' for key, why in reasons.items()]
     strip_leftovers(cfg._cfg_dict)
     return mistakes
+
+
+def _misfit(cfg: dict, key: str) -> str:
+    """Return why no value can be set at a dotted key: a list is shorter, or a value has no keys; empty otherwise."""
+    node, parts = cfg, key.split('.')
+    for i, part in enumerate(parts):
+        path = '.'.join(parts[:i])
+        if isinstance(node, list | tuple):
+            if not part.isdigit() or int(part) >= len(node):
+                return f"'{path}' is a list of {len(node)}, numbered from 0"
+            node = node[int(part)]
+        elif isinstance(node, dict):
+            if part not in node:
+                return ''
+            node = node[part]
+        else:
+            return f"'{path}' is {node!r} and has no keys"
+    return ''
 
 
 def strip_leftovers(config: Any) -> None:

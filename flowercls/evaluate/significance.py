@@ -59,7 +59,7 @@ class SettingScore:
         top1: Mean over seeds.
         spread: Standard deviation over seeds; None with one seed.
         num_seeds: Number of runs.
-        interval: for the mean, on other photos and with other seeds (with one seed: on other photos).
+        interval: Of the mean, on other photos and with other seeds (with one seed: on other photos).
     """
 
     name: str

@@ -30,6 +30,7 @@ from flowercls.core.layout import (
     METRICS_FILE,
     MISTAKES_FILE,
     PREDICTIONS_VAL_FILE,
+    best_prefix,
     epoch_checkpoint,
     iter_checkpoint,
 )
@@ -350,7 +351,7 @@ class WholeCheckpointHook(Hook):
     @property
     def best_prefix(self) -> str:
         """The beginning of the name of a best checkpoint."""
-        return f'best_{str(self.save_best).replace("/", "_")}_epoch_'
+        return best_prefix(str(self.save_best))
 
     def save_interrupted(self, runner) -> Path | None:
         """Write ``iter_N.pth`` between two steps, unless the last epoch's checkpoint has the same progress.
@@ -359,10 +360,8 @@ class WholeCheckpointHook(Hook):
             The checkpoint to resume from; None where this start has trained and written nothing, and in a distributed
             run.
         """
-        loop, folder = runner._train_loop, Path(runner.work_dir)
-        if runner.world_size > 1 or isinstance(
-            loop, dict
-        ):  # a loop that is not built yet; `runner.train_loop` builds it
+        loop, folder = runner._train_loop, Path(runner.work_dir)  # `runner.train_loop` would build the loop
+        if runner.world_size > 1 or isinstance(loop, dict):  # a dict is not built yet
             return None
         progress = loop.progress
         complete = folder / epoch_checkpoint(progress.epoch)

@@ -1,6 +1,7 @@
 """Where a training starts: from a checkpoint that fits, from starting weights, or from random weights."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,9 @@ OPTIMIZER_SPECIFIC = {'momentum', 'betas', 'alpha', 'rho', 'lr_decay', 'etas', '
 # Beginnings of the config keys that a schedule and the groups of an optimizer depend on.
 SCHEDULE_KEYS = ('param_scheduler', 'train_cfg.max_epochs', 'optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg')
 SCHEDULE_KEYS += ('auto_scale_lr',)
-ORDER_KEYS = ('train_dataloader.batch_size', 'train_dataloader.sampler', 'data_manifest')  # of those that order photos
+# Beginnings of the keys that decide the photos of an epoch and their order; keys among them that decide neither.
+ORDER_KEYS = ('data_manifest', 'train_dataloader.batch_size', 'train_dataloader.sampler', 'train_dataloader.dataset')
+KEEPS_ORDER = re.compile(r'\.pipeline\b|\.views$')
 VALIDATION_KEYS = ('data_manifest', 'val_dataloader', 'val_evaluator')  # beginnings of those that change scores
 SCHEDULED_VALUES = ('lr', 'momentum', 'betas', 'initial_lr')
 
@@ -142,7 +145,7 @@ class FromCheckpoint:
         self.features_cached = checkpoint.get('features_kept')
 
     def _check_order_of_photos(self, runner: Runner, changed: Sequence[str]) -> None:
-        reasons = [key for key in changed if key.startswith(ORDER_KEYS)]
+        reasons = [key for key in changed if key.startswith(ORDER_KEYS) and not KEEPS_ORDER.search(key)]
         reasons += ['the number of processes'] if runner.world_size > 1 else []  # such runs save whole epochs only
         if reasons:
             raise ConfigError(

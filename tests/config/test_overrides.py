@@ -107,12 +107,16 @@ def test_overrides_of_known_keys_pass_although_the_config_does_not_set_them(over
 
 @pytest.mark.parametrize(
     'override, reason',
-    [('param_scheduler.3.begin=2', 'Index 3 exceeds the length'), ('model.backbone.depth.x=2', "depth={'x': 2}")],
+    [
+        ('param_scheduler.3.begin=2', "'param_scheduler' is a list of 1, numbered from 0"),
+        ('param_scheduler.last.begin=2', "'param_scheduler' is a list of 1, numbered from 0"),
+        ('model.backbone.depth.x=2', "'model.backbone.depth' is 50 and has no keys"),
+    ],
 )
 def test_an_override_that_does_not_fit_is_named_with_the_reason(mistakes, override, reason):
-    (mistake,) = mistakes(load_config, RESNET, [override])
+    (mistake,) = mistakes(load_config, RESNET, [override, 'model.frozen_stages=1', 'param_scheduler.0.end=3'])
     key = override.partition('=')[0]
-    assert mistake.startswith(f'--cfg-options: {key} does not fit the config: ') and reason in mistake
+    assert mistake == f'--cfg-options: {key} does not fit the config: {reason}'
 
 
 def test_mistakes_in_several_overrides_and_in_the_file_are_told_at_once(write, mistakes):

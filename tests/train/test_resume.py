@@ -92,7 +92,13 @@ def test_the_order_of_photos_follows_the_seed_of_the_checkpoint(trained_run, bui
 
 
 @pytest.mark.parametrize(
-    ('change', 'code'), [('batch_size=16', 2), ('sampler.balanced=True', 2), ('dataset.pipeline.1.transforms.1.p=0', 0)]
+    ('change', 'code'),
+    [
+        ('batch_size=16', 2),
+        ('sampler.balanced=True', 2),
+        ('dataset.ann_file=val.txt dataset.data_prefix=val_set', 2),
+        ('dataset.pipeline.1.transforms.1.p=0', 0),
+    ],
 )
 def test_in_the_middle_of_an_epoch_the_order_of_photos_stays(trained_run, tool, tmp_path, said, change, code):
     content = torch.load(trained_run[1] / 'epoch_1.pth', weights_only=True)
@@ -100,7 +106,8 @@ def test_in_the_middle_of_an_epoch_the_order_of_photos_stays(trained_run, tool, 
     torch.save(content, tmp_path / 'iter_9.pth')
     shutil.copy(trained_run[1] / 'config.py', tmp_path)
     start = ('train', trained_run[0], '--resume', tmp_path / 'iter_9.pth', '--work-dir', tmp_path / 'run')
-    assert tool(*start, '--allow-config-change', '--cfg-options', f'train_dataloader.{change}') == code
+    options = [f'train_dataloader.{option}' for option in change.split()]
+    assert tool(*start, '--allow-config-change', '--cfg-options', *options) == code
     assert ('iter_9.pth: is in the middle of an epoch' in said()) == (code == 2)
 
 

@@ -71,9 +71,9 @@ class PrepareResult:
         left_out += [(path, 'duplicate', f'the same photo as {kept}') for path, kept in self.duplicates]
         converted = [(path, ', '.join(conversions), '') for path, conversions in self.converted]
         names = [(planned.photo, planned.file.rsplit('/', 1)[1]) for planned in self.plan.photos]
-        renamed = [
+        renamed = sorted(
             (photo.path, reason, f'now {name}') for photo, name in names if (reason := rename_reason(photo, name))
-        ]
+        )
         parts = [
             f'{self.out_dir}: {total:,} photos of {num_classes} classes, seed {options.seed}{folds}{would}',
             _table(self.plan.classes, self.counts),
