@@ -268,7 +268,10 @@ def check_exists(path: str) -> None:
 
 
 def base_path(base: str, child: str) -> tuple[str, str | None]:
-    """Return where the `_base_` entry ``base`` of the file ``child`` lies, and the scope to stamp on its dicts."""
+    """Return where the `_base_` entry ``base`` of the file ``child`` lies, and the scope to stamp on its dicts.
+
+    A file that does not lie beside ``child`` is looked for among the shipped configs, as by `find_config`.
+    """
     package, colons, inside = str(base).rpartition('::')
     folder = Path(child).parent
     if colons:
@@ -276,10 +279,14 @@ def base_path(base: str, child: str) -> tuple[str, str | None]:
         if spec is None or spec.origin is None:
             raise ConfigError(f"{shorten(child)}: _base_ names the package '{package}', which is not installed.")
         folder = Path(spec.origin).parent / '.mim' / 'configs'
-    path = folder / inside
+    path, shipped = folder / inside, _shipped(Path(inside))
+    if not colons and not path.is_file() and shipped.is_file():
+        path = shipped
     if not path.is_file():
         removed = REMOVED_BASE.fullmatch(base)
-        answer = REMOVED_FIX.format(*removed.groups()) if removed else f'does not exist{_near_file(path, base)}.'
+        near = _near_file(path, base) or (_near_file(shipped, base) if not colons else '')
+        fix = 'Fix: name a file beside this one, or a shipped config.'
+        answer = REMOVED_FIX.format(*removed.groups()) if removed else f'does not exist{near}. {fix}'
         raise ConfigError(f"{shorten(child)}: the _base_ file '{base}' {answer}")
     check_exists(str(path))
     return str(path), (package if colons and package != 'mmpretrain' else None)

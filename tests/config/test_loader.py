@@ -52,6 +52,7 @@ BASE = "_base_ = ['base.py']\n"
     ('message', 'text', 'base'),
     [
         ("_base_ file 'bse.py' does not exist (did you mean 'base.py'?)", "_base_ = 'bse.py'", ''),
+        ("(did you mean '_base_/models/vgg11.py'?). Fix: ", "_base_ = '_base_/models/vgg1l.py'", ''),
         ("did you mean 'mmpretrain::lenet/lenet5_mnist.py'", "_base_ = 'mmpretrain::lenet/lenet5_mnst.py'", ''),
         ("the package 'mmnothing', which is not installed", "_base_ = 'mmnothing::a/b.py'", ''),
         ("model = dict(backbone=dict(arch='swin_t'))", "_base_ = ['_base_/models/torchvision_swin_t.py']", ''),
@@ -80,6 +81,13 @@ def test_a_mistake_is_named_with_its_place(write, message, text, base):
 )
 def test_other_kinds_of_files_are_refused(write, name, text, message):
     assert error_of(write(text, name)).startswith(message)
+
+
+@pytest.mark.parametrize('base', ['_base_/models/vgg11.py', 'configs/vgg11_report_b_flower.py'])
+def test_a_base_that_does_not_lie_beside_the_file_is_a_shipped_one(write, base):
+    assert load_config(write(f"_base_ = ['{base}']")).model.backbone.type == 'VGG'
+    write("model = dict(backbone=dict(type='ResNet'))", base)
+    assert load_config(write(f"_base_ = ['{base}']")).model.backbone.type == 'ResNet'
 
 
 def test_json_configs_are_read(write):
