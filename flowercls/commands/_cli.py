@@ -81,7 +81,8 @@ def run(verb: str, argv: Sequence[str] | None = None, *, is_tool: bool = True) -
         path = error.filename2 or error.filename  # the latter may be a temporary file
         if path is None or error.errno not in WRONG_PATH:
             raise  # a bug of ours
-        print(f'{path}: {error.strerror}. Fix: correct the path or its permissions.', file=sys.stderr)
+        message = f'{path}: {error.strerror}. Fix: correct the path or its permissions.'
+        print(f'{ConfigError.__name__}: {message}', file=sys.stderr)
         return ConfigError.exit_code
     except (signals.Interrupted, KeyboardInterrupt) as error:  # the latter in one of several processes of a run
         interruption = error if isinstance(error, signals.Interrupted) else signals.Interrupted(signal.SIGINT)

@@ -158,7 +158,7 @@ def _check_show_dir(folder: str | None) -> None:
 def _check_parents(option: str, path: str) -> None:
     for parent in Path(path).absolute().parents:
         if parent.exists() and not parent.is_dir():
-            raise ConfigError(f'{option} {path}: {parent} is not a folder. Fix: another place for it.')
+            raise ConfigError(f'{option} {path}: {parent} is not a folder. Fix: name another path.')
 
 
 def describe_test(metrics: dict, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Loading weights into a model: starting weights, those of this very model, or those of an ``init_cfg``.
+"""Loading weights into a model: starting weights, weights of the same model, or weights of an ``init_cfg``.
 
 mmengine loads the names that match and leaves random weights for the rest. Here the backbone and the neck of starting
 weights must fit completely; only the classification layer may be new. ``weight_files`` finds the file.

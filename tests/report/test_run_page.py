@@ -132,12 +132,16 @@ def test_a_folder_with_nothing_says_what_is_missing(tmp_path, read_page):
 
 
 def test_a_run_without_validation_is_not_told_to_make_what_it_cannot(page, run_folder):
+    figures = (run_folder / 'metrics.json').read_text()
     for name in ('metrics.json', 'confusion.png', 'reliability.png', 'mistakes.png', 'mistakes.csv'):
         (run_folder / name).unlink()
     assert 'There is no confusion.png. To make it' in page().text
     with (run_folder / 'config.py').open('a') as file:
         file.write('val_dataloader = None\n')
     assert 'There is no confusion.png: the run was not validated.' in page().text
+    (run_folder / 'test_last').mkdir()
+    (run_folder / 'test_last' / 'metrics.json').write_text(figures)
+    assert 'top-1 on the validation set' in page().text and 'optimistic' not in page().text  # no epoch was chosen
 
 
 @pytest.mark.parametrize('name', ['metrics.json', 'mistakes.csv', 'scalars.json', 'config.py', 'best_2.pth.json'])
