@@ -3,7 +3,6 @@
 import argparse
 import errno
 import importlib
-import logging
 import shlex
 import signal
 import sys
@@ -68,6 +67,8 @@ def run(verb: str, argv: Sequence[str] | None = None, *, is_tool: bool = True) -
     )
     module.add_arguments(parser)
     options = parser.parse_args(argv)
+    import logging  # here: --help does without
+
     logging.raiseExceptions = False  # a log line that cannot be written (disk full) is dropped, without a traceback
     if verb == 'train':  # for command.txt in the run folder
         options.command = shlex.join([*command.split(), *(sys.argv[1:] if argv is None else argv)])

@@ -12,7 +12,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +116,8 @@ def _measure(
     case: str, config: str, extra: dict, contestants: Sequence[str] | None, repeats: int, seconds: float
 ) -> dict[str, list[dict]]:
     """Return the rounds of each contestant. They take turns, so a slow moment of the machine meets all of them."""
+    from concurrent.futures import ProcessPoolExecutor
+
     frozen, views = CASES[case]
     rounds: dict[str, list[dict]] = {name: [] for name in contestants or CONTESTANTS}
     with tempfile.TemporaryDirectory(prefix='flowercls-benchmark-') as cache:

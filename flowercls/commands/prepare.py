@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from flowercls.core import signals
 from flowercls.core.errors import ConfigError
-from flowercls.core.prepared_folder import VAL_RATIO
 
 if TYPE_CHECKING:
     from flowercls.data.prepare.preparation import PrepareResult
@@ -31,6 +30,8 @@ USAGE = """%(prog)s RAW OUT [options]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
+    from flowercls.core.prepared_folder import VAL_RATIO  # here: other verbs do without
+
     parser.add_argument(
         'folders', nargs='+', metavar='RAW OUT', help='folder with one folder per class; folder to make'
     )
