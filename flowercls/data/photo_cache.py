@@ -109,15 +109,16 @@ def read_photos(store: ArrayStore, photos: 'PhotoList', report: Callable[[str], 
     """
     key = photos.key if decode else f'checked-{photos.key}'
     is_here = store.read(key) is not None
-    if decode and not is_here:
-        report(f'decoding {photos} once, to {as_size(photos.num_bytes)}')
-    about = {'photos': len(photos.names), 'data_root': str(photos.data_root.absolute()), 'size': photos.size}
-    with store.building(key, about, partial(report, WAITING)) as building:
-        if building is not None:
-            read_photo = (_decoder if decode else _checker)(building, photos)
-            rows = _in_threads(read_photo, len(photos.names))
-            for _ in with_progress(rows, len(photos.names), 'decoding photos' if decode else 'checking photos'):
-                pass
+    if not is_here:  # else nothing is written, so a cache that may only be read is used as well
+        if decode:
+            report(f'decoding {photos} once, to {as_size(photos.num_bytes)}')
+        about = {'photos': len(photos.names), 'data_root': str(photos.data_root.absolute()), 'size': photos.size}
+        with store.building(key, about, partial(report, WAITING)) as building:
+            if building is not None:
+                read_photo = (_decoder if decode else _checker)(building, photos)
+                rows = _in_threads(read_photo, len(photos.names))
+                for _ in with_progress(rows, len(photos.names), 'decoding photos' if decode else 'checking photos'):
+                    pass
     if decode:
         note = ', decoded before' if is_here else ''
         report(f'{photos}, {as_size(store.size_of(key))}, {store.folder_of(key)}{note}')

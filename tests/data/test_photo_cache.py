@@ -130,6 +130,16 @@ def test_sets_and_folds_share_one_cache(root, cache, no_decoding):
     assert len(list(cache.folder.glob('photos-100px-*/'))) == 1
 
 
+@pytest.mark.parametrize('decode', [True, False])
+def test_a_complete_cache_is_only_read(root, cache, decode):
+    photos = list_photos(root, 32)
+    read_photos(cache, photos, print, decode)
+    (lock,) = cache.folder.glob('*.lock')
+    lock.unlink()
+    read_photos(cache, photos, print, decode)
+    assert not lock.exists()  # in a folder that may only be read, it could not be made
+
+
 def test_a_relative_data_root_finds_its_photos(root, cache, no_decoding, monkeypatch):
     store = made(cache, root, 100)
     no_decoding()
