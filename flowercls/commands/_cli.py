@@ -66,7 +66,11 @@ def run(verb: str, argv: Sequence[str] | None = None, *, is_tool: bool = True) -
         usage=getattr(module, 'USAGE', None),
     )
     module.add_arguments(parser)
-    options = parser.parse_args(argv)
+    options, unknown = parser.parse_known_args(argv)
+    if unknown:
+        keys = '; keys of a config follow --cfg-options, as in --cfg-options train_cfg.max_epochs=10'
+        hint = f'Fix: see --help for the flags{keys if hasattr(options, "cfg_options") else ""}'
+        parser.error(f'unrecognized arguments: {" ".join(unknown)}. {hint}')
     import logging  # here: --help does without
 
     logging.raiseExceptions = False  # a log line that cannot be written (disk full) is dropped, without a traceback

@@ -14,6 +14,7 @@ from flowercls.config.loader import ConfigLoader
 from flowercls.config.overrides import as_options, as_text, parse_overrides
 from flowercls.config.suggest import did_you_mean, raise_mistakes
 from flowercls.core.errors import ConfigError
+from flowercls.core.terminal import tool_command
 
 KEYS = ('base', 'grid', 'seeds', 'overrides')
 CONFIG_KEY = 'config'  # a factor whose levels are whole config files
@@ -68,7 +69,7 @@ def read_spec(path: str | os.PathLike) -> SweepSpec:
     content = loader.load().to_dict()
     if 'grid' not in content and 'model' in content:
         mistake = 'is a config, not a sweep file. Expected base, grid and seeds, as in configs/sweeps/frozen_stages.py.'
-        raise_mistakes([mistake], path)
+        raise_mistakes([f'{mistake} Fix: {tool_command("train", path)}'], path)
     base, grid, seeds = (content.get(key) for key in ('base', 'grid', 'seeds'))
     overrides = content.get('overrides') or {}
     mistakes = [

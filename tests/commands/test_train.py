@@ -76,6 +76,14 @@ def test_a_wrong_name_or_value_is_a_config_error(write_config, tool, tmp_path, s
     assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.parametrize('words', [['--epochs', '3'], ['epochs=3']])
+def test_keys_of_other_tools_lead_to_cfg_options(tool, said, words):
+    with pytest.raises(SystemExit, match='2'):
+        tool('train', 'my.py', *words)
+    assert f'unrecognized arguments: {" ".join(words)}. Fix: ' in (error := said())
+    assert '--cfg-options train_cfg.max_epochs=10' in error
+
+
 def test_a_missing_config_names_the_nearest_one(tool, said):
     assert tool('train', REPOSITORY / 'configs' / 'resnet5_flower.py') == 2
     assert 'resnet50_flower.py' in said()

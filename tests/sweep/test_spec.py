@@ -138,6 +138,6 @@ def test_a_shipped_sweep_says_command_and_expectation(path):
 
 
 def test_a_config_is_not_taken_for_a_sweep_file_with_many_mistakes(read):
-    with pytest.raises(ConfigError, match='is a config, not a sweep file') as caught:
+    with pytest.raises(ConfigError, match='is a config, not a sweep file.* Fix: .*train') as caught:
         read("model = dict(type='A')\ntrain_cfg = dict(max_epochs=1)\n")
     assert 'is not known' not in str(caught.value)
