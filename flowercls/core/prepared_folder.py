@@ -46,7 +46,7 @@ def read_lines(path: str | os.PathLike, data_root: str | os.PathLike) -> list[st
     Raises:
         DataError: if the file cannot be read, with the command that prepares the folder again.
     """
-    fix = f'{prepare_command(data_root)} --overwrite'
+    fix = prepare_command(data_root)
     try:
         return Path(path).read_text(encoding='utf-8-sig').splitlines()
     except FileNotFoundError as error:

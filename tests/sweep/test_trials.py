@@ -77,7 +77,7 @@ LISTS = "{'fold': {0: {'val_dataloader.dataset.ann_file': 'folds/fold_0_val.txt'
         ("{'model.backbone.type': ['ResNet', 'ResNett']}", {}, ConfigError, "(?s)setting type=ResNett: .*'ResNett'"),
         (WORKERS, {}, ConfigError, 'view=a and view=b have the same'),
         ("{'model.frozen_stages': [0]}", {'randomness.seed': 3}, ConfigError, r"--cfg-options: 'randomness\.seed'"),
-        (LISTS, {}, DataError, r'fold_0_val.txt: no such file.*prepare_data.py .*--folds 5'),
+        (LISTS, {}, DataError, r'fold_0_val.txt: no such file.*prepare_data.py RAW_DIR \S+ --overwrite --folds 5'),
     ],
 )
 def test_mistakes_are_found_before_anything_runs(write_sweep, tmp_path, grid, extra, error, message):
