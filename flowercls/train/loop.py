@@ -56,7 +56,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
            writes.
         2. In each epoch: ``scalars.json`` and the log, by hooks.
         3. After each epoch and its validation: what `WholeCheckpointHook.finish_epoch` lists.
-        4. After an error in a validation, and after a signal (by `saved_when_interrupted`): ``iter_N.pth``.
+        4. After a signal (by `saved_when_interrupted`), and after an error in a validation: ``iter_N.pth``. Scores that
+           are NaN leave nothing.
 
         Args:
             on_first_step: Called once, before anything else is written.
@@ -116,6 +117,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         except signals.Interrupted:
             self._leave_averages()
             raise
+        except DivergedError:
+            raise  # a resumed run goes on from before this epoch
         except Exception:
             with contextlib.suppress(Exception):  # the user has to know of the first error
                 self._leave_averages()

@@ -70,6 +70,14 @@ def test_a_lack_of_memory_in_an_evaluation_names_its_batch_size(
     assert 'time        ' in (out := said()) and 'for 0 epochs' in out  # the epoch was kept
 
 
+def test_an_epoch_whose_scores_are_nan_is_not_saved(write_config, tool, tmp_path, said):
+    one_step = write_config(tmp_path, "train_dataloader['batch_size'] = 64\n")
+    assert (
+        tool('train', one_step, '--work-dir', tmp_path / 'run', '--cfg-options', 'optim_wrapper.optimizer.lr=1e18') == 6
+    )
+    assert 'NaN or infinite scores' in said() and not list((tmp_path / 'run').glob('*.pth'))
+
+
 def test_a_signal_counts_for_the_run_that_it_ended_only():
     with pytest.raises(signals.Interrupted), signals.handle_signals():
         signal.raise_signal(signal.SIGINT)
