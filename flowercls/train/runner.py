@@ -253,6 +253,15 @@ class ClassifierRunner(Runner):
         self.call_hook('after_run')
         return model
 
+    def close(self) -> None:
+        """End the loader workers; Python's garbage collection would wait 5 seconds for those of each loader."""
+        for loop in (self._train_loop, self._val_loop, self._test_loop):
+            loader = getattr(loop, 'dataloader', None)  # a loop that was not built is a dict
+            iterator = getattr(loader, '_iterator', None)  # of persistent workers
+            if iterator is not None:
+                loader._iterator = None
+                iterator._shutdown_workers()
+
     @property
     def state(self) -> RunState:
         """What the run knows of its validated epochs."""

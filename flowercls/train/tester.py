@@ -67,7 +67,7 @@ def test(
             warn_of_trust(checkpoint)
         if tta:
             use_tta_pipeline(cfg)
-        runner = build_runner(cfg)
+        runner = stack.enter_context(contextlib.closing(build_runner(cfg)))
         use_photo_cache(runner)
         runner.test_loop.evaluator = CompactEvaluator(runner.test_evaluator.metrics)
         runner.call_hook('before_run')  # now: an EMAHook copies the model before its weights are loaded

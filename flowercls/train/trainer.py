@@ -91,9 +91,13 @@ def train(
 
         # 4. Build everything and load once: every mistake shows here.
         cfg.work_dir = str(run.folder)
-        runner = build_runner(cfg)
-        is_main = runner.rank == 0
-        with translate_worker_errors(), saved_when_interrupted(runner, run.checkpoint), disk_errors(run.folder):
+        with (
+            contextlib.closing(build_runner(cfg)) as runner,
+            translate_worker_errors(),
+            saved_when_interrupted(runner, run.checkpoint),
+            disk_errors(run.folder),
+        ):
+            is_main = runner.rank == 0
             print_once(run.announcement)
             use_photo_cache(runner)
             started = time.monotonic()
@@ -173,11 +177,11 @@ def dry_run(
         if resume:
             print_once(run.announcement)
         cfg.work_dir, cfg.feature_cache = f'{folder}/run', None  # nothing is written
-        runner = build_runner(cfg)
-        runner.prepare(start, changed)
-        check_epochs_left(runner, run)
-        if runner.rank == 0:
-            print(describe_run(runner, start), flush=True)
-        tried = try_one_batch(runner)
-        barrier()  # flowers drawn for a dry run lie in the main process's temporary folder
-        return tried if runner.rank == 0 else ''
+        with contextlib.closing(build_runner(cfg)) as runner:
+            runner.prepare(start, changed)
+            check_epochs_left(runner, run)
+            if runner.rank == 0:
+                print(describe_run(runner, start), flush=True)
+            tried = try_one_batch(runner)
+            barrier()  # flowers drawn for a dry run lie in the main process's temporary folder
+            return tried if runner.rank == 0 else ''

@@ -1,6 +1,7 @@
 """Whole trainings: what they leave."""
 
 import json
+import multiprocessing
 
 import pytest
 import torch
@@ -61,6 +62,7 @@ def test_the_same_command_gives_the_same_bits_whatever_the_number_of_workers(tra
     assert tool('train', config, '--work-dir', again, '--cfg-options', 'train_dataloader.num_workers=2') == 0
     assert same_weights(folder / 'epoch_2.pth', again / 'epoch_2.pth')
     assert (folder / 'predictions_val.csv').read_bytes() == (again / 'predictions_val.csv').read_bytes()
+    assert not multiprocessing.active_children()  # loader workers end with their run
 
 
 def test_a_dry_run_checks_everything_and_writes_nothing(write_config, tool, tmp_path, monkeypatch, capsys):
