@@ -48,7 +48,7 @@ def prepared_in(folder, order=0, **environment):
 
 
 C = dict(LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0')
-# The order in which files come, and variables. Each starts the tool; the default run has the first two.
+# The order in which files come, and variables.
 SURROUNDINGS = {
     'nothing': (0, {}),
     'another order of files and of sets in Python, a terminal of few letters in C': (
@@ -64,9 +64,14 @@ SURROUNDINGS = {
 }
 
 
-@pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=[pytest.mark.slow] * (i > 1)) for i, name in enumerate(SURROUNDINGS)]
-)
+def test_this_process(tmp_path, tool):
+    write_raw(tmp_path / 'raw', 0)
+    assert tool('prepare_data', tmp_path / 'raw', tmp_path / 'out', '--folds', 3) == 0
+    assert digest(tmp_path / 'out') == EXPECTED
+
+
+@pytest.mark.slow  # a start of the tool each
+@pytest.mark.parametrize('name', SURROUNDINGS)
 def test_other_surroundings(tmp_path, name):
     order, variables = SURROUNDINGS[name]
     out = prepared_in(tmp_path, order, **variables)
