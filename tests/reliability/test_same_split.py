@@ -66,7 +66,7 @@ SURROUNDINGS = {
 
 def test_this_process(tmp_path, tool):
     write_raw(tmp_path / 'raw', 0)
-    assert tool('prepare_data', tmp_path / 'raw', tmp_path / 'out', '--folds', 3) == 0
+    assert tool('prepare', tmp_path / 'raw', tmp_path / 'out', '--folds', 3) == 0
     assert digest(tmp_path / 'out') == EXPECTED
 
 
