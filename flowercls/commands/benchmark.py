@@ -297,7 +297,7 @@ def stock_runner(cfg: 'Config') -> 'Runner':
 def train_bare(cfg: 'Config', clock: 'Hook') -> None:
     """Train in a plain loop on one batch of random numbers: the upper bound of the speed.
 
-    The model's precision and memory layout, the batch size and the optimizer are those of ``cfg``. With a feature cache
+    Precision, memory layout, batch size and optimizer come from ``cfg``. With a feature cache
     the batch is an output of the frozen stages.
     """
     import torch

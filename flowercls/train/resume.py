@@ -149,9 +149,9 @@ class FromCheckpoint:
         reasons += ['the number of processes'] if runner.world_size > 1 else []  # such runs save whole epochs only
         if reasons:
             raise ConfigError(
-                f'{self.path}: is in the middle of an epoch, and {", ".join(reasons)} has changed, so some photos of '
-                'the epoch would be trained on twice and others not at all. Fix: resume with the values it was started '
-                'with; or from an epoch_N.pth of its folder, with --allow-config-change and a new --work-dir.'
+                f'{self.path}: is in the middle of an epoch. Changed since: {", ".join(reasons)}. Some photos would be '
+                'trained on twice in the epoch, others not at all. Fix: resume with the values it was started with; or '
+                'from an epoch_N.pth of its folder, with --allow-config-change and a new --work-dir.'
             )
 
     def _restore_best(
@@ -360,14 +360,14 @@ def _check_optimizer(recorded: dict, expected_groups: list[dict]) -> None:
     groups, state = recorded['param_groups'], recorded['state']
     sizes, expected_sizes = ([len(group['params']) for group in every] for every in (groups, expected_groups))
     if sizes != expected_sizes:
-        raise ValueError(f'its optimizer trains {_counted(sizes)}, that of the config {_counted(expected_sizes)}')
+        raise ValueError(f'its optimizer trains {_counted(sizes)}, the config trains {_counted(expected_sizes)}')
     for group, expected in zip(groups, expected_groups, strict=True):
         if missing := sorted(OPTIMIZER_SPECIFIC & expected.keys() - group.keys()):
-            raise ValueError(f'its optimizer is of another kind: it has no {missing[0]}, that of the config does')
+            raise ValueError(f'its optimizer is of another kind: it has no {missing[0]}, the config has')
         for name in group.keys() & expected.keys() - {'params'}:
             if not _same_kind(group[name], expected[name]):
                 raise ValueError(
-                    f'its optimizer has {name}={_shown(group[name])}, that of the config {_shown(expected[name])}'
+                    f'its optimizer has {name}={_shown(group[name])}, the config has {_shown(expected[name])}'
                 )
     numbers = [number for group in groups for number in group['params']]
     parameters = dict(zip(numbers, [p for group in expected_groups for p in group['params']], strict=True))

@@ -113,5 +113,5 @@ def config_changes(run: RunPlan, cfg: Config, *, is_allowed: bool) -> tuple[str,
         return ()
     changes = on_main_process(lambda: changes_since(folder, cfg))  # now: `begin_run` writes config.py anew
     if changes:
-        print_once(f'the config differs from that of the run:\n{format_changes(changes)}')
+        print_once(f'the config has changed since the run was started:\n{format_changes(changes)}')
     return tuple(changes)

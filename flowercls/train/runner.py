@@ -254,7 +254,7 @@ class ClassifierRunner(Runner):
         return model
 
     def close(self) -> None:
-        """End the loader workers; Python's garbage collection would wait 5 seconds for those of each loader."""
+        """End the loader workers. Python's garbage collection would wait 5 seconds for each loader's workers."""
         for loop in (self._train_loop, self._val_loop, self._test_loop):
             loader = getattr(loop, 'dataloader', None)  # a loop that was not built is a dict
             iterator = getattr(loader, '_iterator', None)  # of persistent workers

@@ -18,7 +18,7 @@ MANIFEST_VERSION = 1
 
 
 def write_lists(plan: Plan, staging: Path) -> None:
-    """Write ``classes.txt``, the list of each set and those of the folds."""
+    """Write ``classes.txt``, the list of each set, and the lists of the folds."""
     labels = {name: label for label, name in enumerate(plan.classes)}
     _write_lines(staging / CLASSES_FILE, plan.classes)
     for split, name in DATA_PREFIXES.items():
