@@ -9,9 +9,15 @@ from flowercls.compare.alignment import test_hits, validation_hits
 from flowercls.compare.grouping import Setting, group_settings
 from flowercls.compare.runs import find_runs
 from flowercls.core.errors import DataError
-from flowercls.evaluate.factors import Effect, factor_effects
-from flowercls.evaluate.power import SampleSize, required_samples
-from flowercls.evaluate.significance import Difference, SettingScore, best_setting, differences_to_best, score_settings
+from flowercls.evaluate.significance.factors import Effect, factor_effects
+from flowercls.evaluate.significance.power import SampleSize, required_samples
+from flowercls.evaluate.significance.settings import (
+    Difference,
+    SettingScore,
+    best_setting,
+    differences_to_best,
+    score_settings,
+)
 
 
 @dataclass(frozen=True)

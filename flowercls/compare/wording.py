@@ -3,8 +3,8 @@
 from flowercls.compare.comparison import Comparison
 from flowercls.compare.rows import EffectRow, SettingRow, effect_rows, setting_rows
 from flowercls.evaluate.intervals import INTERVAL
-from flowercls.evaluate.power import POWER, ROUNDING, SampleSize
-from flowercls.evaluate.significance import ERROR_RATE
+from flowercls.evaluate.significance.power import POWER, ROUNDING, SampleSize
+from flowercls.evaluate.significance.settings import ERROR_RATE
 
 # A verdict of a table, as tables, pictures and pages call it.
 VERDICT_WORDS = {'best': 'best', 'tied': 'tied for best', 'worse': 'worse', None: 'no verdict'}

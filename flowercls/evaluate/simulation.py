@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import norm
 
 from flowercls.evaluate.intervals import wilson_interval
-from flowercls.evaluate.significance import differences_to_best
+from flowercls.evaluate.significance.settings import differences_to_best
 
 EASE_SPREAD = 2.0  # of photos, in units of chance: at 96 %, two runs of a setting differ on 4 to 5 % of photos
 GOOD, BAD = 0.96, 0.92

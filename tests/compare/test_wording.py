@@ -5,8 +5,8 @@ import pytest
 
 from flowercls.compare.comparison import Comparison
 from flowercls.compare.wording import verdict_lines
-from flowercls.evaluate.power import SampleSize, required_samples
-from flowercls.evaluate.significance import differences_to_best, score_settings
+from flowercls.evaluate.significance.power import SampleSize, required_samples
+from flowercls.evaluate.significance.settings import differences_to_best, score_settings
 
 
 @pytest.fixture

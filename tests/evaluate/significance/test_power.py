@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import norm, studentized_range
 
 from flowercls.evaluate import simulation
-from flowercls.evaluate.power import Scenario, current_scenario, range_quantile, required_samples
-from flowercls.evaluate.significance import differences_to_best
+from flowercls.evaluate.significance.power import Scenario, current_scenario, range_quantile, required_samples
+from flowercls.evaluate.significance.settings import differences_to_best
 
 
 def plan_of(hits):

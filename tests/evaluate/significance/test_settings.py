@@ -8,8 +8,8 @@ from statsmodels.stats.multitest import multipletests
 
 from flowercls.evaluate import simulation
 from flowercls.evaluate.intervals import wilson_interval
-from flowercls.evaluate.noise import Noise
-from flowercls.evaluate.significance import differences_to_best, holm, mcnemar_p_value, score_settings
+from flowercls.evaluate.significance.noise import Noise
+from flowercls.evaluate.significance.settings import differences_to_best, holm, mcnemar_p_value, score_settings
 
 # ---------------------------------------------------------------- the reports
 

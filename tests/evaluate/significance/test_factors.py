@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from flowercls.evaluate.factors import factor_effects, is_balanced
-from flowercls.evaluate.noise import Noise
+from flowercls.evaluate.significance.factors import factor_effects, is_balanced
+from flowercls.evaluate.significance.noise import Noise
 
 LEVELS = {
     'a': {'frozen': '0', 'lr': '0.1'},

@@ -32,7 +32,7 @@ import numpy as np
 from scipy.stats import binomtest, studentized_range, t
 
 from flowercls.evaluate.intervals import CONFIDENCE, paired_half_width, wilson_interval
-from flowercls.evaluate.noise import Noise, satterthwaite_dof
+from flowercls.evaluate.significance.noise import Noise, satterthwaite_dof
 
 ERROR_RATE = 0.05  # share of comparisons of equal settings that have any wrong verdict, at most
 VERDICT_CONFIDENCE = 1 - ERROR_RATE

@@ -12,8 +12,8 @@ from math import prod
 
 import numpy as np
 
-from flowercls.evaluate.noise import Noise
-from flowercls.evaluate.significance import POINTS, VERDICT_CONFIDENCE, is_tied, range_test
+from flowercls.evaluate.significance.noise import Noise
+from flowercls.evaluate.significance.settings import POINTS, VERDICT_CONFIDENCE, is_tied, range_test
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.polynomial import Chebyshev
 from scipy.stats import norm, studentized_range
 
-from flowercls.evaluate.noise import Noise, satterthwaite_dof
-from flowercls.evaluate.significance import POINTS, VERDICT_CONFIDENCE, Difference, RangeTest
+from flowercls.evaluate.significance.noise import Noise, satterthwaite_dof
+from flowercls.evaluate.significance.settings import POINTS, VERDICT_CONFIDENCE, Difference, RangeTest
 
 POWER = 0.8  # share of the planned comparisons that find the difference
 MAX_PHOTOS, MAX_SEEDS = 10_000_000, 1000  # more than these is answered as never

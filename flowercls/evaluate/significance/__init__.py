@@ -1,0 +1,1 @@
+"""Which differences between settings, or between models, are more than chance."""
