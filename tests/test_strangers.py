@@ -67,7 +67,8 @@ def test_their_train_script_trains_our_resolved_config(trained_run, run_theirs, 
     ours = torch.load(folder / 'epoch_2.pth', weights_only=True)['state_dict']
     theirs = torch.load(tmp_path / 'theirs' / 'epoch_2.pth', weights_only=True)['state_dict']
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    assert (tmp_path / 'theirs' / 'predictions_val.csv').read_text() == (folder / 'predictions_val.csv').read_text()
+    for name in ('predictions_val.csv', 'predictions_val_last.csv'):
+        assert (tmp_path / 'theirs' / name).read_text() == (folder / name).read_text()
 
 
 def test_their_inferencer_agrees_photo_by_photo(trained_run, best, drawn_root):

@@ -16,6 +16,7 @@ from flowercls.core.layout import (
     MISTAKES_FILE,
     MISTAKES_PICTURE,
     PREDICTIONS_VAL_FILE,
+    PREDICTIONS_VAL_LAST_FILE,
     RELIABILITY_PICTURE,
 )
 from flowercls.core.terminal import as_duration, tool_command
@@ -159,7 +160,8 @@ def describe_result(result: 'TrainResult', report: Path | None = None) -> str:
         files['curves'] = curves
     if result.best_checkpoint:
         files['metrics'] = result.folder / METRICS_FILE
-        files['scores'] = result.folder / PREDICTIONS_VAL_FILE
+        of_last = [PREDICTIONS_VAL_LAST_FILE] if (result.folder / PREDICTIONS_VAL_LAST_FILE).is_file() else []
+        files['scores'] = ', '.join([str(result.folder / PREDICTIONS_VAL_FILE), *of_last])
         pictures = (MISTAKES_PICTURE, CONFUSION_PICTURE, RELIABILITY_PICTURE)
         drawn = [name for name in pictures if (result.folder / name).is_file()]
         files['mistakes'] = ', '.join([str(result.folder / MISTAKES_FILE), *drawn])

@@ -26,6 +26,7 @@ CHECKPOINT_PATTERNS = ('epoch_*.pth', 'iter_*.pth', 'best_*_epoch_*.pth')
 OLD_CONFIG_PREFIX = 'config_until_'
 METRICS_FILE = 'metrics.json'
 PREDICTIONS_VAL_FILE = 'predictions_val.csv'  # of the best checkpoint
+PREDICTIONS_VAL_LAST_FILE = 'predictions_val_last.csv'  # of the last epoch, which no photo chose
 MISTAKES_FILE = 'mistakes.csv'
 CURVES_PICTURE = 'curves.png'
 CONFUSION_PICTURE = 'confusion.png'

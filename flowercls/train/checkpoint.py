@@ -30,6 +30,7 @@ from flowercls.core.layout import (
     METRICS_FILE,
     MISTAKES_FILE,
     PREDICTIONS_VAL_FILE,
+    PREDICTIONS_VAL_LAST_FILE,
     best_prefix,
     epoch_checkpoint,
     iter_checkpoint,
@@ -260,6 +261,8 @@ def collect_checkpoint(runner, progress: TrainingProgress, state: RunState) -> d
 class WholeCheckpointHook(Hook):
     """Writes ``epoch_N.pth`` after each epoch; the best one also as ``best_<metric>_epoch_N.pth``, with its results.
 
+    The scores of the last epoch are written once it is over.
+
     The training loop of this package calls `finish_epoch` itself. Under the loop of mmengine it works as a hook.
     A file is written once and whole; an older one goes only after the newer one is safe. The best checkpoint is the
     same file under a second name, so it can be resumed from as well as tested.
@@ -322,10 +325,14 @@ class WholeCheckpointHook(Hook):
         is_last = epoch == runner.max_epochs or runner.train_loop.stop_training
         if is_main_process() and (is_best or is_last or epoch % self.interval == 0):
             path = Path(runner.work_dir, epoch_checkpoint(epoch))
+            # Of the end of a run that now goes on. It goes first: a missing file is completed, an outdated one is not.
+            path.with_name(PREDICTIONS_VAL_LAST_FILE).unlink(missing_ok=True)
             self._write(runner, path, TrainingProgress(epoch, runner.iter))
             if is_best:
                 publish_best(path, self.state.best_checkpoint)
                 write_results(runner, self.state)
+            if is_last and metrics is not None:
+                write_last_predictions(runner)
             write_last_checkpoint(path)
             self._remove_old(path)
         if metrics is not None and self.save_best not in (None, *metrics):
@@ -426,6 +433,12 @@ def write_results(runner, state: RunState) -> None:
     predictions.write_mistakes_csv(folder / MISTAKES_FILE)
     origin = provenance(runner, 'val', state.best_epoch, state.best_checkpoint)
     write_json(folder / METRICS_FILE, {**predictions.metrics(), **origin})
+
+
+@master_only
+def write_last_predictions(runner) -> None:
+    """Write the last pass over the validation set as the scores of the last epoch."""
+    report_of(runner.val_evaluator).predictions.write_csv(Path(runner.work_dir, PREDICTIONS_VAL_LAST_FILE))
 
 
 def report_of(evaluator) -> ClassificationReport:

@@ -48,6 +48,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Go on from the progress of a checkpoint."""
         self._epoch, self._iter = progress.epoch, progress.iter
         self.batches_done, self.validation_pending = progress.batch_in_epoch, progress.validation_pending
+        self._set_val_interval(self._epoch)
 
     def run(self, on_first_step: Callable[[], object] | None = None):
         """Train until the last epoch, an early stop or a signal. Files are written in this order.

@@ -15,13 +15,28 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from mmengine.runner.amp import autocast
 
 from flowercls.core.distributed import on_main_process, print_once, unwrapped
 from flowercls.core.errors import CheckpointError, ConfigError
-from flowercls.core.layout import CHECKPOINT_PATTERNS, METRICS_FILE, MISTAKES_FILE, epoch_checkpoint
+from flowercls.core.layout import (
+    CHECKPOINT_PATTERNS,
+    METRICS_FILE,
+    MISTAKES_FILE,
+    PREDICTIONS_VAL_LAST_FILE,
+    epoch_checkpoint,
+)
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint, read_progress
 from flowercls.models.weights import apply_weights, check_classes, load_strictly
-from flowercls.train.checkpoint import RunState, TrainingProgress, publish_best, write_last_checkpoint, write_results
+from flowercls.train.checkpoint import (
+    RunState,
+    TrainingProgress,
+    is_validated,
+    publish_best,
+    write_last_checkpoint,
+    write_last_predictions,
+    write_results,
+)
 from flowercls.train.run_dir import RunPlan
 
 PARTS = ('meta', 'optimizer', 'param_schedulers', 'message_hub')
@@ -439,30 +454,44 @@ def _step(schedulers: list, number: int) -> None:
 
 
 def complete_results(runner: Runner) -> None:
-    """Write what a kill left out between two files: the results of the best checkpoint, the name of the last one."""
+    """Write what a kill left out between two files of a run that has ended.
+
+    These are the results of the best checkpoint, the scores of the last epoch if it was to be validated, and the name
+    of the last checkpoint. Runs of older versions get the scores of their last epoch here.
+    """
     writer, folder = runner.checkpoints, Path(runner.work_dir)
     if writer is None:
         return
-    best = writer.state.best_checkpoint
+    best, last = writer.state.best_checkpoint, folder / epoch_checkpoint(runner.epoch)
 
-    def is_complete() -> bool:
+    def has_results() -> bool:
         try:
             recorded = json.loads((folder / METRICS_FILE).read_text(encoding='utf-8')).get('checkpoint')
         except (OSError, ValueError):
             return False
         return recorded == best and (folder / MISTAKES_FILE).is_file()
 
+    def lacks_last_scores() -> bool:
+        return last.is_file() and not (folder / PREDICTIONS_VAL_LAST_FILE).is_file()
+
     # The main process writes the results: once it answers here, it is done with them.
-    if best is not None and not on_main_process(is_complete):
-        runner._resume = False  # an EMAHook would resume its averages
-        runner.load_checkpoint(str(folder / best))
-        runner.call_hook('before_val_epoch')  # an EMAHook changes to the weights that it has evaluated
-        model = unwrapped(runner.model).eval()
-        with torch.no_grad():
-            for batch in runner.val_dataloader:
-                runner.val_evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
-        runner.val_evaluator.evaluate(len(runner.val_dataloader.dataset))
+    if best is not None and not on_main_process(has_results):
+        _validate_again(runner, folder / best)
         write_results(runner, writer.state)
-    last = folder / epoch_checkpoint(runner.epoch)
+    if on_main_process(lacks_last_scores) and is_validated(runner, runner.epoch):
+        _validate_again(runner, last)
+        write_last_predictions(runner)
     if is_main_process() and last.is_file():
         write_last_checkpoint(last)
+
+
+def _validate_again(runner: Runner, checkpoint: Path) -> None:
+    """Pass over the validation set with the weights of a checkpoint; no hook takes it for another validation."""
+    runner._resume = False  # an EMAHook would resume its averages
+    runner.load_checkpoint(str(checkpoint))
+    runner.call_hook('before_val_epoch')  # an EMAHook changes to the weights that it has evaluated
+    model = unwrapped(runner.model).eval()
+    with torch.no_grad(), autocast(enabled=runner.val_loop.fp16):
+        for batch in runner.val_dataloader:
+            runner.val_evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
+    runner.val_evaluator.evaluate(len(runner.val_dataloader.dataset))

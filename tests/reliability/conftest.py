@@ -137,9 +137,11 @@ def differences():
 
     def compare(*folders):
         metrics = [json.loads((folder / 'metrics.json').read_text()) for folder in folders]
-        tables = [(folder / 'predictions_val.csv').read_bytes() for folder in folders]
         best = {figures['checkpoint'] for figures in metrics}
-        different = ['metrics.json'] * (metrics[0] != metrics[1]) + ['predictions_val.csv'] * (tables[0] != tables[1])
+        different = ['metrics.json'] * (metrics[0] != metrics[1])
+        for name in ('predictions_val.csv', 'predictions_val_last.csv'):
+            tables = [(folder / name).read_bytes() for folder in folders]
+            different += [name] * (tables[0] != tables[1])
         for name in ['epoch_2.pth', *(best if len(best) == 1 else ())]:
             states = [dict(leaves(torch.load(folder / name, weights_only=True))) for folder in folders]
             keys = states[0].keys() | states[1].keys()

@@ -221,3 +221,16 @@ def test_the_last_epoch_is_saved_also_where_it_comes_early(tmp_path, monkeypatch
     loop = SimpleNamespace(stop_training=stopped)
     hook.finish_epoch(SimpleNamespace(work_dir=tmp_path, max_epochs=9, iter=3, train_loop=loop), 3, None)
     assert (tmp_path / 'epoch_3.pth').exists() is stopped
+
+
+@pytest.mark.parametrize(
+    ('epoch', 'metrics', 'left'), [(9, {}, 'epoch 9'), (9, None, None), (5, {}, None), (3, {}, 'old')]
+)
+def test_only_a_validated_last_epoch_leaves_last_predictions(tmp_path, monkeypatch, epoch, metrics, left):
+    hook, table = checkpoint_hook(interval=5, save_best=None), tmp_path / 'predictions_val_last.csv'
+    table.write_text('old')  # of an end before more epochs were asked for; goes with the next checkpoint
+    monkeypatch.setattr(hook, '_write', lambda runner, path, progress: path.touch())
+    monkeypatch.setattr(checkpoint, 'write_last_predictions', lambda runner: table.write_text(f'epoch {epoch}'))
+    loop = SimpleNamespace(stop_training=False)
+    hook.finish_epoch(SimpleNamespace(work_dir=tmp_path, max_epochs=9, iter=3, train_loop=loop), epoch, metrics)
+    assert (table.read_text() if table.exists() else None) == left

@@ -148,7 +148,7 @@ def test_early_stopping_ends_the_run_and_leaves_all_that_a_run_leaves(write_conf
     assert [record['step'] for record in read_epochs(tmp_path / 'run' / 'scalars.json')] == [1, 2]
     names = {path.name for path in (tmp_path / 'run').iterdir()}
     metrics = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
-    assert {'epoch_2.pth', 'predictions_val.csv', metrics['checkpoint']} <= names
+    assert {'epoch_2.pth', 'predictions_val.csv', 'predictions_val_last.csv', metrics['checkpoint']} <= names
     assert (tmp_path / 'run' / 'last_checkpoint').read_text() == 'epoch_2.pth'
     printed = capsys.readouterr().out
     assert f'at epoch {metrics["epoch"]} of 2' in printed and 'stopped     early, after epoch 2 of 6' in printed

@@ -26,6 +26,9 @@ default_hooks['checkpoint'] = dict(rule='less')
 """
 
 
+TABLES = ('predictions_val.csv', 'predictions_val_last.csv')
+
+
 @pytest.fixture(scope='module')
 def averaged_run(tmp_path_factory, write_config, tool):
     """A finished run of two epochs with all that a resumed run has to restore: (config file, run folder)."""
@@ -38,7 +41,7 @@ def averaged_run(tmp_path_factory, write_config, tool):
 @pytest.fixture
 def after_one_epoch(trained_run, tmp_path):
     """A copy of the finished run without all that came after its first epoch."""
-    left_out = ('*epoch_2.pth*', 'best_*', 'metrics.json', 'mistakes.csv', 'predictions_val.csv', 'last_checkpoint')
+    left_out = ('*epoch_2.pth*', 'best_*', 'metrics.json', 'mistakes.csv', 'predictions_val*', 'last_checkpoint')
     return shutil.copytree(trained_run[1], tmp_path / 'resumed', ignore=shutil.ignore_patterns(*left_out))
 
 
@@ -91,6 +94,26 @@ def test_the_order_of_photos_follows_the_seed_of_the_checkpoint(trained_run, bui
     assert runner.seed == runner.train_dataloader.sampler.seed == 0
 
 
+def test_the_last_predictions_are_never_those_of_an_earlier_end(
+    trained_run, after_one_epoch, tool, monkeypatch, tmp_path
+):
+    class Killed(BaseException):
+        pass
+
+    def kill(*args):
+        raise Killed
+
+    table = after_one_epoch / TABLES[1]
+    table.write_text('of a run that ended after one epoch')
+    start = ('train', trained_run[0], '--work-dir', after_one_epoch, '--resume', '--no-pictures')
+    with monkeypatch.context() as killed, pytest.raises(Killed):
+        killed.setattr(checkpoint, 'write_last_predictions', kill)
+        tool(*start)
+    assert (after_one_epoch / 'epoch_2.pth').is_file() and not table.exists()
+    assert tool(*start) == 0
+    assert table.read_bytes() == (trained_run[1] / TABLES[1]).read_bytes()
+
+
 @pytest.mark.parametrize(
     ('change', 'code'),
     [
@@ -125,9 +148,12 @@ def test_resuming_a_finished_run_trains_nothing_and_reports_again(trained_run, t
 def test_missing_results_are_made_with_the_averaged_weights_and_do_not_move_the_run(averaged_run, tool, tmp_path, said):
     config, folder = averaged_run
     interrupted = shutil.copytree(folder, tmp_path / 'interrupted')
-    (interrupted / 'metrics.json').unlink()
+    for name in ('metrics.json', *TABLES):
+        (interrupted / name).unlink()
     assert tool('train', config, '--work-dir', interrupted, '--resume') == 0
     assert metrics_of(interrupted) == metrics_of(folder) and metrics_of(folder)['epoch'] == 1
+    best, last = ((folder / name).read_bytes() for name in TABLES)
+    assert [(interrupted / name).read_bytes() for name in TABLES] == [best, last] and best != last
     assert 'at epoch 1 of 2' in (out := said()) and 'for 0 epochs' in out and 'stopped' not in out
 
 

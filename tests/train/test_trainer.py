@@ -17,8 +17,8 @@ def test_run_folder_holds_what_was_agreed(trained_run):
     names = {path.name for path in folder.iterdir()}
     best = json.loads((folder / 'metrics.json').read_text())['checkpoint']
     assert {'config.py', 'source_tiny_flower.py', 'scalars.json', 'curves.png', 'metrics.json', 'predictions_val.csv',
-            'mistakes.csv', 'mistakes.png', 'confusion.png', 'reliability.png', 'epoch_1.pth', 'epoch_2.pth',
-            'last_checkpoint', best} <= names  # fmt: skip
+            'predictions_val_last.csv', 'mistakes.csv', 'mistakes.png', 'confusion.png', 'reliability.png',
+            'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint', best} <= names  # fmt: skip
     assert any(name.endswith('.log') for name in names)
     assert (folder / 'last_checkpoint').read_text() == 'epoch_2.pth'
     assert not any(path.is_dir() for path in folder.iterdir())
@@ -35,6 +35,18 @@ def test_metrics_and_predictions_belong_to_the_best_checkpoint(trained_run, draw
     lines = (drawn_root / 'val.txt').read_text().splitlines()
     assert predictions.images == [line.rsplit(' ', 1)[0] for line in lines]
     assert (metrics['split'], metrics['seed'], metrics['n']) == ('val', 0, 15)
+
+
+def test_the_last_predictions_belong_to_the_last_epoch(write_config, tool, tmp_path, capsys):
+    # By the highest loss the first epoch is the best.
+    config, folder = write_config(tmp_path, "default_hooks['checkpoint'] = dict(save_best='nll')\n"), tmp_path / 'run'
+    assert tool('train', config, '--work-dir', folder, '--no-pictures') == 0
+    assert 'predictions_val.csv, predictions_val_last.csv' in capsys.readouterr().out
+    found = [
+        Predictions.read_csv(folder / name).metrics() for name in ('predictions_val.csv', 'predictions_val_last.csv')
+    ]
+    losses = [record['nll'] for record in read_epochs(folder / 'scalars.json')]
+    assert [figures['nll'] for figures in found] == losses and losses[0] > losses[1]
 
 
 def test_every_epoch_records_both_losses_and_both_accuracies(trained_run):
