@@ -1,15 +1,16 @@
 """A comparison from start to end: read the runs, group them into settings, align their photos, measure. Start here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from flowercls.compare.alignment import test_hits, validation_hits
+from flowercls.compare.alignment import align
 from flowercls.compare.grouping import Setting, group_settings
 from flowercls.compare.runs import find_runs
 from flowercls.core.errors import DataError
 from flowercls.evaluate.significance.factors import Effect, factor_effects
+from flowercls.evaluate.significance.hits import Hits
 from flowercls.evaluate.significance.power import SampleSize, required_samples
 from flowercls.evaluate.significance.settings import (
     Difference,
@@ -26,7 +27,7 @@ class Comparison:
 
     Attributes:
         settings: Settings with their runs, in the order of their factors' values.
-        hits: By setting, bool, shape (seeds, photos).
+        hits: Of every setting on the validation set, in the last epoch.
         scores: Of every setting on the validation set, in the order of ``settings``.
         differences: Of all settings but the best, to the best.
         effects: Of the factors, if the grid is balanced.
@@ -35,10 +36,13 @@ class Comparison:
         num_test_photos: 0 without a test set.
         num_folds: 0 if all runs were validated on the same set.
         left_out: A line for each trial that is not compared.
+        groups_unknown: Why nobody knows which photos belong together; empty if that is known.
+        best_epoch_top1: By setting: mean top-1 of the epochs that were chosen, in percent; None if a run does not say.
+        best_epoch_only: Folders of the runs that have no predictions of the last epoch; they count with the best one.
     """
 
     settings: list[Setting]
-    hits: dict[str, np.ndarray]
+    hits: Hits
     scores: list[SettingScore]
     differences: list[Difference]
     effects: list[Effect]
@@ -47,16 +51,24 @@ class Comparison:
     num_test_photos: int
     num_folds: int
     left_out: list[str]
+    groups_unknown: str = ''
+    best_epoch_top1: dict[str, float | None] = field(default_factory=dict)
+    best_epoch_only: list[Path] = field(default_factory=list)
 
     @property
     def num_photos(self) -> int:
         """Photos that every run was validated on."""
-        return next(iter(self.hits.values())).shape[1]
+        return self.hits.num_photos
+
+    @property
+    def num_groups(self) -> int | None:
+        """Groups of photos that belong together, where a photo on its own is one; None if they are unknown."""
+        return None if self.hits.groups is None else int(self.hits.groups.max()) + 1
 
     @property
     def best(self) -> SettingScore:
         """The score of the best setting."""
-        name = best_setting(self.hits)
+        name = best_setting(self.hits.by_setting)
         return next(score for score in self.scores if score.name == name)
 
     @property
@@ -80,19 +92,31 @@ def compare_runs(paths: list[Path]) -> Comparison:
         raise DataError(f'no setting has run all its folds: {"; ".join(left_out)}. Fix: let its trials finish first.')
 
     # 2. Align: which run was right about which photo.
-    hits, hits_on_test = validation_hits(settings), test_hits(settings)
+    aligned = align(settings)
+    hits, hits_on_test = aligned.validation.by_setting, aligned.test.by_setting if aligned.test else {}
 
     # 3. Measure: accuracies, differences to the best, effects of factors, and what would tell ties apart.
     differences = differences_to_best(hits)
     return Comparison(
         settings=settings,
-        hits=hits,
+        hits=aligned.validation,
         scores=score_settings(hits),
         differences=differences,
         effects=factor_effects(hits, {setting.name: setting.levels for setting in settings}),
         sample_sizes=[required_samples(hits, difference) for difference in differences if difference.tied],
         test_scores=score_settings(hits_on_test) if hits_on_test else [],
-        num_test_photos=next(iter(hits_on_test.values())).shape[1] if hits_on_test else 0,
+        num_test_photos=aligned.test.num_photos if aligned.test else 0,
         num_folds=len({run.fold for run in runs if run.fold is not None}),
         left_out=left_out,
+        groups_unknown=aligned.groups_unknown,
+        best_epoch_top1={setting.name: _best_epoch_top1(setting) for setting in settings},
+        best_epoch_only=[run.folder for setting in settings for run in setting.all_runs if not run.is_last_epoch],
     )
+
+
+def _best_epoch_top1(setting: Setting) -> float | None:
+    """Return the mean top-1 of the best epochs in percent, each fold by its photos; None if a run does not say."""
+    figures = [run.metrics.get('top1') for run in setting.all_runs]
+    if not all(isinstance(figure, int | float) for figure in figures):
+        return None
+    return float(np.average(figures, weights=[len(run.answers.images) for run in setting.all_runs]))

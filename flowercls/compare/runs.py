@@ -11,12 +11,13 @@ from flowercls.config.schema import at_path
 from flowercls.core import layout
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.terminal import tool_command
-from flowercls.evaluate.predictions import Predictions
+from flowercls.evaluate.predictions import Answers
 from flowercls.sweep.ledger import FINISHED, STARTED, Ledger
 
 FOLD_LIST = re.compile(r'fold_(\d+)_(train|val)\.txt$')
 EPOCH_CHECKPOINT = re.compile(r'epoch_(\d+)\.pth')
 RESULTS = (layout.CONFIG_FILE, layout.METRICS_FILE, layout.PREDICTIONS_VAL_FILE)
+NUM_DIGEST_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,10 @@ class FinishedRun:
         folder: Its path.
         config: Resolved, as plain dicts and lists.
         seed: Seed of the run.
-        metrics: Content of metrics.json.
-        predictions: Of the best epoch, on the validation set.
-        test: Of the same checkpoint on the test set of the same data; None if it was not tested on it.
+        metrics: Content of metrics.json, which is of the best epoch.
+        answers: Of the last epoch, on the validation set; of the best epoch if the run has kept no others.
+        is_last_epoch: Whether ``answers`` are of the last epoch.
+        test: Of the best epoch on the test set of the same data; None if it was not tested on it.
         fold: Number of the fold that was validated on; None without folds.
         setting: Name that its sweep gave the setting; empty for a run outside a sweep.
     """
@@ -38,8 +40,9 @@ class FinishedRun:
     config: dict
     seed: int
     metrics: dict
-    predictions: Predictions
-    test: Predictions | None
+    answers: Answers
+    is_last_epoch: bool
+    test: Answers | None
     fold: int | None
     setting: str = ''
 
@@ -47,6 +50,11 @@ class FinishedRun:
     def data_manifest(self) -> str | None:
         """SHA-256 of the manifest of its prepared folder."""
         return self.metrics.get('data_manifest')
+
+    @property
+    def identity(self) -> str:
+        """The same in whatever place the folder lies, and another one if the run is trained again."""
+        return f'{self.folder.resolve().name}@{self.answers.digest[:NUM_DIGEST_DIGITS]}'
 
     @property
     def time_ns(self) -> int:
@@ -173,13 +181,16 @@ def _read_finished(folder: Path, config: dict, setting: str = '') -> FinishedRun
     metrics = _read_json(folder / layout.METRICS_FILE)
     seed = metrics.get('seed')
     fold = FOLD_LIST.search(str(at_path(config, 'val_dataloader.dataset.ann_file')))
+    last_epoch = folder / layout.PREDICTIONS_VAL_LAST_FILE
+    is_last_epoch = last_epoch.is_file()
     return FinishedRun(
         folder=folder,
         config=config,
         seed=seed if isinstance(seed, int) else at_path(config, 'randomness.seed') or 0,
         metrics=metrics,
-        predictions=Predictions.read_csv(folder / layout.PREDICTIONS_VAL_FILE),
-        test=_test_predictions(folder, metrics),
+        answers=Answers.read_csv(last_epoch if is_last_epoch else folder / layout.PREDICTIONS_VAL_FILE),
+        is_last_epoch=is_last_epoch,
+        test=_test_answers(folder, metrics),
         fold=int(fold[1]) if fold else None,
         setting=setting,
     )
@@ -196,14 +207,14 @@ def _check_config_never_changed(folder: Path, config: dict) -> None:
             )
 
 
-def _test_predictions(folder: Path, metrics: dict) -> Predictions | None:
+def _test_answers(folder: Path, metrics: dict) -> Answers | None:
     """Read the newest test of the best checkpoint on the test set of the same data, without augmentation."""
     expected = {'split': 'test', **{key: metrics.get(key) for key in ('checkpoint', 'data_manifest')}}
     tests = folder.glob(f'{layout.TEST_PREFIX}*/{layout.METRICS_FILE}')
     for path in sorted(tests, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         content = _read_json(path)
         if not content.get('tta') and all(content.get(key) == value for key, value in expected.items()):
-            return Predictions.read_csv(path.with_name(layout.PREDICTIONS_FILE))
+            return Answers.read_csv(path.with_name(layout.PREDICTIONS_FILE))
     return None
 
 

@@ -6,6 +6,7 @@ from flowercls.evaluate.intervals import INTERVAL
 from flowercls.evaluate.significance.power import POWER, ROUNDING, SampleSize
 from flowercls.evaluate.significance.settings import ERROR_RATE
 
+NUM_NAMED = 3  # runs in a sentence
 # A verdict of a table, as tables, pictures and pages call it.
 VERDICT_WORDS = {'best': 'best', 'tied': 'tied for best', 'worse': 'worse', None: 'no verdict'}
 
@@ -66,8 +67,10 @@ def _two_digits(number: int) -> str:
 
 def _how_sure(comparison: Comparison) -> list[str]:
     one_photo = f'One photo is {100 / comparison.num_photos:.2f} points.'
+    selected = ['the best epoch of each run'] * bool(comparison.best_epoch_only)
     if not comparison.differences:
-        return [one_photo, 'The figure is optimistic: the best epoch of each run was chosen by these same photos.']
+        optimism = [f'The figure is optimistic: {name} was chosen by these same photos.' for name in selected]
+        return [one_photo, *optimism, *_assumptions(comparison)]
     at_most = f'at most {100 * ERROR_RATE:.0f}'
     error_rate = f'If all settings were equally good, {at_most} of 100 such comparisons would call one worse'
     if comparison.has_seeds:
@@ -81,15 +84,28 @@ def _how_sure(comparison: Comparison) -> list[str]:
             'Note: with one seed a setting, the verdict is about these very models; another seed may reverse it. Three '
             'seeds a setting would show that.'
         )
-    lines.append(
-        'These figures are optimistic: the best epoch of each run, and the best setting, were chosen by these same '
-        'photos.'
-    )
+    selected.append('the best setting')
+    were_chosen = f'{", and ".join(selected)} {"were" if len(selected) > 1 else "was"} chosen by these same photos'
+    lines.append(f'These figures are optimistic: {were_chosen}.')
+    lines += _assumptions(comparison)
     if comparison.num_folds:
         lines.append(
-            f'{comparison.num_folds} folds: every photo counts once, classified by a model that was not trained on it. '
-            'The figures stay optimistic by the choice of epochs and of the setting.'
+            f'{comparison.num_folds} folds: every photo counts once, classified by a model that was not trained on it.'
         )
+    return lines
+
+
+def _assumptions(comparison: Comparison) -> list[str]:
+    lines, runs = [], comparison.best_epoch_only
+    if runs:
+        num_runs = sum(len(setting.all_runs) for setting in comparison.settings)
+        named = ', '.join(run.name for run in runs[:NUM_NAMED]) + ', ...' * (len(runs) > NUM_NAMED)
+        lines.append(
+            f'{len(runs)} of {num_runs} runs count with their best epoch, as they have no predictions of the last one: '
+            f'{named}.'
+        )
+    if comparison.groups_unknown:
+        lines.append(f'Each photo counts by itself, as groups of look-alikes are unknown: {comparison.groups_unknown}')
     return lines
 
 

@@ -1,5 +1,7 @@
 """A prepared folder as configs and datasets see it: its class names, its sets and their lists of photos."""
 
+import hashlib
+import json
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -104,6 +106,52 @@ def manifest_hash(data_root: str | os.PathLike) -> str | None:
     """Return the SHA-256 of a prepared folder's manifest in hex; None without a manifest."""
     manifest = Path(data_root, MANIFEST_FILE)
     return sha256_of(manifest) if manifest.is_file() else None
+
+
+def photo_groups(data_root: str | os.PathLike, digest: str) -> dict[str, int]:
+    """Return the number of the group of each photo of a prepared folder, by ``<set>/<class>/<file>``.
+
+    Photos are in one group if they look alike (``duplicate_group`` of the manifest), or belong together by the user's
+    word (``group``). Groups that share a photo are one. A photo on its own is a group of one.
+
+    Args:
+        data_root: The prepared folder.
+        digest: SHA-256 of its manifest in hex.
+
+    Raises:
+        DataError: if the folder has no manifest, another one, or one that cannot be read.
+    """
+    manifest = Path(data_root, MANIFEST_FILE)
+    try:
+        content = manifest.read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise DataError(f'{manifest}: has changed since.')
+        rows = [(row['file'], row.get('duplicate_group'), row.get('group')) for row in json.loads(content)['images']]
+        return _connected_groups(rows)
+    except FileNotFoundError as error:
+        raise DataError(f'{manifest}: no such file.') from error
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        raise DataError(f'{manifest}: cannot be read ({type(error).__name__}).') from error
+
+
+def _connected_groups(rows: list[tuple]) -> dict[str, int]:
+    """Return a number for each photo, equal for photos that share any label, also by way of others.
+
+    Args:
+        rows: Name and labels of each photo; a label is hashable and belongs to its column, and None is none.
+    """
+    parents: dict = {}  # of photos and labels; a group is a tree
+
+    def root(node):
+        while (parent := parents.setdefault(node, node)) != node:
+            parents[node] = node = parents[parent]
+        return node
+
+    for file, *labels in rows:
+        for label in [(column, label) for column, label in enumerate(labels) if label is not None]:
+            parents[root(label)] = root(file)
+    numbers: dict = {}
+    return {file: numbers.setdefault(root(file), len(numbers)) for file, *_ in rows}
 
 
 def prepare_command(data_root: str | os.PathLike, raw_dir: str | os.PathLike = 'RAW_DIR') -> str:

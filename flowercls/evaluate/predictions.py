@@ -1,6 +1,8 @@
 """The scores of a model for every photo of a set, and the predictions file that all comparisons work from."""
 
 import csv
+import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -113,3 +115,70 @@ class Predictions:
                 f'Fix: write it again with {tool_command("test", "CONFIG", "CHECKPOINT")}'
             ) from error
         return cls([row[0] for row in rows], np.array(labels), scores, names)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a predictions file says about N photos without their scores: enough to count, and quick to read.
+
+    Attributes:
+        images: As in `Predictions`; length N.
+        labels: Names of the true classes, length N.
+        hits: Whether each photo is predicted right, bool, shape (N,).
+        digest: SHA-256 of the file, in hex.
+    """
+
+    images: list[str]
+    labels: list[str]
+    hits: np.ndarray
+    digest: str
+
+    @classmethod
+    def read_csv(cls, path: str | Path) -> 'Answers':
+        """Read a file of `Predictions.write_csv`.
+
+        Raises:
+            DataError: as `Predictions.read_csv`.
+        """
+        path = Path(path)
+        try:
+            content = path.read_bytes()
+            images, labels, answers = _plain_columns(content.decode())
+        except (OSError, ValueError):  # quotes, or no predictions file
+            predictions = Predictions.read_csv(path)
+            content, images, names = path.read_bytes(), predictions.images, predictions.class_names
+            labels, answers = (
+                [names[i] for i in numbers] for numbers in (predictions.labels, predicted_labels(predictions.scores))
+            )
+        hits = np.array([label == answer for label, answer in zip(labels, answers, strict=True)])
+        # Comparisons hold hundreds of such files, which name the same photos.
+        images, labels = list(map(sys.intern, images)), list(map(sys.intern, labels))
+        return cls(images, labels, hits, hashlib.sha256(content).hexdigest())
+
+
+def _plain_columns(text: str) -> tuple[list[str], list[str], list[str]]:
+    """Return image, label and pred of all rows, five times faster than a CSV reader.
+
+    Raises:
+        ValueError: if a cell may need a CSV reader, or if anything is unusual.
+    """
+    header, *lines = text.removesuffix('\n').split('\n')
+    names = [column.removeprefix('score_') for column in header.split(',')[3:]]
+    images, labels, answers, scores = [], [], [], []
+    for line in lines:  # a list of rows would be slower: Python would look through it for garbage again and again
+        image, label, answer, numbers = line.split(',', 3)
+        images.append(image)
+        labels.append(label)
+        answers.append(answer)
+        scores.append(numbers)
+    digits = ''.join(scores)
+    is_plain = (
+        not ('"' in text or '\r' in text)
+        and {numbers.count(',') for numbers in scores} == {len(names) - 1}
+        and {*labels, *answers} <= set(names)
+        and digits.isascii()
+        and not digits.encode().translate(None, delete=b'0123456789.,e+-')  # neither NaN nor infinite
+    )
+    if not is_plain:
+        raise ValueError('not a plain table')
+    return images, labels, answers

@@ -14,7 +14,14 @@ def runs_of(*configs, seeds=None):
     seeds = seeds or range(len(configs))
     return [
         FinishedRun(
-            folder=Path(f'run{i}'), config=config, seed=seed, metrics={}, predictions=None, test=None, fold=None
+            folder=Path(f'run{i}'),
+            config=config,
+            seed=seed,
+            metrics={},
+            answers=None,
+            is_last_epoch=True,
+            test=None,
+            fold=None,
         )
         for i, (config, seed) in enumerate(zip(configs, seeds, strict=True))
     ]

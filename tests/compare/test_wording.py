@@ -5,6 +5,7 @@ import pytest
 
 from flowercls.compare.comparison import Comparison
 from flowercls.compare.wording import verdict_lines
+from flowercls.evaluate.significance.hits import Hits
 from flowercls.evaluate.significance.power import SampleSize, required_samples
 from flowercls.evaluate.significance.settings import differences_to_best, score_settings
 
@@ -15,7 +16,9 @@ def sentence(hits):
 
     def make(photos, seeds, seeds_seen=True):
         size = SampleSize('b', photos, seeds, seeds_seen)
-        comparison = Comparison([], hits, score_settings(hits), differences_to_best(hits), [], [size], [], 0, 0, [])
+        comparison = Comparison(
+            [], Hits(hits), score_settings(hits), differences_to_best(hits), [], [size], [], 0, 0, []
+        )
         (line,) = [line for line in verdict_lines(comparison) if line.startswith('To tell')]
         return line.partition(': ')[2]
 
@@ -55,5 +58,5 @@ def test_settings_that_are_right_equally_often_need_no_samples():
     assert differences[0].points != 0
     size = SampleSize('b', None, None, True)
     assert required_samples(hits, differences[0]) == size
-    lines = verdict_lines(Comparison([], hits, score_settings(hits), differences, [], [size], [], 0, 0, []))
+    lines = verdict_lines(Comparison([], Hits(hits), score_settings(hits), differences, [], [size], [], 0, 0, []))
     assert any('b and a are right equally often' in line for line in lines)

@@ -1,9 +1,11 @@
 """A folder that is not a prepared one is recognised, and the message says which folder is meant."""
 
+import json
+
 import pytest
 
 from flowercls.core.errors import DataError
-from flowercls.core.prepared_folder import class_names, has_test_set, read_annotations
+from flowercls.core.prepared_folder import class_names, has_test_set, manifest_hash, photo_groups, read_annotations
 
 
 @pytest.fixture
@@ -74,3 +76,45 @@ def test_a_line_that_is_no_photo_and_label_is_refused(folder, line, problem):
     (folder / 'train.txt').write_text(f'tulip/b.jpg 1\n{line}\n')
     with pytest.raises(DataError, match=rf'train\.txt, line 2: .*{problem}.*Fix: '):
         read_annotations(folder / 'train.txt', folder, ['rose', 'tulip'])
+
+
+def groups_in(folder, rows):
+    """Write a manifest, and return the groups of its photos as sets of their names."""
+    keys = ('file', 'duplicate_group', 'group')
+    images = [dict(zip(keys, row, strict=False)) for row in rows]
+    (folder / 'manifest.json').write_text(json.dumps({'images': images}))
+    groups = {}
+    for file, number in photo_groups(folder, manifest_hash(folder)).items():
+        groups.setdefault(number, set()).add(file)
+    assert sorted(groups) == list(range(len(groups)))
+    return sorted(map(''.join, map(sorted, groups.values())))
+
+
+@pytest.mark.parametrize(
+    ('rows', 'groups'),
+    [
+        ([('a', None), ('b', None)], ['a', 'b']),
+        ([('a', 0), ('b', 1), ('c', 0)], ['ac', 'b']),
+        ([('a', None, 'x'), ('b', None, None), ('c', None, 'x')], ['ac', 'b']),
+        ([('a', 1, 2), ('b', 2, 1)], ['a', 'b']),  # the numbers of one column are not those of the other
+        ([('a', 1), ('b', 1, 'x'), ('c', 2, 'x'), ('d', 2), ('e', 3)], ['abcd', 'e']),
+        ([('a', 1), ('b', 2), ('c', 3), ('d', 1, 7), ('e', 2, 7), ('f', 3, 8)], ['abde', 'cf']),
+    ],
+)
+def test_photos_that_share_any_group_are_one(folder, rows, groups):
+    assert groups_in(folder, rows) == groups
+
+
+@pytest.mark.parametrize('text', ['', '3', '{"images": {"a": 1}}', '{"images": [{"file": []}]}', '{"classes": 3}'])
+def test_groups_of_a_manifest_that_is_nonsense_are_unknown(folder, text):
+    (folder / 'manifest.json').write_text(text)
+    with pytest.raises(DataError, match='manifest.json: cannot be read'):
+        photo_groups(folder, manifest_hash(folder))
+
+
+def test_groups_of_another_manifest_or_of_none_are_unknown(folder):
+    with pytest.raises(DataError, match='no such file'):
+        photo_groups(folder, 'abc')
+    (folder / 'manifest.json').write_text('{"images": []}')
+    with pytest.raises(DataError, match='has changed'):
+        photo_groups(folder, 'abc')

@@ -1,10 +1,11 @@
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
 from flowercls.core.errors import DataError
-from flowercls.evaluate.predictions import Predictions
+from flowercls.evaluate.predictions import Answers, Predictions
 
 SCORES = np.array([[0.7, 0.2, 0.1], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.1, 0.8]], np.float32)
 
@@ -67,3 +68,29 @@ def test_mistakes_are_listed_with_the_most_confident_first(tmp_path):
     found.write_mistakes_csv(tmp_path / 'm.csv')
     rows = (tmp_path / 'm.csv').read_text().splitlines()
     assert rows == ['image,label,pred,score', 'b/2,b,a,0.899999976', 'b/3,b,a,0.800000012', 'a/4,a,b,0.699999988']
+
+
+@pytest.mark.parametrize('names', [['daisy', 'rose'], ['a "b", c', 'nan']])
+def test_answers_are_what_the_scores_say(tmp_path, names):
+    """Also where the table has quotes, or classes that look like numbers."""
+    images = [f'{names[i % 2]}/{i}.jpg' for i in range(9)]
+    scores = np.random.default_rng(0).random((9, 2), np.float32)
+    predictions = Predictions(images, np.arange(9) % 2, scores, names)
+    predictions.write_csv(tmp_path / 'p.csv')
+    answers = Answers.read_csv(tmp_path / 'p.csv')
+    assert (answers.images, answers.labels) == (images, [names[i % 2] for i in range(9)])
+    assert answers.hits.tolist() == predictions.hits.tolist() and 0 < answers.hits.sum() < 9
+    assert answers.digest == hashlib.sha256((tmp_path / 'p.csv').read_bytes()).hexdigest()
+
+
+def test_answers_of_a_table_with_other_line_ends_are_read(tmp_path):
+    (tmp_path / 'p.csv').write_bytes(b'image,label,pred,score_a,score_b\r\nx/1.jpg,a,b,0.2,0.8\r\n')
+    answers = Answers.read_csv(tmp_path / 'p.csv')
+    assert (answers.images, answers.hits.tolist()) == (['x/1.jpg'], [False])
+
+
+@pytest.mark.parametrize('row', ['x/1.jpg,a', 'x/1.jpg,a,b,0.2', 'x/1.jpg,c,b,0.2,0.8', 'x/1.jpg,a,b,nan,0.8', '', '"'])
+def test_answers_of_what_is_no_table_are_refused(tmp_path, row):
+    (tmp_path / 'p.csv').write_text(f'image,label,pred,score_a,score_b\n{row}\n')
+    with pytest.raises(DataError, match='is not a predictions file'):
+        Answers.read_csv(tmp_path / 'p.csv')

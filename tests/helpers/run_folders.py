@@ -24,8 +24,26 @@ def predictions_with(misses, images):
     return Predictions(list(images), labels, np.eye(2, dtype=np.float32)[predicted], ['daisy', 'rose'])
 
 
-def write_run(folder, misses, num_photos=568, images=None, frozen=0, lr=0.01, seed=0, manifest='abc', **config):
-    """Make a run folder as a finished run leaves it."""
+def write_run(
+    folder,
+    misses,
+    num_photos=568,
+    images=None,
+    frozen=0,
+    lr=0.01,
+    seed=0,
+    manifest='abc',
+    best=None,
+    last=True,
+    **config,
+):
+    """Make a run folder as a finished run leaves it.
+
+    Args:
+        misses: Numbers of the photos that the last epoch gets wrong.
+        best: The same for the best epoch, if it is another one.
+        last: Whether the run has kept the predictions of its last epoch.
+    """
     folder.mkdir(parents=True)
     values = {
         'load_from': 'a/resnet50.pth',
@@ -35,7 +53,10 @@ def write_run(folder, misses, num_photos=568, images=None, frozen=0, lr=0.01, se
         **config,
     }
     (folder / 'config.py').write_text(CONFIG.format(frozen=frozen, lr=lr, seed=seed, **values))
-    predictions = predictions_with(misses, images or [f'flower/{i:03d}.jpg' for i in range(num_photos)])
+    images = images or [f'flower/{i:03d}.jpg' for i in range(num_photos)]
+    if last:
+        predictions_with(misses, images).write_csv(folder / 'predictions_val_last.csv')
+    predictions = predictions_with(misses if best is None else best, images)
     predictions.write_csv(folder / 'predictions_val.csv')
     metrics = {**predictions.metrics(), 'epoch': 2, 'checkpoint': 'best.pth', 'split': 'val', 'seed': seed}
     (folder / 'metrics.json').write_text(json.dumps({**metrics, 'data_manifest': manifest}))

@@ -162,7 +162,7 @@ def test_metrics_that_are_nonsense_are_not_compared(copied_run, tool, said, cont
 
 @pytest.mark.parametrize('row', ['a/1.jpg,daisy', 'a/1.jpg,daisy,rose,1', 'a/1.jpg,daisy,rose,nan,1', 'a,x,y,1,2', '"'])
 def test_predictions_that_are_nonsense_are_not_compared(copied_run, tool, said, row):
-    (copied_run / 'predictions_val.csv').write_text(
+    (copied_run / 'predictions_val_last.csv').write_text(
         f'image,label,pred,score_daisy,score_rose\na/0.jpg,rose,rose,0,1\n{row}\n'
     )
     assert tool('compare', copied_run, '--out', copied_run / 'compared') == 3
