@@ -12,6 +12,7 @@ from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import tool_command
 from flowercls.evaluate.intervals import wilson_interval
 from flowercls.evaluate.metrics import SCALARS, most_confused
+from flowercls.evaluate.optimism import best_epoch_optimism, optimism_text
 from flowercls.evaluate.scalars import read_epochs
 from flowercls.report import page
 from flowercls.report.facts import data_card, environment_of
@@ -44,7 +45,7 @@ def write_run_report(folder: str | Path) -> Path:
     if not isinstance(checkpoint, str) or Path(checkpoint).name != checkpoint:  # a file of the run folder
         checkpoint = None
     weights = page.read_json(folder / f'{checkpoint}.json') if checkpoint else None
-    config_path = str(folder / layout.CONFIG_FILE)
+    config_path, optimism = str(folder / layout.CONFIG_FILE), best_epoch_optimism(folder)
     return page.write_page(
         folder,
         'run.html.j2',
@@ -61,6 +62,7 @@ def write_run_report(folder: str | Path) -> Path:
         max_mistakes=MAX_MISTAKES,
         max_classes=MAX_CLASSES,
         pictures=_pictures(folder),
+        optimism='a little' if optimism is None else optimism_text(optimism) if optimism else '',
         is_validated=config.get('val_dataloader', True) is not None,
         weights={'name': checkpoint, **weights} if weights else {},
         environment=environment_of(folder, config),

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from flowercls.commands.train import describe_result
 from flowercls.core.errors import DivergedError
+from flowercls.evaluate.optimism import best_epoch_optimism
+from flowercls.train.trainer import TrainResult
+from helpers.run_folders import write_run
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -154,3 +158,13 @@ def test_a_folder_that_holds_a_run_is_not_written_to(trained_run, tool, said):
     assert tool('train', config, '--work-dir', folder) == 2
     assert 'holds a run' in said()
     assert sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir()) == before
+
+
+def test_the_last_block_tells_how_optimistic_the_best_is(tmp_path):
+    run = write_run(tmp_path / 'run', range(40), num_photos=500)  # 92 %, after 91 %
+    result = TrainResult(run, 2, 2, 1.0, 2, 2, run / 'best.pth', None, last_top1=92.0)
+    lines = describe_result(result).splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ['best', 'optimism', 'last']
+    assert f'about {best_epoch_optimism(run):.1f} points too high' in lines[1]
+    (run / 'scalars.json').write_text('{"accuracy/top1": 92.0, "step": 2}')
+    assert 'optimism' not in describe_result(result)

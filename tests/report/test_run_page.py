@@ -4,7 +4,9 @@ import pytest
 from PIL import Image
 
 from flowercls.core.files import sha256_of
+from flowercls.evaluate.optimism import best_epoch_optimism
 from flowercls.report.run_page import write_run_report
+from helpers.run_folders import write_run
 
 SECTIONS = [
     'data', 'config', 'curves', 'metrics', 'confusion', 'mistakes', 'comparison', 'environment', 'commands',
@@ -39,7 +41,7 @@ def test_names_are_shown_as_they_are(page, run_folder):
 def test_figures_come_with_n_and_interval(page):
     text = page().text
     assert '83.33 %' in text and '5 of 6 photos, 95 % interval 43.6-97.0 %' in text
-    assert 'Epoch 2 of 3' in text and 'seed 7' in text and 'chosen by these same photos' in text
+    assert 'Epoch 2 of 3' in text and 'seed 7' in text and 'too high' in text
     # Recall 3 of 4 and precision 3 of 3, with the intervals of Wilson worked out by hand.
     assert '<b>& 4 75.00 30.1-95.4 3 100.00 43.9-100.0 85.71' in text
     assert '0.5123 nats' in text and '12.35 %' in text
@@ -141,7 +143,7 @@ def test_a_run_without_validation_is_not_told_to_make_what_it_cannot(page, run_f
     assert 'There is no confusion.png: the run was not validated.' in page().text
     (run_folder / 'test_last').mkdir()
     (run_folder / 'test_last' / 'metrics.json').write_text(figures)
-    assert 'top-1 on the validation set' in page().text and 'optimistic' not in page().text  # no epoch was chosen
+    assert 'top-1 on the validation set' in page().text and 'too high' not in page().text  # no epoch was chosen
 
 
 @pytest.mark.parametrize('name', ['metrics.json', 'mistakes.csv', 'scalars.json', 'config.py', 'best_2.pth.json'])
@@ -170,3 +172,12 @@ def test_a_large_picture_is_embedded_as_jpeg(page, run_folder):
 def test_a_trial_points_to_its_sweep(sweep_folder, read_page):
     content = read_page(write_run_report(sweep_folder / 'trials' / 'lr=0.1 #_seed0'))
     assert '../../report.html' in content.links
+
+
+def test_the_size_of_the_optimism_is_told_where_an_epoch_was_chosen(page, run_folder, tmp_path, read_page):
+    assert 'so the figure is a little too high' in page().text  # nothing is known: there are no predictions
+    run = write_run(tmp_path / 'run', range(40), num_photos=500)  # 92 %, after 91 %
+    points = best_epoch_optimism(run)
+    assert f'so the figure is about {points:.1f} points too high' in read_page(write_run_report(run)).text
+    (run / 'scalars.json').write_text('{"accuracy/top1": 92.0, "step": 2}')
+    assert 'too high' not in read_page(write_run_report(run)).text

@@ -1,0 +1,113 @@
+"""How much too high a figure is because it was picked as the highest of several by the same photos."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from flowercls.core.errors import DataError
+from flowercls.core.layout import PREDICTIONS_VAL_FILE, PREDICTIONS_VAL_LAST_FILE, SCALARS_FILE
+from flowercls.evaluate.predictions import Predictions
+from flowercls.evaluate.scalars import read_epochs
+
+NUM_DRAWS = 2000
+PLATEAU_SDS = 4  # an epoch that is further below the best one had no chance to be picked
+# Of the variance of a photo's hits, at most this share is new in an epoch; 0.1 to 0.45 in heads on real photos.
+MOST_NEW = 0.4
+
+
+def selection_optimism(values: Sequence[float], noise_sd: float | Sequence[float]) -> float:
+    """Return by how much the highest of ``values`` is expected to exceed its truth.
+
+    The truths are taken to be the values, shrunk to their mean by the share of noise in their variance. Noise is then
+    added again and again, and the highest value picked each time (a parametric bootstrap with a fixed seed).
+
+    Args:
+        values: What was compared, shape (m,): accuracies of epochs, or of settings.
+        noise_sd: Standard deviation of each value's own noise, a number or shape (m,). Noise that all values share
+            does not count, since it does not change which is picked.
+
+    Returns:
+        The optimism in the unit of ``values``; 0 for a single value, and where all are equal.
+
+    Source:
+        Shrinking: James and Stein 1961, with the estimate of Efron and Morris 1973.
+    """
+    values = np.asarray(values, float)
+    if len(values) < 2 or np.ptp(values) == 0:
+        return 0.0
+    noise = np.broadcast_to(noise_sd, values.shape)
+    variance = max(0.0, values.var(ddof=1) - (noise**2).mean())  # of the truths
+    total = variance + noise**2
+    kept = np.divide(variance, total, out=np.ones_like(total), where=total > 0)
+    truths = values.mean() + kept * (values - values.mean())
+    errors = noise * np.random.default_rng(0).standard_normal((NUM_DRAWS, len(values)))
+    picked = (truths + errors).argmax(axis=1)
+    return max(0.0, float(errors[np.arange(NUM_DRAWS), picked].mean()))
+
+
+def epoch_optimism(top1: Sequence[float], best: np.ndarray, last: np.ndarray | None = None) -> float:
+    """Return by how many points the top-1 of the best epoch is expected to exceed its truth.
+
+    The noise of an epoch is what its model gets right by chance, beyond what all epochs do. Photos that only one of
+    the best and the last epoch gets right tell its size, however much training really moves the accuracy. Without
+    them, differences between neighbouring epochs do.
+
+    Args:
+        top1: Of each validated epoch, in percent and in order.
+        best: Whether the best epoch gets each photo right, bool, shape (N,).
+        last: The same of the last epoch; None if it is not known.
+    """
+    accuracies, num_photos = np.asarray(top1, float) / 100, len(best)
+    top = accuracies.max()
+
+    def plateau(sd: float) -> np.ndarray:
+        return accuracies[accuracies >= top - PLATEAU_SDS * sd]
+
+    if last is not None and accuracies.argmax() < len(accuracies) - 1:
+        differing = max(1, np.count_nonzero(best != last)) / num_photos
+        variance = (differing - (best.mean() - last.mean()) ** 2) / (2 * num_photos)
+    else:
+        share = (best.sum() + 1) / (num_photos + 2)  # never 1: another epoch may still miss a photo
+        chance = share * (1 - share) / num_photos
+        steps = np.diff(plateau(chance**0.5))
+        variance = min((steps**2).mean() / 2, MOST_NEW * chance) if len(steps) else 0.0
+    return 100 * selection_optimism(plateau(variance**0.5), variance**0.5)
+
+
+def best_epoch_optimism(folder: str | Path) -> float | None:
+    """Return the `epoch_optimism` of a run; 0 with one validated epoch.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        Points; None if it is not known: the run has no results, or the highest top-1 did not choose its best epoch.
+    """
+    folder = Path(folder)
+    figures = [epoch.get('accuracy/top1') for epoch in read_epochs(folder / SCALARS_FILE)]
+    top1 = [figure for figure in figures if isinstance(figure, int | float) and math.isfinite(figure)]
+    try:
+        best = Predictions.read_csv(folder / PREDICTIONS_VAL_FILE).hits
+    except DataError:
+        return None
+    if not top1 or not _is_accuracy(max(top1), best):
+        return None
+    try:
+        last = Predictions.read_csv(folder / PREDICTIONS_VAL_LAST_FILE).hits
+    except DataError:
+        last = None
+    if last is not None and not (len(last) == len(best) and _is_accuracy(top1[-1], last)):
+        last = None
+    return epoch_optimism(top1, best, last)
+
+
+def optimism_text(points: float) -> str:
+    """Return the size of an optimism as it is printed: ``about 0.7 points``, ``less than 0.1 points``."""
+    return 'less than 0.1 points' if points < 0.05 else f'about {points:.1f} points'
+
+
+def _is_accuracy(top1: float, hits: np.ndarray) -> bool:
+    """Return whether a top-1 in percent is that of ``hits``, but for rounding."""
+    return abs(top1 - 100 * hits.mean()) * len(hits) < 50
