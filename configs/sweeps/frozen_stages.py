@@ -8,4 +8,5 @@ Differs: four augmented views of each photo instead of a new one in every epoch,
 base = 'configs/resnet50_flower.py'
 grid = {'model.frozen_stages': [0, 1, 2, 3, 'all']}
 seeds = [0, 1, 2]
+# looks = [3, 5, 8]  # if seeds may be added after a verdict: before the first start, numbers of seeds to judge at
 overrides = {'train_dataloader.dataset.views': 4}  # the same for all, also where nothing is frozen

@@ -49,14 +49,15 @@ def compare(paths: Sequence[str | Path], *, out: str | Path | None = None) -> st
         DataError: if results are missing or unreadable, or the runs do not share photos and labels.
     """
     from flowercls.compare.comparison import compare_runs
-    from flowercls.compare.comparison_files import comparison_stem, with_ending, write_comparison
+    from flowercls.compare.comparison_files import comparison_folder, comparison_stem, with_ending, write_comparison
     from flowercls.compare.wording import as_markdown
     from flowercls.core.layout import COMPARISON_SUFFIXES
     from flowercls.report.comparison_plot import draw_comparison
 
     folders = [Path(path) for path in paths]
-    comparison = compare_runs(folders)
-    stem = comparison_stem(folders, out)
+    folder = comparison_folder(folders, out)
+    comparison = compare_runs(folders, folder)
+    stem = comparison_stem(folders, folder)
     write_comparison(comparison, stem)
     draw_comparison(comparison, with_ending(stem, '.png'))
     written = [suffix for suffix in COMPARISON_SUFFIXES if with_ending(stem, suffix).exists()]

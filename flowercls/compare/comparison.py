@@ -7,6 +7,7 @@ import numpy as np
 
 from flowercls.compare.alignment import align
 from flowercls.compare.grouping import Setting, group_settings
+from flowercls.compare.looks_history import Look, take_look
 from flowercls.compare.runs import find_runs
 from flowercls.core.errors import DataError
 from flowercls.evaluate.significance.factors import Effect, factor_effects
@@ -36,6 +37,7 @@ class Comparison:
         num_test_photos: 0 without a test set.
         num_folds: 0 if all runs were validated on the same set.
         left_out: A line for each trial that is not compared.
+        look: Which verdict on these settings this is, and the error rate that it is held to.
         groups_unknown: Why nobody knows which photos belong together; empty if that is known.
         best_epoch_top1: By setting: mean top-1 of the epochs that were chosen, in percent; None if a run does not say.
         best_epoch_only: Folders of the runs that have no predictions of the last epoch; they count with the best one.
@@ -51,6 +53,7 @@ class Comparison:
     num_test_photos: int
     num_folds: int
     left_out: list[str]
+    look: Look = Look()
     groups_unknown: str = ''
     best_epoch_top1: dict[str, float | None] = field(default_factory=dict)
     best_epoch_only: list[Path] = field(default_factory=list)
@@ -77,8 +80,12 @@ class Comparison:
         return any(score.num_seeds > 1 for score in self.scores)
 
 
-def compare_runs(paths: list[Path]) -> Comparison:
+def compare_runs(paths: list[Path], folder: Path | None = None) -> Comparison:
     """Compare the runs in run folders and sweep folders.
+
+    Args:
+        paths: Run folders and sweep folders.
+        folder: Where the comparison will be written, beside earlier ones.
 
     Raises:
         ConfigError: if a path is neither.
@@ -95,19 +102,24 @@ def compare_runs(paths: list[Path]) -> Comparison:
     aligned = align(settings)
     hits, hits_on_test = aligned.validation.by_setting, aligned.test.by_setting if aligned.test else {}
 
-    # 3. Measure: accuracies, differences to the best, effects of factors, and what would tell ties apart.
-    differences = differences_to_best(hits)
+    # 3. Is it the first verdict on these settings? Its error rate depends on that.
+    look = take_look(settings, folder)
+    confidence = 1 - look.error_rate
+
+    # 4. Measure: accuracies, differences to the best, effects of factors, and what would tell ties apart.
+    differences = differences_to_best(hits, confidence)
     return Comparison(
         settings=settings,
         hits=aligned.validation,
         scores=score_settings(hits),
         differences=differences,
-        effects=factor_effects(hits, {setting.name: setting.levels for setting in settings}),
+        effects=factor_effects(hits, {setting.name: setting.levels for setting in settings}, confidence),
         sample_sizes=[required_samples(hits, difference) for difference in differences if difference.tied],
         test_scores=score_settings(hits_on_test) if hits_on_test else [],
         num_test_photos=aligned.test.num_photos if aligned.test else 0,
         num_folds=len({run.fold for run in runs if run.fold is not None}),
         left_out=left_out,
+        look=look,
         groups_unknown=aligned.groups_unknown,
         best_epoch_top1={setting.name: _best_epoch_top1(setting) for setting in settings},
         best_epoch_only=[run.folder for setting in settings for run in setting.all_runs if not run.is_last_epoch],

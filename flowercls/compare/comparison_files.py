@@ -14,24 +14,32 @@ from flowercls.core.files import atomic_write, disk_errors, numbered, write_json
 from flowercls.core.layout import COMPARISON_STEM, COMPARISON_SUFFIXES
 
 
-def comparison_stem(paths: list[Path], out: str | Path | None) -> Path:
-    """Return the path of the files without their endings, and create its folder.
-
-    The files in the folder of a sweep that is compared alone are replaced. Anywhere else nothing is overwritten: new
-    files get the next free number.
+def comparison_folder(paths: list[Path], out: str | Path | None) -> Path:
+    """Return the folder of the files, which may not exist yet.
 
     Raises:
         ConfigError: if ``out`` is a file.
-        DiskError: if the folder cannot be created.
     """
     is_one_sweep = len(paths) == 1 and is_sweep(paths[0])
     folder = Path(out) if out is not None else paths[0] if is_one_sweep else Path(COMPARISON_STEM)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f'--out {folder}: is a file. Expected a folder. Fix: name another.')
+    return folder
+
+
+def comparison_stem(paths: list[Path], folder: Path) -> Path:
+    """Create the folder, and return the path of the files without their endings.
+
+    The files in the folder of a sweep that is compared alone are replaced. Anywhere else nothing is overwritten: new
+    files get the next free number.
+
+    Raises:
+        DiskError: if the folder cannot be created.
+    """
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     stem = folder / COMPARISON_STEM
-    if is_one_sweep and folder.resolve() == paths[0].resolve():
+    if len(paths) == 1 and is_sweep(paths[0]) and folder.resolve() == paths[0].resolve():
         return stem
     return next(s for s in numbered(stem) if not any(with_ending(s, suffix).exists() for suffix in COMPARISON_SUFFIXES))
 
@@ -63,6 +71,9 @@ def write_comparison(comparison: Comparison, stem: Path) -> None:
         'num_test_photos': comparison.num_test_photos,
         'num_folds': comparison.num_folds,
         'left_out': comparison.left_out,
+        'looks': [
+            {'time': look.time, 'runs': sorted(look.runs), 'bound': look.bound} for look in comparison.look.history
+        ],
     }
     write_json(with_ending(stem, '.json'), content)
 

@@ -52,9 +52,14 @@ class FinishedRun:
         return self.metrics.get('data_manifest')
 
     @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.folder.resolve().name
+
+    @property
     def identity(self) -> str:
         """The same in whatever place the folder lies, and another one if the run is trained again."""
-        return f'{self.folder.resolve().name}@{self.answers.digest[:NUM_DIGEST_DIGITS]}'
+        return f'{self.name}@{self.answers.digest[:NUM_DIGEST_DIGITS]}'
 
     @property
     def time_ns(self) -> int:

@@ -6,6 +6,7 @@ from flowercls.evaluate.intervals import INTERVAL
 from flowercls.evaluate.significance.power import POWER, ROUNDING, SampleSize
 from flowercls.evaluate.significance.settings import ERROR_RATE
 
+ORDINALS = ('', 'First', 'Second', 'Third', 'Fourth', 'Fifth', 'Sixth', 'Seventh', 'Eighth', 'Ninth', 'Tenth')
 NUM_NAMED = 3  # runs in a sentence
 # A verdict of a table, as tables, pictures and pages call it.
 VERDICT_WORDS = {'best': 'best', 'tied': 'tied for best', 'worse': 'worse', None: 'no verdict'}
@@ -14,7 +15,7 @@ VERDICT_WORDS = {'best': 'best', 'tied': 'tied for best', 'worse': 'worse', None
 def verdict_lines(comparison: Comparison) -> list[str]:
     """Return the verdict, a line each: the best, the tied, the worse, what would tell more apart, how sure it is."""
     return [
-        _best_and_tied(comparison),
+        _look_number(comparison) + _best_and_tied(comparison),
         *(
             f'{d.name} is worse than {d.best}: {d.points:+.2f} points ({_p_equation(d.p_value)}), '
             + ('a minimum cannot be given.' if d.at_least is None else f'at least {d.at_least:.2f} points worse.')
@@ -25,6 +26,26 @@ def verdict_lines(comparison: Comparison) -> list[str]:
         *_how_sure(comparison),
         *_test_result(comparison),
     ]
+
+
+def _look_number(comparison: Comparison) -> str:
+    """Return what stands before a verdict whose error rate depends on other verdicts; nothing before a first one."""
+    look = comparison.look
+    if not comparison.differences or (look.number == 1 and look.declared is None):
+        return ''
+    ordinal = ORDINALS[look.number] if look.number < len(ORDINALS) else f'Look {look.number}'
+    if look.is_declared:
+        return f'{ordinal} look of the {len(look.declared)} that were declared. '
+    reasons = []
+    if look.declared:
+        reasons.append(f'declared are looks at {_listed(look.declared)} seeds a setting')
+    if look.late:
+        reasons.append(f'looks at {_listed(look.late)} seeds were declared only after a verdict')
+    return f'{ordinal} look: its error rate is not controlled{"".join(f"; {reason}" for reason in reasons)}. '
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return ', '.join(map(str, numbers))
 
 
 def _best_and_tied(comparison: Comparison) -> str:
@@ -71,12 +92,12 @@ def _how_sure(comparison: Comparison) -> list[str]:
     if not comparison.differences:
         optimism = [f'The figure is optimistic: {name} was chosen by these same photos.' for name in selected]
         return [one_photo, *optimism, *_assumptions(comparison)]
-    at_most = f'at most {100 * ERROR_RATE:.0f}'
+    at_most = f'at most {100 * ERROR_RATE:.0f}'  # over all declared looks
     error_rate = f'If all settings were equally good, {at_most} of 100 such comparisons would call one worse'
     if comparison.has_seeds:
         error_rate += f', and {at_most} a level of a factor' * bool(comparison.effects)
         error_rate += ' (assuming equal seed variance)'
-    lines = [f'{one_photo} {error_rate}.']
+    lines = [f'{one_photo} {error_rate}.' if comparison.look.is_controlled else one_photo]
     if comparison.sample_sizes:
         lines[0] += f' Numbers of photos and seeds are rough; they find the difference in {100 * POWER:.0f} % of cases.'
     if not comparison.has_seeds:
@@ -85,7 +106,7 @@ def _how_sure(comparison: Comparison) -> list[str]:
             'seeds a setting would show that.'
         )
     selected.append('the best setting')
-    were_chosen = f'{", and ".join(selected)} {"were" if len(selected) > 1 else "was"} chosen by these same photos'
+    were_chosen = f'{" and ".join(selected)} {"were" if len(selected) > 1 else "was"} chosen by these same photos'
     lines.append(f'These figures are optimistic: {were_chosen}.')
     lines += _assumptions(comparison)
     if comparison.num_folds:
@@ -99,11 +120,15 @@ def _assumptions(comparison: Comparison) -> list[str]:
     lines, runs = [], comparison.best_epoch_only
     if runs:
         num_runs = sum(len(setting.all_runs) for setting in comparison.settings)
-        named = ', '.join(run.name for run in runs[:NUM_NAMED]) + ', ...' * (len(runs) > NUM_NAMED)
+        named = ', '.join(run.name for run in runs[:NUM_NAMED])
+        named += f' and {len(runs) - NUM_NAMED} more' * (len(runs) > NUM_NAMED)
         lines.append(
             f'{len(runs)} of {num_runs} runs count with their best epoch, as they have no predictions of the last one: '
             f'{named}.'
         )
+    lines += [
+        f'{path}: cannot be read, so the looks that it may tell of are not counted.' for path in comparison.look.unread
+    ]
     if comparison.groups_unknown:
         lines.append(f'Each photo counts by itself, as groups of look-alikes are unknown: {comparison.groups_unknown}')
     return lines

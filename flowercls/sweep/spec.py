@@ -15,8 +15,9 @@ from flowercls.config.overrides import as_options, as_text, parse_overrides
 from flowercls.config.suggest import did_you_mean, raise_mistakes
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import tool_command
+from flowercls.sweep.ledger import MAX_LOOKS, MIN_LOOK, are_looks
 
-KEYS = ('base', 'grid', 'seeds', 'overrides')
+KEYS = ('base', 'grid', 'seeds', 'overrides', 'looks')
 CONFIG_KEY = 'config'  # a factor whose levels are whole config files
 SEED_KEY = 'randomness.seed'
 RESERVED_KEYS = {SEED_KEY: 'list seeds in `seeds`', 'work_dir': 'leave it out', 'resume': 'leave it out'}
@@ -50,6 +51,7 @@ class SweepSpec:
         factors: The levels of each entry of ``grid``, in its order.
         seeds: The seeds of each setting.
         overrides: Values for all trials by dotted key.
+        looks: Numbers of seeds at which the settings will be judged, ascending; empty if none are declared.
     """
 
     path: str
@@ -57,6 +59,7 @@ class SweepSpec:
     factors: tuple[tuple[Level, ...], ...]
     seeds: tuple[int, ...]
     overrides: dict[str, Any]
+    looks: tuple[int, ...] = ()
 
 
 def read_spec(path: str | os.PathLike) -> SweepSpec:
@@ -71,7 +74,7 @@ def read_spec(path: str | os.PathLike) -> SweepSpec:
         mistake = 'is a config, not a sweep file. Expected base, grid and seeds, as in configs/sweeps/frozen_stages.py.'
         raise_mistakes([f'{mistake} Fix: {tool_command("train", path)}'], path)
     base, grid, seeds = (content.get(key) for key in ('base', 'grid', 'seeds'))
-    overrides = content.get('overrides') or {}
+    overrides, looks = content.get('overrides') or {}, content.get('looks')
     mistakes = [
         f"'{name}' is not known{did_you_mean(name, KEYS)}; expected {', '.join(KEYS)}."
         for name in content
@@ -80,11 +83,16 @@ def read_spec(path: str | os.PathLike) -> SweepSpec:
     mistakes += _check_grid(grid) + _check_seeds(seeds) + _check_base(base, isinstance(grid, dict) and 'config' in grid)
     if not isinstance(overrides, dict):
         mistakes.append("overrides: expected keys with values, as overrides = {'train_cfg.max_epochs': 5}.")
+    if looks is not None and not are_looks(looks):
+        mistakes.append(
+            f'looks: {looks!r}; expected ascending whole numbers of seeds, {MIN_LOOK} or more, at most {MAX_LOOKS} of '
+            'them. Fix: looks = [3, 5, 8, 10], or leave it out.'
+        )
     raise_mistakes(mistakes, path)
     names = factor_names(list(grid))
     factors = {key: _levels(key, names[key], values) for key, values in grid.items()}
     raise_mistakes(_check_levels(factors, overrides), path)
-    return SweepSpec(str(path), base, tuple(factors.values()), tuple(seeds), dict(overrides))
+    return SweepSpec(str(path), base, tuple(factors.values()), tuple(seeds), dict(overrides), tuple(looks or ()))
 
 
 def _check_grid(grid: Any) -> list[str]:

@@ -137,6 +137,7 @@ def run_sweep(plan: SweepPlan, launcher: Launcher, *, retry_failed: bool = False
 
         # 2. The ledger knows which trials are finished. A finished trial that does not count is named.
         ledger = Ledger(plan.folder / LEDGER_FILE)
+        ledger.plan_looks(plan.spec.looks)  # before any trial runs: a look that is declared after a verdict is none
         states = plan_trials(plan.trials, plan.folder, ledger, retry_failed=retry_failed)
         for note in describe_stale_trials(states, ledger, plan.folder):
             print(note, flush=True)

@@ -9,7 +9,7 @@ import pytest
 
 from flowercls import commands
 from flowercls.compare.comparison import compare_runs
-from flowercls.compare.comparison_files import comparison_stem, write_comparison
+from flowercls.compare.comparison_files import comparison_folder, comparison_stem, write_comparison
 from flowercls.compare.wording import as_markdown
 from flowercls.core.errors import ConfigError
 
@@ -47,12 +47,12 @@ def test_files_of_a_sweep_are_renewed_in_its_folder_and_nowhere_else(sweep, tmp_
     comparison, run = compare_runs([sweep]), next((sweep / 'trials').iterdir())
     for out, stems in ((None, ['comparison'] * 2), (tmp_path / 'out', ['comparison', 'comparison-2'])):
         for expected in stems:
-            stem = comparison_stem([sweep], out)
+            stem = comparison_stem([sweep], comparison_folder([sweep], out))
             assert stem == (out or sweep) / expected
             write_comparison(comparison, stem)
-    assert comparison_stem([run], None) == Path('comparison/comparison')
+    assert comparison_stem([run], comparison_folder([run], None)) == Path('comparison/comparison')
     with pytest.raises(ConfigError, match='is a file'):
-        comparison_stem([run], sweep / 'comparison.md')
+        comparison_folder([run], sweep / 'comparison.md')
 
 
 def test_effects_of_factors_are_a_table_for_spreadsheets(tmp_path, grid):

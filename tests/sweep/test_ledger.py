@@ -63,3 +63,48 @@ def test_a_line_that_is_none_is_passed_over(ledger, line):
         file.write(line)
     ledger.append(entry('b'))
     assert [event.key for event in ledger.entries()] == ['a', 'b']
+
+
+# ---------------------------------------------------------------- declared looks
+
+
+def test_looks_are_planned_with_their_time_and_trials_stay_known(ledger):
+    ledger.append(entry())
+    ledger.plan_looks([3, 5])
+    ledger.append(entry('j'))
+    assert ledger.planned_looks() == (3, 5)
+    assert [event.key for event in ledger.entries()] == ['k', 'j']
+    line = json.loads(ledger.path.read_text().splitlines()[1])
+    assert (line['event'], line['looks'], line['time'][-6:]) == ('plan', [3, 5], '+00:00')
+
+
+def test_a_plan_is_written_when_it_changes(ledger):
+    ledger.plan_looks([])
+    assert not ledger.path.exists()  # nothing was ever planned
+    for looks in ([3], [3], [3, 5], [3, 5], [], []):
+        ledger.plan_looks(looks)
+    assert len(ledger.path.read_text().splitlines()) == 3 and ledger.planned_looks() == ()
+
+
+def test_the_plan_of_a_time_is_the_last_one_before(ledger):
+    times = [f'2026-01-0{day}T00:00:00.000+00:00' for day in (1, 2, 3, 4)]
+    lines = [{'event': 'plan', 'looks': looks, 'time': times[i]} for i, looks in ((1, [3]), (2, [4]))]
+    ledger.path.write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
+    assert [ledger.planned_looks(before=time) for time in times] == [(), (3,), (4,), (4,)]
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        {'event': 'plan', 'time': '2026-01-01T00:00:00.000+00:00'},
+        {'event': 'plan', 'looks': [5, 3], 'time': '2026-01-01T00:00:00.000+00:00'},
+        {'event': 'plan', 'looks': [3], 'time': 'long ago'},
+        {'event': 'plan', 'looks': [3], 'time': '2026-01-01T00:00:00.000+02:00'},
+        {'event': 'search', 'looks': [3], 'time': '2026-01-01T00:00:00.000+00:00'},
+    ],
+)
+def test_a_line_that_is_no_plan_of_looks_is_passed_over(ledger, line):
+    ledger.plan_looks([7])
+    with ledger.path.open('a') as file:
+        file.write(f'{json.dumps(line)}\n')
+    assert ledger.planned_looks() == (7,)

@@ -85,6 +85,11 @@ def test_a_sweep_may_inherit_another(read, tmp_path):
     assert (spec.base, spec.seeds, spec.overrides) == ('a.py', (7,), {'train_cfg.max_epochs': 3})
 
 
+def test_looks_are_numbers_of_seeds(read):
+    assert read(GOOD).looks == ()
+    assert read(f'{GOOD}looks = [2, 5, 8]\n').looks == (2, 5, 8)
+
+
 def test_a_helper_variable_is_legal(read):
     assert len(read('stages = [0, 1]\n' + GOOD.replace("[0, 'all']", 'stages')).factors[0]) == 2
 
@@ -116,6 +121,10 @@ def test_a_helper_variable_is_legal(read):
         (GOOD + 'overrides = [1]\n', ['overrides', 'keys with values']),
         (GOOD + 'overrides = {1: 2}\n', ['overrides', 'the name of a key']),
         (GOOD.replace('model.frozen_stages', ''), ["grid['']", 'the name of a key']),
+        *(
+            (f'{GOOD}looks = {looks}\n', ['looks: ', 'ascending', 'Fix: looks = ['])
+            for looks in ('3', '[]', '[1, 3]', '[3, 3]', '[5, 3]', '[3.0]', '[True, 3]', "'35'", 'list(range(2, 23))')
+        ),
     ],
 )
 def test_a_mistake_is_named(read, text, words):
