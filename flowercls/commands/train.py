@@ -155,7 +155,8 @@ def describe_result(result: 'TrainResult', report: Path | None = None) -> str:
         if result.last_top1 is not None:
             lines.insert(1, f'last epoch  top-1 {result.last_top1:.2f} %')
         if optimism := best_epoch_optimism(result.folder):
-            lines.insert(1, f'optimism    the best is {optimism_text(optimism)} too high: these photos chose the epoch')
+            text = f'expect {optimism_text(optimism)} less on other photos, as these chose the epoch'
+            lines.insert(1, f'optimism    {text}')
     if result.epochs < result.max_epochs:
         lines.append(f'stopped     early, after epoch {result.epochs} of {result.max_epochs}')
     checkpoint = result.best_checkpoint or result.last_checkpoint

@@ -165,6 +165,6 @@ def test_the_last_block_tells_how_optimistic_the_best_is(tmp_path):
     result = TrainResult(run, 2, 2, 1.0, 2, 2, run / 'best.pth', None, last_top1=92.0)
     lines = describe_result(result).splitlines()
     assert [line.split()[0] for line in lines[:3]] == ['best', 'optimism', 'last']
-    assert f'about {best_epoch_optimism(run):.1f} points too high' in lines[1]
+    assert f'about {best_epoch_optimism(run):.1f} points less on other photos' in lines[1]
     (run / 'scalars.json').write_text('{"accuracy/top1": 92.0, "step": 2}')
     assert 'optimism' not in describe_result(result)
