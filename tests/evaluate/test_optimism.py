@@ -22,8 +22,8 @@ IMAGES = [f'daisy/{i:03d}.jpg' for i in range(200)]
         ([0.0, 0.1], 1.0, 1 / math.sqrt(math.pi)),  # as good as equal: the expected maximum of two normals
         ([0.0, 0.1, 0.2], 2.0, 2 * 3 / (2 * math.sqrt(math.pi))),  # of three
         ([0.0, 0.1], [0.0, 1.0], norm.pdf(0)),  # only one can be lucky
-        # 2 apart is a variance of 2, half of which is noise: truths are taken to be 1 apart.
-        ([0.0, 2.0], 1.0, math.sqrt(2) * norm.pdf(1 / math.sqrt(2))),
+        # 2 apart is a variance of 2, half of which is noise: truths are taken to be sqrt(2) apart.
+        ([0.0, 2.0], 1.0, math.sqrt(2) * norm.pdf(1)),
         ([0.0, 50.0], 1.0, 0),
     ],
 )
