@@ -10,6 +10,7 @@ from flowercls.compare.grouping import Setting, group_settings
 from flowercls.compare.looks_history import Look, take_look
 from flowercls.compare.runs import find_runs
 from flowercls.core.errors import DataError
+from flowercls.evaluate.optimism import best_epoch_optimism
 from flowercls.evaluate.significance.factors import Effect, factor_effects
 from flowercls.evaluate.significance.hits import Hits
 from flowercls.evaluate.significance.power import SampleSize, required_samples
@@ -20,6 +21,34 @@ from flowercls.evaluate.significance.settings import (
     differences_to_best,
     score_settings,
 )
+
+
+@dataclass(frozen=True)
+class BestEpochs:
+    """The mean over the best epochs of a setting's runs, which the validation photos chose.
+
+    Attributes:
+        top1: In percent; None if a run does not say.
+        optimism: By how many points ``top1`` is expected to be too high; None if it is not known of a run.
+    """
+
+    top1: float | None
+    optimism: float | None
+
+    @classmethod
+    def of(cls, setting: Setting) -> 'BestEpochs':
+        """Average the runs of a setting; folds count by their photos."""
+        top1 = [run.metrics.get('top1') for run in setting.all_runs]
+        optimism = [best_epoch_optimism(run.folder) for run in setting.all_runs]
+        weights = [len(run.answers.images) for run in setting.all_runs]
+        return cls(
+            *(
+                float(np.average(figures, weights=weights))
+                if all(isinstance(f, int | float) for f in figures)
+                else None
+                for figures in (top1, optimism)
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -39,7 +68,7 @@ class Comparison:
         left_out: A line for each trial that is not compared.
         look: Which verdict on these settings this is, and the error rate that it is held to.
         groups_unknown: Why nobody knows which photos belong together; empty if that is known.
-        best_epoch_top1: By setting: mean top-1 of the epochs that were chosen, in percent; None if a run does not say.
+        best_epochs: By setting: the figure of its best epochs, which are what is deployed.
         best_epoch_only: Folders of the runs that have no predictions of the last epoch; they count with the best one.
     """
 
@@ -55,7 +84,7 @@ class Comparison:
     left_out: list[str]
     look: Look = Look()
     groups_unknown: str = ''
-    best_epoch_top1: dict[str, float | None] = field(default_factory=dict)
+    best_epochs: dict[str, BestEpochs] = field(default_factory=dict)
     best_epoch_only: list[Path] = field(default_factory=list)
 
     @property
@@ -121,14 +150,6 @@ def compare_runs(paths: list[Path], folder: Path | None = None) -> Comparison:
         left_out=left_out,
         look=look,
         groups_unknown=aligned.groups_unknown,
-        best_epoch_top1={setting.name: _best_epoch_top1(setting) for setting in settings},
+        best_epochs={setting.name: BestEpochs.of(setting) for setting in settings},
         best_epoch_only=[run.folder for setting in settings for run in setting.all_runs if not run.is_last_epoch],
     )
-
-
-def _best_epoch_top1(setting: Setting) -> float | None:
-    """Return the mean top-1 of the best epochs in percent, each fold by its photos; None if a run does not say."""
-    figures = [run.metrics.get('top1') for run in setting.all_runs]
-    if not all(isinstance(figure, int | float) for figure in figures):
-        return None
-    return float(np.average(figures, weights=[len(run.answers.images) for run in setting.all_runs]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from flowercls.core.errors import DataError
 from flowercls.core.layout import PREDICTIONS_VAL_FILE, PREDICTIONS_VAL_LAST_FILE, SCALARS_FILE
-from flowercls.evaluate.predictions import Predictions
+from flowercls.evaluate.predictions import Answers
 from flowercls.evaluate.scalars import read_epochs
 
 NUM_DRAWS = 2000
@@ -90,13 +90,13 @@ def best_epoch_optimism(folder: str | Path) -> float | None:
     figures = [epoch.get('accuracy/top1') for epoch in read_epochs(folder / SCALARS_FILE)]
     top1 = [figure for figure in figures if isinstance(figure, int | float) and math.isfinite(figure)]
     try:
-        best = Predictions.read_csv(folder / PREDICTIONS_VAL_FILE).hits
+        best = Answers.read_csv(folder / PREDICTIONS_VAL_FILE).hits
     except DataError:
         return None
     if not top1 or not _is_accuracy(max(top1), best):
         return None
     try:
-        last = Predictions.read_csv(folder / PREDICTIONS_VAL_LAST_FILE).hits
+        last = Answers.read_csv(folder / PREDICTIONS_VAL_LAST_FILE).hits
     except DataError:
         last = None
     if last is not None and not (len(last) == len(best) and _is_accuracy(top1[-1], last)):

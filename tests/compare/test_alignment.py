@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pytest
 
+from flowercls.compare import comparison
 from flowercls.compare.alignment import align
-from flowercls.compare.comparison import compare_runs
+from flowercls.compare.comparison import BestEpochs, compare_runs
 from flowercls.compare.grouping import group_settings
 from flowercls.compare.runs import find_runs
 from flowercls.compare.wording import verdict_lines
@@ -41,18 +42,18 @@ def prepared(tmp_path):
 
 
 def test_the_last_epoch_counts_and_the_best_epoch_is_known(run):
-    comparison = compare_runs([run('a', range(30), best=range(10), num_photos=100)])
-    assert comparison.hits.by_setting['a'].mean() == 0.7
-    assert comparison.best_epoch_top1 == {'a': 90} and not comparison.best_epoch_only
+    result = compare_runs([run('a', range(30), best=range(10), num_photos=100)])
+    assert result.hits.by_setting['a'].mean() == 0.7
+    assert result.best_epochs['a'].top1 == 90 and not result.best_epoch_only
 
 
 def test_runs_without_predictions_of_the_last_epoch_are_named(run):
     folders = [run(f'old{seed}', range(10), seed=seed, last=False, num_photos=100) for seed in range(4)]
     new = run('new', range(20), best=range(5), frozen=1, num_photos=100)
-    comparison = compare_runs([*folders, new])
-    assert [hits.mean() for hits in comparison.hits.by_setting.values()] == [0.9, 0.8]
-    assert comparison.best_epoch_only == folders
-    (sentence,) = [line for line in verdict_lines(comparison) if 'best epoch, as' in line]
+    result = compare_runs([*folders, new])
+    assert [hits.mean() for hits in result.hits.by_setting.values()] == [0.9, 0.8]
+    assert result.best_epoch_only == folders
+    (sentence,) = [line for line in verdict_lines(result) if 'best epoch, as' in line]
     assert sentence.startswith('4 of 5 runs') and 'old0, old1, old2 and 1 more' in sentence and 'new' not in sentence
 
 
@@ -61,13 +62,20 @@ def test_the_best_epoch_of_folds_is_averaged_by_photo(run):
         run(f'fold{k}', [], best=[0], images=images, val=f'folds/fold_{k}_val.txt')
         for k, images in enumerate((PHOTOS[:4], PHOTOS[4:]))
     ]
-    assert compare_runs(folds).best_epoch_top1['fold0'] == pytest.approx(100 * 4 / 6)
+    assert compare_runs(folds).best_epochs['fold0'].top1 == pytest.approx(100 * 4 / 6)
+
+
+@pytest.mark.parametrize(('points', 'expected'), [((1.0, 2.0), 1.5), ((1.0, None), None)])
+def test_the_optimism_of_the_best_epochs_is_the_mean_over_runs(run, monkeypatch, points, expected):
+    folders = [run(f'run{seed}', [1], seed=seed) for seed in (0, 1)]
+    monkeypatch.setattr(comparison, 'best_epoch_optimism', dict(zip(folders, points, strict=True)).get)
+    assert compare_runs(folders).best_epochs['run0'].optimism == expected
 
 
 def test_a_best_epoch_without_a_figure_has_none(run):
     folder = run('a', [1])
     (folder / 'metrics.json').write_text('{"data_manifest": "abc"}')
-    assert compare_runs([folder]).best_epoch_top1 == {'a': None}
+    assert compare_runs([folder]).best_epochs == {'a': BestEpochs(None, None)}
 
 
 # ---------------------------------------------------------------- order and folds
@@ -110,10 +118,10 @@ def test_the_same_photos_in_other_folds_are_refused(run):
 
 def test_photos_of_one_group_have_one_number(run, prepared):
     photos = [(f'val_set/{image}', {'duplicate_group': 3 if image in PHOTOS[1:3] else None}) for image in PHOTOS]
-    comparison = compare_runs([run('a', [0], images=PHOTOS, **prepared(photos))])
-    groups = comparison.hits.groups.tolist()
+    result = compare_runs([run('a', [0], images=PHOTOS, **prepared(photos))])
+    groups = result.hits.groups.tolist()
     assert groups[1] == groups[2] and sorted(set(groups)) == list(range(5))
-    assert (comparison.num_groups, comparison.groups_unknown) == (5, '')
+    assert (result.num_groups, result.groups_unknown) == (5, '')
 
 
 def test_a_photo_of_the_same_name_in_another_set_is_another_photo(run, prepared):
@@ -144,9 +152,9 @@ def test_groups_of_the_test_set_are_known(run, prepared):
 )
 def test_unknown_groups_are_said_with_the_reason(run, prepared, change, reason):
     keys = {'images': PHOTOS, **prepared(ALONE), **change}
-    comparison = compare_runs([run('a', [0], **keys)])
-    assert comparison.hits.groups is None and comparison.num_groups is None
-    (sentence,) = [line for line in verdict_lines(comparison) if 'groups of look-alikes are unknown' in line]
+    result = compare_runs([run('a', [0], **keys)])
+    assert result.hits.groups is None and result.num_groups is None
+    (sentence,) = [line for line in verdict_lines(result) if 'groups of look-alikes are unknown' in line]
     assert re.search(reason, sentence)
 
 
