@@ -1,6 +1,7 @@
 """Confidence intervals of shares, and of the difference of two runs."""
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 CONFIDENCE = 0.95  # of every interval that is shown; a verdict has its own error rate
@@ -28,18 +29,30 @@ def wilson_interval(
     return 100.0 * max(0.0, float(centre - half)), 100.0 * min(1.0, float(centre + half))
 
 
-def paired_half_width(first: np.ndarray, second: np.ndarray, confidence: float) -> float:
-    """Return the half width of Wald's interval for the difference of two runs' accuracies, in points.
+def paired_interval(only_first: float, only_second: float, n: float, z: float) -> tuple[float, float]:
+    """Return the score interval for the difference of two shares on the same photos, first less second, in -1 to 1.
 
     Args:
-        first: Whether the first run is right, bool, shape (N,).
-        second: The same for the second run, on the same photos, shape (N,).
-        confidence: Coverage, in (0, 1).
+        only_first: Photos that only the first model gets right; like the others it may be a fraction.
+        only_second: Photos that only the second model gets right.
+        n: All photos, above 0.
+        z: Quantile of the normal distribution.
 
     Source:
-        Edwards 1948 for the correction by one photo.
+        Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
+        design", equations 3 and 4.
     """
-    paired = first.astype(float) - second
-    num_photos = len(paired)
-    z = norm.ppf(0.5 + confidence / 2)
-    return float(100.0 * (z * np.sqrt(paired.var() / num_photos) + 1 / num_photos))
+
+    def excess(difference: float) -> float:
+        """Return the squared score of a true ``difference``, less ``z`` squared, times its variance."""
+        linear = (2 * n - only_first + only_second) * difference - only_first - only_second
+        constant = -only_second * difference * (1 - difference)
+        share = (np.sqrt(linear**2 - 8 * n * constant) - linear) / (4 * n)  # of photos that only the second gets right
+        variance = n * (2 * share + difference * (1 - difference))
+        return (only_first - only_second - n * difference) ** 2 - z**2 * variance
+
+    observed = (only_first - only_second) / n
+    inside = observed - 1e-9, observed + 1e-9  # beside it, as the variance is 0 where no photo differs
+    low = brentq(excess, -1, inside[0]) if excess(-1) > 0 > excess(inside[0]) else -1.0
+    high = brentq(excess, inside[1], 1) if excess(1) > 0 > excess(inside[1]) else 1.0
+    return float(low), float(high)

@@ -25,3 +25,8 @@ class Hits:
     def num_photos(self) -> int:
         """Photos that every run has answered."""
         return next(iter(self.by_setting.values())).shape[1]
+
+    @property
+    def is_single_runs(self) -> bool:
+        """Whether every setting is one model, which shows nothing about seeds."""
+        return self.folds is None and all(len(runs) == 1 for runs in self.by_setting.values())
