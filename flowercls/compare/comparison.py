@@ -14,13 +14,7 @@ from flowercls.evaluate.optimism import best_epoch_optimism
 from flowercls.evaluate.significance.factors import Effect, factor_effects
 from flowercls.evaluate.significance.hits import Hits
 from flowercls.evaluate.significance.power import SampleSize, required_samples
-from flowercls.evaluate.significance.settings import (
-    Difference,
-    SettingScore,
-    best_setting,
-    differences_to_best,
-    score_settings,
-)
+from flowercls.evaluate.significance.settings import SettingScore, Verdict, judge_settings, score_settings
 
 
 @dataclass(frozen=True)
