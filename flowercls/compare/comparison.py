@@ -14,7 +14,13 @@ from flowercls.evaluate.optimism import best_epoch_optimism
 from flowercls.evaluate.significance.factors import Effect, factor_effects
 from flowercls.evaluate.significance.hits import Hits
 from flowercls.evaluate.significance.power import SampleSize, required_samples
-from flowercls.evaluate.significance.settings import SettingScore, Verdict, judge_settings, score_settings
+from flowercls.evaluate.significance.settings import (
+    ASSUMED_SCATTER,
+    SettingScore,
+    Verdict,
+    judge_settings,
+    score_settings,
+)
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,7 @@ class Comparison:
     Attributes:
         settings: Settings with their runs, in the order of their factors' values.
         hits: Of every setting on the validation set, in the last epoch.
-        scores: Of every setting on the validation set, in the order of ``settings``.
-        differences: Of all settings but the best, to the best.
+        verdict: On the settings, in their order.
         effects: Of the factors, if the grid is balanced.
         sample_sizes: For each setting that is tied with the best: the photos or seeds that would tell them apart.
         test_scores: Scores on the test set, of the settings with a tested run.
@@ -68,8 +73,7 @@ class Comparison:
 
     settings: list[Setting]
     hits: Hits
-    scores: list[SettingScore]
-    differences: list[Difference]
+    verdict: Verdict
     effects: list[Effect]
     sample_sizes: list[SampleSize]
     test_scores: list[SettingScore]
@@ -91,24 +95,14 @@ class Comparison:
         """Groups of photos that belong together, where a photo on its own is one; None if they are unknown."""
         return None if self.hits.groups is None else int(self.hits.groups.max()) + 1
 
-    @property
-    def best(self) -> SettingScore:
-        """The score of the best setting."""
-        name = best_setting(self.hits.by_setting)
-        return next(score for score in self.scores if score.name == name)
 
-    @property
-    def has_seeds(self) -> bool:
-        """Whether any setting has two seeds or more."""
-        return any(score.num_seeds > 1 for score in self.scores)
-
-
-def compare_runs(paths: list[Path], folder: Path | None = None) -> Comparison:
+def compare_runs(paths: list[Path], folder: Path | None = None, seed_scatter: float = ASSUMED_SCATTER) -> Comparison:
     """Compare the runs in run folders and sweep folders.
 
     Args:
         paths: Run folders and sweep folders.
         folder: Where the comparison will be written, beside earlier ones.
+        seed_scatter: Points that seeds are assumed to scatter by, where no setting was repeated.
 
     Raises:
         ConfigError: if a path is neither.
@@ -123,22 +117,19 @@ def compare_runs(paths: list[Path], folder: Path | None = None) -> Comparison:
 
     # 2. Align: which run was right about which photo.
     aligned = align(settings)
-    hits, hits_on_test = aligned.validation.by_setting, aligned.test.by_setting if aligned.test else {}
 
     # 3. Is it the first verdict on these settings? Its error rate depends on that.
     look = take_look(settings, folder)
-    confidence = 1 - look.error_rate
 
-    # 4. Measure: accuracies, differences to the best, effects of factors, and what would tell ties apart.
-    differences = differences_to_best(hits, confidence)
+    # 4. Judge: the settings, the effects of factors, and what would find the differences that are not found.
+    verdict = judge_settings(aligned.validation, look.error_rate, seed_scatter)
     return Comparison(
         settings=settings,
         hits=aligned.validation,
-        scores=score_settings(hits),
-        differences=differences,
-        effects=factor_effects(hits, {setting.name: setting.levels for setting in settings}, confidence),
-        sample_sizes=[required_samples(hits, difference) for difference in differences if difference.tied],
-        test_scores=score_settings(hits_on_test) if hits_on_test else [],
+        verdict=verdict,
+        effects=[],
+        sample_sizes=[],
+        test_scores=score_settings(aligned.test) if aligned.test else [],
         num_test_photos=aligned.test.num_photos if aligned.test else 0,
         num_folds=len({run.fold for run in runs if run.fold is not None}),
         left_out=left_out,

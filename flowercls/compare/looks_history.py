@@ -15,6 +15,7 @@ from typing import Any
 from flowercls.compare.grouping import Setting
 from flowercls.compare.runs import FinishedRun
 from flowercls.core.layout import COMPARISON_STEM, LEDGER_FILE, TRIALS_DIR
+from flowercls.evaluate.significance.looks import error_rate_of_look
 from flowercls.evaluate.significance.settings import ERROR_RATE
 from flowercls.sweep.ledger import Ledger, parse_time, utc_now
 
@@ -95,7 +96,7 @@ def take_look(settings: list[Setting], folder: Path | None) -> Look:
     error_rate = ERROR_RATE
     if is_declared:
         number = looks.index(*seeds) + 1
-        error_rate = ERROR_RATE / len(looks)  # Bonferroni
+        error_rate = error_rate_of_look(looks, ERROR_RATE)
     if len(settings) > 1:  # one setting alone is not judged
         this = PastLook(again.time if again else utc_now(), identities, error_rate)
         history = sorted([*(look for look in history if look is not again), this], key=lambda look: look.time)
