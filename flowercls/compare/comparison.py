@@ -11,9 +11,9 @@ from flowercls.compare.looks_history import Look, take_look
 from flowercls.compare.runs import find_runs
 from flowercls.core.errors import DataError
 from flowercls.evaluate.optimism import best_epoch_optimism
-from flowercls.evaluate.significance.factors import Effect, factor_effects
+from flowercls.evaluate.significance.factors import Factors, factor_effects
 from flowercls.evaluate.significance.hits import Hits
-from flowercls.evaluate.significance.power import SampleSize, required_samples
+from flowercls.evaluate.significance.power import SampleSize
 from flowercls.evaluate.significance.settings import (
     ASSUMED_SCATTER,
     SettingScore,
@@ -59,7 +59,7 @@ class Comparison:
         settings: Settings with their runs, in the order of their factors' values.
         hits: Of every setting on the validation set, in the last epoch.
         verdict: On the settings, in their order.
-        effects: Of the factors, if the grid is balanced.
+        factors: What a grid shows about its factors; None if the settings are no grid.
         sample_sizes: For each setting that is tied with the best: the photos or seeds that would tell them apart.
         test_scores: Scores on the test set, of the settings with a tested run.
         num_test_photos: 0 without a test set.
@@ -74,7 +74,7 @@ class Comparison:
     settings: list[Setting]
     hits: Hits
     verdict: Verdict
-    effects: list[Effect]
+    factors: Factors | None
     sample_sizes: list[SampleSize]
     test_scores: list[SettingScore]
     num_test_photos: int
@@ -127,7 +127,7 @@ def compare_runs(paths: list[Path], folder: Path | None = None, seed_scatter: fl
         settings=settings,
         hits=aligned.validation,
         verdict=verdict,
-        effects=[],
+        factors=factor_effects(aligned.validation, {s.name: s.levels for s in settings}, look.error_rate),
         sample_sizes=[],
         test_scores=score_settings(aligned.test) if aligned.test else [],
         num_test_photos=aligned.test.num_photos if aligned.test else 0,

@@ -87,7 +87,7 @@ def group_settings(runs: list[FinishedRun]) -> tuple[list[Setting], list[str]]:
     texts = {key: _texts(column) for key, column in columns.items()}
     naming = _sweep_naming(members, columns) or _config_naming(members, columns, texts)
     settings, left_out = [], []
-    for i in sorted(range(len(members)), key=lambda i: [_order(level) for level in naming.levels[i].values()]):
+    for i in sorted(range(len(members)), key=lambda i: [level_order(level) for level in naming.levels[i].values()]):
         also = {key: texts[key][i] for key in columns if key not in naming.keys}
         newest, repeated = _newest_runs(members[i])
         left_out += repeated
@@ -220,7 +220,7 @@ def _short_text(value: object) -> str:
     return str(value).rsplit('/', 1)[-1]
 
 
-def _order(level: str) -> tuple:
+def level_order(level: str) -> tuple:
     """Return a key that sorts numbers by value and before text."""
     try:
         return 0, float(level), ''

@@ -1,19 +1,32 @@
-"""The effect of each factor of a grid, averaged over all other factors.
+"""The effect of each factor of a grid, averaged over all other factors, where that is fair.
 
-Averaging is fair only if every combination of levels was run. Question, noise and range test are as in
-`significance`: a level's accuracy is the mean of its settings', and levels are compared on the same photos. For factors
-without effect, all verdicts on all factors together are wrong in at most 5 of 100 grids. Single runs get differences
-only, since their seed noise is unknown.
+A level's accuracy is the mean of its settings'. Levels of one factor are compared by the range of so many equal levels,
+with the noise of `noise`. For factors without effect, all verdicts on all factors together are wrong in at most 5 of
+100 grids (Bonferroni's correction over the factors). No verdict is given in three cases:
+
+- **Combinations are missing.** Then levels are not averaged over the same settings, and there are no effects at all.
+- **The factors interact**: the effect of one depends on the level of another. The mean of a level then describes none
+  of its settings. The test is an ANOVA-type statistic: the sum of squares of everything beyond the main effects, over
+  its expectation under noise alone. Box's approximation makes it an F variable although the means are correlated and
+  scatter differently (Brunner, Dette and Munk 1997).
+- **Each setting was run once.** Nothing shows the noise of seeds, so neither effects nor interactions can be tested.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from math import prod
 
 import numpy as np
+from scipy.linalg import null_space
+from scipy.stats import f as f_distribution
 
+from flowercls.evaluate.significance.critical_values import MAX_DOF, range_of
+from flowercls.evaluate.significance.hits import Hits
 from flowercls.evaluate.significance.noise import Noise
-from flowercls.evaluate.significance.settings import POINTS, VERDICT_CONFIDENCE, is_tied, range_test
+from flowercls.evaluate.significance.settings import ERROR_RATE, POINTS
+
+INTERACTION_LEVEL = 0.05  # share of grids without interaction that are said to have one
 
 
 @dataclass(frozen=True)
@@ -23,12 +36,12 @@ class Effect:
     Attributes:
         factor: Its name.
         level: As reports write it.
-        best: The level with the highest mean accuracy.
+        best: The level with the highest mean accuracy, the first of equal ones.
         top1: Mean over all settings with this level, in percent.
         points: Difference to the best level, in points; 0 for the best level.
-        half_width: Of its interval, in points; None with single runs, as the next two.
+        half_width: Of its interval, in points; None without a verdict and for the best level, as the next two.
         p_value: Corrected for the number of levels and of factors.
-        tied: Whether the difference may be none.
+        is_worse: Whether the level is worse than the best one, averaged over the other factors.
     """
 
     factor: str
@@ -36,56 +49,96 @@ class Effect:
     best: str
     top1: float
     points: float
-    half_width: float | None
-    p_value: float | None
-    tied: bool | None
+    half_width: float | None = None
+    p_value: float | None = None
+    is_worse: bool | None = None
 
 
-def is_balanced(levels: Mapping[str, Mapping[str, str]]) -> bool:
-    """Return whether there are two factors or more, and each combination of their levels exists exactly once.
+@dataclass(frozen=True)
+class Factors:
+    """What a grid shows about its factors.
 
-    Args:
-        levels: By setting: the level of each factor by its name.
+    Attributes:
+        names: Of the factors with two levels or more.
+        effects: Of every level; empty if combinations are missing.
+        missing: The combinations of levels that no setting has.
+        interaction_p: Of the test of additivity of all factors together; None if it was not tested.
     """
-    rows = [tuple(factors.values()) for factors in levels.values()]
-    counts = [len(set(column)) for column in zip(*rows, strict=True)]
-    return sum(count > 1 for count in counts) > 1 and len(set(rows)) == len(rows) == prod(counts)
+
+    names: list[str]
+    effects: list[Effect]
+    missing: list[dict[str, str]]
+    interaction_p: float | None
+
+    @property
+    def has_interaction(self) -> bool:
+        """Whether the effect of a factor depends on the others, beyond chance."""
+        return self.interaction_p is not None and self.interaction_p <= INTERACTION_LEVEL
 
 
 def factor_effects(
-    hits: Mapping[str, np.ndarray], levels: Mapping[str, Mapping[str, str]], confidence: float = VERDICT_CONFIDENCE
-) -> list[Effect]:
-    """Return the effect of every factor's levels; an empty list if the grid is not balanced.
+    hits: Hits, levels: Mapping[str, Mapping[str, str]], error_rate: float = ERROR_RATE
+) -> Factors | None:
+    """Return the effects of a grid's factors; None if the settings are no grid.
+
+    A grid has two factors or more, and more than half of the combinations of their levels.
 
     Args:
-        hits: As in `score_settings`.
-        levels: As in `is_balanced`.
-        confidence: Of all verdicts together.
+        hits: Of all settings, on the same photos.
+        levels: By setting: the level of each factor by its name.
+        error_rate: Of all verdicts on levels together, in (0, 1).
     """
-    if not is_balanced(levels):
-        return []
-    factors = [name for name in next(iter(levels.values())) if len({row[name] for row in levels.values()}) > 1]
-    noise, effects = Noise.of(hits), []
-    for factor in factors:
-        settings_of: dict[str, list[str]] = {}
-        for setting, row in levels.items():
-            settings_of.setdefault(row[factor], []).append(setting)
-        top1 = {level: POINTS * float(np.mean([hits[s].mean() for s in names])) for level, names in settings_of.items()}
-        best = max(top1, key=top1.get)
-        for level in settings_of:
-            tested = (0.0, 0.0, 1.0, True)
-            if level != best:
-                tested = _test_level(hits, settings_of[level], settings_of[best], noise, len(top1), confidence, factors)
-            effects.append(Effect(factor, level, best, top1[level], *tested))
-    return effects
+    rows = [levels[setting] for setting in hits.by_setting]
+    values = {name: list(dict.fromkeys(row[name] for row in rows)) for name in rows[0]}
+    values = {name: values[name] for name in values if len(values[name]) > 1}
+    cells = {tuple(row[name] for name in values) for row in rows}
+    if len(values) < 2 or len(cells) < len(rows) or 2 * len(cells) <= prod(map(len, values.values())):
+        return None
+    if missing := [dict(zip(values, cell, strict=True)) for cell in product(*values.values()) if cell not in cells]:
+        return Factors(list(values), [], missing, None)
+
+    means, noise = np.array([runs.mean() for runs in hits.by_setting.values()]), Noise.of(hits)
+    has_level = {
+        name: np.array([[row[name] == level for row in rows] for level in values[name]], float) for name in values
+    }
+    interaction_p = None if hits.is_single_runs else _interaction_p(means, noise, list(has_level.values()))
+    is_additive = interaction_p is not None and interaction_p > INTERACTION_LEVEL  # False if it is NaN
+    effects = []
+    for name, members in has_level.items():
+        averages = members / members.sum(axis=1, keepdims=True)
+        top1 = averages @ means
+        best = int(top1.argmax())
+        for i, level in enumerate(values[name]):
+            effect = Effect(
+                name, level, values[name][best], float(POINTS * top1[i]), float(POINTS * (top1[i] - top1[best]))
+            )
+            if is_additive and i != best:
+                variance, dof = noise.variance(averages[i] - averages[best])
+                # A range is counted in standard errors of one mean.
+                unit, chance = np.sqrt(variance / 2), range_of(len(top1))
+                p_value = len(values) * float(chance.p_values((top1[best] - top1[i]) / unit, dof))
+                half_width = float(POINTS * unit * chance.critical_values(error_rate / len(values), dof))
+                effect = replace(
+                    effect, half_width=half_width, p_value=min(1.0, p_value), is_worse=p_value <= error_rate
+                )
+            effects.append(effect)
+    return Factors(list(values), effects, [], interaction_p)
 
 
-def _test_level(hits, settings, best_settings, noise: Noise, num_levels: int, confidence: float, factors) -> tuple:
-    """Return points, half width, p-value and tie of a level against the best one."""
-    weights = {s: 1 / len(settings) for s in settings} | {s: -1 / len(best_settings) for s in best_settings}
-    # Bonferroni's correction over the factors; the range serves the levels of one factor.
-    share, test = range_test(hits, weights, noise, num_levels, 1 - (1 - confidence) / len(factors))
-    if not np.isfinite(noise.dof):
-        return POINTS * share, None, None, None
-    p_value = min(1.0, len(factors) * test.p_value(share))
-    return POINTS * share, POINTS * test.critical_difference(), p_value, is_tied(p_value, confidence)
+def _interaction_p(means: np.ndarray, noise: Noise, has_level: list[np.ndarray]) -> float:
+    """Return how often noise alone makes the means deviate as much from a sum of the factors' effects.
+
+    Args:
+        means: Of the settings, shape (k,).
+        noise: Of the same settings.
+        has_level: For each factor, which settings have each level, shape (levels, k).
+    """
+    beyond = null_space(np.concatenate(has_level)).T  # orthonormal contrasts that all main effects leave at 0
+    variance, dof = noise.variance(beyond)
+    squares = np.linalg.eigvalsh(beyond @ noise.covariance @ beyond.T)
+    squares = np.maximum(squares, 1 / noise.num_photos**2)  # at least one photo
+    return float(
+        f_distribution.sf(
+            ((beyond @ means) ** 2).sum() / variance, squares.sum() ** 2 / (squares**2).sum(), min(dof, MAX_DOF)
+        )
+    )

@@ -119,20 +119,28 @@ class Noise:
             odd=[OddSetting(names[odd.setting], odd.p_value, odd.run) for odd in part.odd],
         )
 
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the means, shape (k, k)."""
+        return self.photos + np.diag(self.training - self.chance)
+
     def variance(self, weights: np.ndarray) -> tuple[float, float]:
         """Return the variance of a weighted sum of the means, and its degrees of freedom (Satterthwaite 1946).
 
         Args:
-            weights: Of the settings, shape (k,); 1 and -1 for a difference.
+            weights: Of the settings, shape (k,); 1 and -1 for a difference. The variances of several sums, shape
+                (sums, k), are added up.
         """
-        squares = weights**2
-        lasting = max(0.0, weights @ self.photos @ weights - squares @ self.chance)
+        sums = np.atleast_2d(weights)
+        squares = (sums**2).sum(axis=0)
+        lasting = max(0.0, np.vdot(sums, sums @ self.photos) - squares @ self.chance)
         parts = [(squares[pool.members] @ self.training[pool.members], pool.dof) for pool in self.pools]
         if self.num_groups < FEW_GROUPS:
             parts.append((lasting, self.num_groups - 1))
             lasting = 0.0
         parts = [(part, dof) for part, dof in parts if part > 0]
-        variance = max(lasting + sum(part for part, _ in parts), 1 / self.num_photos**2)  # at least one photo
+        one_photo = squares.sum() / 2 / self.num_photos**2  # the least variance, for the difference of two means
+        variance = max(lasting + sum(part for part, _ in parts), one_photo)
         uncertainty = sum(part**2 / dof for part, dof in parts)
         if not uncertainty:
             return variance, np.inf
@@ -300,7 +308,7 @@ def _find_odd(
         kept = kept[rest]
     num_odd = max((i + 1 for i, (_, p_value) in enumerate(removed) if p_value < SCATTERS_MORE), default=0)
     odd = []
-    for i, (setting, p_value) in enumerate(removed[:num_odd]):
+    for i, (setting, _) in enumerate(removed[:num_odd]):
         deviations = np.abs(accuracies[setting] - np.median(accuracies[setting]))
         run = int(np.argmax(deviations)) if len(deviations) > 2 else None
         odd.append(_Odd(setting, min(p for _, p in removed[i:num_odd]), run))
