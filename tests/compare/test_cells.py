@@ -1,6 +1,9 @@
 """The table of cells of a grid: where each setting stands."""
 
+import pytest
+
 from flowercls.compare.cells import cell_table
+from flowercls.compare.comparison import compare_runs
 from flowercls.compare.grouping import Setting
 from flowercls.evaluate.significance.factors import Factors
 
@@ -50,3 +53,23 @@ def test_a_factor_with_one_level_is_in_no_head():
     )
     table = cell_table(Factors(['frozen_stages', 'lr'], [], [], 0.5), settings)
     assert table.row_factors == ['frozen_stages'] and table.settings[1][2] == 'r50/all/1'
+
+
+def test_a_comparison_of_a_full_grid_knows_its_factors_and_cells(grid):
+    comparison = compare_runs(grid(num_seeds=2))
+    effects = {(e.factor, e.level): e for e in comparison.factors.effects}
+    assert effects['lr', '0.1'].points == pytest.approx(-15) and effects['lr', '0.1'].is_worse
+    assert effects['frozen_stages', '0'].points == 0 and comparison.factors.missing == []
+    table = cell_table(comparison.factors, comparison.settings)
+    assert table.rows == [{'frozen_stages': '0'}, {'frozen_stages': '2'}] and table.columns == ['0.01', '0.1']
+    assert table.settings[1] == ['frozen_stages=2, lr=0.01', 'frozen_stages=2, lr=0.1']
+
+
+def test_a_combination_that_crashed_is_named(grid):
+    comparison = compare_runs([run for run in grid(num_seeds=2) if not run.name.startswith('2_0.1_')])
+    assert comparison.factors.missing == [{'frozen_stages': '2', 'lr': '0.1'}] and comparison.factors.effects == []
+    assert cell_table(comparison.factors, comparison.settings).settings[1] == ['frozen_stages=2, lr=0.01', None]
+
+
+def test_settings_that_are_no_grid_have_no_factors(run):
+    assert compare_runs([run('a', [1], frozen=0, lr=0.1), run('b', [2], frozen=2, lr=0.01)]).factors is None
