@@ -60,7 +60,7 @@ def align(settings: list[Setting]) -> Alignment:
     tested = {s.name: [[run] for run in s.all_runs if run.test is not None] for s in settings}
     tested = {name: runs for name, runs in tested.items() if runs}
     test, test_images = _align(tested, lambda run: run.test) if tested else (None, [])
-    prefix = at_path(runs[0].config, 'val_dataloader.dataset.data_prefix')
+    prefix = str(at_path(runs[0].config, 'val_dataloader.dataset.data_prefix'))
     try:
         groups = _read_groups(runs)
         sets = (prefix,) if prefix in SET_TITLES else (TRAIN_DIR, VAL_DIR)  # folds mix these two

@@ -38,16 +38,15 @@ class BestEpochs:
     @classmethod
     def of(cls, setting: Setting) -> 'BestEpochs':
         """Average the runs of a setting; folds count by their photos."""
-        top1 = [run.metrics.get('top1') for run in setting.all_runs]
-        optimism = [best_epoch_optimism(run.folder) for run in setting.all_runs]
-        weights = [len(run.answers.images) for run in setting.all_runs]
+        photos = [len(run.answers.images) for run in setting.all_runs]
+
+        def mean(figures: list) -> float | None:
+            are_known = all(isinstance(figure, int | float) and 0 <= figure <= 100 for figure in figures)  # NaN is not
+            return float(np.average(figures, weights=photos)) if are_known else None
+
         return cls(
-            *(
-                float(np.average(figures, weights=weights))
-                if all(isinstance(f, int | float) for f in figures)
-                else None
-                for figures in (top1, optimism)
-            )
+            mean([run.metrics.get('top1') for run in setting.all_runs]),
+            mean([best_epoch_optimism(run.folder) for run in setting.all_runs]),
         )
 
 

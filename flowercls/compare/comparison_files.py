@@ -70,6 +70,8 @@ def write_comparison(comparison: Comparison, stem: Path) -> None:
         'num_photos': comparison.num_photos,
         'num_test_photos': comparison.num_test_photos,
         'num_folds': comparison.num_folds,
+        'num_groups': comparison.num_groups,
+        'best_epoch_only': [str(folder) for folder in comparison.best_epoch_only],
         'left_out': comparison.left_out,
         'looks': [
             {'time': look.time, 'runs': sorted(look.runs), 'bound': look.bound} for look in comparison.look.history

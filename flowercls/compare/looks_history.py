@@ -6,6 +6,7 @@ a new look. Looks that a sweep file declares are in the sweep's ledger from its 
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from flowercls.core.layout import COMPARISON_STEM, LEDGER_FILE, TRIALS_DIR
 from flowercls.evaluate.significance.looks import error_rate_of_look
 from flowercls.evaluate.significance.settings import ERROR_RATE
 from flowercls.sweep.ledger import Ledger, parse_time, utc_now
+
+COMPARISON_NAME = re.compile(rf'{COMPARISON_STEM}(-\d+)?\.json')
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def _read_history(folders: Iterable[Path]) -> tuple[list[PastLook], list[Path]]:
     looks: dict[frozenset[str], PastLook] = {}
     unread = []
     files = {path.resolve(): path for folder in folders for path in folder.glob(f'{COMPARISON_STEM}*.json')}
-    for path in files.values():
+    for path in (path for path in files.values() if COMPARISON_NAME.fullmatch(path.name)):
         try:
             found = _looks_in(path)
         except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ class Answers:
         path = Path(path)
         try:
             content = path.read_bytes()
-            images, labels, answers = _plain_columns(content.decode())
+            images, labels, answers = _plain_columns(content)
         except (OSError, ValueError):  # quotes, or no predictions file
             predictions = Predictions.read_csv(path)
             content, images, names = path.read_bytes(), predictions.images, predictions.class_names
@@ -156,29 +157,25 @@ class Answers:
         return cls(images, labels, hits, hashlib.sha256(content).hexdigest())
 
 
-def _plain_columns(text: str) -> tuple[list[str], list[str], list[str]]:
+def _plain_columns(content: bytes) -> tuple[list[str], list[str], list[str]]:
     """Return image, label and pred of all rows, five times faster than a CSV reader.
 
     Raises:
         ValueError: if a cell may need a CSV reader, or if anything is unusual.
     """
-    header, *lines = text.removesuffix('\n').split('\n')
-    names = [column.removeprefix('score_') for column in header.split(',')[3:]]
-    images, labels, answers, scores = [], [], [], []
-    for line in lines:  # a list of rows would be slower: Python would look through it for garbage again and again
-        image, label, answer, numbers = line.split(',', 3)
-        images.append(image)
-        labels.append(label)
-        answers.append(answer)
-        scores.append(numbers)
-    digits = ''.join(scores)
-    is_plain = (
-        not ('"' in text or '\r' in text)
-        and {numbers.count(',') for numbers in scores} == {len(names) - 1}
-        and {*labels, *answers} <= set(names)
-        and digits.isascii()
-        and not digits.encode().translate(None, delete=b'0123456789.,e+-')  # neither NaN nor infinite
-    )
-    if not is_plain:
-        raise ValueError('not a plain table')
+    if b'"' in content or b'\r' in content:
+        raise ValueError('has quotes or other line ends')
+    lines = io.BytesIO(content)
+    names = [column.removeprefix('score_') for column in lines.readline().decode().rstrip('\n').split(',')[3:]]
+    images, labels, answers = [], [], []
+    for line in lines:  # keeps no list of rows: Python would look through it for garbage again and again
+        image, label, answer, scores = line.split(b',', 3)
+        images.append(image.decode())
+        labels.append(label.decode())
+        answers.append(answer.decode())
+        # Neither NaN nor infinite, and as many as classes.
+        if scores.count(b',') != len(names) - 1 or scores.translate(None, delete=b'0123456789.,e+-\n'):
+            raise ValueError('scores are not plain numbers')
+    if not images or not {*labels, *answers} <= set(names):
+        raise ValueError('has no photos or unknown classes')
     return images, labels, answers

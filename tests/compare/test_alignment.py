@@ -72,9 +72,10 @@ def test_the_optimism_of_the_best_epochs_is_the_mean_over_runs(run, monkeypatch,
     assert compare_runs(folders).best_epochs['run0'].optimism == expected
 
 
-def test_a_best_epoch_without_a_figure_has_none(run):
+@pytest.mark.parametrize('figure', ['', '"top1": NaN, ', '"top1": "x", ', '"top1": 1' + 400 * '0' + ', '])
+def test_a_best_epoch_without_a_figure_has_none(run, figure):
     folder = run('a', [1])
-    (folder / 'metrics.json').write_text('{"data_manifest": "abc"}')
+    (folder / 'metrics.json').write_text(f'{{{figure}"data_manifest": "abc"}}')
     assert compare_runs([folder]).best_epochs == {'a': BestEpochs(None, None)}
 
 
@@ -130,6 +131,21 @@ def test_a_photo_of_the_same_name_in_another_set_is_another_photo(run, prepared)
     with (folder / 'config.py').open('a') as file:
         file.write("val_dataloader = dict(dataset=dict(ann_file='val.txt', data_prefix='val_set'))\n")
     assert compare_runs([folder]).num_groups == 1
+
+
+@pytest.mark.parametrize('prefix', ["''", "dict(img_path='val_set')", '[1]'])
+def test_folds_have_photos_of_two_sets(run, prepared, prefix):
+    keys = prepared([(f'training_set/{image}', {}) for image in PHOTOS[:4]] + ALONE[4:])
+    folders = [
+        run(f'{k}', [], images=images, val=f'folds/fold_{k}_val.txt', **keys)
+        for k, images in enumerate((PHOTOS[:3], PHOTOS[3:]))
+    ]
+    for k, folder in enumerate(folders):
+        with (folder / 'config.py').open('a') as file:
+            file.write(
+                f"val_dataloader = dict(dataset=dict(ann_file='folds/fold_{k}_val.txt', data_prefix={prefix}))\n"
+            )
+    assert compare_runs(folders).num_groups == 6
 
 
 def test_groups_of_the_test_set_are_known(run, prepared):

@@ -144,6 +144,12 @@ def test_a_damaged_comparison_is_named_and_not_counted(seeds, out, text):
     assert any('comparison.json: cannot be read' in line for line in verdict_lines(comparison))
 
 
+def test_files_of_other_names_are_not_looked_at(seeds, out):
+    out.mkdir()
+    (out / 'comparison_notes.json').write_text('mine')
+    assert compare(*seeds(0, 1), out=out).look.unread == []
+
+
 # ---------------------------------------------------------------- declared looks
 
 
