@@ -99,7 +99,7 @@ def take_look(settings: list[Setting], folder: Path | None) -> Look:
     error_rate = ERROR_RATE
     if is_declared:
         number = looks.index(*seeds) + 1
-        error_rate = error_rate_of_look(looks, ERROR_RATE)
+        error_rate = error_rate_of_look(looks, len(settings), ERROR_RATE)
     if len(settings) > 1:  # one setting alone is not judged
         this = PastLook(again.time if again else utc_now(), identities, error_rate)
         history = sorted([*(look for look in history if look is not again), this], key=lambda look: look.time)

@@ -119,7 +119,9 @@ def judge_settings(hits: Hits, error_rate: float = ERROR_RATE, assumed_scatter: 
     means = np.array([runs.mean() for runs in hits.by_setting.values()])
     best = int(means.argmax())
     noise = Noise.of(hits, assumed_scatter)
-    verdict = Verdict(names[best], score_settings(hits, names[best]), [], noise, error_rate)
+    photos_only = Noise.of(hits) if hits.is_single_runs else noise
+    scores = [_score(name, number, hits, photos_only, is_selected=number == best) for number, name in enumerate(names)]
+    verdict = Verdict(names[best], scores, [], noise, error_rate)
     others = [i for i in range(len(names)) if i != best]
     if not others:
         return verdict
@@ -150,24 +152,23 @@ def judge_settings(hits: Hits, error_rate: float = ERROR_RATE, assumed_scatter: 
     return verdict
 
 
-def score_settings(hits: Hits, selected: str | None = None) -> list[SettingScore]:
-    """Return the accuracy of every setting with its interval, in the given order.
+def score_settings(hits: Hits) -> list[SettingScore]:
+    """Return the accuracy of every setting with its interval, in the given order, where no figure was selected.
 
     Args:
         hits: Of all settings, on the same photos.
-        selected: The setting that was chosen by these accuracies. Its interval allows for the choice.
     """
     noise = Noise.of(hits)
-    return [_score(name, number, hits, noise, selected) for number, name in enumerate(hits.by_setting)]
+    return [_score(name, number, hits, noise, is_selected=False) for number, name in enumerate(hits.by_setting)]
 
 
-def _score(name: str, number: int, hits: Hits, noise: Noise, selected: str | None) -> SettingScore:
+def _score(name: str, number: int, hits: Hits, noise: Noise, *, is_selected: bool) -> SettingScore:
     runs = np.asarray(hits.by_setting[name])
     (num_seeds, num_photos), share = runs.shape, runs.mean()
     variance, dof = noise.variance(np.eye(len(hits.by_setting))[number])
     error_rate = 1 - CONFIDENCE
     # Each setting could have been the highest by chance (Bonferroni); being the highest makes none look lower.
-    too_high = error_rate / 2 / (len(hits.by_setting) if name == selected else 1)
+    too_high = error_rate / 2 / (len(hits.by_setting) if is_selected else 1)
     bounds = []
     for rate, end in ((too_high, 0), (error_rate / 2, 1)):
         z = t.isf(rate, dof) if np.isfinite(dof) else norm.isf(rate)
