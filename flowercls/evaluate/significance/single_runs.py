@@ -18,9 +18,9 @@ from flowercls.evaluate.significance.critical_values import range_of
 from flowercls.evaluate.significance.hits import Hits
 from flowercls.evaluate.significance.noise import PhotoGroups
 
-NUM_SHUFFLES = 4000
+NUM_SHUFFLES = 2000
 CHUNK = 250  # shuffles at a time
-MANY_GROUPS = 1000  # that the models answer differently: the range of normal variables gives the same p-values
+MANY_GROUPS = 300  # that the models answer differently: the range of normal variables gives the same p-values
 
 
 @dataclass(frozen=True)
