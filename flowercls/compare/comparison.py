@@ -13,7 +13,7 @@ from flowercls.core.errors import DataError
 from flowercls.evaluate.optimism import best_epoch_optimism
 from flowercls.evaluate.significance.factors import Factors, factor_effects
 from flowercls.evaluate.significance.hits import Hits
-from flowercls.evaluate.significance.power import SampleSize
+from flowercls.evaluate.significance.power import SampleSize, required_samples
 from flowercls.evaluate.significance.settings import (
     ASSUMED_SCATTER,
     SettingScore,
@@ -59,7 +59,7 @@ class Comparison:
         hits: Of every setting on the validation set, in the last epoch.
         verdict: On the settings, in their order.
         factors: What a grid shows about its factors; None if the settings are no grid.
-        sample_sizes: For each setting that is tied with the best: the photos or seeds that would tell them apart.
+        sample_sizes: The photos or seeds that would find settings worse that may be the best; the largest differences.
         test_scores: Scores on the test set, of the settings with a tested run.
         num_test_photos: 0 without a test set.
         num_folds: 0 if all runs were validated on the same set.
@@ -127,7 +127,7 @@ def compare_runs(paths: list[Path], folder: Path | None = None, seed_scatter: fl
         hits=aligned.validation,
         verdict=verdict,
         factors=factor_effects(aligned.validation, {s.name: s.levels for s in settings}, look.error_rate),
-        sample_sizes=[],
+        sample_sizes=required_samples(aligned.validation, verdict, seed_scatter),
         test_scores=score_settings(aligned.test) if aligned.test else [],
         num_test_photos=aligned.test.num_photos if aligned.test else 0,
         num_folds=len({run.fold for run in runs if run.fold is not None}),

@@ -266,14 +266,27 @@ def _training_of_folds(
         residuals[setting] = difference.var(ddof=1) / (1 + 1 / len(others)) / num_folds
         by_photos[setting] = _beside(photos, setting, others)
 
-    # Nadeau and Bengio: what neither photos nor seeds explain comes from the training sets, which overlap.
-    excess = np.maximum(0.0, residuals - by_photos)
     by_seeds = 0.0 if seeds is None else seeds.seed_variance / np.mean([len(rows) for rows in runs])
-    by_training_sets = np.maximum(0.0, excess - by_seeds)
-    variances = np.maximum(residuals, LEAST_CHANCE * by_photos) + num_folds / (num_folds - 1) * by_training_sets
+    variances = training_of_residuals(residuals, by_photos, by_seeds, num_folds)
     pools = [Pool(np.isin(everyone, own, invert=True), dof)]
     pools += [Pool(everyone == setting, float(num_folds - 1)) for setting in own]
     return _TrainingPart(variances, by_photos, pools, None if seeds is None else seeds.seed_variance, odd)
+
+
+def training_of_residuals(
+    residuals: np.ndarray, by_photos: np.ndarray, by_seeds: np.ndarray | float, num_folds: int
+) -> np.ndarray:
+    """Return the training part of settings in folds, shape (k,).
+
+    Args:
+        residuals: Of setting and fold, as the variance of a mean over folds, shape (k,).
+        by_photos: How much of them photos explain, shape (k,).
+        by_seeds: How much of them seeds explain.
+        num_folds: At least 2.
+    """
+    # Nadeau and Bengio: what neither photos nor seeds explain comes from the training sets, which overlap.
+    by_training_sets = np.maximum(0.0, np.maximum(0.0, residuals - by_photos) - by_seeds)
+    return np.maximum(residuals, LEAST_CHANCE * by_photos) + num_folds / (num_folds - 1) * by_training_sets
 
 
 def _beside(photos: np.ndarray, setting: int, others: np.ndarray) -> float:
