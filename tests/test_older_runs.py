@@ -96,18 +96,20 @@ def test_its_prepared_folder_trains(tool, made, capsys):
     assert new['data_manifest'] == old['data_manifest'] and new['n'] == old['n']
 
 
-YOUNGER = ('verdict', 'looks', 'num_groups', 'best_epoch_only')
+KEPT = ('settings', 'effects', 'num_photos', 'num_test_photos', 'num_folds', 'left_out')
+FIGURES = ('setting', 'seeds', 'photos', 'top1', 'top1_spread', 'difference', 'factors', 'also_differ', 'runs')
 
 
-def without_words(comparison):
-    """A comparison.json but for the sentences of its verdict, which may be worded anew, and for younger keys."""
-    return {key: value for key, value in comparison.items() if key not in YOUNGER}
+def figures(comparison):
+    """What a comparison.json measures; intervals, p-values, plans and words are those of a younger procedure."""
+    settings = [{key: row[key] for key in FIGURES} for row in comparison['settings']]
+    return {**{key: comparison[key] for key in KEPT}, 'settings': settings}
 
 
 def test_its_sweep_is_compared_as_then_and_shown(tool, made):
     stored = read(SWEEP / 'comparison.json')
     assert tool('compare', SWEEP) == 0
-    assert without_words(read(SWEEP / 'comparison.json')) == almost(without_words(stored))
+    assert figures(read(SWEEP / 'comparison.json')) == almost(figures(stored))
     assert tool('report', RUN, SWEEP) == 0
     assert f'{read(RUN / "metrics.json")["top1"]:.2f}' in (RUN / 'report.html').read_text(encoding='utf-8')
     page = (SWEEP / 'report.html').read_text(encoding='utf-8')
@@ -120,7 +122,7 @@ def test_nothing_of_its_sweep_is_repeated(tool, made, capsys):
     assert capsys.readouterr().out.count(' finished') == 4
     assert tool('sweep', 'tiny_sweep.py') == 0
     assert 'started' not in capsys.readouterr().out and (SWEEP / 'ledger.jsonl').read_bytes() == ledger
-    assert without_words(read(SWEEP / 'comparison.json')) == almost(without_words(stored))
+    assert figures(read(SWEEP / 'comparison.json')) == almost(figures(stored))
 
 
 @pytest.mark.slow
@@ -136,8 +138,9 @@ def test_a_value_added_to_its_sweep_runs_alone_and_leaves_files_of_the_same_keys
     (SWEEP / 'ledger.jsonl').write_text(added)
     found = make.sweep_shapes(SWEEP)
     assert found['ledger.jsonl'] == expected['ledger.jsonl']
-    assert found['comparison.csv'] == expected['comparison.csv']
+    assert (
+        found['comparison.csv'][: len(expected['comparison.csv'])] == expected['comparison.csv']
+    )  # younger ones follow
     found, expected = found['comparison.json'], expected['comparison.json']
-    assert found.keys() == expected.keys()
-    assert found['settings'][0].keys() == expected['settings'][0].keys()
-    assert found['to_tell_apart'] == expected['to_tell_apart']
+    assert found.keys() >= expected.keys()
+    assert found['settings'][0].keys() >= expected['settings'][0].keys()

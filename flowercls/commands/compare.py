@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowercls.core import signals
+from flowercls.core.errors import ConfigError
 
 EXAMPLES = (
     'work_dirs/frozen_stages                               # a sweep; written into its folder',
@@ -20,11 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='DIR',
         help="folder for comparison.md, .csv, .json and .png (default: the sweep's, if it is one, else ./comparison)",
     )
+    parser.add_argument(
+        '--seed-scatter',
+        type=float,
+        metavar='POINTS',
+        help='where every setting was run once: how far seeds are assumed to scatter (default: 1)',
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print the tables and the verdict, return the exit code."""
-    print(compare(options.paths, out=options.out))
+    print(compare(options.paths, out=options.out, seed_scatter=options.seed_scatter))
     return 0
 
 
@@ -33,30 +40,44 @@ def after_interruption(interruption: signals.Interrupted, options: argparse.Name
     return 'files that were written are whole'
 
 
-def compare(paths: Sequence[str | Path], *, out: str | Path | None = None) -> str:
+def compare(paths: Sequence[str | Path], *, out: str | Path | None = None, seed_scatter: float | None = None) -> str:
     """Compare runs on the photos they share: which settings are best, which cannot be told apart.
 
     Args:
         paths: Run folders and sweep folders.
         out: Folder for ``comparison.md``, ``.csv``, ``.json`` and ``.png``, and ``comparison_effects.csv`` where there
             are factors. The default is the sweep folder if ``paths`` is one sweep, else ``comparison``.
+        seed_scatter: Points that seeds are assumed to scatter by, 0 to 100. It counts only where every setting was run
+            once. The default is 1.
 
     Returns:
         What is in comparison.md, and where the files are.
 
     Raises:
-        ConfigError: if a path is neither a run nor a sweep folder.
+        ConfigError: if a path is neither a run nor a sweep folder, or ``seed_scatter`` is out of range.
         DataError: if results are missing or unreadable, or the runs do not share photos and labels.
     """
     from flowercls.compare.comparison import compare_runs
-    from flowercls.compare.comparison_files import comparison_folder, comparison_stem, with_ending, write_comparison
-    from flowercls.compare.wording import as_markdown
+    from flowercls.compare.comparison_files import (
+        as_markdown,
+        comparison_folder,
+        comparison_stem,
+        with_ending,
+        write_comparison,
+    )
     from flowercls.core.layout import COMPARISON_SUFFIXES
+    from flowercls.evaluate.significance.settings import ASSUMED_SCATTER
     from flowercls.report.comparison_plot import draw_comparison
 
+    seed_scatter = ASSUMED_SCATTER if seed_scatter is None else seed_scatter
+    if not 0 <= seed_scatter <= 100:
+        raise ConfigError(
+            f'--seed-scatter {seed_scatter:g}: expected a standard deviation of 0 to 100 points. Fix: give how far '
+            f'the top-1 of one setting scatters over seeds; without the flag {ASSUMED_SCATTER:g} point is assumed.'
+        )
     folders = [Path(path) for path in paths]
     folder = comparison_folder(folders, out)
-    comparison = compare_runs(folders, folder)
+    comparison = compare_runs(folders, folder, seed_scatter)
     stem = comparison_stem(folders, folder)
     write_comparison(comparison, stem)
     draw_comparison(comparison, with_ending(stem, '.png'))

@@ -60,13 +60,15 @@ def align(settings: list[Setting]) -> Alignment:
     tested = {s.name: [[run] for run in s.all_runs if run.test is not None] for s in settings}
     tested = {name: runs for name, runs in tested.items() if runs}
     test, test_images = _align(tested, lambda run: run.test) if tested else (None, [])
+    if test:
+        test = replace(test, folds=None)
     prefix = str(at_path(runs[0].config, 'val_dataloader.dataset.data_prefix'))
     try:
         groups = _read_groups(runs)
         sets = (prefix,) if prefix in SET_TITLES else (TRAIN_DIR, VAL_DIR)  # folds mix these two
         validation = replace(validation, groups=_groups_of(images, groups, sets))
         if test:
-            test = replace(test, folds=None, groups=_groups_of(test_images, groups, (TEST_DIR,)))
+            test = replace(test, groups=_groups_of(test_images, groups, (TEST_DIR,)))
     except DataError as error:
         return Alignment(validation, test, str(error))
     return Alignment(validation, test, '')

@@ -10,7 +10,7 @@ from flowercls.compare.grouping import Setting, group_settings
 from flowercls.compare.looks_history import Look, take_look
 from flowercls.compare.runs import find_runs
 from flowercls.core.errors import DataError
-from flowercls.evaluate.optimism import best_epoch_optimism
+from flowercls.evaluate.optimism import best_epoch_optimism, selection_optimism
 from flowercls.evaluate.significance.factors import Factors, factor_effects
 from flowercls.evaluate.significance.hits import Hits
 from flowercls.evaluate.significance.power import SampleSize, required_samples
@@ -68,6 +68,7 @@ class Comparison:
         groups_unknown: Why nobody knows which photos belong together; empty if that is known.
         best_epochs: By setting: the figure of its best epochs, which are what is deployed.
         best_epoch_only: Folders of the runs that have no predictions of the last epoch; they count with the best one.
+        assumed_scatter: Points that seeds are assumed to scatter by, where no setting was repeated.
     """
 
     settings: list[Setting]
@@ -83,6 +84,7 @@ class Comparison:
     groups_unknown: str = ''
     best_epochs: dict[str, BestEpochs] = field(default_factory=dict)
     best_epoch_only: list[Path] = field(default_factory=list)
+    assumed_scatter: float = ASSUMED_SCATTER
 
     @property
     def num_photos(self) -> int:
@@ -93,6 +95,20 @@ class Comparison:
     def num_groups(self) -> int | None:
         """Groups of photos that belong together, where a photo on its own is one; None if they are unknown."""
         return None if self.hits.groups is None else int(self.hits.groups.max()) + 1
+
+    @property
+    def best_optimism(self) -> float:
+        """By how many points the top-1 of the best setting is expected to be too high, as these photos chose it."""
+        noise, scores = self.verdict.noise, self.verdict.scores
+        odd = {setting.name for setting in noise.odd} - {self.verdict.best}  # their noise says nothing of the best one
+        rivals = np.array([score.name not in odd for score in scores])
+        if (number := rivals.sum()) < 2:
+            return 0.0
+        # The noise of each rival beside the mean of all, which share the rest.
+        beside = (np.eye(len(scores)) - rivals / number)[rivals]
+        variances = np.array([noise.variance(weights)[0] for weights in beside]) * number / (number - 1)
+        top1 = [score.top1 for score, is_rival in zip(scores, rivals, strict=True) if is_rival]
+        return selection_optimism(top1, 100 * np.sqrt(variances))
 
 
 def compare_runs(paths: list[Path], folder: Path | None = None, seed_scatter: float = ASSUMED_SCATTER) -> Comparison:
@@ -136,4 +152,5 @@ def compare_runs(paths: list[Path], folder: Path | None = None, seed_scatter: fl
         groups_unknown=aligned.groups_unknown,
         best_epochs={setting.name: BestEpochs.of(setting) for setting in settings},
         best_epoch_only=[run.folder for setting in settings for run in setting.all_runs if not run.is_last_epoch],
+        assumed_scatter=seed_scatter,
     )

@@ -5,13 +5,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from flowercls.compare.cells import cell_table
 from flowercls.compare.comparison import Comparison
-from flowercls.compare.rows import EffectRow, SettingRow, effect_rows, setting_rows
+from flowercls.compare.phrases import p_text
+from flowercls.compare.rows import BEST, MOST_RIGHT, EffectRow, SettingRow, effect_rows, setting_rows
 from flowercls.compare.runs import is_sweep
-from flowercls.compare.wording import as_markdown, verdict_lines
+from flowercls.compare.wording import verdict_lines
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import atomic_write, disk_errors, numbered, write_json
 from flowercls.core.layout import COMPARISON_STEM, COMPARISON_SUFFIXES
+from flowercls.evaluate.intervals import INTERVAL
+
+TO_THE_BEST = 'points to the best'
 
 
 def comparison_folder(paths: list[Path], out: str | Path | None) -> Path:
@@ -54,8 +59,10 @@ def write_comparison(comparison: Comparison, stem: Path) -> None:
         _write_csv(with_ending(stem, '_effects.csv'), effects)
     else:
         with_ending(stem, '_effects.csv').unlink(missing_ok=True)
+    factors, noise = comparison.factors, comparison.verdict.noise
     content = {
         'verdict': verdict_lines(comparison),
+        'single_runs': comparison.hits.is_single_runs,
         'settings': [
             {
                 **asdict(row),
@@ -65,13 +72,22 @@ def write_comparison(comparison: Comparison, stem: Path) -> None:
             }
             for row, setting in zip(settings, comparison.settings, strict=True)
         ],
-        'effects': [asdict(effect) for effect in comparison.effects],
+        'effects': [
+            {**asdict(effect), 'verdict': row.verdict}
+            for effect, row in zip(factors.effects if factors else (), effects, strict=True)
+        ],
+        'interaction_p': factors.interaction_p if factors else None,
+        'cells': asdict(cell_table(factors, comparison.settings)) if factors else None,
         'to_tell_apart': [asdict(size) for size in comparison.sample_sizes],
         'num_photos': comparison.num_photos,
         'num_test_photos': comparison.num_test_photos,
         'num_folds': comparison.num_folds,
         'num_groups': comparison.num_groups,
         'best_epoch_only': [str(folder) for folder in comparison.best_epoch_only],
+        'seed_scatter': noise.seed_scatter,
+        'assumed_scatter': comparison.assumed_scatter if comparison.hits.is_single_runs else None,
+        'scatter_more': [asdict(setting) for setting in noise.odd],
+        'best_optimism': comparison.best_optimism,
         'left_out': comparison.left_out,
         'looks': [
             {'time': look.time, 'runs': sorted(look.runs), 'bound': look.bound} for look in comparison.look.history
@@ -90,3 +106,117 @@ def _write_csv(path: Path, rows: Sequence[SettingRow | EffectRow]) -> None:
         writer = csv.DictWriter(file, asdict(rows[0]), lineterminator='\n')
         writer.writeheader()
         writer.writerows(map(asdict, rows))
+
+
+def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
+    """Return the tables and the verdict as Markdown, with the name of a ``picture`` to show."""
+    photos = f'{comparison.num_photos:,} validation photos'
+    photos += f' in {comparison.num_folds} folds' if comparison.num_folds else ''
+    several = len(comparison.settings) > 1
+    title = f'Comparison of {len(comparison.settings)} settings' if several else comparison.verdict.best
+    rows = setting_rows(comparison)
+    parts = [
+        f'# {title} on {photos}',
+        _models_table(rows) if comparison.hits.is_single_runs and several else _settings_table(rows),
+        table_notes(has_spread=any(row.top1_spread is not None for row in rows), is_compared=several),
+        '\n'.join(f'- {line}' for line in verdict_lines(comparison)),
+    ]
+    if factors := comparison.factors:
+        parts += ['## Every combination: top-1 (%), verdict', _cells_table(comparison, rows)]
+        if factors.effects:
+            head = ['factor', 'level', 'top-1 (%)', f'{TO_THE_BEST} level', 'p', 'verdict']
+            cells = [[e.factor, e.level, f'{e.top1:.2f}', *_difference_cells(e)] for e in effect_rows(comparison)]
+            parts += ['## Each factor by itself, averaged over the others', _table(head, cells)]
+    if also := comparison.settings[0].also:
+        head = ['key', *(setting.name for setting in comparison.settings)]
+        also_differ = [[f'`{key}`', *(setting.also[key] for setting in comparison.settings)] for key in also]
+        parts += ['## What else differs between the settings', _table(head, also_differ)]
+    if comparison.left_out:
+        parts += ['## Left out', '\n'.join(f'- {line}' for line in comparison.left_out)]
+    if picture:
+        parts.append(f'![accuracy, differences and learning curves]({picture})')
+    return '\n\n'.join(parts) + '\n'
+
+
+def table_notes(*, has_spread: bool, is_compared: bool) -> str:
+    """Return what the columns of the table of settings mean."""
+    notes = f'Top-1 is of the last epoch{", ± the standard deviation over seeds" * has_spread}.'
+    if is_compared:
+        notes += ' Intervals of differences hold together, on the same photos.'
+    return notes
+
+
+def _settings_table(rows: list[SettingRow]) -> str:
+    compared = [TO_THE_BEST, 'p', 'verdict'] if len(rows) > 1 else []
+    head = ['setting', 'top-1 (%)', INTERVAL, 'seeds', *compared, 'best epoch (%)']
+    cells = []
+    for row in rows:
+        spread = '' if row.top1_spread is None else f' ± {row.top1_spread:.2f}'
+        accuracy = [f'{row.top1:.2f}{spread}', _interval(row), str(row.seeds)]
+        cells.append([row.setting, *accuracy, *(_difference_cells(row) if compared else []), _best_epoch(row)])
+    return _with_test(rows, head, cells)
+
+
+def _models_table(rows: list[SettingRow]) -> str:
+    head = ['setting', 'top-1 (%)', INTERVAL, TO_THE_BEST, 'p', 'this model', 'as a setting', 'best epoch (%)']
+    cells = []
+    for row in rows:
+        compared = _cells_of(row.difference, row.model_low, row.model_high, row.model_p_value, row.model_verdict)
+        accuracy = [f'{row.top1:.2f}', _interval(row)]
+        cells.append([row.setting, *accuracy, *compared, _verdict(row.verdict), _best_epoch(row)])
+    return _with_test(rows, head, cells)
+
+
+def _interval(row: SettingRow) -> str:
+    return f'{row.top1_low:.1f}-{row.top1_high:.1f}'
+
+
+def _best_epoch(row: SettingRow) -> str:
+    if row.best_epoch_top1 is None:
+        return '-'
+    optimism = '' if row.best_epoch_optimism is None else f' ({row.best_epoch_optimism:.1f} too high)'
+    return f'{row.best_epoch_top1:.2f}{optimism}'
+
+
+def _with_test(rows: list[SettingRow], head: list[str], cells: list[list[str]]) -> str:
+    if any(row.test_top1 is not None for row in rows):
+        head = [*head, 'test top-1 (%)']
+        tests = ['-' if row.test_top1 is None else f'{row.test_top1:.2f}' for row in rows]
+        cells = [[*line, test] for line, test in zip(cells, tests, strict=True)]
+    return _table(head, cells)
+
+
+def _difference_cells(row: SettingRow | EffectRow) -> list[str]:
+    return _cells_of(row.difference, row.difference_low, row.difference_high, row.p_value, row.verdict)
+
+
+def _cells_of(
+    points: float | None, low: float | None, high: float | None, p_value: float | None, verdict: str | None
+) -> list[str]:
+    difference = '-' if points is None else f'{points:+.2f}'
+    if low is not None:
+        difference += f' ({low:+.2f} to {high:+.2f})'
+    return [difference, '-' if p_value is None else p_text(p_value), _verdict(verdict)]
+
+
+def _verdict(verdict: str | None) -> str:
+    return f'**{verdict}**' if verdict in (BEST, MOST_RIGHT) else verdict or '-'
+
+
+def _cells_table(comparison: Comparison, rows: list[SettingRow]) -> str:
+    table, row_of = cell_table(comparison.factors, comparison.settings), {row.setting: row for row in rows}
+    head = [*table.row_factors, *(f'{table.column_factor}={level}' for level in table.columns)]
+    cells = []
+    for levels, settings in zip(table.rows, table.settings, strict=True):
+        found = [row_of.get(name) for name in settings]
+        texts = [f'{row.top1:.2f} {row.model_verdict or row.verdict or ""}'.strip() if row else '-' for row in found]
+        cells.append([*levels.values(), *texts])
+    return _table(head, cells)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [[cell.replace('|', '/') for cell in line] for line in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ['-' * width for width in widths])
+    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
+    return '\n'.join(f'| {" | ".join(line)} |' for line in padded)

@@ -1,29 +1,33 @@
-"""All words of a comparison: the verdict as sentences, and the tables as Markdown."""
+"""The verdict of a comparison as sentences: on settings, on models, on factors, and what would tell more."""
+
+import math
+from collections.abc import Sequence
 
 from flowercls.compare.comparison import Comparison
-from flowercls.compare.rows import EffectRow, SettingRow, effect_rows, setting_rows
+from flowercls.compare.conditions import condition_lines
+from flowercls.compare.phrases import named, number_of_points, p_equation
+from flowercls.compare.rows import MAY_BE_BEST, RULED_OUT, WORSE, verdict_on
 from flowercls.evaluate.intervals import INTERVAL
-from flowercls.evaluate.significance.power import POWER, ROUNDING, SampleSize
-from flowercls.evaluate.significance.settings import ERROR_RATE
+from flowercls.evaluate.significance.power import MARGIN, MAX_SEEDS, MAX_TIMES_PHOTOS, POWER, SampleSize
+from flowercls.evaluate.significance.settings import ERROR_RATE, Difference
 
 ORDINALS = ('', 'First', 'Second', 'Third', 'Fourth', 'Fifth', 'Sixth', 'Seventh', 'Eighth', 'Ninth', 'Tenth')
-NUM_NAMED = 3  # runs in a sentence
-# A verdict of a table, as tables, pictures and pages call it.
-VERDICT_WORDS = {'best': 'best', 'tied': 'tied for best', 'worse': 'worse', None: 'no verdict'}
+MAX_LINES = 5  # settings with a line of their own
+SAME = 1e-9  # points: settings are right equally often, but for the rounding of sums
 
 
 def verdict_lines(comparison: Comparison) -> list[str]:
-    """Return the verdict, a line each: the best, the tied, the worse, what would tell more apart, how sure it is."""
+    """Return the verdict, a line each: the headline, the other settings, conditions, and what would tell more."""
+    if not comparison.verdict.differences:
+        headline = f'There is only one setting, {comparison.verdict.best}, so there is nothing to compare it with.'
+        return [headline, *condition_lines(comparison), *_test_result(comparison)]
+    headline, *others = _on_models(comparison) if comparison.hits.is_single_runs else _on_settings(comparison)
     return [
-        _look_number(comparison) + _best_and_tied(comparison),
-        *(
-            f'{d.name} is worse than {d.best}: {d.points:+.2f} points ({_p_equation(d.p_value)}), '
-            + ('a minimum cannot be given.' if d.at_least is None else f'at least {d.at_least:.2f} points worse.')
-            for d in comparison.differences
-            if not d.tied
-        ),
-        *(_how_to_tell_apart(size, comparison) for size in comparison.sample_sizes),
-        *_how_sure(comparison),
+        _look_number(comparison) + headline,
+        *others,
+        *_on_factors(comparison),
+        *condition_lines(comparison),
+        *_plans(comparison),
         *_test_result(comparison),
     ]
 
@@ -31,111 +35,160 @@ def verdict_lines(comparison: Comparison) -> list[str]:
 def _look_number(comparison: Comparison) -> str:
     """Return what stands before a verdict whose error rate depends on other verdicts; nothing before a first one."""
     look = comparison.look
-    if not comparison.differences or (look.number == 1 and look.declared is None):
+    if look.number == 1 and look.declared is None:
         return ''
-    ordinal = ORDINALS[look.number] if look.number < len(ORDINALS) else f'Look {look.number}'
     if look.is_declared:
-        return f'{ordinal} look of the {len(look.declared)} that were declared. '
+        return (
+            f'Look {look.number} of {len(look.declared)} ({_listed(look.declared)} seeds): {100 * ERROR_RATE:g} % '
+            'holds over all looks. '
+        )
     reasons = []
     if look.declared:
         reasons.append(f'declared are looks at {_listed(look.declared)} seeds a setting')
     if look.late:
         reasons.append(f'looks at {_listed(look.late)} seeds were declared only after a verdict')
-    return f'{ordinal} look: its error rate is not controlled{"".join(f"; {reason}" for reason in reasons)}. '
+    ordinal = f'{ORDINALS[look.number]} look' if look.number < len(ORDINALS) else f'Look {look.number}'
+    return f'{ordinal}: its error rate is not controlled{"".join(f"; {reason}" for reason in reasons)}. '
 
 
-def _listed(numbers: tuple[int, ...]) -> str:
+def _listed(numbers: Sequence[int]) -> str:
     return ', '.join(map(str, numbers))
 
 
-def _best_and_tied(comparison: Comparison) -> str:
-    best = comparison.best
-    if not comparison.differences:
-        return f'There is only one setting, {best.name}, so there is nothing to compare it with.'
-    highest = f'{best.name} has the highest top-1, {best.top1:.2f} %'
-    tied = [difference for difference in comparison.differences if difference.tied]
-    if not tied:
-        return f'{highest}, and is better than every other setting.'
-    equal = [difference.name for difference in tied if abs(difference.points) < ROUNDING]
-    if equal:
-        highest += f', and so {"has" if len(equal) == 1 else "have"} {", ".join(equal)}'
-    listed = '; '.join(f'{d.name} ({d.points:+.2f} points, {_p_equation(d.p_value)})' for d in tied)
-    return f'{highest}. Tied with it, as the difference may be chance: {listed}.'
+def _on_settings(comparison: Comparison) -> list[str]:
+    verdict = comparison.verdict
+    nearest = sorted(verdict.differences, key=lambda d: -d.points)
+    by_word = {word: [d for d in nearest if verdict_on(d) == word] for word in (MAY_BE_BEST, RULED_OUT, WORSE, None)}
+    headline = f'{verdict.best} has the highest top-1, {_top1(comparison):.2f} %'
+    if len(by_word[WORSE]) == len(nearest):
+        headline += ', and is better than every other setting'
+    headline += '.'
+    if may_be := by_word[MAY_BE_BEST]:
+        listed = [f'{d.name} ({_distance(d.points)}, {_worst_case(d, _top1(comparison))})' for d in may_be]
+        headline += f' May still be the best: {named(listed)}.'
+    lines = [headline]
+    if ruled_out := by_word[RULED_OUT]:
+        listed = named([f'{d.name} ({_distance(d.points)})' for d in ruled_out])
+        lines.append(f'Ruled out as best, though not shown to be worse than {verdict.best}: {listed}.')
+    for d in (worse := by_word[WORSE])[:MAX_LINES]:
+        lines.append(
+            f'{d.name} is worse than {d.best}: {d.points:+.2f} points, at least {d.at_least:.2f} worse '
+            f'({p_equation(d.p_value)}).'
+        )
+    if rest := worse[MAX_LINES:]:
+        at_least = min(d.at_least for d in rest)
+        lines.append(
+            f'{len(rest):,} more settings are worse than {verdict.best}, each by at least {at_least:.2f} points: '
+            f'{named([d.name for d in rest])}.'
+        )
+    if by_word[None]:
+        lines.append(f'No verdict on {named([d.name for d in by_word[None]])}: the photos are too few.')
+    return lines
 
 
-def _how_to_tell_apart(size: SampleSize, comparison: Comparison) -> str:
-    difference = next(d for d in comparison.differences if d.name == size.name)
-    if abs(difference.points) < ROUNDING:
-        return f'{size.name} and {difference.best} are right equally often, so no sample can tell them apart.'
-    photos = f'about {_two_digits(size.photos)} photos (now {comparison.num_photos:,})' if size.photos else ''
-    seeds = f'{size.seeds:,} seeds a setting' if size.seeds else ''
-    if not size.seeds_seen:
-        need = f'{photos or "no number of photos"} would be enough for these very models; seed noise is unknown.'
-    elif photos and seeds:
-        need = f'{photos} would be enough, or {seeds} on the present photos.'
-    elif photos:
-        need = f'{photos} would be enough; more seeds alone would not.'
-    elif seeds:
-        need = f'{seeds} on the present photos would be enough; more photos alone would not.'
+def _distance(points: float) -> str:
+    return 'the same top-1' if abs(points) < SAME else f'{points:+.2f} points'
+
+
+def _worst_case(difference: Difference, top1: float) -> str:
+    worse = -difference.interval[0]
+    return f'could be {worse:.2f} worse' if worse < top1 else 'too few runs or photos to say more'
+
+
+def _on_models(comparison: Comparison) -> list[str]:
+    """Return what single runs show: of the models, and of the settings if seeds scatter as is assumed."""
+    best, num_photos = comparison.verdict.best, comparison.num_photos
+    nearest = sorted(comparison.verdict.differences, key=lambda d: -d.points)
+    worse = [d for d in nearest if verdict_on(d) == WORSE]
+    right = {name: int(runs.sum()) for name, runs in comparison.hits.by_setting.items()}
+    headline = f'Single runs: this model of {best} got the most photos right, {right[best]:,} of {num_photos:,}.'
+    lines = [headline if worse else f'{headline} One seed each: no setting can be called better.']
+
+    fewer = [d for d in nearest if d.model.is_worse]
+    for d in fewer[:MAX_LINES]:
+        at_least = f'; at least {-d.model.interval[1]:.2f} points worse on other photos' * (d.model.interval[1] < 0)
+        lines.append(
+            f'This model of {best} got more photos right than this model of {d.name}: {right[best]:,} against '
+            f'{right[d.name]:,} of {num_photos:,} ({p_equation(d.model.p_value)}{at_least}).'
+        )
+    if rest := fewer[MAX_LINES:]:
+        lines.append(
+            f'The models of {len(rest):,} more settings got fewer photos right, beyond chance: '
+            f'{named([d.name for d in rest])}.'
+        )
+    if alike := [d for d in nearest if not d.model.is_worse]:
+        listed = [
+            f'{d.name} ({right[d.name]:,} right, {p_equation(d.model.p_value)}, could be {-d.model.interval[0]:.2f} '
+            'points worse)'
+            for d in alike
+        ]
+        lines.append(f'Not told apart from this model of {best}: {named(listed)}.')
+
+    assuming = f'Assuming that seeds scatter by {number_of_points(comparison.assumed_scatter)} (--seed-scatter)'
+    if worse:
+        listed = named([f'{d.name} (at least {d.at_least:.2f} points)' for d in worse])
+        lines.append(f'{assuming}, worse than {best} as {"settings" if len(worse) > 1 else "a setting"}: {listed}.')
     else:
-        need = 'it takes more photos and more seeds together; neither alone would be enough.'
-    return f'To tell {size.name} from {difference.best}, if they differ by {abs(difference.points):.2f} points: {need}'
-
-
-def _two_digits(number: int) -> str:
-    return f'{float(f"{number:.1e}"):,.0f}'
-
-
-def _how_sure(comparison: Comparison) -> list[str]:
-    one_photo = f'One photo is {100 / comparison.num_photos:.2f} points.'
-    selected = ['the best epoch of each run'] * bool(comparison.best_epoch_only)
-    if not comparison.differences:
-        optimism = [f'The figure is optimistic: {name} was chosen by these same photos.' for name in selected]
-        return [one_photo, *optimism, *_assumptions(comparison)]
-    at_most = f'at most {100 * ERROR_RATE:.0f}'  # over all declared looks
-    error_rate = f'If all settings were equally good, {at_most} of 100 such comparisons would call one worse'
-    if comparison.has_seeds:
-        error_rate += f', and {at_most} a level of a factor' * bool(comparison.effects)
-        error_rate += ' (assuming equal seed variance)'
-    lines = [f'{one_photo} {error_rate}.' if comparison.look.is_controlled else one_photo]
-    if comparison.sample_sizes:
-        lines[0] += f' Numbers of photos and seeds are rough; they find the difference in {100 * POWER:.0f} % of cases.'
-    if not comparison.has_seeds:
+        least = min(d.half_width for d in nearest)
         lines.append(
-            'Note: with one seed a setting, the verdict is about these very models; another seed may reverse it. Three '
-            'seeds a setting would show that.'
-        )
-    selected.append('the best setting')
-    were_chosen = f'{" and ".join(selected)} {"were" if len(selected) > 1 else "was"} chosen by these same photos'
-    lines.append(f'These figures are optimistic: {were_chosen}.')
-    lines += _assumptions(comparison)
-    if comparison.num_folds:
-        lines.append(
-            f'{comparison.num_folds} folds: every photo counts once, classified by a model that was not trained on it.'
+            f'{assuming}, it takes a difference of at least {least:.2f} points to call a setting better, or several '
+            'seeds.'
         )
     return lines
 
 
-def _assumptions(comparison: Comparison) -> list[str]:
-    lines, runs = [], comparison.best_epoch_only
-    if runs:
-        num_runs = sum(len(setting.all_runs) for setting in comparison.settings)
-        named = ', '.join(run.name for run in runs[:NUM_NAMED])
-        named += f' and {len(runs) - NUM_NAMED} more' * (len(runs) > NUM_NAMED)
-        lines.append(
-            f'{len(runs)} of {num_runs} runs count with their best epoch, as they have no predictions of the last one: '
-            f'{named}.'
-        )
-    lines += [
-        f'{path}: cannot be read, so the looks that it may tell of are not counted.' for path in comparison.look.unread
-    ]
-    if comparison.groups_unknown:
-        lines.append(f'Each photo counts by itself, as groups of look-alikes are unknown: {comparison.groups_unknown}')
+def _on_factors(comparison: Comparison) -> list[str]:
+    factors = comparison.factors
+    if not factors:
+        return []
+    if factors.missing:
+        missing = [' with '.join(f'{name}={level}' for name, level in cell.items()) for cell in factors.missing]
+        verb = 'is' if len(missing) == 1 else 'are'
+        return [f'The grid is incomplete, so factors are not averaged: {named(missing)} {verb} missing.']
+    if factors.interaction_p is None or math.isnan(factors.interaction_p):
+        return ['It cannot be tested whether the factors interact. That takes several seeds.']
+    if factors.has_interaction:
+        return [
+            f'The factors interact ({p_equation(factors.interaction_p)}): the effect of one depends on the others. So '
+            'no level is better or worse by itself; see the table of combinations.'
+        ]
+    return [f'No interaction of the factors was found ({p_equation(factors.interaction_p)}).']
+
+
+def _plans(comparison: Comparison) -> list[str]:
+    sizes, differences = comparison.sample_sizes, comparison.verdict.differences
+    lines = [_plan(size, comparison) for size in sizes]
+    if any(size.photos or size.seeds for size in sizes):
+        another = 'A verdict after more seeds is another look, whose error rate is not controlled'
+        if declared := comparison.look.declared:
+            another += f', but at {_listed(declared)} seeds a setting.'
+        else:
+            another += '. To control it, declare looks in the sweep file before the first verdict.'
+        lines.append(f'Such a plan succeeds in {100 * POWER:.0f} of 100 cases. {another}')
+    if near := [d.name for d in differences if verdict_on(d) == MAY_BE_BEST and abs(d.points) < MARGIN]:
+        lines.append(f'No difference worth chasing was measured (below {number_of_points(MARGIN)}): {named(near)}.')
     return lines
+
+
+def _plan(size: SampleSize, comparison: Comparison) -> str:
+    photos = f'about {float(f"{size.photos:.1e}"):,.0f} photos (now {comparison.num_photos:,})' if size.photos else ''
+    seeds = f'{size.seeds:,} seeds a setting' if size.seeds else ''
+    if photos and seeds:
+        need = f'it takes {photos}, or {seeds}.'
+    elif photos:
+        need = f'it takes {photos}; more seeds alone would not do.'
+    elif seeds:
+        need = f'it takes {seeds}; more photos alone would not do.'
+    else:
+        need = f'neither {MAX_TIMES_PHOTOS} times the photos nor {MAX_SEEDS} seeds a setting would do.'
+    assuming = ''
+    if size.assumed_scatter is not None:
+        assuming = f' and seeds scatter by {number_of_points(size.assumed_scatter)}'
+    return f'To find {size.name} worse, if it truly is by {size.points:.2f} points{assuming}, {need}'
 
 
 def _test_result(comparison: Comparison) -> list[str]:
-    best = comparison.best.name
+    best = comparison.verdict.best
     score = next((score for score in comparison.test_scores if score.name == best), None)
     if score is not None:
         low, high = score.interval
@@ -155,70 +208,5 @@ def _test_result(comparison: Comparison) -> list[str]:
     ]
 
 
-def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
-    """Return the tables and the verdict as Markdown, with the name of a ``picture`` to show."""
-    photos = f'{comparison.num_photos:,} validation photos'
-    photos += f' in {comparison.num_folds} folds' if comparison.num_folds else ''
-    several = len(comparison.settings) > 1
-    title = f'Comparison of {len(comparison.settings)} settings' if several else comparison.best.name
-    parts = [
-        f'# {title} on {photos}',
-        _settings_table(setting_rows(comparison), with_test=bool(comparison.test_scores)),
-        '± is the standard deviation over seeds; differences are on the same photos, their intervals hold together.',
-        '\n'.join(f'- {line}' for line in verdict_lines(comparison)),
-    ]
-    if comparison.effects:
-        head = ['factor', 'level', 'top-1 (%)', 'to its best level (points)', 'its interval', 'p', 'verdict']
-        rows = [[row.factor, row.level, f'{row.top1:.2f}', *_difference_cells(row)] for row in effect_rows(comparison)]
-        parts += ['## Each factor by itself, averaged over the others', _table(head, rows)]
-    if also := comparison.settings[0].also:
-        head = ['key', *(setting.name for setting in comparison.settings)]
-        rows = [[f'`{key}`', *(setting.also[key] for setting in comparison.settings)] for key in also]
-        parts += ['## What else differs between the settings', _table(head, rows)]
-    if comparison.left_out:
-        parts += ['## Left out', '\n'.join(f'- {line}' for line in comparison.left_out)]
-    if picture:
-        parts.append(f'![accuracy, differences and learning curves]({picture})')
-    return '\n\n'.join(parts) + '\n'
-
-
-def _settings_table(rows: list[SettingRow], *, with_test: bool) -> str:
-    head = ['setting', 'top-1 (%)', 'seeds', INTERVAL, 'to the best (points)', 'its interval', 'p', 'verdict']
-    cells = []
-    for row in rows:
-        spread = '' if row.top1_spread is None else f' ± {row.top1_spread:.2f}'
-        accuracy = [f'{row.top1:.2f}{spread}', str(row.seeds), f'{row.top1_low:.1f}-{row.top1_high:.1f}']
-        test = ['-' if row.test_top1 is None else f'{row.test_top1:.2f}'] * with_test
-        cells.append([row.setting, *accuracy, *_difference_cells(row), *test])
-    return _table(head + ['test top-1 (%)'] * with_test, cells)
-
-
-def _difference_cells(row: SettingRow | EffectRow) -> list[str]:
-    return [
-        '-' if row.difference is None else f'{row.difference:+.2f}',
-        '-' if row.difference_low is None else f'{row.difference_low:+.2f} to {row.difference_high:+.2f}',
-        '-' if row.p_value is None else p_text(row.p_value),
-        _verdict_cell(row.verdict),
-    ]
-
-
-def _verdict_cell(verdict: str | None) -> str:
-    if verdict is None:
-        return '-'
-    return VERDICT_WORDS[verdict] if verdict == 'worse' else f'**{VERDICT_WORDS[verdict]}**'
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ['---'] * len(head), *rows]
-    return '\n'.join(f'| {" | ".join(cell.replace("|", "/") for cell in line)} |' for line in lines)
-
-
-def p_text(p_value: float) -> str:
-    """Return a p-value for a table: ``0.16``, or the bound ``< 0.001``."""
-    return '< 0.001' if p_value < 0.001 else f'{p_value:.2g}'
-
-
-def _p_equation(p_value: float) -> str:
-    """Return a p-value for a sentence: ``p = 0.16`` or ``p < 0.001``."""
-    text = p_text(p_value)
-    return f'p {text}' if text.startswith('<') else f'p = {text}'
+def _top1(comparison: Comparison) -> float:
+    return next(score.top1 for score in comparison.verdict.scores if score.name == comparison.verdict.best)

@@ -14,9 +14,9 @@ PALE_BLUE, DARK_BLUE = '#9ec5e3', '#22557a'
 # The three sets of a prepared folder; the training and validation curves of a run.
 TRAINING, VALIDATION, TEST = ORANGE, BLUE, GREEN
 # The verdicts of a comparison.
-BEST, TIED, WORSE, NO_VERDICT = BLACK, BLUE, VERMILLION, GREY
+BEST, MAY_BE_BEST, RULED_OUT, WORSE, NO_VERDICT = BLACK, BLUE, ORANGE, VERMILLION, GREY
 # Settings beside each other; none of them is the colour of a verdict.
-SETTINGS = (GREEN, PINK, ORANGE, SKY, PURPLE, BROWN, CHARCOAL)
+SETTINGS = (GREEN, PINK, SKY, PURPLE, BROWN, CHARCOAL)
 # matplotlib's name of a colour map of one hue, which keeps its order in a grey print.
 SHARES = 'Blues'
 

@@ -1,15 +1,17 @@
 """``comparison.png``: accuracies with intervals, differences to the best, effects of factors, learning curves."""
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
+from flowercls.compare import rows as words
 from flowercls.compare.comparison import Comparison
 from flowercls.compare.rows import EffectRow, SettingRow, effect_rows, setting_rows
-from flowercls.compare.wording import VERDICT_WORDS
 from flowercls.core import palette
 from flowercls.core.layout import SCALARS_FILE
 from flowercls.evaluate.intervals import INTERVAL
@@ -20,11 +22,13 @@ DASHES = ('-', '--', ':', '-.')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>')
 # Colour and marker of each verdict.
 VERDICTS = {
-    'best': (palette.BEST, 's'),
-    'tied': (palette.TIED, 'o'),
-    'worse': (palette.WORSE, 'X'),
+    **dict.fromkeys((words.BEST, words.MOST_RIGHT), (palette.BEST, 's')),
+    **dict.fromkeys((words.MAY_BE_BEST, words.NOT_TOLD_APART), (palette.MAY_BE_BEST, 'o')),
+    words.RULED_OUT: (palette.RULED_OUT, 'v'),
+    **dict.fromkeys((words.WORSE, words.FEWER_RIGHT), (palette.WORSE, 'X')),
     None: (palette.NO_VERDICT, 'D'),
 }
+MAX_WIDTH = 5  # of an interval, in medians
 CURVES_INCH = 4.4
 LINE_LENGTH, MAX_LINES = 40, 3  # of a name beside an axis; what is longer is cut
 MAX_CURVES = 8  # in one picture: those of the best settings
@@ -66,19 +70,26 @@ def _height_inch(names: list[str]) -> float:
 
 def _draw_settings(figure: SubFigure, settings: list[SettingRow]) -> None:
     names = [_wrapped(row.setting) for row in settings]
-    has_best = any(row.verdict == 'best' for row in settings)  # one setting alone is not compared
+    has_best = any(row.verdict == words.BEST for row in settings)  # one setting alone is not compared
+    are_models = any(row.model_verdict for row in settings)
+    if are_models:  # single runs show models
+        settings = [
+            replace(row, difference_low=row.model_low, difference_high=row.model_high, verdict=row.model_verdict)
+            for row in settings
+        ]
     accuracy, difference = figure.subplots(1, 2) if has_best else (figure.subplots(), None)
     for y, row in enumerate(settings):
-        _draw_row(accuracy, y, row.top1, (row.top1_low, row.top1_high), row.verdict or 'best')
+        _draw_row(accuracy, y, row.top1, (row.top1_low, row.top1_high), row.verdict or words.BEST)
     accuracy.set_title(f'accuracy, with {INTERVAL}')
     accuracy.set_xlabel(f'top-1 accuracy (%), {_sample(settings)}')
     _list_rows(accuracy, names)
+    _limit_width(accuracy)
     if has_best:
         _draw_differences(difference, settings)
-        difference.set_title('difference to the best, on the same photos')
+        difference.set_title(f'difference to the best{" of these models" * are_models}, on the same photos')
         difference.set_xlabel(f'difference to the best (percentage points), n = {settings[0].photos:,} photos')
         _list_rows(difference, [''] * len(names))
-        figure.legend(loc='outside lower center', ncols=3, frameon=False)
+        figure.legend(loc='outside lower center', ncols=4, frameon=False)
 
 
 def _draw_effects(axes: Axes, effects: list[EffectRow], settings: list[SettingRow]) -> None:
@@ -98,6 +109,7 @@ def _draw_differences(axes: Axes, rows: list[SettingRow] | list[EffectRow]) -> N
         interval = None if row.difference_low is None else (row.difference_low, row.difference_high)
         _draw_row(axes, y, row.difference or 0.0, interval, row.verdict, with_label=row.verdict not in in_legend)
         in_legend.add(row.verdict)
+    _limit_width(axes)
     axes.axvline(0, color=palette.BLACK, linewidth=0.8, linestyle=':')
 
 
@@ -105,8 +117,18 @@ def _draw_row(axes: Axes, y: int, value: float, interval, verdict: str | None, *
     color, marker = VERDICTS[verdict]
     if interval is not None:
         axes.plot(interval, [y, y], color=color, linewidth=1.5)
-    label = VERDICT_WORDS[verdict] if with_label else None
+    label = (verdict or 'no verdict') if with_label else None
     axes.plot(value, y, color=color, marker=marker, linestyle='none', label=label)
+
+
+def _limit_width(axes: Axes) -> None:
+    """Let the intervals of settings that scatter far more than most run out of the picture."""
+    lines = [np.asarray(line.get_xdata(), float) for line in axes.lines]  # an interval has two ends, a mark has one
+    widths = [np.ptp(ends) for ends in lines if len(ends) > 1]
+    if widths and max(widths) > (longest := MAX_WIDTH * float(np.median(widths))) > 0:
+        shown = np.concatenate([ends for ends in lines if np.ptp(ends) <= longest])
+        margin = axes.margins()[0] * np.ptp(shown)
+        axes.set_xlim(shown.min() - margin, shown.max() + margin)
 
 
 def _list_rows(axes: Axes, names: list[str]) -> None:

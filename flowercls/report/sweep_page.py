@@ -3,7 +3,9 @@
 import shlex
 from pathlib import Path
 
-from flowercls.compare.wording import VERDICT_WORDS, p_text
+from flowercls.compare import rows as words
+from flowercls.compare.comparison_files import table_notes
+from flowercls.compare.phrases import p_text
 from flowercls.core import layout
 from flowercls.core.errors import DataError
 from flowercls.core.terminal import as_duration, tool_command
@@ -14,6 +16,7 @@ from flowercls.sweep.ledger import FINISHED, STARTED, Entry, Ledger
 
 MAX_DOUBTFUL = 20
 STATES = {STARTED: 'not finished'}
+OLD_WORDS = {True: words.NOT_TOLD_APART, False: words.WORSE, None: None}  # by what older versions call ``tied``
 
 
 def write_sweep_report(folder: str | Path, problem: str = '') -> Path:
@@ -39,7 +42,8 @@ def write_sweep_report(folder: str | Path, problem: str = '') -> Path:
         trials=trials,
         finished=sum(trial['state'] == FINISHED for trial in trials),
         comparison=_comparison(comparison),
-        verdict_words=VERDICT_WORDS,
+        words=words,
+        notes=table_notes,
         is_old=is_old,
         problem=problem,
         picture=page.existing_picture(comparison.with_suffix('.png')),
@@ -94,10 +98,20 @@ def _comparison(path: Path) -> dict | None:
     if content is None or not content.get('settings'):
         return None
     try:
+        for row in content['settings']:
+            row['model_p'] = '-' if row.get('model_p_value') is None else p_text(row['model_p_value'])
+            if row.get('verdict') == 'tied':
+                row['verdict'] = OLD_WORDS[True]
         for row in [*content['settings'], *content.get('effects', [])]:
             row['p'] = '-' if row.get('p_value') is None else p_text(row['p_value'])
         for effect in content.get('effects', []):
             _ = effect['points'] - (effect['half_width'] or 0)
+            if 'tied' in effect:
+                effect['verdict'] = words.BEST if effect['level'] == effect['best'] else OLD_WORDS[effect['tied']]
+        if cells := content.get('cells'):
+            rows = {row['setting']: row for row in content['settings']}
+            cells['found'] = [[rows.get(name) for name in line] for line in cells['settings']]
+            cells['levels'] = [list(levels.values()) for levels in cells['rows']]
         _ = [*content['verdict'], *content.get('left_out', [])]
     except page.MALFORMED:
         return None

@@ -1,5 +1,8 @@
 """tools/compare.py as a user meets it."""
 
+import pytest
+
+from flowercls.evaluate.significance.settings import ASSUMED_SCATTER
 from helpers.run_folders import write_run
 
 
@@ -15,8 +18,29 @@ def test_runs_are_compared_and_the_files_are_named(tool, tmp_path, capsys):
     assert tool('compare', first, second, '--out', tmp_path / 'out') == 0
     out = capsys.readouterr().out
     assert '# Comparison of 2 settings on 100 validation photos' in out
-    assert '| frozen_stages=2 | 82.00 |' in out and '| frozen_stages=1 | 80.00 |' in out
+    assert '| frozen_stages=2 | 82.00     |' in out and '| frozen_stages=1 | 80.00     |' in out
+    assert 'scatter by 1 point (' in out
     assert out.endswith(f'written     {tmp_path / "out" / "comparison"}.md, .csv, .json, .png\n')
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {
         'comparison.md', 'comparison.csv', 'comparison.json', 'comparison.png'
     }  # fmt: skip
+
+
+def test_the_assumed_scatter_of_seeds_is_chosen(tool, tmp_path, capsys):
+    runs = [write_run(tmp_path / name, range(k), frozen=k) for name, k in (('one', 20), ('other', 18))]
+    assert tool('compare', *runs, '--out', tmp_path / 'out', '--seed-scatter', '0.3') == 0
+    assert 'scatter by 0.3 points (' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('value', ['-1', 'nan', '101'])
+def test_a_scatter_that_cannot_be_is_refused(tool, tmp_path, capsys, value):
+    run = write_run(tmp_path / 'one', range(20))
+    assert tool('compare', run, f'--seed-scatter={value}') == 2
+    error = capsys.readouterr().err
+    assert '--seed-scatter' in error and value in error and 'Fix:' in error
+
+
+def test_the_help_tells_the_scatter_that_is_assumed(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool('compare', '--help')
+    assert f'(default: {ASSUMED_SCATTER:g})' in ' '.join(capsys.readouterr().out.split())

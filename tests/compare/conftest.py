@@ -2,9 +2,16 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from flowercls.compare.comparison import Comparison
+from flowercls.compare.grouping import Setting
+from flowercls.evaluate.significance.factors import factor_effects
+from flowercls.evaluate.significance.hits import Hits
+from flowercls.evaluate.significance.settings import judge_settings
 from helpers.run_folders import write_run
 
 
@@ -48,3 +55,49 @@ def write_ledger(sweep):
         (sweep / 'ledger.jsonl').write_text('\n'.join(map(json.dumps, lines)) + '\n')
 
     return write
+
+
+@pytest.fixture
+def runs():
+    """Make the hits of one setting: each run misses so many photos, beginning at another one."""
+
+    def make(*num_misses, photos=568, start=0):
+        hits = np.ones((len(num_misses), photos), bool)
+        for seed, number in enumerate(num_misses):
+            hits[seed, start + seed : start + seed + number] = False
+        return hits
+
+    return make
+
+
+@pytest.fixture
+def compared():
+    """Compare settings by their hits, without any files; run folders are called ``<setting>_seed<k>``."""
+
+    def compare(by_setting, folds=None, groups=None, levels=None, scatter=1.0):
+        hits = Hits(by_setting, folds, groups)
+        verdict = judge_settings(hits, assumed_scatter=scatter)
+        levels = levels or {name: {'setting': name} for name in by_setting}
+        settings = [
+            Setting(
+                name,
+                levels[name],
+                {},
+                {seed: {None: SimpleNamespace(name=f'{name}_seed{seed}')} for seed in range(10, 10 + len(rows))},
+            )
+            for name, rows in by_setting.items()
+        ]
+        return Comparison(
+            settings=settings,
+            hits=hits,
+            verdict=verdict,
+            factors=factor_effects(hits, levels),
+            sample_sizes=[],
+            test_scores=[],
+            num_test_photos=0,
+            num_folds=0 if folds is None else len(set(folds)),
+            left_out=[],
+            assumed_scatter=scatter,
+        )
+
+    return compare

@@ -54,7 +54,7 @@ def test_runs_without_predictions_of_the_last_epoch_are_named(run):
     assert [hits.mean() for hits in result.hits.by_setting.values()] == [0.9, 0.8]
     assert result.best_epoch_only == folders
     (sentence,) = [line for line in verdict_lines(result) if 'best epoch, as' in line]
-    assert sentence.startswith('4 of 5 runs') and 'old0, old1, old2 and 1 more' in sentence and 'new' not in sentence
+    assert sentence.startswith('4 of 5 runs') and 'old0; old1; old2 and 1 more' in sentence and 'new' not in sentence
 
 
 def test_the_best_epoch_of_folds_is_averaged_by_photo(run):

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from flowercls.compare.comparison import compare_runs
-from flowercls.compare.wording import as_markdown, verdict_lines
+from flowercls.compare.comparison_files import as_markdown
+from flowercls.compare.wording import verdict_lines
 from flowercls.core.errors import ConfigError, DataError
 from helpers.run_folders import write_test
 
@@ -18,29 +19,31 @@ def words(*folders):
 def test_report_as_frozen_2_and_3_cannot_be_told_apart_in_words(run):
     """548 and 551 of 568."""
     text = words(run('two', range(20), frozen=2), run('three', [*range(10), *range(100, 107)], frozen=3))
-    assert 'frozen_stages=3 has the highest top-1, 97.01 %' in text and 'frozen_stages=2 (-0.53 points' in text
-    assert 'differ by 0.53 points: about 8,400 photos' in text
-    assert all(keyword in text for keyword in ('Tied with it', 'one seed a setting', 'optimistic', 'No test set'))
+    assert 'this model of frozen_stages=3 got the most photos right, 551 of 568' in text
+    assert 'Not told apart from this model of frozen_stages=3: frozen_stages=2 (548 right' in text
+    assert all(keyword in text for keyword in ('no setting can be called better', '--seed-scatter', 'No test set'))
 
 
 def test_seeds_are_counted_and_the_worse_setting_is_named(run):
     settings = ((2, 20), (4, 100))
     folders = [run(f'{f}_{s}', range(s, misses + s), frozen=f, seed=s) for f, misses in settings for s in range(3)]
     comparison = compare_runs(folders)
-    assert [score.num_seeds for score in comparison.scores] == [3, 3]
+    assert [score.num_seeds for score in comparison.verdict.scores] == [3, 3]
+    (difference,) = comparison.verdict.differences
     text = words(*folders)
-    assert 'frozen_stages=4 is worse than frozen_stages=2: -14.08 points (p < 0.001)' in text
-    assert f'at least {comparison.differences[0].at_least:.2f} points' in text
-    assert 'better than every other' in text and 'one seed a setting' not in text
+    at_least = f'at least {difference.at_least:.2f} worse (p < 0.001)'
+    assert f'frozen_stages=4 is worse than frozen_stages=2: -14.08 points, {at_least}' in text
+    assert 'better than every other' in text and 'one seed' not in text.lower()
 
 
 def test_a_full_grid_has_the_effect_of_each_factor(grid):
     comparison = compare_runs(grid(num_seeds=2))
-    effects = {(e.factor, e.level): e for e in comparison.effects}
-    assert effects['lr', '0.1'].points == pytest.approx(-15) and not effects['lr', '0.1'].tied
-    assert effects['frozen_stages', '2'].tied
+    effects = {(e.factor, e.level): e for e in comparison.factors.effects}
+    assert effects['lr', '0.1'].points == pytest.approx(-15) and effects['lr', '0.1'].is_worse
+    assert effects['frozen_stages', '2'].is_worse is False
     text = as_markdown(comparison)
-    assert '## Each factor by itself' in text and 'at most 5 a level of a factor (assuming equal seed variance)' in text
+    assert '## Each factor by itself' in text and 'at most 5 a level of a factor' in text
+    assert '## Every combination' in text and '| 0             | 95.00 best        | 80.00 worse |' in text
 
 
 def test_the_test_set_confirms_the_best(run):
@@ -64,14 +67,8 @@ def test_a_test_on_other_data_or_of_an_augmented_network_confirms_nothing(run, o
 
 def test_one_setting_alone_has_a_figure_and_no_verdict(run):
     text = words(run('a', range(30)))
-    assert 'only one setting' in text and 'optimistic' not in text
-    assert 'of 100 such' not in text and 'Three seeds' not in text
-
-
-def test_of_equal_settings_both_are_highest(run):
-    assert 'highest top-1, 99.82 %, and so has frozen_stages=2. ' in words(
-        run('a', [1], frozen=1), run('b', [2], frozen=2)
-    )
+    assert 'only one setting' in text and 'was chosen' not in text
+    assert 'Of 100 such' not in text and 'seed' not in text
 
 
 def test_folds_of_a_seed_are_put_together(run):
@@ -89,10 +86,10 @@ def test_folds_of_a_seed_are_put_together(run):
     ]
     comparison = compare_runs(folders)
     assert (comparison.num_photos, comparison.num_folds) == (100, 2)
-    assert [score.top1 for score in comparison.scores] == pytest.approx([90, 80])
+    assert [score.top1 for score in comparison.verdict.scores] == pytest.approx([90, 80])
     assert 'every photo counts once' in words(*folders)
     incomplete = compare_runs(folders[:3])
-    assert [score.name for score in incomplete.scores] == ['frozen_stages=1']
+    assert [score.name for score in incomplete.verdict.scores] == ['frozen_stages=1']
     assert incomplete.left_out == ['frozen_stages=2, seed 0: fold 1 missing']
     with pytest.raises(DataError, match='all its folds'):
         compare_runs(folders[1:3])
@@ -142,7 +139,7 @@ def test_a_trial_under_way_is_left_out_and_said_so(sweep, write_ledger):
     with (sweep / 'ledger.jsonl').open('ab') as file:
         file.write('{"run": "é'.encode()[:-1])  # torn inside a letter
     comparison = compare_runs([sweep])
-    assert [score.num_seeds for score in comparison.scores] == [2, 1]
+    assert [score.num_seeds for score in comparison.verdict.scores] == [2, 1]
     assert comparison.left_out == ['frozen1_seed1: not finished']
     assert 'frozen1_seed1: not finished' in as_markdown(comparison)
 
@@ -185,5 +182,5 @@ def test_of_photos_prepared_anew_only_the_newest_trials_are_compared(sweep, run)
     for seed in (0, 1):
         run(f'sweep/trials/frozen0_seed{seed}-2', [seed], seed=seed, manifest='new')
     comparison = compare_runs([sweep])
-    assert [(score.name, score.num_seeds) for score in comparison.scores] == [('sweep', 2)]
+    assert [(score.name, score.num_seeds) for score in comparison.verdict.scores] == [('sweep', 2)]
     assert len(comparison.left_out) == 4 and 'other photos than frozen0_seed1-2' in comparison.left_out[0]

@@ -9,8 +9,7 @@ import pytest
 
 from flowercls import commands
 from flowercls.compare.comparison import compare_runs
-from flowercls.compare.comparison_files import comparison_folder, comparison_stem, write_comparison
-from flowercls.compare.wording import as_markdown
+from flowercls.compare.comparison_files import as_markdown, comparison_folder, comparison_stem, write_comparison
 from flowercls.core.errors import ConfigError
 
 
@@ -31,13 +30,14 @@ def test_csv_and_json_say_the_same(sweep):
     settings = json.loads((sweep / 'comparison.json').read_text())['settings']
     assert [row['setting'] for row in rows] == ['frozen_stages=0', 'frozen_stages=1']
     assert [float(row['top1']) for row in rows] == pytest.approx([s['top1'] for s in settings])
-    assert [row['verdict'] for row in rows] == ['best', 'tied'] and rows[0]['difference'] == ''
+    assert [row['verdict'] for row in rows] == ['best', 'may be best']
+    assert rows[0]['difference'] == '' and rows[0]['best_epoch_top1'] == rows[0]['top1']
     assert all(len(setting['runs']) == 2 for setting in settings)
 
 
 def test_one_setting_is_no_best(run, tmp_path):
     text = commands.compare([run('a', [1])], out=tmp_path / 'out')
-    assert '| a | 99.82 | 1 | 99.0-100.0 | - | - | - | - |' in text and 'best**' not in text
+    assert '| a       | 99.82     | 99.0-100.0    | 1     | 99.82          |' in text and 'best**' not in text
     (row,) = json.loads((tmp_path / 'out' / 'comparison.json').read_text())['settings']
     assert row['verdict'] is None
 
@@ -61,7 +61,7 @@ def test_effects_of_factors_are_a_table_for_spreadsheets(tmp_path, grid):
     rows = read_effects(tmp_path)
     assert list(rows) == [('frozen_stages', '0'), ('frozen_stages', '2'), ('lr', '0.01'), ('lr', '0.1')]
     assert [float(row['top1']) for row in rows.values()] == pytest.approx([87.5, 87.5, 95, 80])
-    assert [row['verdict'] for row in rows.values()] == ['best', 'tied', 'best', 'worse']
+    assert [row['verdict'] for row in rows.values()] == ['best', 'not told apart', 'best', 'worse']
     worse = rows['lr', '0.1']
     low, high = float(worse['difference_low']), float(worse['difference_high'])
     assert float(worse['difference']) == pytest.approx(-15) == (low + high) / 2 and low < -15 < high < 0
@@ -72,7 +72,7 @@ def test_effects_of_factors_are_a_table_for_spreadsheets(tmp_path, grid):
 
 def test_effects_of_single_runs_have_no_interval_and_outdated_effects_are_removed(tmp_path, grid):
     comparison = compare_runs(grid(num_seeds=1))
-    assert '| lr | 0.1 | 80.00 | -15.00 | - | - | - |' in as_markdown(comparison)
+    assert '| lr            | 0.1   | 80.00     | -15.00                   | - | -       |' in as_markdown(comparison)
     stem = comparison_stem([tmp_path], tmp_path)
     write_comparison(comparison, stem)
     worse = read_effects(tmp_path)['lr', '0.1']
@@ -80,5 +80,5 @@ def test_effects_of_single_runs_have_no_interval_and_outdated_effects_are_remove
     for suffix in ('.md', '.csv', '.json'):
         stem.with_suffix(suffix).unlink()
     assert comparison_stem([tmp_path], tmp_path).name == 'comparison-2'  # the effects count as a file
-    write_comparison(replace(comparison, effects=[]), stem)
+    write_comparison(replace(comparison, factors=None), stem)
     assert not (tmp_path / 'comparison_effects.csv').exists()

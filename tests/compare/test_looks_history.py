@@ -186,7 +186,7 @@ def test_a_declared_look_may_be_skipped(sweep, train, declare):
     look = compare(sweep).look
     assert (look.number, look.is_declared) == (2, True)
     words = verdict_lines(compare(sweep))[0]
-    assert words.startswith('Second look of the 2 that were declared') and 'not controlled' not in words
+    assert words.startswith('Look 2 of 2 (2, 3 seeds): 5 % holds over all looks') and 'not controlled' not in words
 
 
 def test_a_failed_trial_makes_an_undeclared_look_and_spoils_no_declared_one(sweep, train, declare):

@@ -15,7 +15,7 @@ COMPARISON = {
          'also_differ': {}},
         {'setting': 'lr=1 <i>', 'seeds': 2, 'top1': 90.685, 'top1_spread': None, 'top1_low': 88.02, 'top1_high': 92.81,
          'difference': -1.933, 'difference_low': -4.461, 'difference_high': 0.594, 'p_value': 0.15962,
-         'verdict': 'tied', 'also_differ': {}},
+         'verdict': 'may be best', 'best_epoch_top1': 91.2, 'best_epoch_optimism': 0.66, 'also_differ': {}},
     ],
 }  # fmt: skip
 SECTIONS = ['comparison', 'trials', 'data', 'config', 'environment', 'commands']
@@ -31,8 +31,9 @@ def test_the_settings_stand_with_intervals_and_verdicts(page, sweep_folder):
     (sweep_folder / 'comparison.png').write_bytes((sweep_folder / 'trials/lr=0.1 #_seed0/curves.png').read_bytes())
     content = page()
     assert content.ids == SECTIONS and len(content.pictures) == 1
-    assert 'lr=0.1 92.62 ± 0.57 2 90.2-94.5 - - - best' in content.text
-    assert 'lr=1 <i> 90.69 2 88.0-92.8 -1.93 -4.46 to +0.59 0.16 tied for best' in content.text
+    assert 'lr=0.1 92.62 ± 0.57 90.2-94.5 2 - - best -' in content.text
+    row = 'lr=1 <i> 90.69 88.0-92.8 2 -1.93 (-4.46 to +0.59) 0.16 may be best 91.20 (0.7 too high)'
+    assert row in content.text
     assert '1,569 validation photos' in content.text and 'A <b> second sentence.' in content.text
     assert 'lr=9_seed0: failed' in content.text
 
@@ -40,7 +41,7 @@ def test_the_settings_stand_with_intervals_and_verdicts(page, sweep_folder):
 def test_a_single_setting_has_no_verdict(page, sweep_folder):
     alone = {**COMPARISON, 'settings': [{**COMPARISON['settings'][0], 'verdict': None}]}
     (sweep_folder / 'comparison.json').write_text(json.dumps(alone))
-    assert 'lr=0.1 92.62 ± 0.57 2 90.2-94.5 - - - -' in page().text
+    assert 'seeds best epoch (%) lr=0.1 92.62 ± 0.57 90.2-94.5 2 - ' in page().text
 
 
 def test_each_trial_stands_with_state_figure_time_and_link(page):
@@ -119,11 +120,43 @@ def test_the_command_and_the_sweep_file_that_it_names_are_shown(page, sweep_fold
 
 
 def test_effects_of_single_runs_stand_without_a_verdict(page, sweep_folder):
-    effect = {'factor': 'lr', 'best': '0.1', 'half_width': None, 'p_value': None, 'tied': None}
+    effect = {'factor': 'lr', 'best': '0.1', 'half_width': None, 'p_value': None, 'is_worse': None, 'verdict': None}
     effects = [
         {**effect, 'level': '0.1', 'top1': 92.0, 'points': 0.0},
         {**effect, 'level': '1', 'top1': 90.5, 'points': -1.5},
     ]
     (sweep_folder / 'comparison.json').write_text(json.dumps({**COMPARISON, 'effects': effects}))
     content = page()
-    assert 'lr 0.1 92.00 - - - best' in content.text and 'lr 1 90.50 -1.50 - - -' in content.text
+    assert 'lr 0.1 92.00 - - - lr 1 90.50 -1.50 - -' in content.text
+
+
+def test_single_runs_have_a_verdict_on_the_models_and_one_on_the_settings(page, sweep_folder):
+    best, other = COMPARISON['settings']
+    settings = [
+        {**best, 'model_verdict': 'most right'},
+        {**other, 'verdict': 'ruled out', 'model_low': -3.5, 'model_high': -0.25, 'model_p_value': 0.0123,
+         'model_verdict': 'fewer right'},
+    ]  # fmt: skip
+    (sweep_folder / 'comparison.json').write_text(json.dumps({**COMPARISON, 'single_runs': True, 'settings': settings}))
+    text = page().text
+    assert 'this model as a setting' in text and '90.2-94.5 - - most right best -' in text
+    assert '88.0-92.8 -1.93 (-3.50 to -0.25) 0.012 fewer right ruled out' in text
+
+
+def test_every_combination_of_a_grid_has_a_cell(page, sweep_folder):
+    cells = {
+        'row_factors': ['frozen'], 'column_factor': 'lr', 'rows': [{'frozen': '0'}, {'frozen': '2'}],
+        'columns': ['0.1', '1'], 'settings': [['lr=0.1', 'lr=1 <i>'], [None, None]],
+    }  # fmt: skip
+    (sweep_folder / 'comparison.json').write_text(json.dumps({**COMPARISON, 'cells': cells}))
+    assert 'frozen lr=0.1 lr=1 0 92.62 best 90.69 may be best 2 - -' in page().text
+
+
+def test_a_comparison_of_an_older_version_has_the_words_of_today(page, sweep_folder):
+    settings = [COMPARISON['settings'][0], {**COMPARISON['settings'][1], 'verdict': 'tied'}]
+    effect = {'factor': 'lr', 'best': '1', 'half_width': 1.0, 'p_value': 0.5, 'points': -0.5, 'top1': 92.0}
+    effects = [{**effect, 'level': level, 'tied': level != '3'} for level in '123']
+    (sweep_folder / 'comparison.json').write_text(json.dumps({**COMPARISON, 'settings': settings, 'effects': effects}))
+    text = page().text
+    assert '0.16 not told apart' in text and 'tied' not in text
+    assert 'lr 1 92.00 - - best' in text and '0.5 not told apart lr 3 92.00 -0.50 (-1.50 to +0.50) 0.5 worse' in text
