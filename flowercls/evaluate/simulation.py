@@ -211,13 +211,13 @@ def missed_bars(cell: Cell, rates: dict[str, float]) -> list[str]:
     return [event for event, (least, most) in cell.bars.items() if not least <= rates[event] <= most]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all cells, and print their rates and the time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('cells', nargs='*', default=['*'], help='patterns of names (default: all)')
     parser.add_argument('--sweeps', type=int, default=1000, help='of each cell (default: 1000)')
     parser.add_argument('--out', type=Path, help='file of results, a JSON object a line; cells in it are not repeated')
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     lines = options.out.read_text().splitlines() if options.out and options.out.exists() else []
     done = {row['cell']: row for row in map(json.loads, lines)}
     cells = [cell for cell in all_cells() if any(fnmatch(cell.name, pattern) for pattern in options.cells)]

@@ -135,12 +135,12 @@ class Noise:
         squares = (sums**2).sum(axis=0)
         lasting = max(0.0, np.vdot(sums, sums @ self.photos) - squares @ self.chance)
         parts = [(squares[pool.members] @ self.training[pool.members], pool.dof) for pool in self.pools]
-        if self.num_groups < FEW_GROUPS:
-            parts.append((lasting, self.num_groups - 1))
-            lasting = 0.0
-        parts = [(part, dof) for part, dof in parts if part > 0]
         one_photo = squares.sum() / 2 / self.num_photos**2  # the least variance, for the difference of two means
-        variance = max(lasting + sum(part for part, _ in parts), one_photo)
+        lasting = max(lasting, one_photo - sum(part for part, _ in parts))
+        variance = lasting + sum(part for part, _ in parts)
+        if self.num_groups < FEW_GROUPS:
+            parts.append((lasting, max(1, self.num_groups - 1)))
+        parts = [(part, dof) for part, dof in parts if part > 0]
         uncertainty = sum(part**2 / dof for part, dof in parts)
         if not uncertainty:
             return variance, np.inf
