@@ -1,7 +1,7 @@
 """What cached features cost in accuracy: float32 without them, bfloat16 with 4, 8 or all views, three seeds.
 
 Run:     python tools/sweep.py configs/sweeps/mobilenet_v2_feature_cache.py
-Expect:  92.62, 92.91, 92.62 and 92.62 % top-1, all tied; the table is in configs/README.md.
+Expect:  92.62, 92.91, 92.62 and 92.62 % top-1, not told apart; the table is in configs/README.md.
 Differs: three frozen stages; no mixup and cutmix, which need the photos, and so no NormStatisticsHook.
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowercls.compare.cells import cell_table
 from flowercls.compare.comparison import Comparison
-from flowercls.compare.phrases import p_text
+from flowercls.compare.phrases import number_of_points, p_text
 from flowercls.compare.rows import BEST, MOST_RIGHT, EffectRow, SettingRow, effect_rows, setting_rows
 from flowercls.compare.runs import is_sweep
 from flowercls.compare.wording import verdict_lines
@@ -118,7 +118,11 @@ def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
     parts = [
         f'# {title} on {photos}',
         _models_table(rows) if comparison.hits.is_single_runs and several else _settings_table(rows),
-        table_notes(has_spread=any(row.top1_spread is not None for row in rows), is_compared=several),
+        table_notes(
+            has_spread=any(row.top1_spread is not None for row in rows),
+            is_compared=several,
+            assumed_scatter=comparison.assumed_scatter if several and comparison.hits.is_single_runs else None,
+        ),
         '\n'.join(f'- {line}' for line in verdict_lines(comparison)),
     ]
     if factors := comparison.factors:
@@ -138,11 +142,13 @@ def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def table_notes(*, has_spread: bool, is_compared: bool) -> str:
-    """Return what the columns of the table of settings mean."""
+def table_notes(*, has_spread: bool, is_compared: bool, assumed_scatter: float | None) -> str:
+    """Return what the columns of the table of settings mean; with single runs, under which assumed scatter of seeds."""
     notes = f'Top-1 is of the last epoch{", ± the standard deviation over seeds" * has_spread}.'
     if is_compared:
         notes += ' Intervals of differences hold together, on the same photos.'
+    if assumed_scatter is not None:
+        notes += f' As a setting: if seeds scatter by {number_of_points(assumed_scatter)}.'
     return notes
 
 

@@ -91,7 +91,11 @@ def setting_rows(comparison: Comparison) -> list[SettingRow]:
                 told = FEWER_RIGHT if d.model.is_worse else NOT_TOLD_APART
                 model = (*d.model.interval, d.model.p_value, told)
         elif differences:
-            compared, model = IS_BEST, (*NO_VERDICT[2:], MOST_RIGHT if is_single_runs else None)
+            compared = IS_BEST
+            if is_single_runs:
+                model = (None, None, None, MOST_RIGHT)
+                if any(verdict_on(d) != WORSE for d in differences.values()):  # then no setting is called better
+                    compared = (*NO_VERDICT[:4], MAY_BE_BEST)
         test, best_epochs = test_scores.get(score.name), comparison.best_epochs.get(score.name)
         rows.append(
             SettingRow(

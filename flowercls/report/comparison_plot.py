@@ -70,21 +70,21 @@ def _height_inch(names: list[str]) -> float:
 
 def _draw_settings(figure: SubFigure, settings: list[SettingRow]) -> None:
     names = [_wrapped(row.setting) for row in settings]
-    has_best = any(row.verdict == words.BEST for row in settings)  # one setting alone is not compared
+    are_compared = len(settings) > 1
     are_models = any(row.model_verdict for row in settings)
     if are_models:  # single runs show models
         settings = [
             replace(row, difference_low=row.model_low, difference_high=row.model_high, verdict=row.model_verdict)
             for row in settings
         ]
-    accuracy, difference = figure.subplots(1, 2) if has_best else (figure.subplots(), None)
+    accuracy, difference = figure.subplots(1, 2) if are_compared else (figure.subplots(), None)
     for y, row in enumerate(settings):
         _draw_row(accuracy, y, row.top1, (row.top1_low, row.top1_high), row.verdict or words.BEST)
     accuracy.set_title(f'accuracy, with {INTERVAL}')
     accuracy.set_xlabel(f'top-1 accuracy (%), {_sample(settings)}')
     _list_rows(accuracy, names)
     _limit_width(accuracy)
-    if has_best:
+    if are_compared:
         _draw_differences(difference, settings)
         difference.set_title(f'difference to the best{" of these models" * are_models}, on the same photos')
         difference.set_xlabel(f'difference to the best (percentage points), n = {settings[0].photos:,} photos')

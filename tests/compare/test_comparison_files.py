@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from flowercls import commands
 from flowercls.compare.comparison import compare_runs
 from flowercls.compare.comparison_files import as_markdown, comparison_folder, comparison_stem, write_comparison
+from flowercls.compare.rows import setting_rows
 from flowercls.core.errors import ConfigError
 
 
@@ -82,3 +84,25 @@ def test_effects_of_single_runs_have_no_interval_and_outdated_effects_are_remove
     assert comparison_stem([tmp_path], tmp_path).name == 'comparison-2'  # the effects count as a file
     write_comparison(replace(comparison, factors=None), stem)
     assert not (tmp_path / 'comparison_effects.csv').exists()
+
+
+def test_of_single_runs_no_setting_is_called_best_unless_all_others_are_worse(compared, runs):
+    def verdicts(**hits):
+        return [(row.model_verdict, row.verdict) for row in setting_rows(compared(hits))]
+
+    assert verdicts(a=runs(20), b=runs(22)) == [('most right', 'may be best'), ('not told apart', 'may be best')]
+    assert verdicts(a=runs(20), b=runs(90)) == [('most right', 'best'), ('fewer right', 'worse')]
+
+
+def test_nan_is_an_empty_cell(compared, runs):
+    comparison = compared({'a': runs(20, 22), 'b': runs(90, 92)})
+    (difference,) = comparison.verdict.differences
+    unknown = replace(difference, p_value=math.nan, half_width=math.nan)
+    row = setting_rows(replace(comparison, verdict=replace(comparison.verdict, differences=[unknown])))[1]
+    assert (row.difference_low, row.difference_high, row.p_value, row.verdict) == (None,) * 4
+    assert row.difference == difference.points
+
+
+def test_an_interval_is_within_what_is_possible(compared, runs):
+    rows = setting_rows(compared({'a': runs(20, 22, 24), 'b': runs(22, 24, 26), 'c': runs(20, 22, 500)}))
+    assert (rows[2].difference_low, rows[2].difference_high) == (-100, 100)

@@ -137,8 +137,11 @@ def test_single_runs_have_a_verdict_on_the_models_and_one_on_the_settings(page, 
         {**other, 'verdict': 'ruled out', 'model_low': -3.5, 'model_high': -0.25, 'model_p_value': 0.0123,
          'model_verdict': 'fewer right'},
     ]  # fmt: skip
-    (sweep_folder / 'comparison.json').write_text(json.dumps({**COMPARISON, 'single_runs': True, 'settings': settings}))
+    (sweep_folder / 'comparison.json').write_text(
+        json.dumps({**COMPARISON, 'single_runs': True, 'settings': settings, 'assumed_scatter': 0.5})
+    )
     text = page().text
+    assert 'As a setting: if seeds scatter by 0.5 points.' in text
     assert 'this model as a setting' in text and '90.2-94.5 - - most right best -' in text
     assert '88.0-92.8 -1.93 (-3.50 to -0.25) 0.012 fewer right ruled out' in text
 
