@@ -19,6 +19,7 @@ VERBS = {
     'test': 'a checkpoint -> its accuracy, class by class',
     'sweep': 'a sweep file -> many runs, and which setting is better',
     'compare': 'finished runs -> which setting is better',
+    'plan': 'photos and seeds -> what a comparison could find',
     'report': 'a run or a sweep -> one page',
     'benchmark': 'a config -> how fast it trains',
 }

@@ -44,6 +44,7 @@ TRIALS_DIR = 'trials'
 CONSOLE_FILE = 'console.txt'  # in a trial: its output
 COMPARISON_STEM = 'comparison'
 COMPARISON_SUFFIXES = ('.md', '.csv', '.json', '.png', '_effects.csv')
+PLAN_STEM, PLAN_SUFFIXES = 'plan', ('.md', '.csv', '.png')  # of a plan, in a folder that the user names
 OOF_PREDICTIONS_STEM = 'oof_predictions'
 DOUBTFUL_LABELS_FILE = 'doubtful_labels.csv'
 DOUBTFUL_LABELS_PICTURE = 'doubtful_labels.png'

@@ -16,9 +16,8 @@ from flowercls.core import palette
 from flowercls.core.layout import SCALARS_FILE
 from flowercls.evaluate.intervals import INTERVAL
 from flowercls.evaluate.scalars import read_epochs
-from flowercls.report.figures import new_picture, shortened
+from flowercls.report.figures import DASHES, new_picture, shortened
 
-DASHES = ('-', '--', ':', '-.')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>')
 # Colour and marker of each verdict.
 VERDICTS = {

@@ -1,4 +1,4 @@
-"""``curves.png``: loss and accuracy of every epoch of a run, from its ``scalars.json``."""
+"""Curves: ``curves.png``, loss and accuracy of every epoch of a run; ``plan.png``, what a comparison could find."""
 
 from pathlib import Path
 
@@ -7,8 +7,10 @@ from matplotlib.ticker import MaxNLocator
 
 from flowercls.core import palette
 from flowercls.core.layout import CURVES_PICTURE, SCALARS_FILE
+from flowercls.evaluate.plan import Plan, curve_name, points_text
 from flowercls.evaluate.scalars import read_epochs
-from flowercls.report.figures import new_picture
+from flowercls.evaluate.significance.power import POWER
+from flowercls.report.figures import DASHES, new_picture
 
 TRAINING_STYLE = {'color': palette.TRAINING, 'linestyle': '--', 'marker': 'o', 'markersize': 3}
 VALIDATION_STYLE = {'color': palette.VALIDATION, 'linestyle': '-', 'marker': 's', 'markersize': 3}
@@ -57,3 +59,36 @@ def _draw(axes: Axes, epochs: list[dict], train_key: str, val_key: str, ylabel: 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.legend()
+
+
+def plot_powers(path: Path, plan: Plan) -> None:
+    """Draw how often each difference is found, for each number of seeds, into the PNG file ``path``.
+
+    Raises:
+        DiskError: if the disk is full or may not be written to.
+    """
+    question = plan.question
+    with new_picture(path, 12, 4.5) as figure:
+        worse, ruled_out = figure.subplots(1, 2, sharey=True)
+        for number, findings in enumerate(plan.curves):
+            style = {'color': palette.BLACK, 'linestyle': ':'}  # of models
+            if findings[0].about == 'settings':
+                style = {'color': palette.SETTINGS[(number - 1) % len(palette.SETTINGS)]}
+                style['linestyle'] = DASHES[(number - 1) % len(DASHES)]
+            style['linewidth'] = 3 if (findings[0].about, findings[0].seeds) == ('settings', question.seeds) else 1.5
+            differences = [finding.difference for finding in findings]
+            worse.plot(differences, [100 * f.found_worse for f in findings], label=curve_name(findings[0]), **style)
+            if findings[0].ruled_out is not None:
+                ruled_out.plot(differences, [100 * f.ruled_out for f in findings], **style)
+        for axes, title in ((worse, 'found worse than the best'), (ruled_out, 'ruled out as the best')):
+            axes.axhline(100 * POWER, color=palette.GREY, linewidth=0.8)
+            axes.axvline(question.difference, color=palette.GREY, linewidth=0.8)
+            axes.set(xlabel='true difference to the best setting (percentage points)', ylim=(0, 100))
+            axes.set_title(title, fontsize='medium')
+            axes.grid(alpha=0.3)
+        worse.set_ylabel('share of comparisons (%)')
+        figure.legend(loc='outside right center', frameon=False)
+        figure.suptitle(
+            f'{question.settings} settings, {question.photos:,} photos, accuracy {question.accuracy:g} %, seed scatter '
+            f'{points_text(question.seed_scatter)}'
+        )

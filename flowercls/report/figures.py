@@ -16,6 +16,7 @@ from flowercls.core.layout import SPLIT_TITLES
 matplotlib.use('Agg')  # files only, also on machines without a display
 
 DPI = 120
+DASHES = ('-', '--', ':', '-.')  # of lines beside each other
 MAIN_FONT = 'DejaVu Sans'
 # The main font has no East Asian letters; these fill in if the machine has one of them.
 FALLBACK_FONTS = (

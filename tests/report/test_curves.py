@@ -3,7 +3,8 @@ import json
 import pytest
 
 from flowercls.core.errors import DiskError
-from flowercls.report.curves import plot_curves
+from flowercls.evaluate.plan import Question, make_plan
+from flowercls.report.curves import plot_curves, plot_powers
 
 LINES = [
     {'epoch': 1, 'train_loss': 1.5, 'train_top1': 40.0, 'lr': 0.1, 'step': 1},
@@ -45,3 +46,16 @@ def test_a_full_disk_is_named_when_curves_are_written(tmp_path, monkeypatch):
     with pytest.raises(DiskError, match=r'curves.png: the disk is full'):
         plot_curves(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ['scalars.json']
+
+
+def test_powers_have_a_curve_for_models_and_for_each_number_of_seeds(tmp_path, texts, saved_figures):
+    plan = make_plan(Question(photos=100, seeds=4, difference=5.0, settings=3, accuracy=90.0, seed_scatter=0.5))
+    plot_powers(tmp_path / 'plan.png', plan)
+    assert (tmp_path / 'plan.png').is_file()
+    assert {'1 run, compared as models', '1 run, seeds assumed', '4 seeds', '12 seeds'} <= set(texts)
+    assert any('100 photos' in text and '0.5 points' in text for text in texts)
+    worse, ruled_out = saved_figures[0].axes
+    curves = {line.get_label(): line for line in worse.lines}
+    asked = next(findings for findings in plan.curves if findings[0].seeds == 4)
+    assert list(curves['4 seeds'].get_ydata()) == [100 * finding.found_worse for finding in asked]
+    assert len(ruled_out.lines) == len(worse.lines) - 1  # models are not ruled out

@@ -131,8 +131,11 @@ class Scenario:
         if hits.folds is not None:
             num_folds = len(np.unique(hits.folds))
             excess = np.maximum(0.0, noise.training - noise.chance)[numbers]
-            seed = np.minimum(((noise.seed_scatter or 0.0) / POINTS) ** 2, excess * seeds)
-            training_sets = (excess - seed / seeds) / _times_of_training_sets(num_folds)
+            if noise.seed_scatter is None:  # taken for seeds, as training sets of folds are nearly the same
+                seed = excess / _times_of_training_sets(num_folds)
+            else:
+                seed = np.minimum((noise.seed_scatter / POINTS) ** 2, excess * seeds)
+                training_sets = (excess - seed / seeds) / _times_of_training_sets(num_folds)
         elif repeated:
             seed = np.maximum(0.0, noise.training[numbers] * seeds - chance)
         else:
@@ -170,17 +173,18 @@ class Scenario:
             num_settings: In the comparison.
             num_photos: To validate on.
             num_seeds: Of each setting.
-            difference: Between the two settings, as a share.
-            accuracy: As a share.
+            difference: Between the two settings, as a share, above 0 and below ``accuracy``.
+            accuracy: Of the better setting, as a share, in (0, 1).
             seed_scatter: Standard deviation of accuracy that seeds cause, as a share.
         """
-        of_hit = accuracy * (1 - accuracy)
+        accuracies = np.array([accuracy - difference, accuracy])
+        of_hit = accuracies * (1 - accuracies)
         return cls(
             num_settings=num_settings,
             num_photos=num_photos,
             num_seeds=num_seeds,
-            lasting=max(LASTING_OF_HIT * of_hit, LASTING_OF_DIFFERENCE * difference),
-            chance=np.full(2, CHANCE_OF_HIT * of_hit),
+            lasting=max(LASTING_OF_HIT * float(of_hit.mean()), LASTING_OF_DIFFERENCE * difference),
+            chance=CHANCE_OF_HIT * of_hit,
             seed=np.full(2, seed_scatter**2),
             training_sets=np.zeros(2),
             dof=np.full(2, np.inf),

@@ -49,13 +49,14 @@ def test_a_comparison_of_the_present_size_has_the_noise_of_the_verdict(seeds, fo
     scenario = Scenario.of(hits, noise, list(by_setting))
     pair = np.array([1.0, -1.0])
     assert scenario.noise().variance(pair) == pytest.approx(noise.variance(pair))
-    assert scenario.true_variance == pytest.approx(noise.variance(pair)[0], rel=0.02 if folds else 1e-9)
+    if not folds:  # one seed does not show whether it is seeds or training sets
+        assert scenario.true_variance == pytest.approx(noise.variance(pair)[0])
 
 
 def test_power_of_single_runs_by_hand():
-    """95 %, 500 photos, 4 points: chance 0.4 and lasting 0.5 x 4 points of a photo, seeds scatter by 0.5 points."""
+    """95 and 91 %, 500 photos: chance 0.4 a (1 - a), lasting 0.5 x 4 points of a photo, seeds scatter by 0.5 points."""
     scenario = Scenario.assumed(2, 500, 1, 0.04, 0.95, 0.005)
-    deviation = np.sqrt((2 * 0.4 * 0.0475 + 0.5 * 0.04) / 500 + 2 * 0.005**2)
+    deviation = np.sqrt((0.4 * (0.0475 + 0.0819) + 0.5 * 0.04) / 500 + 2 * 0.005**2)
     assert scenario.true_variance == pytest.approx(deviation**2)
     (worse,) = scenario.powers(0.04)
     (ruled_out,) = scenario.powers(0.04, as_best=True)
@@ -66,10 +67,10 @@ def test_power_of_single_runs_by_hand():
 def test_power_of_few_seeds_is_the_mean_over_what_they_show():
     """Four settings, two seeds: the pooled scatter has four degrees of freedom."""
     scenario, rng = Scenario.assumed(4, 2000, 2, 0.03, 0.95, 0.01), np.random.default_rng(0)
-    by_chance = 0.4 * 0.0475 / 2000
-    scatter = (0.01**2 + by_chance) * rng.chisquare(4, 4000) / 4
-    variance = scenario.lasting / 2000 + np.maximum(scatter, by_chance / 2)
-    dof = np.maximum(4 * variance**2 / np.maximum(scatter, by_chance / 2) ** 2, 4)
+    by_chance = 0.4 * (0.0475 + 0.92 * 0.08) / 2 / 2000  # the mean of the two settings
+    scatter = np.maximum((0.01**2 + by_chance) * rng.chisquare(4, 4000) / 4, by_chance / 2)
+    variance = scenario.lasting / 2000 + scatter
+    dof = np.maximum(4 * variance**2 / scatter**2, 4)
     critical = range_of(4).critical_values(0.05, dof) * np.sqrt(variance / 2)
     measured = 0.03 + np.sqrt(scenario.true_variance) * rng.standard_normal(4000)
     assert scenario.powers(0.03).mean() == pytest.approx((measured > critical).mean(), abs=0.02)
