@@ -66,6 +66,8 @@ def _on_settings(comparison: Comparison) -> list[str]:
     if may_be := by_word[MAY_BE_BEST]:
         listed = [f'{d.name} ({_distance(d.points)}, {_worst_case(d, _top1(comparison))})' for d in may_be]
         headline += f' May still be the best: {named(listed)}.'
+    elif by_word[RULED_OUT] and not by_word[None]:
+        headline += ' No other setting is better.'  # though one may be as good
     lines = [headline]
     if ruled_out := by_word[RULED_OUT]:
         listed = named([f'{d.name} ({_distance(d.points)})' for d in ruled_out])

@@ -52,7 +52,7 @@ def test_ruled_out_as_best_is_not_worded_as_worse(three):
     ruled_out = replace(three.verdict, differences=[replace(b, may_be_best=False), c])
     comparison = replace(three, verdict=ruled_out)
     assert line_with('Ruled out as best', comparison).endswith('not shown to be worse than a: b (-0.35 points).')
-    assert 'May still' not in verdict_lines(comparison)[0] and 'every other' not in verdict_lines(comparison)[0]
+    assert verdict_lines(comparison)[0] == 'a has the highest top-1, 96.13 %. No other setting is better.'
 
 
 def test_equal_settings_have_the_same_top1(compared, runs):
