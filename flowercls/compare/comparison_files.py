@@ -7,13 +7,14 @@ from pathlib import Path
 
 from flowercls.compare.cells import cell_table
 from flowercls.compare.comparison import Comparison
-from flowercls.compare.phrases import number_of_points, p_text
+from flowercls.compare.phrases import p_text
 from flowercls.compare.rows import BEST, MOST_RIGHT, EffectRow, SettingRow, effect_rows, setting_rows
 from flowercls.compare.runs import is_sweep
 from flowercls.compare.wording import verdict_lines
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import atomic_write, disk_errors, numbered, write_json
 from flowercls.core.layout import COMPARISON_STEM, COMPARISON_SUFFIXES
+from flowercls.core.terminal import markdown_table, number_of_points
 from flowercls.evaluate.intervals import INTERVAL
 
 TO_THE_BEST = 'points to the best'
@@ -130,11 +131,11 @@ def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
         if factors.effects:
             head = ['factor', 'level', 'top-1 (%)', f'{TO_THE_BEST} level', 'p', 'verdict']
             cells = [[e.factor, e.level, f'{e.top1:.2f}', *_difference_cells(e)] for e in effect_rows(comparison)]
-            parts += ['## Each factor by itself, averaged over the others', _table(head, cells)]
+            parts += ['## Each factor by itself, averaged over the others', markdown_table(head, cells)]
     if also := comparison.settings[0].also:
         head = ['key', *(setting.name for setting in comparison.settings)]
         also_differ = [[f'`{key}`', *(setting.also[key] for setting in comparison.settings)] for key in also]
-        parts += ['## What else differs between the settings', _table(head, also_differ)]
+        parts += ['## What else differs between the settings', markdown_table(head, also_differ)]
     if comparison.left_out:
         parts += ['## Left out', '\n'.join(f'- {line}' for line in comparison.left_out)]
     if picture:
@@ -189,7 +190,7 @@ def _with_test(rows: list[SettingRow], head: list[str], cells: list[list[str]]) 
         head = [*head, 'test top-1 (%)']
         tests = ['-' if row.test_top1 is None else f'{row.test_top1:.2f}' for row in rows]
         cells = [[*line, test] for line, test in zip(cells, tests, strict=True)]
-    return _table(head, cells)
+    return markdown_table(head, cells)
 
 
 def _difference_cells(row: SettingRow | EffectRow) -> list[str]:
@@ -217,12 +218,4 @@ def _cells_table(comparison: Comparison, rows: list[SettingRow]) -> str:
         found = [row_of.get(name) for name in settings]
         texts = [f'{row.top1:.2f} {row.model_verdict or row.verdict or ""}'.strip() if row else '-' for row in found]
         cells.append([*levels.values(), *texts])
-    return _table(head, cells)
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [[cell.replace('|', '/') for cell in line] for line in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ['-' * width for width in widths])
-    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
-    return '\n'.join(f'| {" | ".join(line)} |' for line in padded)
+    return markdown_table(head, cells)

@@ -3,8 +3,9 @@
 import numpy as np
 
 from flowercls.compare.comparison import Comparison
-from flowercls.compare.phrases import NUM_NAMED, named, number_of_points, p_equation
+from flowercls.compare.phrases import NUM_NAMED, named, p_equation
 from flowercls.compare.rows import effect_rows
+from flowercls.core.terminal import number_of_points
 from flowercls.evaluate.optimism import optimism_text
 from flowercls.evaluate.significance.noise import OddSetting
 from flowercls.evaluate.significance.settings import ERROR_RATE

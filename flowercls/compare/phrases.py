@@ -20,8 +20,3 @@ def p_equation(p_value: float) -> str:
     """Return a p-value for a sentence: ``p = 0.16`` or ``p < 0.001``."""
     text = p_text(p_value)
     return f'p {text}' if text.startswith('<') else f'p = {text}'
-
-
-def number_of_points(points: float) -> str:
-    """Return a whole or broken number of points: ``1 point``, ``0.5 points``."""
-    return f'{points:g} point{"s" * (points != 1)}'

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from flowercls.compare.comparison import Comparison
 from flowercls.compare.conditions import condition_lines
-from flowercls.compare.phrases import named, number_of_points, p_equation
+from flowercls.compare.phrases import named, p_equation
 from flowercls.compare.rows import MAY_BE_BEST, RULED_OUT, WORSE, verdict_on
+from flowercls.core.terminal import number_of_points
 from flowercls.evaluate.intervals import INTERVAL
 from flowercls.evaluate.significance.power import MARGIN, MAX_SEEDS, MAX_TIMES_PHOTOS, POWER, SampleSize
 from flowercls.evaluate.significance.settings import ERROR_RATE, Difference

@@ -1,4 +1,4 @@
-"""Terminal: output that survives a closed terminal, and sizes and durations as people write them."""
+"""Terminal: output that survives a closed terminal; sizes, durations, points and tables as people write them."""
 
 import errno
 import io
@@ -7,6 +7,7 @@ import re
 import select
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -116,3 +117,17 @@ def as_duration(seconds: float) -> str:
     if whole < 3600:
         return f'{whole // 60} min {whole % 60:02d} s'
     return f'{whole // 3600} h {whole % 3600 // 60:02d} min'
+
+
+def number_of_points(points: float) -> str:
+    """Return a whole or broken number of percentage points: ``1 point``, ``0.5 points``."""
+    return f'{points:g} point{"s" * (points != 1)}'
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose columns are aligned, so that a terminal shows it, too."""
+    lines = [[cell.replace('|', '/') for cell in line] for line in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ['-' * width for width in widths])
+    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
+    return '\n'.join(f'| {" | ".join(line)} |' for line in padded)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from flowercls.core.errors import ConfigError
+from flowercls.core.terminal import markdown_table, number_of_points
 from flowercls.evaluate.significance.critical_values import range_of
 from flowercls.evaluate.significance.power import (
     CHANCE_OF_HIT,
@@ -164,15 +165,15 @@ def _smallest_difference(about: str, question: Question) -> float | None:
 def as_markdown(plan: Plan, picture: str | None = None) -> str:
     """Return the plan as Markdown, with the name of a ``picture`` to show."""
     question = plan.question
-    head = ['each setting has', *(points_text(finding.difference) for finding in plan.lines[0])]
+    head = ['each setting has', *(number_of_points(finding.difference) for finding in plan.lines[0])]
     head.append(f'found worse in {100 * POWER:.0f} %, from')
-    rows = [head, ['---'] * len(head)]
+    rows = []
     for findings, smallest in zip(plan.lines, plan.smallest, strict=True):
         rows.append([curve_name(findings[0]), *map(_shares, findings)])
         rows[-1].append('no difference' if smallest is None else f'{smallest:.1f} points')
     parts = [
         f'# What a comparison of {question.settings} settings on {question.photos:,} photos can find',
-        '\n'.join(f'| {" | ".join(row)} |' for row in rows),
+        markdown_table(head, rows),
         'A cell is about a setting that is truly so many points worse than the best one. In so many of 100 '
         'comparisons it is found worse / ruled out as the best. The first row is about models, not about other seeds.',
         '\n'.join(f'- {line}' for line in _answer(plan)),
@@ -196,11 +197,6 @@ def curve_name(finding: Finding) -> str:
     return '1 run, seeds assumed' if finding.seeds == 1 else f'{finding.seeds} seeds'
 
 
-def points_text(points: float) -> str:
-    """Return a number of percentage points: ``1 point``."""
-    return f'{points:g} point{"s" * (points != 1)}'
-
-
 def _shares(finding: Finding) -> str:
     shares = [finding.found_worse] + [finding.ruled_out] * (finding.ruled_out is not None)
     return ' / '.join(f'{100 * share:.0f}' for share in shares)
@@ -211,7 +207,7 @@ def _answer(plan: Plan) -> list[str]:
     (asked,) = _findings('settings', question, [question.difference])
     lines = [
         f'With {_runs(question.seeds)} of each setting, {100 * asked.found_worse:.0f} % of comparisons find a setting '
-        f'worse that truly is {points_text(question.difference)} worse. '
+        f'worse that truly is {number_of_points(question.difference)} worse. '
         f'{100 * asked.ruled_out:.0f} % rule it out as the best.'
     ]
     to_find = f'To find it worse in {100 * POWER:.0f} % takes'
@@ -236,7 +232,7 @@ def _assumptions(question: Question) -> list[str]:
     same, other = 2 * scenario.chance[1] * photos, (scenario.lasting + scenario.chance.sum()) * photos
     return [
         f'The best setting gets {question.accuracy:g} % of photos right (`--accuracy`).',
-        f'Seeds alone scatter accuracy by {points_text(question.seed_scatter)} (`--seed-scatter`).',
+        f'Seeds alone scatter accuracy by {number_of_points(question.seed_scatter)} (`--seed-scatter`).',
         f'Two runs of the best setting answer about {same:,.0f} of {photos:,} photos differently. '
         f'A run of it and one of the worse setting differ on {other:,.0f}.',
         f'Chance between runs of one setting is {100 * CHANCE_OF_HIT:.0f} % of the variance of a hit. Heads on '

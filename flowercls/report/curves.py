@@ -7,7 +7,8 @@ from matplotlib.ticker import MaxNLocator
 
 from flowercls.core import palette
 from flowercls.core.layout import CURVES_PICTURE, SCALARS_FILE
-from flowercls.evaluate.plan import Plan, curve_name, points_text
+from flowercls.core.terminal import number_of_points
+from flowercls.evaluate.plan import Plan, curve_name
 from flowercls.evaluate.scalars import read_epochs
 from flowercls.evaluate.significance.power import POWER
 from flowercls.report.figures import DASHES, new_picture
@@ -90,5 +91,5 @@ def plot_powers(path: Path, plan: Plan) -> None:
         figure.legend(loc='outside right center', frameon=False)
         figure.suptitle(
             f'{question.settings} settings, {question.photos:,} photos, accuracy {question.accuracy:g} %, seed scatter '
-            f'{points_text(question.seed_scatter)}'
+            f'{number_of_points(question.seed_scatter)}'
         )

@@ -1,6 +1,14 @@
 import pytest
 
-from flowercls.core.terminal import as_duration, as_size, is_size, num_bytes, tool_command
+from flowercls.core.terminal import (
+    as_duration,
+    as_size,
+    is_size,
+    markdown_table,
+    num_bytes,
+    number_of_points,
+    tool_command,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +49,17 @@ def test_a_command_names_the_tool_of_the_checkout_or_the_installed_program(tmp_p
 )
 def test_durations_read_as_people_say_them(seconds, text):
     assert as_duration(seconds) == text
+
+
+def test_a_table_is_markdown_with_aligned_columns():
+    table = markdown_table(['setting', 'top-1'], [['a|b', '96.00'], ['a long name', '9']])
+    assert table.splitlines() == [
+        '| setting     | top-1 |',
+        '| ----------- | ----- |',
+        '| a/b         | 96.00 |',
+        '| a long name | 9     |',
+    ]
+
+
+def test_points_are_one_or_several():
+    assert [number_of_points(number) for number in (1.0, 0.5, 12)] == ['1 point', '0.5 points', '12 points']
