@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtri
 
 CONFIDENCE = 0.95  # of every interval that is shown; a verdict has its own error rate
 INTERVAL = f'{100 * CONFIDENCE:g} % interval'  # as tables, pictures and pages call it
@@ -23,7 +23,7 @@ def wilson_interval(
         Wilson 1927; Brown, Cai and DasGupta 2001, equation 4.
     """
     share = hits / n
-    z = norm.ppf(0.5 + confidence / 2) if z is None else z
+    z = ndtri(0.5 + confidence / 2) if z is None else z
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return 100.0 * max(0.0, float(centre - half)), 100.0 * min(1.0, float(centre + half))

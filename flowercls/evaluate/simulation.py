@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from flowercls.evaluate.significance.hits import Hits
 from flowercls.evaluate.significance.looks import error_rate_of_look
@@ -126,7 +126,7 @@ def draw_sweep(rng: np.random.Generator, cell: Cell) -> Hits:
     def draw(*shape: int) -> np.ndarray:
         """Return standard normal numbers, shape (*shape, photos), correlated within groups."""
         if cell.group_size == 1:
-            return rng.standard_normal((*shape, photos))
+            return rng.standard_normal((*shape, photos), np.float32)
         shared = rng.standard_normal((*shape, groups[-1] + 1))[..., groups]
         return SHARED_IN_GROUP**0.5 * shared + (1 - SHARED_IN_GROUP) ** 0.5 * rng.standard_normal((*shape, photos))
 
@@ -136,7 +136,7 @@ def draw_sweep(rng: np.random.Generator, cell: Cell) -> Hits:
     for i in range(number):
         shift = cell.scatter[i] / 100 * rng.standard_normal((cell.seeds[i], cell.folds or 1))
         truth = np.clip(cell.accuracies[i] + shift, 0.001, 0.999)[:, 0 if folds is None else folds]
-        skill = norm.ppf(truth.reshape(cell.seeds[i], -1)) * np.sqrt(1 + EASE**2 + LASTING**2)
+        skill = ndtri(truth.reshape(cell.seeds[i], -1)) * np.sqrt(1 + EASE**2 + LASTING**2)
         if classes is not None:
             skill = skill + CLASS_LEANING * rng.standard_normal((cell.seeds[i], len(CLASS_SHARES)))[:, classes]
         known = skill + ease + LASTING * draw()

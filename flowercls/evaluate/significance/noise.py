@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc
 
 from flowercls.evaluate.significance.hits import Hits
 
@@ -152,19 +152,21 @@ class PhotoGroups:
     """Groups of photos that are hit together.
 
     Attributes:
-        order: Numbers of the photos, sorted by group, shape (N,).
+        order: Numbers of the photos, sorted by group, shape (N,); a slice of all where each photo is a group.
         starts: Where each group begins in ``order``, shape (G,).
         sizes: Photos of each group, shape (G,).
     """
 
-    order: np.ndarray
+    order: np.ndarray | slice
     starts: np.ndarray
     sizes: np.ndarray
 
     @classmethod
     def of(cls, hits: Hits) -> 'PhotoGroups':
         """Return the groups of a comparison; each photo is a group of its own where groups are unknown."""
-        labels = np.arange(hits.num_photos) if hits.groups is None else np.asarray(hits.groups)
+        if hits.groups is None:
+            return cls(slice(None), np.arange(hits.num_photos), np.ones(hits.num_photos, int))
+        labels = np.asarray(hits.groups)
         order = np.argsort(labels, kind='stable')
         starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
         return cls(order, starts, np.diff(starts, append=len(labels)))
@@ -176,6 +178,8 @@ class PhotoGroups:
 
     def sums(self, rows: np.ndarray) -> np.ndarray:
         """Return the sum of each row over each group, shape (rows, groups)."""
+        if self.number == rows.shape[1]:
+            return rows
         return np.add.reduceat(rows[:, self.order], self.starts, axis=1)
 
     def covariance(self, rows: np.ndarray) -> np.ndarray:
@@ -316,7 +320,7 @@ def _find_odd(
         largest = int(np.argmax(variances))
         rest = np.arange(len(kept)) != largest
         expected = max(np.average(variances[rest], weights=dof[rest]), least)
-        p_value = len(kept) * f_distribution.sf(variances[largest] / expected, dof[largest], dof[rest].sum())
+        p_value = len(kept) * fdtrc(dof[largest], dof[rest].sum(), variances[largest] / expected)
         removed.append((int(kept[largest]), float(p_value)))
         kept = kept[rest]
     num_odd = max((i + 1 for i, (_, p_value) in enumerate(removed) if p_value < SCATTERS_MORE), default=0)

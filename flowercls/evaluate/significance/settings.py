@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 from flowercls.evaluate.intervals import CONFIDENCE, wilson_interval
 from flowercls.evaluate.significance.critical_values import lead_of, range_of
@@ -171,7 +171,7 @@ def _score(name: str, number: int, hits: Hits, noise: Noise, *, is_selected: boo
     too_high = error_rate / 2 / (len(hits.by_setting) if is_selected else 1)
     bounds = []
     for rate, end in ((too_high, 0), (error_rate / 2, 1)):
-        z = t.isf(rate, dof) if np.isfinite(dof) else norm.isf(rate)
+        z = -float(stdtrit(dof, rate) if np.isfinite(dof) else ndtri(rate))
         # The number of independent photos whose share would be as uncertain: Wilson's interval of it stays in 0-100.
         # Near 0 and 100 %, hits alone would show no noise, so both sides get what z^2 / 2 more misses would add.
         unseen = z**2 / (2 * num_photos)
