@@ -206,9 +206,9 @@ def _answer(plan: Plan) -> list[str]:
     question = plan.question
     (asked,) = _findings('settings', question, [question.difference])
     lines = [
-        f'With {_runs(question.seeds)} of each setting, {100 * asked.found_worse:.0f} % of comparisons find a setting '
-        f'worse that truly is {number_of_points(question.difference)} worse. '
-        f'{100 * asked.ruled_out:.0f} % rule it out as the best.'
+        f'With {_runs(question.seeds)} of each setting, one that is truly '
+        f'{number_of_points(question.difference)} worse is found worse in {100 * asked.found_worse:.0f} % of cases. '
+        f'It is ruled out as the best in {100 * asked.ruled_out:.0f} %.'
     ]
     to_find = f'To find it worse in {100 * POWER:.0f} % takes'
     seeds = _runs(plan.seeds_needed) if plan.seeds_needed else f'more than {MAX_SEEDS} seeds'
