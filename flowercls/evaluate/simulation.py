@@ -188,22 +188,22 @@ def _events(cell: Cell, verdicts: Sequence[Verdict]) -> dict[str, bool]:
     return events
 
 
-def measure(cell: Cell, num_sweeps: int, seed: int = 0) -> dict[str, float]:
-    """Return the share of sweeps of a cell in which each event happens: ``wrong``, ``found``, ``ruled out``, ..."""
-    rng, counts = np.random.default_rng(seed), {}
-    for _ in range(num_sweeps):
+def measure(cell: Cell, num_sweeps: int, *, is_adaptive: bool = False) -> dict[str, float]:
+    """Return the share of sweeps of a cell in which each event happens: ``wrong``, ``found``, ``ruled out``, ...
+
+    Args:
+        cell: The kind of sweep.
+        num_sweeps: That are drawn; ``sweeps`` of the result.
+        is_adaptive: Whether to draw four times as many where many verdicts are wrong.
+    """
+    rng, counts, drawn = np.random.default_rng(0), {}, 0
+    while drawn < num_sweeps:
         for event, happens in _events(cell, list(verdicts_on(draw_sweep(rng, cell), cell.looks))).items():
             counts[event] = counts.get(event, 0) + happens
-    return {event: count / num_sweeps for event, count in counts.items()}
-
-
-def measure_adaptively(cell: Cell, num_sweeps: int) -> dict:
-    """Return the rates of a cell with their number of sweeps; four times as many where many verdicts are wrong."""
-    rates = measure(cell, num_sweeps)
-    if rates['wrong'] > MANY and 'wrong' in cell.bars:
-        num_sweeps *= 4
-        rates = measure(cell, num_sweeps)
-    return {'cell': cell.name, 'sweeps': num_sweeps, **rates}
+        drawn += 1
+        if is_adaptive and drawn == num_sweeps and counts['wrong'] > MANY * drawn and 'wrong' in cell.bars:
+            num_sweeps, is_adaptive = 4 * num_sweeps, False
+    return {'sweeps': drawn} | {event: count / drawn for event, count in counts.items()}
 
 
 def missed_bars(cell: Cell, rates: dict[str, float]) -> list[str]:
@@ -224,7 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for cell in cells:
         if cell.name not in done:
             started = time.monotonic()
-            row = measure_adaptively(cell, options.sweeps) | {'seconds': round(time.monotonic() - started, 1)}
+            rates = measure(cell, options.sweeps, is_adaptive=True)
+            row = {'cell': cell.name, **rates, 'seconds': round(time.monotonic() - started, 1)}
             done[cell.name] = row
             if options.out:
                 with options.out.open('a') as file:
