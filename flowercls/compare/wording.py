@@ -148,6 +148,12 @@ def _on_factors(comparison: Comparison) -> list[str]:
         missing = [' with '.join(f'{name}={level}' for name, level in cell.items()) for cell in factors.missing]
         verb = 'is' if len(missing) == 1 else 'are'
         return [f'The grid is incomplete, so factors are not averaged: {named(missing)} {verb} missing.']
+    if factors.spoiled_by:
+        verb = 'scatters' if len(factors.spoiled_by) == 1 else 'scatter'
+        return [
+            f'{named(factors.spoiled_by)} {verb} far more than the others, which hides what single factors do. So no '
+            'level is better or worse by itself; see the table of combinations.'
+        ]
     if factors.interaction_p is None or math.isnan(factors.interaction_p):
         return ['It cannot be tested whether the factors interact. That takes several seeds.']
     if factors.has_interaction:

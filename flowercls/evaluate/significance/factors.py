@@ -2,18 +2,19 @@
 
 A level's accuracy is the mean of its settings'. Levels of one factor are compared by the range of so many equal levels,
 with the noise of `noise`. For factors without effect, all verdicts on all factors together are wrong in at most 5 of
-100 grids (Bonferroni's correction over the factors). No verdict is given in three cases:
+100 grids (Bonferroni's correction over the factors). No verdict is given in four cases:
 
 - **Combinations are missing.** Then levels are not averaged over the same settings, and there are no effects at all.
 - **The factors interact**: the effect of one depends on the level of another. The mean of a level then describes none
   of its settings. The test is an ANOVA-type statistic: the sum of squares of everything beyond the main effects, over
   its expectation under noise alone. Box's approximation makes it an F variable although the means are correlated and
   scatter differently (Brunner, Dette and Munk 1997).
+- **A setting scatters far more than the others**, as with a collapsed run. It hides what its levels do elsewhere.
 - **Each setting was run once.** Nothing shows the noise of seeds, so neither effects nor interactions can be tested.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 
@@ -23,7 +24,7 @@ from scipy.stats import f as f_distribution
 
 from flowercls.evaluate.significance.critical_values import MAX_DOF, range_of
 from flowercls.evaluate.significance.hits import Hits
-from flowercls.evaluate.significance.noise import Noise
+from flowercls.evaluate.significance.noise import SPOILS_POOL, Noise
 from flowercls.evaluate.significance.settings import ERROR_RATE, POINTS
 
 INTERACTION_LEVEL = 0.05  # share of grids without interaction that are said to have one
@@ -63,12 +64,14 @@ class Factors:
         effects: Of every level; empty if combinations are missing.
         missing: The combinations of levels that no setting has.
         interaction_p: Of the test of additivity of all factors together; None if it was not tested.
+        spoiled_by: Names of the settings that scatter far more than the others.
     """
 
     names: list[str]
     effects: list[Effect]
     missing: list[dict[str, str]]
     interaction_p: float | None
+    spoiled_by: list[str] = field(default_factory=list)
 
     @property
     def has_interaction(self) -> bool:
@@ -101,7 +104,10 @@ def factor_effects(
     has_level = {
         name: np.array([[row[name] == level for row in rows] for level in values[name]], float) for name in values
     }
-    interaction_p = None if hits.is_single_runs else _interaction_p(means, noise, list(has_level.values()))
+    spoiled_by = [odd.name for odd in noise.odd if odd.p_value < SPOILS_POOL]
+    interaction_p = (
+        None if hits.is_single_runs or spoiled_by else _interaction_p(means, noise, list(has_level.values()))
+    )
     is_additive = interaction_p is not None and interaction_p > INTERACTION_LEVEL  # False if it is NaN
     effects = []
     for name, members in has_level.items():
@@ -122,7 +128,7 @@ def factor_effects(
                     effect, half_width=half_width, p_value=min(1.0, p_value), is_worse=p_value <= error_rate
                 )
             effects.append(effect)
-    return Factors(list(values), effects, [], interaction_p)
+    return Factors(list(values), effects, [], interaction_p, spoiled_by)
 
 
 def _interaction_p(means: np.ndarray, noise: Noise, has_level: list[np.ndarray]) -> float:

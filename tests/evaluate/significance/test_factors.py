@@ -1,5 +1,6 @@
 """Effects of factors and their interaction: against the classical analysis of variance, and in simulated grids."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,6 +13,7 @@ from statsmodels.stats.anova import anova_lm
 from flowercls.evaluate.significance.factors import factor_effects
 from flowercls.evaluate.significance.hits import Hits
 from flowercls.evaluate.significance.noise import Noise
+from flowercls.evaluate.simulation import draw_sweep, equal_settings
 
 # How many of 100 photos each of four runs misses, by setting: the settings are equal, their runs are not.
 MISSED = [(40, 30, 20, 10), (10, 38, 34, 18), (15, 20, 40, 25), (28, 12, 36, 24), (34, 14, 18, 34), (40, 25, 25, 10)]
@@ -224,3 +226,14 @@ def test_no_level_is_worse_that_the_best_setting_has(num_seeds):
     accuracies = [[97, 96.5], [83, 97.8]]
     has_interaction, worse, contradicts = rates(accuracies, 300, num_seeds=num_seeds, seed_scatter=0.7)
     assert has_interaction > 0.98 and worse < 0.02 and contradicts == 0
+
+
+def test_a_collapsed_run_withholds_the_verdicts_on_its_levels():
+    cell = replace(equal_settings('', 4, 3), accuracies=(0.96, 0.96, 0.90, 0.90))
+    hits = draw_sweep(np.random.default_rng(0), cell)
+    levels = dict(zip(hits.by_setting, [{'a': a, 'b': b} for a in '12' for b in '12'], strict=True))
+    assert [effect.is_worse for effect in factor_effects(hits, levels).effects[:2]] == [None, True]
+    hits.by_setting['setting 0'][1, ::2] = False
+    factors = factor_effects(hits, levels)
+    assert factors.spoiled_by == ['setting 0'] and factors.interaction_p is None
+    assert {effect.is_worse for effect in factors.effects} == {None}
