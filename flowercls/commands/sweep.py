@@ -154,10 +154,12 @@ def _draw_doubtful_labels(doubtful: 'DoubtfulLabels') -> None:
 def _describe(result: 'SweepResult', comparison: str, report: Path) -> str:
     """Return the last block: results, comparison, failures, and where the files are."""
     from flowercls.config.loader import shorten
-    from flowercls.sweep.display import describe_failures, results_table
+    from flowercls.sweep.display import describe_failures, results_table, selection_line
 
-    lines = [results_table(result.states), ''] + ([comparison, ''] if comparison else [])
+    lines = [results_table(result.states), *filter(None, [selection_line(result.states)]), '']
+    lines += [comparison, ''] if comparison else []
     lines += [f'out of fold: top-1 {item.top1:.2f} %, {shorten(item.path)}' for item in result.out_of_fold]
+    lines += filter(None, [selection_line([state for item in result.out_of_fold for state in item.folds])])
     lines += [*result.notes, *(result.doubtful.describe() if result.doubtful else [])]
     lines += describe_failures(result.states)
     return '\n'.join([*lines, f'report: {shorten(report)}', f'sweep folder: {shorten(result.folder)}'])

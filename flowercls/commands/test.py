@@ -102,6 +102,7 @@ def test(
 
     from flowercls.core.files import disk_errors, write_json
     from flowercls.data.decode import decode_rgb
+    from flowercls.evaluate.optimism import best_epoch_optimism, chose_the_epoch, selection_clause
     from flowercls.report.gallery import draw_photos
     from flowercls.report.run_pictures import draw_evaluation
     from flowercls.train import tester
@@ -117,12 +118,15 @@ def test(
             predictions.write_csv(out)
         else:
             write_json(out, metrics)
-    draw_evaluation(evaluation.folder, predictions, metrics, photos, decode_rgb)
+    clause = ''
+    if chose_the_epoch(predictions.images, metrics, checkpoint.parent):
+        clause = selection_clause(best_epoch_optimism(checkpoint.parent))
+    draw_evaluation(evaluation.folder, predictions, metrics, photos, decode_rgb, clause)
     if show_dir is not None and photos:
         draw_photos(predictions, lambda number: decode_rgb(photos[number]), show_dir)
     elif show_dir is not None:
         print(f'--show-dir {show_dir}: nothing is drawn, because the data set does not name the files of its photos')
-    return describe_test(metrics, evaluation.folder)
+    return describe_test(metrics, evaluation.folder, clause)
 
 
 def _check_output(out: str | None, item: str | None) -> None:
@@ -161,8 +165,14 @@ def _check_parents(option: str, path: str) -> None:
             raise ConfigError(f'{option} {path}: {parent} is not a folder. Fix: name another path.')
 
 
-def describe_test(metrics: dict, folder: Path) -> str:
-    """Return the table of a test: precision, recall and F1 of each class in percent, averages, accuracy, mistakes."""
+def describe_test(metrics: dict, folder: Path, clause: str = '') -> str:
+    """Return the table of a test: precision, recall and F1 of each class in percent, averages, accuracy, mistakes.
+
+    Args:
+        metrics: Content of its metrics.json.
+        folder: Where its results are.
+        clause: How optimistic the accuracy is, if these photos chose the epoch.
+    """
     rows = [*metrics['per_class'].items(), ('macro average', {**metrics['macro'], 'support': metrics['n']})]
     width = max(len(name) for name, _ in rows)
     lines = [f'{"class":<{width}}  precision  recall     f1  photos']
@@ -175,6 +185,7 @@ def describe_test(metrics: dict, folder: Path) -> str:
     lines += [
         f'{accuracy_text(metrics)} on the {"validation" if metrics["split"] == "val" else metrics["split"]} set'
         f'{augmented}',
+        *([clause] if clause else []),
         f'negative log-likelihood {metrics["nll"]:.4f}, calibration error {metrics["ece"]:.2f} %',
         f'most confused: {", ".join(confused[:MAX_CONFUSED_SHOWN]) or "none"}',
         f'results     {folder}',

@@ -148,15 +148,14 @@ def describe_result(result: 'TrainResult', report: Path | None = None) -> str:
     epochs = f'{result.epochs_now} {"epoch" if result.epochs_now == 1 else "epochs"}'
     lines = [f'time        {as_duration(result.seconds)} for {epochs}']
     if result.best_checkpoint:
-        from flowercls.evaluate.optimism import best_epoch_optimism, optimism_text
+        from flowercls.evaluate.optimism import best_epoch_optimism, selection_clause
 
         metrics = json.loads((result.folder / METRICS_FILE).read_text(encoding='utf-8'))
         lines.insert(0, f'best        {accuracy_text(metrics)} at epoch {result.best_epoch} of {result.epochs}')
         if result.last_top1 is not None:
             lines.insert(1, f'last epoch  top-1 {result.last_top1:.2f} %')
-        if optimism := best_epoch_optimism(result.folder):
-            text = f'expect {optimism_text(optimism)} less on other photos, as these chose the epoch'
-            lines.insert(1, f'optimism    {text}')
+        if clause := selection_clause(best_epoch_optimism(result.folder)):
+            lines.insert(1, f'optimism    {clause}')
     if result.epochs < result.max_epochs:
         lines.append(f'stopped     early, after epoch {result.epochs} of {result.max_epochs}')
     checkpoint = result.best_checkpoint or result.last_checkpoint

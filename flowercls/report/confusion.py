@@ -14,12 +14,13 @@ MAX_WITH_PERCENT, MAX_WITH_COUNT, MAX_NAMED = 12, 30, 100
 NAME_LENGTH = 24
 
 
-def plot_confusion(metrics: dict, path: str | Path) -> None:
+def plot_confusion(metrics: dict, path: str | Path, clause: str = '') -> None:
     """Draw the confusion matrix of a metrics.json, coloured by the share of each true class's photos.
 
     Args:
         metrics: Content of a metrics.json.
         path: PNG file to write.
+        clause: A last line of the title: how optimistic the accuracy is.
 
     Raises:
         DiskError: if the disk is full or may not be written to.
@@ -50,7 +51,8 @@ def plot_confusion(metrics: dict, path: str | Path) -> None:
         if cell_size:
             _write_cells(axes, counts, percent, cell_size)
         # The title of the whole picture: with few classes, the text is wider than the matrix.
-        figure.suptitle(f'Confusion matrix: top-1 {metrics["top1"]:.2f} %, {origin_text(metrics)}', fontsize=title_size)
+        title = f'Confusion matrix: top-1 {metrics["top1"]:.2f} %, {origin_text(metrics)}'
+        figure.suptitle(f'{title}\n{clause}'.strip(), fontsize=title_size)
 
 
 def row_percent(counts: np.ndarray) -> np.ndarray:

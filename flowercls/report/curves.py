@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from flowercls.core import palette
 from flowercls.core.layout import CURVES_PICTURE, SCALARS_FILE
 from flowercls.core.terminal import number_of_points
+from flowercls.evaluate.optimism import best_epoch_optimism, selection_clause
 from flowercls.evaluate.plan import Plan, curve_name
 from flowercls.evaluate.scalars import read_epochs
 from flowercls.evaluate.significance.power import POWER
@@ -43,7 +44,9 @@ def plot_curves(run_folder: str | Path, best_epoch: int | None = None) -> Path |
         if best is not None:
             ring = {'marker': 'o', 'markersize': 12, 'markerfacecolor': 'none', 'color': palette.BEST}
             accuracies.plot(best_epoch, best, **ring)
-            accuracies.set_title(f'best validation top-1: {best:.2f} % at epoch {best_epoch}', fontsize='medium')
+            title = f'best validation top-1: {best:.2f} % at epoch {best_epoch}'
+            clause = selection_clause(best_epoch_optimism(folder)).replace(', ', ',\n')
+            accuracies.set_title(f'{title}\n{clause}'.strip(), fontsize='medium')
         figure.suptitle(folder.absolute().name)
     return path
 

@@ -8,11 +8,12 @@ import numpy as np
 from flowercls.config.diff import flatten
 from flowercls.config.overrides import parse_overrides
 from flowercls.core import layout
-from flowercls.core.errors import ConfigError
+from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.terminal import tool_command
 from flowercls.evaluate.intervals import wilson_interval
 from flowercls.evaluate.metrics import SCALARS, most_confused
-from flowercls.evaluate.optimism import best_epoch_optimism, optimism_text
+from flowercls.evaluate.optimism import best_epoch_optimism, chose_the_epoch, selection_clause
+from flowercls.evaluate.predictions import Answers
 from flowercls.evaluate.scalars import read_epochs
 from flowercls.report import page
 from flowercls.report.facts import data_card, environment_of
@@ -45,7 +46,7 @@ def write_run_report(folder: str | Path) -> Path:
     if not isinstance(checkpoint, str) or Path(checkpoint).name != checkpoint:  # a file of the run folder
         checkpoint = None
     weights = page.read_json(folder / f'{checkpoint}.json') if checkpoint else None
-    config_path, optimism = str(folder / layout.CONFIG_FILE), best_epoch_optimism(folder)
+    config_path = str(folder / layout.CONFIG_FILE)
     return page.write_page(
         folder,
         'run.html.j2',
@@ -62,7 +63,6 @@ def write_run_report(folder: str | Path) -> Path:
         max_mistakes=MAX_MISTAKES,
         max_classes=MAX_CLASSES,
         pictures=_pictures(folder),
-        optimism='a little' if optimism is None else optimism_text(optimism) if optimism else '',
         is_validated=config.get('val_dataloader', True) is not None,
         weights={'name': checkpoint, **weights} if weights else {},
         environment=environment_of(folder, config),
@@ -94,7 +94,7 @@ def _pictures(folder: Path) -> dict[str, Path | None]:
 def _evaluations(folder: Path, metrics: dict) -> list[dict]:
     """Return the figures of the validation set, then of each test, as the page shows them."""
     tests = folder.glob(f'{layout.TEST_PREFIX}*/{layout.METRICS_FILE}')
-    results = [(folder, metrics)]
+    results, clause = [(folder, metrics)], selection_clause(best_epoch_optimism(folder))
     results += [
         (path.parent, page.read_json(path) or {}) for path in sorted(tests, key=lambda path: path.stat().st_mtime_ns)
     ]
@@ -102,10 +102,18 @@ def _evaluations(folder: Path, metrics: dict) -> list[dict]:
     for place, content in results:
         if content.keys() >= REQUIRED:
             try:
-                evaluations.append(_evaluation(place, content))
+                is_selected = place == folder or _is_test_selected(place, content, folder)
+                evaluations.append({**_evaluation(place, content), 'clause': clause if is_selected else ''})
             except page.MALFORMED:
                 continue
     return evaluations
+
+
+def _is_test_selected(folder: Path, metrics: dict, run: Path) -> bool:
+    try:
+        return chose_the_epoch(Answers.read_csv(folder / layout.PREDICTIONS_FILE).images, metrics, run)
+    except DataError:
+        return False
 
 
 def _evaluation(folder: Path, metrics: dict) -> dict:

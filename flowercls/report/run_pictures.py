@@ -8,6 +8,7 @@ import numpy as np
 
 from flowercls.core import layout
 from flowercls.core.errors import DataError
+from flowercls.evaluate.optimism import best_epoch_optimism, selection_clause
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.report.confusion import plot_confusion
 from flowercls.report.curves import plot_curves
@@ -48,7 +49,8 @@ def draw_run(folder: str | Path, decode: DecodePhoto, *, only_missing: bool = Fa
         photos = []
         with contextlib.suppress(*UNUSABLE):
             photos = _photo_files(folder, predictions)
-        draw_evaluation(folder, predictions, figures, photos, decode)
+        clause = selection_clause(best_epoch_optimism(folder))
+        draw_evaluation(folder, predictions, figures, photos, decode, clause)
 
 
 def _is_current(folder: Path, results: str, pictures: Sequence[str]) -> bool:
@@ -71,7 +73,12 @@ def _photo_files(folder: Path, predictions: Predictions) -> list[Path]:
 
 
 def draw_evaluation(
-    folder: Path, predictions: Predictions, metrics: dict, photos: Sequence[str | Path], decode: DecodePhoto
+    folder: Path,
+    predictions: Predictions,
+    metrics: dict,
+    photos: Sequence[str | Path],
+    decode: DecodePhoto,
+    clause: str = '',
 ) -> None:
     """Draw confusion matrix, reliability diagram and gallery of mistakes into ``folder``.
 
@@ -81,12 +88,13 @@ def draw_evaluation(
         metrics: Content of the metrics.json beside them.
         photos: The photo files in the order of the predictions; without them there is no gallery.
         decode: Decoder of photo files.
+        clause: How optimistic the accuracy is, if these photos chose the epoch.
 
     Raises:
         DiskError: if the disk is full or may not be written to.
         DataError: if a photo cannot be read.
     """
-    plot_confusion(metrics, folder / layout.CONFUSION_PICTURE)
+    plot_confusion(metrics, folder / layout.CONFUSION_PICTURE, clause)
     plot_reliability(metrics, folder / layout.RELIABILITY_PICTURE)
     if photos:
         plot_mistakes(predictions, metrics, lambda i: decode(Path(photos[i])), folder / layout.MISTAKES_PICTURE)

@@ -9,6 +9,7 @@ from flowercls.compare.phrases import p_text
 from flowercls.core import layout
 from flowercls.core.errors import DataError
 from flowercls.core.terminal import as_duration, tool_command
+from flowercls.evaluate.optimism import mean_optimism, selection_clause
 from flowercls.evaluate.predictions import Predictions
 from flowercls.report import page
 from flowercls.report.facts import data_card, environment_of
@@ -31,6 +32,7 @@ def write_sweep_report(folder: str | Path, problem: str = '') -> Path:
     """
     folder = Path(folder)
     trials = _trials(folder)
+    validated = [trial['folder'] for trial in trials if trial['state'] == FINISHED and trial['top1'] is not None]
     first = next((trial['folder'] for trial in trials if (trial['folder'] / layout.CONFIG_FILE).is_file()), folder)
     config = page.read_config(first)
     source = _sweep_file(folder)
@@ -40,6 +42,7 @@ def write_sweep_report(folder: str | Path, problem: str = '') -> Path:
         folder,
         'sweep.html.j2',
         trials=trials,
+        clause=selection_clause(mean_optimism(validated), 'the epochs') if validated else '',
         finished=sum(trial['state'] == FINISHED for trial in trials),
         comparison=_comparison(comparison),
         words=words,

@@ -66,7 +66,7 @@ class Display(Progress):
         self.update(self._bars[0], completed=num_ended, figures=figures)
         for bar, state in zip(self._bars[1:], states, strict=True):
             left = seconds_left([state], 1)
-            figures = f'top-1 {_percent(state.top1)}' + ('' if left is None else f', {as_duration(left)} left')
+            figures = f'best top-1 {_percent(state.top1)}' + ('' if left is None else f', {as_duration(left)} left')
             self.update(bar, completed=state.epoch, visible=state.status == RUNNING, figures=figures)
         self.refresh()
 
@@ -77,7 +77,7 @@ def change_line(state: TrialState) -> str:
     if state.status == RUNNING:
         return f'{name}: {"resumed" if state.can_resume else "started"}'
     if state.status == FINISHED:
-        return f'{name}: finished, top-1 {_percent(state.top1)}, {as_duration(state.time_s or 0)}'
+        return f'{name}: finished, best top-1 {_percent(state.top1)}, {as_duration(state.time_s or 0)}'
     if state.status == FAILED:
         return f'{name}: failed, {state.error}'
     return f'{name}: waits, because a process of an earlier start still works in its folder'
@@ -91,7 +91,7 @@ def status_line(states: Sequence[TrialState], jobs: int) -> str:
     left = seconds_left(states, jobs)
     parts += [] if left is None else [f'about {as_duration(left)} left']
     running = [
-        f'{state.folder.name} epoch {state.epoch}/{state.trial.max_epochs} top-1 {_percent(state.top1)}'
+        f'{state.folder.name} epoch {state.epoch}/{state.trial.max_epochs} best top-1 {_percent(state.top1)}'
         for state in states
         if state.status == RUNNING
     ]
@@ -112,17 +112,27 @@ def seconds_left(states: Sequence[TrialState], jobs: int) -> float | None:
 
 
 def results_table(states: Sequence[TrialState]) -> str:
-    """Return a plain table of top-1 in percent by setting and seed, or the state of a trial that has none."""
+    """Return a plain table of the best top-1 in percent by setting and seed, or the state of a trial that has none."""
     seeds = list(dict.fromkeys(state.trial.seed for state in states))
     cells: dict[str, dict[int, str]] = {}
     for state in states:
         figure = _percent(state.top1).removesuffix(' %') if state.status == FINISHED else state.status
         cells.setdefault(state.trial.setting.name, {})[state.trial.seed] = figure
-    rows = [['top-1, %', *(f'seed {seed}' for seed in seeds)]]
+    rows = [['best top-1, %', *(f'seed {seed}' for seed in seeds)]]
     rows += [[setting, *(by_seed.get(seed, '') for seed in seeds)] for setting, by_seed in cells.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
     return '\n'.join('  '.join([setting.strip().ljust(widths[0]), *figures]) for setting, *figures in rows)
+
+
+def selection_line(states: Sequence[TrialState]) -> str:
+    """Return how optimistic the best epochs of finished trials are on average; empty if they had no choice."""
+    # Here: it imports scikit-learn, and a mistake in a config is found before that.
+    from flowercls.evaluate.optimism import mean_optimism, selection_clause
+
+    validated = [state.folder for state in states if state.status == FINISHED and state.top1 is not None]
+    clause = selection_clause(mean_optimism(validated), 'the epochs') if validated else ''
+    return clause and f'best epochs: on average, {clause}'
 
 
 def describe_plan(states: Sequence[TrialState], notes: Sequence[str]) -> str:

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from flowercls.evaluate import optimism
+
 
 def test_a_folder_of_results_that_may_not_be_written_to_is_named(trained_run, tool, tmp_path, said, monkeypatch):
     config, folder = trained_run
@@ -53,12 +55,15 @@ def test_mistakes_with_the_test_tool(trained_run, tool, said, arguments, code, w
     assert words in said()
 
 
-def test_a_test_leaves_figures_mistakes_and_pictures(trained_run, tool, tmp_path, capsys, said):
+def test_a_test_leaves_figures_mistakes_and_pictures(trained_run, tool, tmp_path, capsys, said, monkeypatch):
+    monkeypatch.setattr(optimism, 'best_epoch_optimism', lambda folder: 1.23)
     config, folder = trained_run
+    (best,) = folder.glob('best_*.pth')
     options = ('--work-dir', tmp_path, '--show-dir', tmp_path / 'show', '--tta')
-    assert tool('test', config, folder / 'epoch_2.pth', *options) == 0
-    out, found = capsys.readouterr().out, tmp_path / 'test_epoch_2'
+    assert tool('test', config, best, *options) == 0
+    out, found = capsys.readouterr().out, tmp_path / f'test_{best.stem}'
     metrics = json.loads((found / 'metrics.json').read_text())
+    assert 'about 1.2 points less on other photos' in out  # these photos have chosen this epoch
     assert metrics['tta'] is True and 'test-time augmentation' in out
     (macro,) = [line.split() for line in out.splitlines() if line.startswith('macro average')]
     assert macro[2:] == [f'{metrics["macro"][key]:.2f}' for key in ('precision', 'recall', 'f1')] + ['15']
@@ -70,7 +75,7 @@ def test_a_test_leaves_figures_mistakes_and_pictures(trained_run, tool, tmp_path
         assert (found / f'{name}.png').read_bytes().startswith(b'\x89PNG')
     assert sum('wrong' in path.name for path in (tmp_path / 'show').iterdir()) == num_mistakes
     assert len(list((tmp_path / 'show').iterdir())) == 15
-    assert tool('test', config, folder / 'epoch_2.pth', *options) == 2
+    assert tool('test', config, best, *options) == 2
     assert 'not an empty folder' in said()
 
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from flowercls.evaluate.optimism import best_epoch_optimism, epoch_optimism, optimism_text, selection_optimism
+from flowercls.evaluate.optimism import (
+    best_epoch_optimism,
+    chose_the_epoch,
+    epoch_optimism,
+    optimism_text,
+    selection_clause,
+    selection_optimism,
+)
 from helpers.run_folders import predictions_with
 
 IMAGES = [f'daisy/{i:03d}.jpg' for i in range(200)]
@@ -91,5 +98,16 @@ def test_nothing_false_is_said_where_nothing_was_picked_or_nothing_is_known(run,
     assert best_epoch_optimism(tmp_path) is None
 
 
+def test_the_photos_of_a_test_chose_the_epoch_if_it_is_the_best_one(run):
+    folder = run(97.0, 98.0)
+    assert not chose_the_epoch(IMAGES, {'epoch': 2}, folder)  # nobody knows the best epoch
+    (folder / 'metrics.json').write_text('{"epoch": 2}')
+    assert chose_the_epoch(IMAGES[::-1], {'epoch': 2}, folder)
+    assert not chose_the_epoch(IMAGES, {'epoch': 1}, folder)
+    assert not chose_the_epoch(IMAGES[1:], {'epoch': 2}, folder)
+
+
 def test_the_size_in_words():
     assert [optimism_text(points) for points in (0.66, 0.04)] == ['about 0.7 points', 'less than 0.1 points']
+    assert 'expect about 0.7 points less on other photos' in selection_clause(0.66)
+    assert 'expect less on other photos' in selection_clause(None) and selection_clause(0.0) == ''

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -6,7 +7,7 @@ from PIL import Image
 from flowercls.core.files import sha256_of
 from flowercls.evaluate.optimism import best_epoch_optimism
 from flowercls.report.run_page import write_run_report
-from helpers.run_folders import write_run
+from helpers.run_folders import write_run, write_test
 
 SECTIONS = [
     'data', 'config', 'curves', 'metrics', 'confusion', 'mistakes', 'comparison', 'environment', 'commands',
@@ -41,7 +42,7 @@ def test_names_are_shown_as_they_are(page, run_folder):
 def test_figures_come_with_n_and_interval(page):
     text = page().text
     assert '83.33 %' in text and '5 of 6 photos, 95 % interval 43.6-97.0 %' in text
-    assert 'Epoch 2 of 3' in text and 'seed 7' in text and 'too high' in text
+    assert 'Epoch 2 of 3' in text and 'seed 7' in text and 'less on other photos' in text
     # Recall 3 of 4 and precision 3 of 3, with the intervals of Wilson worked out by hand.
     assert '<b>& 4 75.00 30.1-95.4 3 100.00 43.9-100.0 85.71' in text
     assert '0.5123 nats' in text and '12.35 %' in text
@@ -175,13 +176,18 @@ def test_a_trial_points_to_its_sweep(sweep_folder, read_page):
 
 
 def test_the_size_of_the_optimism_is_told_where_an_epoch_was_chosen(page, run_folder, tmp_path, read_page):
-    assert (
-        'so the figure is expected to be a little too high' in page().text
-    )  # nothing is known: there are no predictions
+    assert 'Expect less on other photos' in page().text  # nothing is known: there are no predictions
     run = write_run(tmp_path / 'run', range(40), num_photos=500)  # 92 %, after 91 %
-    points = best_epoch_optimism(run)
-    assert (
-        f'so the figure is expected to be about {points:.1f} points too high' in read_page(write_run_report(run)).text
-    )
+    clause = f'xpect about {best_epoch_optimism(run):.1f} points less on other photos'
+    assert f'E{clause}, as these chose the epoch.' in read_page(write_run_report(run)).text
+
+    # A test of the best epoch on these photos is no fairer; one of another epoch is, and one on other photos.
+    write_test(run, range(40), split='val', name='test_best', epoch=2)
+    for name, epoch in (('test_again', 2), ('test_first', 1)):
+        write_test(run, range(40), split='val', name=name, epoch=epoch)
+        shutil.copy(run / 'predictions_val.csv', run / name / 'predictions.csv')
+    text = read_page(write_run_report(run)).text
+    assert text.count(clause) == 2 and f'results in test_again/ ; e{clause}' in text
+
     (run / 'scalars.json').write_text('{"accuracy/top1": 92.0, "step": 2}')
-    assert 'too high' not in read_page(write_run_report(run)).text
+    assert 'less on other photos' not in read_page(write_run_report(run)).text

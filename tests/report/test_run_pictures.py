@@ -45,6 +45,15 @@ def test_all_pictures_are_drawn_from_files(folder, tmp_path, texts):
     assert (folder / 'mistakes.csv').read_text().count('\n') == 3
 
 
+def test_figures_of_the_best_epoch_are_called_optimistic(folder, texts):
+    with (folder / 'scalars.json').open('a') as file:
+        file.write('{"accuracy/top1": 40.0, "step": 2}\n')
+    decode.paths = []
+    draw_run(folder, decode)
+    curves, confusion = (text for text in texts if 'less on other photos' in text)
+    assert 'epoch 1' in curves and 'Confusion matrix' in confusion
+
+
 def test_without_the_photos_only_their_gallery_is_left_out(folder, tmp_path):
     def no_photo(path):
         raise DataError(f'{path}: no such file')

@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+from flowercls.evaluate import optimism
 from flowercls.report.sweep_page import write_sweep_report
 
 COMPARISON = {
@@ -50,6 +51,12 @@ def test_each_trial_stands_with_state_figure_time_and_link(page):
     assert 'lr=9_seed0 failed - - -' in content.text and 'lr=1_seed0 not finished - - -' in content.text
     assert 'exit code 6: <b>& diverged' in content.text and '--retry-failed' in content.text
     assert [link for link in content.links if link[0] != '#'] == ['trials/lr%3D0.1%20%23_seed0/report.html']
+
+
+def test_the_best_epochs_are_called_optimistic_with_the_size_of_it(page, sweep_folder, monkeypatch):
+    monkeypatch.setattr(optimism, 'best_epoch_optimism', lambda folder: 1.23 if 'lr=0.1' in folder.name else None)
+    (sweep_folder / 'oof_predictions.csv').write_text('image,label,pred,score_a,score_b\na/1,a,a,0.9,0.1\n')
+    assert page().text.count('about 1.2 points less on other photos') == 2  # under the trials and out of fold
 
 
 def test_a_reason_that_stopped_several_stands_once(page, sweep_folder):

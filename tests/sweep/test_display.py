@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from flowercls.sweep.display import Display, results_table, seconds_left, status_line
+from flowercls.evaluate import optimism
+from flowercls.sweep.display import Display, results_table, seconds_left, selection_line, status_line
 from flowercls.sweep.ledger import FAILED, FINISHED
 from flowercls.sweep.scheduler import IN_USE, RUNNING, WAITING, TrialState
 
@@ -36,10 +37,24 @@ def test_results_are_a_table_of_settings_and_seeds(make_state):
     states = [make_state('lr=0.01', FINISHED, 0, top1=96.0), make_state('a', FINISHED, 0, top1=None)]
     states += [make_state('lr=0.01', FINISHED, 1, top1=95.125), make_state('a', FAILED, 1)]
     assert results_table(states).splitlines() == [
-        'top-1, %  seed 0  seed 1',
-        'lr=0.01    96.00   95.12',
-        'a              -  failed',
+        'best top-1, %  seed 0  seed 1',
+        'lr=0.01         96.00   95.12',
+        'a                   -  failed',
     ]
+
+
+def test_the_best_epochs_are_called_optimistic_with_the_size_of_it(make_state, monkeypatch):
+    states = [make_state(name, FINISHED, top1=96.0) for name in 'ab'] + [
+        make_state('c', FINISHED),
+        make_state('d', FAILED),
+    ]
+    points = {'a_seed0': 1.0, 'b_seed0': 0.5}  # of those not validated, none is asked
+    monkeypatch.setattr(optimism, 'best_epoch_optimism', lambda folder: points[folder.name])
+    assert 'expect about 0.8 points less' in selection_line(states) and 'chose the epochs' in selection_line(states)
+    points['b_seed0'] = None
+    assert 'expect less' in selection_line(states)
+    points.update(a_seed0=0, b_seed0=0)
+    assert selection_line(states) == selection_line(states[2:]) == ''
 
 
 def test_plain_lines_say_what_changed_and_nothing_twice(make_state):
@@ -57,7 +72,7 @@ def test_plain_lines_say_what_changed_and_nothing_twice(make_state):
     assert [line.partition(', because')[0] for line in out.getvalue().splitlines()] == [
         'b_seed0: started',
         'c_seed0: waits',
-        'b_seed0: finished, top-1 91.50 %, 1 min 05 s',
+        'b_seed0: finished, best top-1 91.50 %, 1 min 05 s',
         'c_seed0: resumed',
         'c_seed0: failed, exit code 3: DataError: [x]',
     ]
@@ -65,7 +80,7 @@ def test_plain_lines_say_what_changed_and_nothing_twice(make_state):
 
 def test_a_line_now_and_then_says_how_far_it_is_with_and_without_an_epoch_to_judge_by(make_state):
     trials = [make_state('a', RUNNING), make_state('b', WAITING)]
-    assert status_line(trials, 1) == '0 of 2 finished; a_seed0 epoch 0/2 top-1 -'
+    assert status_line(trials, 1) == '0 of 2 finished; a_seed0 epoch 0/2 best top-1 -'
     trials[0].status, trials[0].time_s = FINISHED, 65.0
     assert status_line(trials, 1) == '1 of 2 finished, about 1 min 05 s left'
 
@@ -78,7 +93,7 @@ def test_a_terminal_shows_a_bar_for_each_running_trial(make_state):
     with Display(1, Console(file=out, force_terminal=True, width=100, height=12, _environ={})) as display:
         display.show(states)
     row = next(line for line in out.getvalue().splitlines() if 'now_seed0' in line and '1/2' in line)
-    assert 'top-1 88.75 %' in row and ' s left' in row and '30 of 31 finished' in out.getvalue()
+    assert 'best top-1 88.75 %' in row and ' s left' in row and '30 of 31 finished' in out.getvalue()
 
 
 def test_time_left_counts_epochs_and_divides_by_the_jobs(make_state):
