@@ -55,7 +55,7 @@ def align(settings: list[Setting]) -> Alignment:
     _check_same_manifest(runs)
     rows = {s.name: [list(folds.values()) for _, folds in sorted(s.runs.items())] for s in settings}
     validation, images = _align(rows, lambda run: run.answers)
-    if runs[0].fold is None:
+    if len({run.fold for run in runs}) == 1:  # also one and the same fold of all
         validation = replace(validation, folds=None)
     tested = {s.name: [[run] for run in s.all_runs if run.test is not None] for s in settings}
     tested = {name: runs for name, runs in tested.items() if runs}

@@ -95,6 +95,13 @@ def test_folds_of_a_seed_are_put_together(run):
         compare_runs(folders[1:3])
 
 
+def test_runs_on_one_and_the_same_fold_are_compared_without_folds(run):
+    folders = [run(f'{misses}', range(misses), frozen=misses, val='folds/fold_3_val.txt') for misses in (20, 60)]
+    comparison = compare_runs(folders)
+    assert (comparison.num_folds, comparison.hits.is_single_runs) == (0, True)
+    assert 'folds:' not in words(*folders)
+
+
 # ---------------------------------------------------------------- refused
 
 

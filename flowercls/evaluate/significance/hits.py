@@ -12,7 +12,7 @@ class Hits:
 
     Attributes:
         by_setting: By name: whether each seed was right, bool, shape (seeds, N).
-        folds: The fold that each photo was validated in, int, shape (N,); None without folds.
+        folds: The fold that each photo was validated in, int, shape (N,), two folds or more; None without folds.
         groups: The group of each photo, int, shape (N,), from 0 to G - 1, where a photo on its own is a group of one;
             None if nobody knows the groups.
     """
