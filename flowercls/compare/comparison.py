@@ -13,6 +13,7 @@ from flowercls.core.errors import DataError
 from flowercls.evaluate.optimism import best_epoch_optimism, selection_optimism
 from flowercls.evaluate.significance.factors import Factors, factor_effects
 from flowercls.evaluate.significance.hits import Hits
+from flowercls.evaluate.significance.noise import Noise
 from flowercls.evaluate.significance.power import SampleSize, required_samples
 from flowercls.evaluate.significance.settings import (
     ASSUMED_SCATTER,
@@ -99,7 +100,9 @@ class Comparison:
     @property
     def best_optimism(self) -> float:
         """By how many points the top-1 of the best setting is expected to be too high, as these photos chose it."""
-        noise, scores = self.verdict.noise, self.verdict.scores
+        # A single run is a model, so no scatter of seeds made it look better.
+        noise = Noise.of(self.hits) if self.hits.is_single_runs else self.verdict.noise
+        scores = self.verdict.scores
         odd = {setting.name for setting in noise.odd} - {self.verdict.best}  # their noise says nothing of the best one
         rivals = np.array([score.name not in odd for score in scores])
         if (number := rivals.sum()) < 2:
@@ -146,7 +149,7 @@ def compare_runs(paths: list[Path], folder: Path | None = None, seed_scatter: fl
         sample_sizes=required_samples(aligned.validation, verdict, seed_scatter),
         test_scores=score_settings(aligned.test) if aligned.test else [],
         num_test_photos=aligned.test.num_photos if aligned.test else 0,
-        num_folds=len({run.fold for run in runs if run.fold is not None}),
+        num_folds=0 if aligned.validation.folds is None else len(np.unique(aligned.validation.folds)),
         left_out=left_out,
         look=look,
         groups_unknown=aligned.groups_unknown,
