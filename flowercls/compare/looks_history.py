@@ -46,8 +46,9 @@ class Look:
         number: 1 for the first verdict on these settings; of declared looks, the number among them.
         error_rate: That the verdict is held to.
         declared: Numbers of seeds that were declared before the first verdict; None if none were.
-        is_declared: Whether this look is one of them: all settings have so many seeds, and no run that was judged
-            before is missing.
+        is_declared: Whether this look is one of them: all settings have so many seeds, no run that was judged before
+            is missing, and no setting is new since another look at so many seeds.
+        has_new_settings: Whether there was a look at as many seeds before, on fewer settings.
         late: Numbers of seeds that were declared only after a verdict, so that they do not count.
         history: All looks that are known, with this one, in the order of their times.
         unread: Files of earlier comparisons that cannot be read.
@@ -57,6 +58,7 @@ class Look:
     error_rate: float = ERROR_RATE
     declared: tuple[int, ...] | None = None
     is_declared: bool = False
+    has_new_settings: bool = False
     late: tuple[int, ...] = ()
     history: Sequence[PastLook] = ()
     unread: Sequence[Path] = ()
@@ -95,7 +97,9 @@ def take_look(settings: list[Setting], folder: Path | None) -> Look:
         newest.add(Ledger(sweep / LEDGER_FILE).planned_looks() if sweep else ())
     looks, late = (next(iter(found)) if len(found) == 1 else () for found in (declared, newest))
     seeds = {len(setting.runs) for setting in settings}
-    is_declared = len(seeds) == 1 and seeds <= set(looks) and all(look.runs <= identities | names for look in earlier)
+    is_at_look = len(seeds) == 1 and seeds <= set(looks)
+    has_new_settings = is_at_look and any(_seeds_of(look, settings) == seeds for look in earlier if look is not again)
+    is_declared = is_at_look and not has_new_settings and all(look.runs <= identities | names for look in earlier)
     error_rate = ERROR_RATE
     if is_declared:
         number = looks.index(*seeds) + 1
@@ -104,7 +108,12 @@ def take_look(settings: list[Setting], folder: Path | None) -> Look:
         this = PastLook(again.time if again else utc_now(), identities, error_rate)
         history = sorted([*(look for look in history if look is not again), this], key=lambda look: look.time)
     late = late if late != looks else ()
-    return Look(number, error_rate, looks or None, is_declared, late, history, unread)
+    return Look(number, error_rate, looks or None, is_declared, has_new_settings, late, history, unread)
+
+
+def _seeds_of(look: PastLook, settings: list[Setting]) -> set[int]:
+    """Return how many seeds of each setting a verdict was given on, but for settings that it did not know."""
+    return {sum(bool(look.runs & _signs(s.values())) for s in setting.runs.values()) for setting in settings} - {0}
 
 
 def _signs(runs: Iterable[FinishedRun]) -> set[str]:

@@ -46,6 +46,8 @@ def _look_number(comparison: Comparison) -> str:
     reasons = []
     if look.declared:
         reasons.append(f'declared are looks at {_listed(look.declared)} seeds a setting')
+    if look.has_new_settings:
+        reasons.append('settings were added since the look at as many seeds')
     if look.late:
         reasons.append(f'looks at {_listed(look.late)} seeds were declared only after a verdict')
     ordinal = f'{ORDINALS[look.number]} look' if look.number < len(ORDINALS) else f'Look {look.number}'

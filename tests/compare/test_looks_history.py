@@ -180,6 +180,17 @@ def test_declared_looks_share_the_error_rate(sweep, train, declare):
     assert [look['bound'] for look in looks_of(sweep)] == [look.error_rate for look in looks]
 
 
+def test_settings_that_are_added_at_a_declared_look_make_another_look_of_it(sweep, train, declare):
+    declare([2, 3])
+    first = compare(sweep).look
+    train(0, 1, settings=[2])
+    added = compare(sweep)
+    assert (first.is_declared, added.look.is_declared, added.look.number) == (True, False, 2)
+    assert 'not controlled; ' in verdict_lines(added)[0] and 'settings were added' in verdict_lines(added)[0]
+    train(2, settings=[0, 1, 2])
+    assert compare(sweep).look.is_declared
+
+
 def test_a_declared_look_may_be_skipped(sweep, train, declare):
     declare([2, 3])
     train(2)
