@@ -47,7 +47,8 @@ def paired_interval(only_first: float, only_second: float, n: float, z: float) -
         """Return the squared score of a true ``difference``, less ``z`` squared, times its variance."""
         linear = (2 * n - only_first + only_second) * difference - only_first - only_second
         constant = -only_second * difference * (1 - difference)
-        share = (np.sqrt(linear**2 - 8 * n * constant) - linear) / (4 * n)  # of photos that only the second gets right
+        root = np.sqrt(max(0.0, linear**2 - 8 * n * constant))  # 0, but for rounding, if all photos differ
+        share = (root - linear) / (4 * n)  # of photos that only the second gets right
         variance = n * (2 * share + difference * (1 - difference))
         return (only_first - only_second - n * difference) ** 2 - z**2 * variance
 

@@ -53,3 +53,10 @@ def test_a_paired_interval_ends_where_the_score_test_rejects(only_first, only_se
 def test_a_paired_interval_where_no_photo_differs_follows_the_rule_of_three():
     low, high = paired_interval(0, 0, 60, 1.96)
     assert high == pytest.approx(-low) == pytest.approx(1.96**2 / (60 + 1.96**2))
+
+
+@pytest.mark.parametrize('n', [3.3, 5.7, 60.1])
+def test_a_paired_interval_where_all_photos_differ_one_way_ends_at_one(n):
+    """The root in its equation is 0 there, and rounds to less."""
+    assert paired_interval(0, n, n, 3.9)[0] == pytest.approx(-1)
+    assert paired_interval(n, 0, n, 3.9)[1] == pytest.approx(1)
