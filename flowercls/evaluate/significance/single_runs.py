@@ -51,7 +51,7 @@ def compare_models(hits: Hits, best: str, error_rate: float) -> list[ModelDiffer
     names = list(hits.by_setting)
     right = np.array([runs[0] for runs in hits.by_setting.values()])
     groups = PhotoGroups.of(hits)
-    sums = groups.sums(right.astype(np.float32))
+    sums = groups.sums(right.astype(float))
     sums = sums[:, np.ptp(sums, axis=0) > 0]  # the others tell nothing
     observed = _standardised(sums)[names.index(best)]
     if sums.shape[1] > MANY_GROUPS:

@@ -58,6 +58,13 @@ def test_copies_in_a_group_tell_no_more_than_the_photos(with_misses):
     assert compared(copied, 'b')['a'].p_value < 0.01 < alone.p_value
 
 
+def test_few_photos_that_differ_are_seen_in_large_groups(with_misses):
+    """One photo in each of 12 groups of 3,000; squares of sums need more digits than single precision has."""
+    hits = {'a': with_misses(range(0, 36_000, 3_000), num_photos=60_000), 'b': with_misses([], num_photos=60_000)}
+    model = compared(hits, 'b', groups=np.arange(60_000) // 3_000)['a']
+    assert model.p_value == pytest.approx(binomtest(0, 12).pvalue, abs=0.003)
+
+
 def test_models_that_agree_on_every_photo():
     hits = {name: np.ones((1, 60), bool) for name in 'abc'}
     for model in compared(hits, 'a').values():
