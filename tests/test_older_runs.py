@@ -100,16 +100,34 @@ KEPT = ('settings', 'effects', 'num_photos', 'num_test_photos', 'num_folds', 'le
 FIGURES = ('setting', 'seeds', 'photos', 'top1', 'top1_spread', 'difference', 'factors', 'also_differ', 'runs')
 
 
+# The verdict on its sweep, which a younger procedure gives. Its seeds differ by less than chance. So half of the chance
+# counts: 0.00409 for each mean, with 2 degrees of freedom. Then p is that of a t of 0.7374.
+VERDICT = ('top1_low', 'top1_high', 'difference_low', 'difference_high', 'p_value', 'verdict')
+EXPECTED = [
+    (2.555921, 72.161268, None, None, None, 'best'),
+    (2.819123, 68.299273, -45.567951, 32.234618, 0.5376803, 'may be best'),
+]
+
+
 def figures(comparison):
     """What a comparison.json measures; intervals, p-values, plans and words are those of a younger procedure."""
     settings = [{key: row[key] for key in FIGURES} for row in comparison['settings']]
     return {**{key: comparison[key] for key in KEPT}, 'settings': settings}
 
 
+def check_verdict(comparison):
+    assert [[row[key] for key in VERDICT] for row in comparison['settings']] == almost([list(row) for row in EXPECTED])
+    plan = {'name': 'frozen_stages=all', 'points': 100 / 15, 'photos': None, 'seeds': None, 'assumed_scatter': None}
+    assert comparison['to_tell_apart'] == almost([plan])
+    assert len(comparison['best_epoch_only']) == 4 and comparison['num_groups'] == 15
+    assert (comparison['seed_scatter'], comparison['scatter_more']) == (0, [])
+
+
 def test_its_sweep_is_compared_as_then_and_shown(tool, made):
     stored = read(SWEEP / 'comparison.json')
     assert tool('compare', SWEEP) == 0
     assert figures(read(SWEEP / 'comparison.json')) == almost(figures(stored))
+    check_verdict(read(SWEEP / 'comparison.json'))
     assert tool('report', RUN, SWEEP) == 0
     assert f'{read(RUN / "metrics.json")["top1"]:.2f}' in (RUN / 'report.html').read_text(encoding='utf-8')
     page = (SWEEP / 'report.html').read_text(encoding='utf-8')
