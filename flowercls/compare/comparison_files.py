@@ -122,6 +122,7 @@ def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
         table_notes(
             has_spread=any(row.top1_spread is not None for row in rows),
             is_compared=several,
+            has_best_epochs=bool(comparison.best_epoch_only),
             assumed_scatter=comparison.assumed_scatter if several and comparison.hits.is_single_runs else None,
         ),
         '\n'.join(f'- {line}' for line in verdict_lines(comparison)),
@@ -143,9 +144,17 @@ def as_markdown(comparison: Comparison, picture: str | None = None) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def table_notes(*, has_spread: bool, is_compared: bool, assumed_scatter: float | None) -> str:
-    """Return what the columns of the table of settings mean; with single runs, under which assumed scatter of seeds."""
-    notes = f'Top-1 is of the last epoch{", ± the standard deviation over seeds" * has_spread}.'
+def table_notes(*, has_spread: bool, is_compared: bool, has_best_epochs: bool, assumed_scatter: float | None) -> str:
+    """Return what the columns of the table of settings mean.
+
+    Args:
+        has_spread: Whether a setting has several seeds.
+        is_compared: Whether there are several settings.
+        has_best_epochs: Whether runs count with their best epoch.
+        assumed_scatter: With single runs, how far seeds are assumed to scatter, in points.
+    """
+    notes = f'Top-1 is of the last epoch{", or of the best one in runs that have kept no other" * has_best_epochs}'
+    notes += f'{", ± the standard deviation over seeds" * has_spread}.'
     if is_compared:
         notes += ' Intervals of differences hold together, on the same photos.'
     if assumed_scatter is not None:

@@ -10,6 +10,7 @@ import pytest
 from flowercls.compare import comparison
 from flowercls.compare.alignment import align
 from flowercls.compare.comparison import BestEpochs, compare_runs
+from flowercls.compare.comparison_files import as_markdown
 from flowercls.compare.grouping import group_settings
 from flowercls.compare.runs import find_runs
 from flowercls.compare.wording import verdict_lines
@@ -53,6 +54,8 @@ def test_runs_without_predictions_of_the_last_epoch_are_named(run):
     result = compare_runs([*folders, new])
     assert [hits.mean() for hits in result.hits.by_setting.values()] == [0.9, 0.8]
     assert result.best_epoch_only == folders
+    assert 'Top-1 is of the last epoch, or of the best one' in as_markdown(result)
+    assert 'Top-1 is of the last epoch.' in as_markdown(compare_runs([new]))
     (sentence,) = [line for line in verdict_lines(result) if 'best epoch, as' in line]
     assert sentence.startswith('4 of 5 runs') and 'old0; old1; old2 and 1 more' in sentence and 'new' not in sentence
 

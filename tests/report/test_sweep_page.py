@@ -37,6 +37,12 @@ def test_the_settings_stand_with_intervals_and_verdicts(page, sweep_folder):
     assert row in content.text
     assert '1,569 validation photos' in content.text and 'A <b> second sentence.' in content.text
     assert 'lr=9_seed0: failed' in content.text
+    assert 'or of the best one' in content.text  # an older version compared best epochs, and did not say so
+
+
+def test_runs_that_count_with_their_last_epoch_need_no_word_on_others(page, sweep_folder):
+    (sweep_folder / 'comparison.json').write_text(json.dumps({**COMPARISON, 'best_epoch_only': []}))
+    assert 'Top-1 is of the last epoch' in page().text and 'or of the best one' not in page().text
 
 
 def test_a_single_setting_has_no_verdict(page, sweep_folder):
