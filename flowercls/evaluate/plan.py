@@ -22,6 +22,7 @@ from flowercls.evaluate.significance.settings import ERROR_RATE, POINTS
 SEEDS_SHOWN = (1, 2, 3, 5, 8, 12)  # and those that were asked for
 TIMES_SHOWN = (0.5, 1.0, 2.0)  # the difference that was asked for
 NUM_CURVE_POINTS = 41
+MAX_PHOTOS = 10**9
 STEP = 0.1  # points between the differences among which the smallest one is sought
 
 
@@ -48,7 +49,7 @@ class Question:
     def check(self) -> None:
         """Raise a `ConfigError` if no comparison can be like this."""
         limits = {
-            'photos': (self.photos >= 2, 'two photos or more'),
+            'photos': (2 <= self.photos <= MAX_PHOTOS, f'2 to {MAX_PHOTOS:,} photos'),
             'seeds': (self.seeds >= 1, 'one seed or more'),
             'settings': (self.settings >= 2, 'two settings or more'),
             'accuracy': (0 < self.accuracy < 100, 'a percentage between 0 and 100'),

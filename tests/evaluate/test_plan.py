@@ -71,7 +71,7 @@ def test_one_run_each_is_answered_about_models_and_about_settings_with_the_assum
 
 @pytest.mark.parametrize(
     ('key', 'value'),
-    [('photos', 1), ('seeds', 0), ('settings', 1), ('accuracy', 100.0), ('accuracy', float('nan')),
+    [('photos', 1), ('photos', 10**18), ('seeds', 0), ('settings', 1), ('accuracy', 100.0), ('accuracy', float('nan')),
      ('difference', 0.0), ('difference', 95.0), ('difference', float('nan')), ('seed_scatter', -1.0)],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_the_flag(key, value):
