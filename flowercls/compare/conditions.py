@@ -10,6 +10,7 @@ from flowercls.evaluate.optimism import optimism_text
 from flowercls.evaluate.significance.noise import OddSetting
 from flowercls.evaluate.significance.settings import ERROR_RATE
 
+LEAST_SCATTER = 0.005  # points; less would be printed as 0.00
 # Of 100 simulated comparisons of 2 to 12 equal settings, those with a wrong verdict if one scatters ten times more, by
 # the least number of seeds; 5 folds are like 5 seeds.
 MOST_WRONG_WITH_ODD = {5: 8, 3: 14, 2: 18}
@@ -38,7 +39,10 @@ def _scatter(comparison: Comparison) -> list[str]:
             f'So {"is" if len(more) == 1 else "are"} {named([odd.name for odd in more])}, for the same reason.'
         )
     if noise.seed_scatter is not None:
-        lines.append(f'Seeds alone scatter by {noise.seed_scatter:.2f} points (standard deviation, settings pooled).')
+        scatter = f'scatter by {noise.seed_scatter:.2f} points (standard deviation, settings pooled)'
+        if noise.seed_scatter < LEAST_SCATTER:
+            scatter = 'show no scatter of their own (settings pooled), as chance explains all of it'
+        lines.append(f'Seeds alone {scatter}.')
     once = [name for name, runs in hits.by_setting.items() if len(runs) == 1]
     if hits.folds is None and not hits.is_single_runs and once:
         lines[-1] += f' This figure stands for {named(once)} as well, run with one seed.'

@@ -106,7 +106,10 @@ def _on_models(comparison: Comparison) -> list[str]:
     nearest = sorted(comparison.verdict.differences, key=lambda d: -d.points)
     worse = [d for d in nearest if verdict_on(d) == WORSE]
     right = {name: int(runs.sum()) for name, runs in comparison.hits.by_setting.items()}
-    headline = f'Single runs: this model of {best} got the most photos right, {right[best]:,} of {num_photos:,}.'
+    headline = f'Single runs: this model of {best} got the most photos right, {right[best]:,} of {num_photos:,}'
+    if equal := [d.name for d in nearest if right[d.name] == right[best]]:
+        headline += f', as did {named(equal)}'
+    headline += '.'
     lines = [headline if worse else f'{headline} One seed each: no setting can be called better.']
 
     fewer = [d for d in nearest if d.model.is_worse]
@@ -135,10 +138,8 @@ def _on_models(comparison: Comparison) -> list[str]:
         lines.append(f'{assuming}, worse than {best} as {"settings" if len(worse) > 1 else "a setting"}: {listed}.')
     else:
         least = min(d.half_width for d in nearest)
-        lines.append(
-            f'{assuming}, it takes a difference of at least {least:.2f} points to call a setting better, or several '
-            'seeds.'
-        )
+        need = f'it takes a difference of at least {least:.2f} points to call a setting better, or several seeds'
+        lines.append(f'{assuming}, {need if least < 100 else "no difference is enough to call a setting better"}.')
     return lines
 
 

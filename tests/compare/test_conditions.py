@@ -52,6 +52,12 @@ def test_an_odd_fold_is_named(compared, runs):
     assert 'counts as one training' in line_with('5 folds', compared(hits, folds=folds))
 
 
+def test_a_scatter_that_chance_explains_is_not_called_0(compared, runs):
+    comparison = compared({'a': runs(20, 20), 'b': runs(20, 20)})
+    assert comparison.verdict.noise.seed_scatter == 0
+    assert 'show no scatter' in line_with('Seeds alone', comparison)
+
+
 def test_the_scatter_of_repeated_settings_stands_for_those_that_were_run_once(compared, runs):
     comparison = compared({'a': runs(20, 30, 40), 'b': runs(20), 'c': runs(25)})
     assert line_with('Seeds alone scatter', comparison).endswith('stands for b; c as well, run with one seed.')

@@ -99,6 +99,16 @@ def test_single_runs_that_differ_are_told_apart_as_models_and_as_settings_by_ass
     assert 'no setting can be called better' in cautious[0] and 'scatter by 4 points' in '\n'.join(cautious)
 
 
+def test_models_with_equally_many_photos_right_share_the_headline(compared, runs):
+    comparison = compared({'a': runs(10), 'b': runs(10, start=5), 'c': runs(20)})
+    assert '558 of 568, as did b. One seed' in verdict_lines(comparison)[0]
+
+
+def test_no_difference_of_more_than_100_points_is_asked_for(compared, runs):
+    text = '\n'.join(verdict_lines(compared({'a': runs(10), 'b': runs(20)}, scatter=100.0)))
+    assert 'no difference is enough to call a setting better' in text and 'it takes a difference' not in text
+
+
 def test_a_single_run_is_never_called_better_than_every_other_setting(compared, runs):
     text = '\n'.join(verdict_lines(compared({'a': runs(10), 'b': runs(200)})))
     assert 'better than every other' not in text and 'has the highest top-1' not in text
