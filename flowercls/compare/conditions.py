@@ -77,7 +77,23 @@ def _photos(comparison: Comparison) -> list[str]:
         return [one_photo, f'Each photo counts by itself, as groups of look-alikes are unknown: {reason}']
     if num_groups is not None and num_groups < num_photos:
         one_photo += f' {num_photos:,} photos in {num_groups:,} groups of look-alikes count as {num_groups:,}.'
+    if num_torn := _num_torn_groups(comparison):
+        torn = f'{num_torn:,} groups of look-alikes are' if num_torn > 1 else 'One group of look-alikes is'
+        return [
+            one_photo,
+            f'{torn} in several folds. Models were trained on look-alikes of the photos that they classify, and the '
+            'error rate is not controlled.',
+        ]
     return [one_photo]
+
+
+def _num_torn_groups(comparison: Comparison) -> int:
+    """Return the number of groups of photos that are in several folds."""
+    hits = comparison.hits
+    if hits.folds is None or hits.groups is None:
+        return 0
+    groups, _ = np.unique([hits.groups, hits.folds], axis=1)
+    return int((np.bincount(groups) > 1).sum())
 
 
 def _epochs(comparison: Comparison) -> list[str]:
@@ -114,7 +130,7 @@ def _optimism(comparison: Comparison) -> list[str]:
 
 
 def _error_rate(comparison: Comparison) -> list[str]:
-    if not comparison.verdict.differences or not comparison.look.is_controlled:
+    if not comparison.verdict.differences or not comparison.look.is_controlled or _num_torn_groups(comparison):
         return []
     hits, look, odd = comparison.hits, comparison.look, comparison.verdict.noise.odd
     at_most = f'at most {100 * ERROR_RATE:g}'

@@ -73,6 +73,18 @@ def test_groups_are_counted(compared, runs):
     assert 'look-alikes are in one group' in line_with('Of 100 such', comparison)
 
 
+@pytest.mark.parametrize(('torn', 'words'), [(1, 'One group of look-alikes is'), (2, '2 groups of look-alikes are')])
+def test_groups_in_several_folds_are_told_and_no_error_rate_is(compared, runs, torn, words):
+    """Simulated, up to 16 of 100 comparisons are wrong; groups that are kept in one fold do no harm."""
+    hits, folds = {'a': runs(20), 'b': runs(22)}, np.arange(568) // 4 % 5
+    groups = np.arange(568) // 4
+    assert 'look-alikes are in one group' in line_with('Of 100 such', compared(hits, folds=folds, groups=groups))
+    groups[4 * np.arange(1, torn + 1)] -= 1
+    comparison = compared(hits, folds=folds, groups=groups)
+    assert line_with('in several folds', comparison).startswith(words)
+    assert not any('Of 100' in line for line in condition_lines(comparison))
+
+
 def test_unknown_groups_are_a_condition(equal):
     comparison = replace(equal, groups_unknown='no manifest.')
     assert line_with('groups of look-alikes are unknown', comparison).endswith('no manifest.')
