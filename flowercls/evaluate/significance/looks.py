@@ -33,10 +33,12 @@ def error_rate_of_look(looks: Sequence[int], num_settings: int, error_rate: floa
     sums, squares = np.zeros((2, NUM_SWEEPS, num_settings))
     smallest, seeds = np.ones(NUM_SWEEPS), 0
     for look in looks:
-        for _ in range(look - seeds):
-            accuracies = rng.standard_normal((NUM_SWEEPS, num_settings))
-            sums += accuracies
-            squares += accuracies**2
+        added = look - seeds
+        new = rng.normal(0, np.sqrt(added), sums.shape)  # sum of the accuracies of the seeds that are added
+        sums += new
+        squares += new**2 / added
+        if added > 1:
+            squares += rng.chisquare(added - 1, sums.shape)  # about their mean
         seeds, dof = look, num_settings * (look - 1)
         variances = (squares - sums**2 / seeds).sum(axis=1) / dof
         ranges = np.ptp(sums / seeds, axis=1) / np.sqrt(variances / seeds)
