@@ -14,6 +14,8 @@ LEAST_SCATTER = 0.005  # points; less would be printed as 0.00
 # Of 100 simulated comparisons of 2 to 12 equal settings, those with a wrong verdict if one scatters ten times more, by
 # the least number of seeds; 5 folds are like 5 seeds.
 MOST_WRONG_WITH_ODD = {5: 8, 3: 14, 2: 18}
+# The same if seeds scatter by 2 points and most settings were run once, by the number of further runs of the others.
+MOST_WRONG_RUN_ONCE = {1: 15, 2: 11}
 
 
 def condition_lines(comparison: Comparison) -> list[str]:
@@ -160,4 +162,8 @@ def _error_rate(comparison: Comparison) -> list[str]:
             f' As {named([setting.name for setting in odd])} scatter{"s" * (len(odd) == 1)} more, more verdicts may be '
             f'wrong: up to {most} of 100.'
         )
+    seeds = [len(runs) for runs in hits.by_setting.values()]
+    most = MOST_WRONG_RUN_ONCE.get(sum(seeds) - len(seeds)) if hits.folds is None and min(seeds) == 1 else None
+    if most:
+        lines[0] += f' As hardly any run shows how seeds scatter, more verdicts may be wrong: up to {most} of 100.'
     return lines

@@ -150,6 +150,14 @@ def test_where_one_scatters_more_the_rate_is_higher(compared, runs, seeds, most)
     assert line.endswith(f'As b scatters more, more verdicts may be wrong: up to {most} of 100.')
 
 
+@pytest.mark.parametrize(
+    ('seeds', 'most'), [((2, 1, 1), 15), ((3, 1), 11), ((2, 2, 1), 11), ((2, 2), None), ((4, 1), None), ((1, 1), None)]
+)
+def test_where_hardly_any_run_is_repeated_the_rate_is_higher(compared, runs, seeds, most):
+    line = line_with('Of 100 such', compared({str(i): runs(20, 22, 24, 26)[:n] for i, n in enumerate(seeds)}))
+    assert ('hardly any run' in line) == (most is not None) and (most is None or f'up to {most} of 100' in line)
+
+
 def test_the_rate_of_single_runs_is_about_models_and_about_settings_by_assumption(compared, runs):
     line = line_with('Of 100 such', compared({'a': runs(20), 'b': runs(25)}, scatter=0.5))
     assert 'equally good models at most 5' in line and 'if seeds scatter by 0.5 points at most' in line
