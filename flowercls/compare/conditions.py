@@ -12,7 +12,7 @@ from flowercls.evaluate.significance.settings import ERROR_RATE
 
 LEAST_SCATTER = 0.005  # points; less would be printed as 0.00
 # Of 100 simulated comparisons of 2 to 12 equal settings, those with a wrong verdict if one scatters ten times more, by
-# the least number of seeds; 5 folds are like 5 seeds.
+# the least number of seeds; 3 folds or more are like 5 seeds, 2 folds like 3.
 MOST_WRONG_WITH_ODD = {5: 8, 3: 14, 2: 18}
 # The same if seeds scatter by 2 points and most settings were run once, by the number of further runs of the others.
 MOST_WRONG_RUN_ONCE = {1: 15, 2: 11}
@@ -156,7 +156,9 @@ def _error_rate(comparison: Comparison) -> list[str]:
         conditions.append('all runs had equally many epochs to choose from')
     lines = [f'{rate} Conditions: {"; ".join(conditions)}.']
     if odd:
-        fewest = 5 if comparison.num_folds else min(max(2, len(runs)) for runs in hits.by_setting.values())
+        fewest = min(max(2, len(runs)) for runs in hits.by_setting.values())
+        if comparison.num_folds:
+            fewest = 5 if comparison.num_folds > 2 else 3
         most = next(rate for seeds, rate in MOST_WRONG_WITH_ODD.items() if fewest >= seeds)
         lines[0] += (
             f' As {named([setting.name for setting in odd])} scatter{"s" * (len(odd) == 1)} more, more verdicts may be '

@@ -217,11 +217,11 @@ def _training_of_seeds(runs: Sequence[np.ndarray], groups: PhotoGroups) -> _Trai
     between = np.array([values.var(ddof=1) if len(values) > 1 else 0.0 for values in accuracies])
     by_chance = np.array([groups.chance(rows) if len(rows) > 1 else 0.0 for rows in runs])
 
-    def scatter(members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return between[members], dof[members]
+    def pool(members: np.ndarray) -> tuple[float, float]:
+        return np.average(between[members], weights=dof[members]), dof[members].sum()
 
     least = max(np.average(by_chance, weights=dof), 1 / runs[0].shape[1] ** 2)
-    odd = _find_odd(scatter, repeated, least, accuracies)
+    odd = _find_odd(lambda members: (between[members], dof[members]), pool, repeated, least, accuracies)
     pooled = np.setdiff1d(repeated, [item.setting for item in odd if item.p_value < SPOILS_POOL])
     total, chance = (np.average(values[pooled], weights=dof[pooled]) for values in (between, by_chance))
     own = np.array([item.setting for item in odd], int)
@@ -251,18 +251,23 @@ def _training_of_folds(
     def scatter(members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return beside_others(members).var(axis=1, ddof=1), np.full(len(members), num_folds - 1)
 
+    def pool(members: np.ndarray) -> tuple[float, float]:
+        """Return the variance of a cell, from the residual of setting and fold, and its degrees of freedom."""
+        deviations = cells[members] - cells[members].mean(axis=1, keepdims=True)
+        dof = float(num_folds - 1)
+        if len(members) > 1:
+            deviations = deviations - deviations.mean(axis=0)
+            dof *= len(members) - 1
+        return (deviations**2).sum() / dof, dof
+
     everyone = np.arange(num_settings)
-    odd = _find_odd(scatter, everyone, 1 / runs[0].shape[1] ** 2, beside_others(everyone))
+    odd = _find_odd(scatter, pool, everyone, 1 / runs[0].shape[1] ** 2, beside_others(everyone))
     own = np.array([item.setting for item in odd], int)
     pooled = np.setdiff1d(everyone, [item.setting for item in odd if item.p_value < SPOILS_POOL])
 
-    # The residual of setting and fold, as the variance of a mean over folds, and how much of it photos explain.
-    deviations = cells[pooled] - cells[pooled].mean(axis=1, keepdims=True)
-    dof = float(num_folds - 1)
-    if len(pooled) > 1:
-        deviations = deviations - deviations.mean(axis=0)
-        dof *= len(pooled) - 1
-    residuals = np.full(num_settings, (deviations**2).sum() / dof / num_folds)
+    # As the variance of a mean over folds, and how much of it photos explain.
+    variance, dof = pool(pooled)
+    residuals = np.full(num_settings, variance / num_folds)
     by_photos = np.full(num_settings, np.mean([_beside(photos, setting, pooled) for setting in pooled]))
     for setting in own:
         others = pooled[pooled != setting]
@@ -302,6 +307,7 @@ def _beside(photos: np.ndarray, setting: int, others: np.ndarray) -> float:
 
 def _find_odd(
     scatter: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    pool: Callable[[np.ndarray], tuple[float, float]],
     candidates: np.ndarray,
     least: float,
     accuracies: Sequence[np.ndarray],
@@ -309,7 +315,8 @@ def _find_odd(
     """Return the settings that scatter more than the others, the most striking first.
 
     Args:
-        scatter: Gives the variances of settings, and their degrees of freedom.
+        scatter: Gives the variance of each of some settings, and their degrees of freedom.
+        pool: Gives one variance of some settings that does not depend on the others, and its degrees of freedom.
         candidates: Numbers of the settings that have a variance.
         least: Least variance of the rest.
         accuracies: Of the runs of each setting.
@@ -318,11 +325,10 @@ def _find_odd(
     for _ in range(len(candidates) // 2):
         variances, dof = scatter(kept)
         largest = int(np.argmax(variances))
-        rest = np.arange(len(kept)) != largest
-        expected = max(np.average(variances[rest], weights=dof[rest]), least)
-        p_value = len(kept) * fdtrc(dof[largest], dof[rest].sum(), variances[largest] / expected)
-        removed.append((int(kept[largest]), float(p_value)))
-        kept = kept[rest]
+        setting, kept = int(kept[largest]), np.delete(kept, largest)
+        expected, dof_expected = pool(kept)
+        p_value = (len(kept) + 1) * fdtrc(dof[largest], dof_expected, variances[largest] / max(expected, least))
+        removed.append((setting, float(p_value)))
     num_odd = max((i + 1 for i, (_, p_value) in enumerate(removed) if p_value < SCATTERS_MORE), default=0)
     odd = []
     for i, (setting, _) in enumerate(removed[:num_odd]):

@@ -102,10 +102,17 @@ def test_of_two_runs_nobody_knows_which_one_is_odd():
     assert [(odd.name, odd.run) for odd in Noise.of(hits).odd] == [('setting 0', None)]
 
 
-def test_a_collapsed_fold_is_named():
-    hits = draw_sweep(np.random.default_rng(5), equal_settings('', 4, 1, photos=1000, folds=5))
-    hits.by_setting['setting 2'][0, hits.folds == 3] = False
-    assert [(odd.name, odd.run) for odd in Noise.of(hits).odd] == [('setting 2', 3)]
+@pytest.mark.parametrize('num_settings', [2, 3, 4])
+def test_a_collapsed_fold_is_named_and_spoils_only_its_own_setting(num_settings):
+    hits = draw_sweep(np.random.default_rng(5), equal_settings('', num_settings, 1, photos=1000, folds=5))
+    others = np.eye(num_settings)[0] - np.eye(num_settings)[1]
+    calm = Noise.of(hits).variance(others)[0]
+    collapsed = f'setting {num_settings - 1}'
+    hits.by_setting[collapsed][0, hits.folds == 3] = False
+    noise = Noise.of(hits)
+    assert [(odd.name, odd.run) for odd in noise.odd] == [(collapsed, 3)]
+    if num_settings > 2:
+        assert noise.variance(others)[0] < 3 * calm
 
 
 def test_single_runs_have_the_scatter_that_is_assumed():
