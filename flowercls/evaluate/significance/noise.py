@@ -17,7 +17,7 @@ Bengio 2003).
 variance against the rest finds those that scatter more: the largest first, corrected for the number of settings, up
 to half of them (the sequence of Rosner 1983, so that two of them do not hide each other). Such a setting is judged by
 its own variance. One that scatters far more, as with a collapsed run, does not enter the pool either. Where all scatter
-alike, one is found in 2 to 10 of 100 comparisons with seeds, and in up to 20 with folds, as the sequence tests again.
+alike, one is found in up to 16 of 100 comparisons with seeds, and in up to 20 with folds, as the sequence tests again.
 """
 
 from collections.abc import Callable, Sequence
