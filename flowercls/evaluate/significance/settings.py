@@ -137,16 +137,20 @@ def judge_settings(hits: Hits, error_rate: float = ERROR_RATE, assumed_scatter: 
     if hits.is_single_runs:
         models = {model.name: model for model in compare_models(hits, names[best], error_rate)}
     for i, number in enumerate(others):
+        model = models.get(names[number])
+        # A setting is not worse where not even its model is. NaN is no verdict.
+        is_worse = bool(p_values[i] <= error_rate) and (model is None or model.is_worse)
+        half_width = half_widths[i] if is_worse else np.maximum(half_widths[i], np.abs(points[i]))
         verdict.differences.append(
             Difference(
                 name=names[number],
                 best=names[best],
                 points=float(POINTS * points[i]),
                 p_value=float(p_values[i]),
-                is_worse=bool(p_values[i] <= error_rate),  # False if it is NaN
+                is_worse=is_worse,
                 may_be_best=not lead_p_values[i] <= error_rate,
-                half_width=float(POINTS * half_widths[i]),
-                model=models.get(names[number]),
+                half_width=float(POINTS * half_width),
+                model=model,
             )
         )
     return verdict

@@ -60,16 +60,15 @@ def compare_models(hits: Hits, best: str, error_rate: float) -> list[ModelDiffer
         largest = np.append(_largest_when_shuffled(sums), np.inf)  # the observed answers are one of the shuffles
         p_values = (largest[:, None] >= observed * (1 - 1e-6)).mean(axis=0)
     z = float(range_of(len(names)).critical_values(error_rate, np.inf) / np.sqrt(2))
-    return [
-        ModelDifference(
-            name,
-            float(p_values[i]),
-            bool(p_values[i] <= error_rate),
-            _interval(right[i], right[names.index(best)], groups, z),
-        )
-        for i, name in enumerate(names)
-        if name != best
-    ]
+    differences = []
+    for i, name in enumerate(names):
+        if name != best:
+            is_worse = bool(p_values[i] <= error_rate)
+            low, high = _interval(right[i], right[names.index(best)], groups, z)
+            # On few photos the shuffles are the more careful test: an interval without 0 would contradict it.
+            interval = (low, high if is_worse else max(high, 0.0))
+            differences.append(ModelDifference(name, float(p_values[i]), is_worse, interval))
+    return differences
 
 
 def _standardised(sums: np.ndarray) -> np.ndarray:

@@ -166,3 +166,11 @@ def test_nothing_missed_beside_a_restless_setting_is_not_called_unknown(with_mis
     runs['restless'] = with_misses(range(2), range(10), range(24))[:, :120]
     for score, least in zip(score_settings(Hits(runs)), (90, 90, 50), strict=True):
         assert least < score.interval[0] < 97.5 and score.interval[1] <= 100
+
+
+def test_a_setting_is_not_worse_where_not_even_its_model_is(with_misses):
+    """80 photos, 3 against 11 that only one gets right: exact tests are more careful than the normal distribution."""
+    hits = {'a': with_misses(range(11), num_photos=80), 'b': with_misses(range(20, 23), num_photos=80)}
+    difference = only_difference(hits, assumed_scatter=0.0)
+    assert difference.model.p_value > 0.05 and not difference.model.is_worse and not difference.is_worse
+    assert difference.model.interval[1] >= 0 and difference.interval[1] >= 0
