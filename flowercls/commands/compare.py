@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--seed-scatter',
         type=float,
         metavar='POINTS',
-        help='where every setting was run once: how far seeds are assumed to scatter (default: 1)',
+        help='where every setting was run once: the standard deviation of top-1 over seeds that is assumed, in points '
+        '(default: 1)',
     )
 
 
@@ -47,8 +48,8 @@ def compare(paths: Sequence[str | Path], *, out: str | Path | None = None, seed_
         paths: Run folders and sweep folders.
         out: Folder for ``comparison.md``, ``.csv``, ``.json`` and ``.png``, and ``comparison_effects.csv`` where there
             are factors. The default is the sweep folder if ``paths`` is one sweep, else ``comparison``.
-        seed_scatter: Points that seeds are assumed to scatter by, 0 to 100. It counts only where every setting was run
-            once. The default is 1.
+        seed_scatter: The standard deviation of top-1 over seeds that is assumed, 0 to 100 points. It counts only where
+            every setting was run once; elsewhere the result says that it is not used. The default is 1.
 
     Returns:
         What is in comparison.md, and where the files are.
@@ -69,17 +70,20 @@ def compare(paths: Sequence[str | Path], *, out: str | Path | None = None, seed_
     from flowercls.evaluate.significance.settings import ASSUMED_SCATTER
     from flowercls.report.comparison_plot import draw_comparison
 
-    seed_scatter = ASSUMED_SCATTER if seed_scatter is None else seed_scatter
-    if not 0 <= seed_scatter <= 100:
+    assumed_scatter = ASSUMED_SCATTER if seed_scatter is None else seed_scatter
+    if not 0 <= assumed_scatter <= 100:
         raise ConfigError(
-            f'--seed-scatter {seed_scatter:g}: expected a standard deviation of 0 to 100 points. Fix: give how far '
+            f'--seed-scatter {assumed_scatter:g}: expected a standard deviation of 0 to 100 points. Fix: give how far '
             f'the top-1 of one setting scatters over seeds; without the flag {ASSUMED_SCATTER:g} point is assumed.'
         )
     folders = [Path(path) for path in paths]
     folder = comparison_folder(folders, out)
-    comparison = compare_runs(folders, folder, seed_scatter)
+    comparison = compare_runs(folders, folder, assumed_scatter)
     stem = comparison_stem(folders, folder)
     write_comparison(comparison, stem)
     draw_comparison(comparison, with_ending(stem, '.png'))
     written = [suffix for suffix in COMPARISON_SUFFIXES if with_ending(stem, suffix).exists()]
-    return f'{as_markdown(comparison)}\nwritten     {stem}{", ".join(written)}'
+    unused = ''
+    if seed_scatter is not None and (reason := comparison.scatter_unused):
+        unused = f'\n--seed-scatter {seed_scatter:g} is not used: {reason}.\n'
+    return f'{as_markdown(comparison)}{unused}\nwritten     {stem}{", ".join(written)}'

@@ -125,14 +125,14 @@ def _check_same_photos(first: _Row, second: _Row) -> None:
         ]
         i = relabelled[0]
         raise DataError(
-            f'{where}: {len(relabelled):,} photos have different labels'
+            f'{where}: {len(relabelled):,} {"photos have" if len(relabelled) > 1 else "photo has"} different labels'
             f'{_examples([first.images[k] for k in relabelled])}; {first.images[i]} is {first.labels[i]} in the first '
             f'and {second.labels[i]} in the second. {FIX}'
         )
     if len(moved := np.flatnonzero(first.folds != second.folds)):
         i = moved[0]
         raise DataError(
-            f'{where}: {len(moved):,} photos were validated in different folds'
+            f'{where}: {len(moved):,} {"photos were" if len(moved) > 1 else "photo was"} validated in different folds'
             f'{_examples([first.images[k] for k in moved])}; {first.images[i]} in fold {first.folds[i]} of the first '
             f'and in fold {second.folds[i]} of the second. {FIX}'
         )

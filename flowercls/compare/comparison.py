@@ -98,6 +98,15 @@ class Comparison:
         return None if self.hits.groups is None else int(self.hits.groups.max()) + 1
 
     @property
+    def scatter_unused(self) -> str:
+        """Why ``assumed_scatter`` does not count; empty if it does."""
+        if not self.verdict.differences:
+            return 'there is only one setting'
+        if self.num_folds:
+            return 'the models of the folds show how trainings scatter'
+        return '' if self.hits.is_single_runs else 'repeated runs show how seeds scatter'
+
+    @property
     def best_optimism(self) -> float:
         """By how many points the top-1 of the best setting is expected to be too high, as these photos chose it."""
         # A single run is a model, so no scatter of seeds made it look better.

@@ -41,13 +41,14 @@ def _scatter(comparison: Comparison) -> list[str]:
             f'So {"is" if len(more) == 1 else "are"} {named([odd.name for odd in more])}, for the same reason.'
         )
     if noise.seed_scatter is not None:
-        scatter = f'scatter by {noise.seed_scatter:.2f} points (standard deviation, settings pooled)'
+        scatter = f'Seeds alone scatter by {noise.seed_scatter:.2f} points (standard deviation, settings pooled).'
         if noise.seed_scatter < LEAST_SCATTER:
-            scatter = 'show no scatter of their own (settings pooled), as chance explains all of it'
-        lines.append(f'Seeds alone {scatter}.')
+            scatter = f'The runs of {"any other" if noise.odd else "a"} setting differ (±) on average no more than '
+            scatter += f'chance makes runs differ on {comparison.num_photos:,} photos.'
+        lines.append(scatter)
     once = [name for name, runs in hits.by_setting.items() if len(runs) == 1]
     if hits.folds is None and not hits.is_single_runs and once:
-        lines[-1] += f' This figure stands for {named(once)} as well, run with one seed.'
+        lines[-1] += f' This stands for {named(once)} as well, run with one seed.'
     if comparison.num_folds:
         lines.append(
             f'{comparison.num_folds} folds: every photo counts once a seed, classified by a model that was not trained '
@@ -115,18 +116,19 @@ def _optimism(comparison: Comparison) -> list[str]:
     best, lines = comparison.verdict.best, []
     if comparison.verdict.differences:
         (top1,) = [score.top1 for score in comparison.verdict.scores if score.name == best]
+        epoch = '' if comparison.best_epoch_only else ' (last epoch)'
         lines.append(
-            f'{best} was chosen by these photos, so its {top1:.2f} % is {optimism_text(comparison.best_optimism)} too '
-            'high. Its interval allows for that.'
+            f'{best} was chosen by these photos: its {top1:.2f} %{epoch} is {optimism_text(comparison.best_optimism)} '
+            'too high. Its interval allows for that.'
         )
     epochs = comparison.best_epochs.get(best)
     if epochs and epochs.top1 is not None:
-        size = 'too high, nobody knows by how much'
+        size = 'too high; by how much cannot be estimated from these files'
         if epochs.optimism is not None:
             size = f'{optimism_text(epochs.optimism)} too high'
         lines.append(
-            f'The best epochs are kept for use. These photos chose them, so the {epochs.top1:.2f} % of {best} are '
-            f'{size}.'
+            f'The models kept for use are of the best epochs, which these photos chose: the {epochs.top1:.2f} % of '
+            f'{best} (best epochs) is {size}.'
         )
     return lines
 
@@ -145,7 +147,7 @@ def _error_rate(comparison: Comparison) -> list[str]:
         rate = f'Of 100 such comparisons of equal settings {at_most} call one worse'
         rate += f', {at_most} a level of a factor' * any(effect.verdict for effect in effect_rows(comparison))
         rate += f'. The true best is ruled out in {at_most} of 100.'
-        conditions = ['seeds scatter alike in all settings']
+        conditions = [f'seeds scatter alike in all {"other " * bool(odd)}settings']
         if not look.is_declared:
             conditions.insert(0, 'the number of seeds was fixed before the first verdict')
     if hits.groups is None:
@@ -154,18 +156,21 @@ def _error_rate(comparison: Comparison) -> list[str]:
         conditions.append('look-alikes are in one group')
     if comparison.best_epoch_only:
         conditions.append('all runs had equally many epochs to choose from')
-    lines = [f'{rate} Conditions: {"; ".join(conditions)}.']
+    most = _most_wrong(comparison)
+    if most:  # measured, and more than the rates above
+        rate = f'Of 100 such comparisons of equal settings up to {most[0]} have a wrong verdict, as {most[1]}.'
+    return [f'{rate} Conditions: {"; ".join(conditions)}.']
+
+
+def _most_wrong(comparison: Comparison) -> tuple[int, str] | None:
+    """Return how many of 100 comparisons may be wrong where more are than `ERROR_RATE`, and why."""
+    hits, odd = comparison.hits, comparison.verdict.noise.odd
     if odd:
         fewest = min(max(2, len(runs)) for runs in hits.by_setting.values())
         if comparison.num_folds:
             fewest = 5 if comparison.num_folds > 2 else 3
         most = next(rate for seeds, rate in MOST_WRONG_WITH_ODD.items() if fewest >= seeds)
-        lines[0] += (
-            f' As {named([setting.name for setting in odd])} scatter{"s" * (len(odd) == 1)} more, more verdicts may be '
-            f'wrong: up to {most} of 100.'
-        )
+        return most, f'{named([setting.name for setting in odd])} scatter{"s" * (len(odd) == 1)} more'
     seeds = [len(runs) for runs in hits.by_setting.values()]
     most = MOST_WRONG_RUN_ONCE.get(sum(seeds) - len(seeds)) if hits.folds is None and min(seeds) == 1 else None
-    if most:
-        lines[0] += f' As hardly any run shows how seeds scatter, more verdicts may be wrong: up to {most} of 100.'
-    return lines
+    return (most, 'hardly any run shows how seeds scatter') if most else None

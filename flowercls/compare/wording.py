@@ -41,7 +41,7 @@ def _look_number(comparison: Comparison) -> str:
     if look.is_declared:
         return (
             f'Look {look.number} of {len(look.declared)} ({_listed(look.declared)} seeds): {100 * ERROR_RATE:g} % '
-            'holds over all looks. '
+            f'holds over all looks; a difference counts below p = {look.error_rate:.3g}. '
         )
     reasons = []
     if look.declared:
@@ -110,11 +110,14 @@ def _on_models(comparison: Comparison) -> list[str]:
     if equal := [d.name for d in nearest if right[d.name] == right[best]]:
         headline += f', as did {named(equal)}'
     headline += '.'
-    lines = [headline if worse else f'{headline} One seed each: no setting can be called better.']
-
+    scatter = f'seeds scatter by {number_of_points(comparison.assumed_scatter)}'
+    if not worse:
+        headline += f' One seed each: if {scatter}, no setting can be called better.'
+    lines = [headline]
     fewer = [d for d in nearest if d.model.is_worse]
     for d in fewer[:MAX_LINES]:
-        at_least = f'; at least {-d.model.interval[1]:.2f} points worse on other photos' * (d.model.interval[1] < 0)
+        at_least = f'; on other photos the model of {d.name} is at least {-d.model.interval[1]:.2f} points worse'
+        at_least *= d.model.interval[1] < 0
         lines.append(
             f'This model of {best} got more photos right than this model of {d.name}: {right[best]:,} against '
             f'{right[d.name]:,} of {num_photos:,} ({p_equation(d.model.p_value)}{at_least}).'
@@ -132,7 +135,7 @@ def _on_models(comparison: Comparison) -> list[str]:
         ]
         lines.append(f'Not told apart from this model of {best}: {named(listed)}.')
 
-    assuming = f'Assuming that seeds scatter by {number_of_points(comparison.assumed_scatter)} (--seed-scatter)'
+    assuming = f'Assuming that {scatter} (--seed-scatter)'
     if worse:
         listed = named([f'{d.name} (at least {d.at_least:.2f} points)' for d in worse])
         lines.append(f'{assuming}, worse than {best} as {"settings" if len(worse) > 1 else "a setting"}: {listed}.')
@@ -173,7 +176,7 @@ def _plans(comparison: Comparison) -> list[str]:
     if any(size.photos or size.seeds for size in sizes):
         another = 'A verdict after more seeds is another look, whose error rate is not controlled'
         if declared := comparison.look.declared:
-            another += f', but at {_listed(declared)} seeds a setting.'
+            another += f', except at {" or ".join(_listed(declared).rsplit(", ", 1))} seeds a setting.'
         else:
             another += '. To control it, declare looks in the sweep file before the first verdict.'
         lines.append(f'Such a plan succeeds in {100 * POWER:.0f} of 100 cases. {another}')

@@ -29,7 +29,23 @@ def test_runs_are_compared_and_the_files_are_named(tool, tmp_path, capsys):
 def test_the_assumed_scatter_of_seeds_is_chosen(tool, tmp_path, capsys):
     runs = [write_run(tmp_path / name, range(k), frozen=k) for name, k in (('one', 20), ('other', 18))]
     assert tool('compare', *runs, '--out', tmp_path / 'out', '--seed-scatter', '0.3') == 0
-    assert 'scatter by 0.3 points (' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'scatter by 0.3 points (' in out and 'not used' not in out
+
+
+@pytest.mark.parametrize(
+    ('runs', 'reason'),
+    [
+        ([dict(frozen=0, seed=0), dict(frozen=0, seed=1), dict(frozen=1, seed=0)], 'repeated runs'),
+        ([dict(frozen=0)], 'only one setting'),
+    ],
+)
+def test_a_scatter_that_is_given_and_not_used_is_said(tool, tmp_path, capsys, runs, reason):
+    folders = [write_run(tmp_path / str(i), range(20 + i), **options) for i, options in enumerate(runs)]
+    assert tool('compare', *folders, '--out', tmp_path / 'out') == 0
+    assert '--seed-scatter' not in capsys.readouterr().out
+    assert tool('compare', *folders, '--out', tmp_path / 'out', '--seed-scatter', '30') == 0
+    assert '--seed-scatter 30 is not used: ' in (out := capsys.readouterr().out) and reason in out
 
 
 @pytest.mark.parametrize('value', ['-1', 'nan', '101'])

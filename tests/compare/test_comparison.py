@@ -118,6 +118,14 @@ def test_other_photos_other_labels_and_other_data_are_refused(run, second, messa
         compare_runs([run('a', [1], num_photos=20), run('b', [1], frozen=1, **second)])
 
 
+def test_one_photo_with_another_label_is_one_photo(run):
+    first, second = run('a', [1], num_photos=20), run('b', [1], num_photos=20, frozen=1)
+    for file in second.glob('predictions_val*.csv'):
+        file.write_text(file.read_text().replace('flower/000.jpg,daisy', 'flower/000.jpg,rose'))
+    with pytest.raises(DataError, match='1 photo has different labels'):
+        compare_runs([first, second])
+
+
 def test_what_is_no_run_or_has_no_results_is_refused(run, tmp_path):
     with pytest.raises(ConfigError, match='nothing, .*gone: neither'):
         compare_runs([tmp_path / 'nothing', tmp_path / 'gone'])

@@ -55,7 +55,8 @@ def test_an_odd_fold_is_named(compared, runs):
 def test_a_scatter_that_chance_explains_is_not_called_0(compared, runs):
     comparison = compared({'a': runs(20, 20), 'b': runs(20, 20)})
     assert comparison.verdict.noise.seed_scatter == 0
-    assert 'show no scatter' in line_with('Seeds alone', comparison)
+    line = line_with('(±)', comparison)
+    assert 'no more than chance' in line and line.endswith('568 photos.') and '0.00' not in line
 
 
 def test_the_scatter_of_repeated_settings_stands_for_those_that_were_run_once(compared, runs):
@@ -94,6 +95,7 @@ def test_unknown_groups_are_a_condition(equal):
 def test_best_epochs_that_count_are_a_condition(equal):
     comparison = replace(equal, best_epoch_only=[Path('a_seed10')])
     assert '1 of 12 runs count with their best epoch' in line_with('best epoch,', comparison)
+    assert 'last epoch' not in line_with('was chosen by these photos', comparison)
     assert 'equally many epochs to choose from' in line_with('Of 100 such', comparison)
 
 
@@ -107,7 +109,9 @@ def test_the_figure_of_the_best_setting_has_the_size_of_its_optimism(compared, r
     assert 0.5 < size < 2.5
     assert size == compared(hits, scatter=5.0).best_optimism  # of a model, whatever other seeds would do
     line = line_with('a was chosen by these photos', comparison)
-    assert f'its 96.48 % is about {size:.1f} points too high' in line and 'interval allows for that' in line
+    assert (
+        f'its 96.48 % (last epoch) is about {size:.1f} points too high' in line and 'interval allows for that' in line
+    )
 
 
 def test_a_collapsed_rival_makes_the_best_setting_no_more_optimistic(equal, compared, runs):
@@ -116,11 +120,11 @@ def test_a_collapsed_rival_makes_the_best_setting_no_more_optimistic(equal, comp
     assert collapsed.best_optimism == pytest.approx(equal.best_optimism, abs=0.3)
 
 
-@pytest.mark.parametrize(('optimism', 'size'), [(0.74, 'about 0.7 points too high'), (None, 'nobody knows')])
+@pytest.mark.parametrize(('optimism', 'size'), [(0.74, 'about 0.7 points too high'), (None, 'cannot be estimated')])
 def test_the_figure_of_the_best_epochs_has_the_size_of_its_optimism(equal, optimism, size):
     comparison = replace(equal, best_epochs={'a': BestEpochs(97.5, optimism)})
     line = line_with('best epochs', comparison)
-    assert 'so the 97.50 % of a are' in line and size in line
+    assert '97.50 % of a (best epochs) is' in line and size in line
 
 
 # ---------------------------------------------------------------- the error rate and its conditions
@@ -147,7 +151,8 @@ def test_an_error_rate_that_is_not_controlled_is_not_told(equal, look):
 def test_where_one_scatters_more_the_rate_is_higher(compared, runs, seeds, most):
     hits = {name: runs(20, 22, 24, 20, 22, start=i)[-seeds:] for i, name in enumerate('acd')}
     line = line_with('Of 100 such', compared({**hits, 'b': runs(20, 22, 24, 22, 400)[-seeds:]}))
-    assert line.endswith(f'As b scatters more, more verdicts may be wrong: up to {most} of 100.')
+    assert f'up to {most} have a wrong verdict, as b scatters more.' in line and 'at most' not in line
+    assert 'alike in all other settings' in line
 
 
 @pytest.mark.parametrize(
@@ -155,7 +160,8 @@ def test_where_one_scatters_more_the_rate_is_higher(compared, runs, seeds, most)
 )
 def test_where_hardly_any_run_is_repeated_the_rate_is_higher(compared, runs, seeds, most):
     line = line_with('Of 100 such', compared({str(i): runs(20, 22, 24, 26)[:n] for i, n in enumerate(seeds)}))
-    assert ('hardly any run' in line) == (most is not None) and (most is None or f'up to {most} of 100' in line)
+    assert ('hardly any run' in line) == (most is not None) and (most is None or f'up to {most} have' in line)
+    assert ('at most' in line) == (most is None)  # one of the two
 
 
 def test_the_rate_of_single_runs_is_about_models_and_about_settings_by_assumption(compared, runs):
