@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from flowercls.config.schema import at_path
 from flowercls.core.errors import DataError
 from flowercls.core.layout import SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.prepared_folder import photo_groups
-from flowercls.evaluate.predictions import Answers
+from flowercls.evaluate.predictions import FIX_FOLDS, Answers, first_repeated
 from flowercls.evaluate.significance.hits import Hits
 
 NUM_NAMED = 3  # photos in a message
@@ -100,11 +101,8 @@ def _align(rows: dict[str, list[list[FinishedRun]]], read: Callable[[FinishedRun
 def _join(runs: list[FinishedRun], read: Callable[[FinishedRun], Answers]) -> _Row:
     folders, answers = ', '.join(str(run.folder) for run in runs), [read(run) for run in runs]
     images, labels = ([item for part in answers for item in getattr(part, name)] for name in ('images', 'labels'))
-    if len(set(images)) < len(images):
-        raise DataError(
-            f'{folders}: a photo is listed twice, or is in two folds. Fix: use the lists of one call of prepare '
-            '--folds.'
-        )
+    if repeated := first_repeated(images):
+        raise DataError(f'{folders}: {repeated} is in two folds. {FIX_FOLDS}')
     order = sorted(range(len(images)), key=images.__getitem__)
     folds = np.repeat([0 if run.fold is None else run.fold for run in runs], [len(part.images) for part in answers])
     hits = np.concatenate([part.hits for part in answers])
@@ -159,6 +157,8 @@ def _read_groups(runs: list[FinishedRun]) -> dict[str, int]:
             return photo_groups(root, digest)
         except DataError as error:
             errors.append(error)
+    if not any(root.is_absolute() or root.exists() for root in map(Path, roots)):
+        raise DataError(f'{errors[0]} Fix: compare in the folder where the runs were trained.')
     raise errors[0]
 
 

@@ -11,7 +11,7 @@ from flowercls.config.schema import at_path
 from flowercls.core import layout
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.terminal import tool_command
-from flowercls.evaluate.predictions import Answers
+from flowercls.evaluate.predictions import FIX_REPEATED, Answers, first_repeated
 from flowercls.sweep.ledger import FINISHED, STARTED, Ledger
 
 FOLD_LIST = re.compile(r'fold_(\d+)_(train|val)\.txt$')
@@ -193,7 +193,7 @@ def _read_finished(folder: Path, config: dict, setting: str = '') -> FinishedRun
         config=config,
         seed=seed if isinstance(seed, int) else at_path(config, 'randomness.seed') or 0,
         metrics=metrics,
-        answers=Answers.read_csv(last_epoch if is_last_epoch else folder / layout.PREDICTIONS_VAL_FILE),
+        answers=_read_answers(last_epoch if is_last_epoch else folder / layout.PREDICTIONS_VAL_FILE),
         is_last_epoch=is_last_epoch,
         test=_test_answers(folder, metrics),
         fold=int(fold[1]) if fold else None,
@@ -219,8 +219,15 @@ def _test_answers(folder: Path, metrics: dict) -> Answers | None:
     for path in sorted(tests, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         content = _read_json(path)
         if not content.get('tta') and all(content.get(key) == value for key, value in expected.items()):
-            return Answers.read_csv(path.with_name(layout.PREDICTIONS_FILE))
+            return _read_answers(path.with_name(layout.PREDICTIONS_FILE))
     return None
+
+
+def _read_answers(path: Path) -> Answers:
+    answers = Answers.read_csv(path)
+    if repeated := first_repeated(answers.images):
+        raise DataError(f'{path}: {repeated} is listed twice. {FIX_REPEATED}')
+    return answers
 
 
 def _read_json(path: Path) -> dict:

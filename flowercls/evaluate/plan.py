@@ -48,19 +48,29 @@ class Question:
 
     def check(self) -> None:
         """Raise a `ConfigError` if no comparison can be like this."""
+        accuracy, room = self.accuracy, min(self.accuracy, 100 - self.accuracy)
+        as_percent = f'{100 * accuracy:g}' if 0 < accuracy < 1 else '95'
         limits = {
-            'photos': (2 <= self.photos <= MAX_PHOTOS, f'2 to {MAX_PHOTOS:,} photos'),
-            'seeds': (self.seeds >= 1, 'one seed or more'),
-            'settings': (self.settings >= 2, 'two settings or more'),
-            'accuracy': (0 < self.accuracy < 100, 'a percentage between 0 and 100'),
-            'difference': (0 < self.difference < self.accuracy, 'points, above 0 and less than --accuracy'),
-            'seed-scatter': (0 <= self.seed_scatter < 100, 'points, from 0 to 100'),
+            'photos': (2 <= self.photos <= MAX_PHOTOS, f'2 to {MAX_PHOTOS:,} photos', '570'),
+            'seeds': (self.seeds >= 1, 'one seed or more', '3'),
+            'settings': (self.settings >= 2, 'two settings or more', '2'),
+            'accuracy': (1 <= accuracy < 100, 'percent, from 1 to less than 100', as_percent),
+            'difference': (
+                0 < self.difference < accuracy,
+                f'points, above 0 and less than --accuracy {accuracy:g}',
+                f'{min(2, accuracy / 2):g}',
+            ),
+            'seed-scatter': (
+                0 <= self.seed_scatter <= room,
+                f'points, from 0 to the {room:g} between --accuracy {accuracy:g} and {0 if accuracy < 50 else 100}',
+                f'{min(1, room / 2):g}',
+            ),
         }
-        for flag, (is_possible, expected) in limits.items():
+        for flag, (is_possible, expected, example) in limits.items():
             if not is_possible:
                 value = getattr(self, flag.replace('-', '_'))
                 raise ConfigError(
-                    f'--{flag} {value:g}: is not possible. Expected {expected}. Fix: give another number.'
+                    f'--{flag} {value:g}: is out of range. Expected {expected}. Fix: for example --{flag} {example}'
                 )
 
     def scenario(self) -> Scenario:
@@ -230,7 +240,10 @@ def _runs(seeds: int) -> str:
 
 def _assumptions(question: Question) -> list[str]:
     photos, scenario = question.photos, question.scenario()
-    same, other = 2 * scenario.chance[1] * photos, (scenario.lasting + scenario.chance.sum()) * photos
+    # Two runs answer at least as many photos differently as their accuracies are apart: the mean of two normal ones.
+    apart = 2 / np.sqrt(np.pi) * question.seed_scatter / POINTS
+    same = max(2 * scenario.chance[1], apart) * photos
+    other = max(scenario.lasting + scenario.chance.sum(), question.difference / POINTS, apart) * photos
     return [
         f'The best setting gets {question.accuracy:g} % of photos right (`--accuracy`).',
         f'Seeds alone scatter accuracy by {number_of_points(question.seed_scatter)} (`--seed-scatter`).',

@@ -6,19 +6,31 @@ import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePath
 
 import numpy as np
 
 from flowercls.core.errors import DataError
 from flowercls.core.files import atomic_write
+from flowercls.core.layout import PREDICTIONS_FILE, PREDICTIONS_VAL_LAST_FILE
 from flowercls.core.terminal import tool_command
 from flowercls.evaluate.metrics import all_figures, predicted_labels
+
+FIX_FOLDS = 'Fix: use the lists of one call of prepare --folds.'
+FIX_REPEATED = 'Fix: put back the file. If the list of photos names it twice, delete one of its rows here.'
 
 
 def image_name(path: str | Path) -> str:
     """Return ``<class>/<file>``, the name of a photo in annotation files and predictions."""
     return '/'.join(PurePath(path).parts[-2:])
+
+
+def first_repeated(images: Sequence[str]) -> str | None:
+    """Return the first photo, in alphabetical order, that is listed more than once; None if there is none."""
+    if len(set(images)) == len(images):
+        return None
+    return next(image for image, following in pairwise(sorted(images)) if image == following)
 
 
 @dataclass(frozen=True)
@@ -49,11 +61,13 @@ class Predictions:
             DataError: if a photo is predicted twice, or the folds have different classes.
         """
         names, images = folds[0].class_names, [image for fold in folds for image in fold.images]
-        if len(set(images)) < len(images) or any(fold.class_names != names for fold in folds):
-            raise DataError(
-                f'{source}: a photo is listed twice, or is in two folds, or the folds have different classes. Fix: use '
-                'the lists of one call of prepare --folds.'
-            )
+        if any(fold.class_names != names for fold in folds):
+            raise DataError(f'{source}: the folds have different classes. Fix: train all folds on one prepared folder.')
+        for fold in folds:
+            if repeated := first_repeated(fold.images):
+                raise DataError(f'{source}: {repeated} is listed twice in one predictions file. {FIX_REPEATED}')
+        if repeated := first_repeated(images):
+            raise DataError(f'{source}: {repeated} is in two folds. {FIX_FOLDS}')
         order = sorted(range(len(images)), key=images.__getitem__)
         labels, scores = (np.concatenate([getattr(fold, name) for fold in folds]) for name in ('labels', 'scores'))
         return cls([images[i] for i in order], labels[order], scores[order], names)
@@ -95,27 +109,72 @@ class Predictions:
     def read_csv(cls, path: str | Path) -> 'Predictions':
         """Read a file of `write_csv`.
 
+        Every row is checked: its classes, its scores, and that ``pred`` has the highest score.
+
         Raises:
             DataError: if the file is missing or is not a predictions file.
         """
+        images, labels, scores, line = [], [], [], 1
         try:
             with Path(path).open(encoding='utf-8', newline='') as file:
-                header, *rows = csv.reader(file)
-            if not rows:
+                reader = csv.reader(file)
+                names = _class_names(next(reader, []))
+                for row in reader:
+                    label, scores_of_row = _parse_row(row, names)
+                    images.append(row[0])
+                    labels.append(label)
+                    scores.append(scores_of_row)
+                    line = reader.line_num + 1
+            if not images:
                 raise ValueError('it lists no photos')
-            names = [column.removeprefix('score_') for column in header[3:]]
-            labels = [names.index(row[1]) for row in rows]
-            scores = np.array([[float(score) for score in row[3:]] for row in rows], np.float32)
-            if not names or scores.shape != (len(rows), len(names)):
-                raise ValueError('a row does not have one score per class')
-            if not np.isfinite(scores).all():
-                raise ValueError('a score is NaN or infinite')
-        except (OSError, ValueError, IndexError, csv.Error) as error:
-            raise DataError(
-                f'{path}: is not a predictions file ({error}). Expected the header image,label,pred,score_<class>... '
-                f'Fix: write it again with {tool_command("test", "CONFIG", "CHECKPOINT")}'
-            ) from error
-        return cls([row[0] for row in rows], np.array(labels), scores, names)
+        except OSError as error:
+            raise _no_predictions(path, error.strerror) from error
+        except UnicodeDecodeError as error:
+            raise _no_predictions(path, 'it is not UTF-8 text') from error
+        except (ValueError, csv.Error) as error:
+            raise _no_predictions(path, f'line {line}: {error}') from error
+        return cls(images, np.array(labels), np.array(scores, np.float32), names)
+
+
+def _class_names(header: Sequence[str]) -> list[str]:
+    if list(header[1:3]) != ['label', 'pred'] or len(header) < 4:
+        raise ValueError('it is not the header')
+    return [column.removeprefix('score_') for column in header[3:]]
+
+
+def _parse_row(row: Sequence[str], names: Sequence[str]) -> tuple[int, np.ndarray]:
+    """Return the number of the true class, and the scores.
+
+    Raises:
+        ValueError: saying in plain words what is wrong.
+    """
+    if len(row) != 3 + len(names):
+        raise ValueError(f'it does not have one score per class: {len(row)} cells, not {3 + len(names)}')
+    for column, name in zip(('label', 'pred'), row[1:3], strict=True):
+        if name not in names:
+            raise ValueError(f'{column} {name!r} is no class of the header')
+    try:
+        scores = np.array([float(score) for score in row[3:]], np.float32)
+    except ValueError:
+        raise ValueError('a score is not a number') from None
+    if not np.isfinite(scores).all():
+        raise ValueError('a score is NaN or infinite')
+    if scores[names.index(row[2])] < scores.max():
+        raise ValueError(f'pred {row[2]!r} does not have the highest score')
+    return names.index(row[1]), scores
+
+
+def _no_predictions(path: str | Path, reason: str | None) -> DataError:
+    if Path(path).name == PREDICTIONS_VAL_LAST_FILE:
+        fix = 'Fix: put back the file, or delete it (the run then counts with its best epoch).'
+    elif Path(path).name == PREDICTIONS_FILE:
+        fix = f'Fix: write it again with {tool_command("test", "CONFIG", "CHECKPOINT")}'
+    else:
+        fix = 'Fix: put back the file, or leave this run out.'
+    return DataError(
+        f'{path}: is not a predictions file ({reason}). Expected the header image,label,pred,score_<class>... and one '
+        f'row per photo. {fix}'
+    )
 
 
 @dataclass(frozen=True)
@@ -137,6 +196,8 @@ class Answers:
     @classmethod
     def read_csv(cls, path: str | Path) -> 'Answers':
         """Read a file of `Predictions.write_csv`.
+
+        The classes of all rows are checked. That ``pred`` has the highest score is checked in the first and last row.
 
         Raises:
             DataError: as `Predictions.read_csv`.
@@ -166,7 +227,7 @@ def _plain_columns(content: bytes) -> tuple[list[str], list[str], list[str]]:
     if b'"' in content or b'\r' in content:
         raise ValueError('has quotes or other line ends')
     lines = io.BytesIO(content)
-    names = [column.removeprefix('score_') for column in lines.readline().decode().rstrip('\n').split(',')[3:]]
+    names = _class_names(lines.readline().decode().rstrip('\n').split(','))
     images, labels, answers = [], [], []
     for line in lines:  # keeps no list of rows: Python would look through it for garbage again and again
         image, label, answer, scores = line.split(b',', 3)
@@ -178,4 +239,6 @@ def _plain_columns(content: bytes) -> tuple[list[str], list[str], list[str]]:
             raise ValueError('scores are not plain numbers')
     if not images or not {*labels, *answers} <= set(names):
         raise ValueError('has no photos or unknown classes')
+    for row in (content.split(b'\n', 2)[1], line):
+        _parse_row(row.decode().rstrip('\n').split(','), names)
     return images, labels, answers

@@ -117,6 +117,23 @@ def test_the_same_photos_in_other_folds_are_refused(run):
         compare_runs([*first, *second])
 
 
+def test_a_photo_in_two_folds_is_named(run):
+    folders = [
+        run(f'{k}', [], images=images, val=f'folds/fold_{k}_val.txt')
+        for k, images in enumerate((PHOTOS[:4], PHOTOS[3:]))
+    ]
+    with pytest.raises(DataError, match='rose/d.jpg is in two folds.*Fix: .*--folds'):
+        compare_runs(folders)
+
+
+def test_a_photo_listed_twice_is_named_with_its_file(run):
+    with pytest.raises(
+        DataError, match=r'predictions_val_last.csv.*rose/a.jpg is listed twice.*Fix: put back'
+    ) as error:
+        compare_runs([run('a', [], images=[*PHOTOS[:2], *PHOTOS[:2]])])
+    assert 'fold' not in str(error.value).split('predictions_val_last')[1]
+
+
 # ---------------------------------------------------------------- groups
 
 
@@ -163,7 +180,7 @@ def test_groups_of_the_test_set_are_known(run, prepared):
 @pytest.mark.parametrize(
     ('change', 'reason'),
     [
-        ({'root': 'gone'}, 'gone.manifest.json: no such file'),
+        ({'root': 'gone'}, 'gone.manifest.json: no such file.* Fix: compare in the folder'),
         ({'manifest': 'f' * 64}, 'has changed since'),
         ({'manifest': None}, 'without a manifest'),
         ({'images': [*PHOTOS, 'rose/g.jpg']}, r'does not list 1 of the photos \(rose/g.jpg\)'),

@@ -72,11 +72,26 @@ def test_one_run_each_is_answered_about_models_and_about_settings_with_the_assum
 @pytest.mark.parametrize(
     ('key', 'value'),
     [('photos', 1), ('photos', 10**18), ('seeds', 0), ('settings', 1), ('accuracy', 100.0), ('accuracy', float('nan')),
-     ('difference', 0.0), ('difference', 95.0), ('difference', float('nan')), ('seed_scatter', -1.0)],
+     ('difference', 0.0), ('difference', 95.0), ('difference', float('nan')), ('seed_scatter', -1.0),
+     ('seed_scatter', 30.0), ('seed_scatter', 5.1), ('accuracy', 0.96)],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_the_flag(key, value):
     with pytest.raises(ConfigError, match=f'--{key.replace("_", "-")} .* Expected .* Fix: '):
         make_plan(replace(QUESTION, **{key: value}))
+
+
+def test_an_accuracy_that_is_a_share_is_answered_in_percent():
+    with pytest.raises(ConfigError, match='percent.*--accuracy 96'):
+        make_plan(replace(QUESTION, accuracy=0.96))
+
+
+@pytest.mark.parametrize(
+    ('changed', 'kept'),
+    [({'seed_scatter': 4.5}, 'about 29 of'), ({'difference': 50.0, 'photos': 100}, 'differ on 50.')],
+)
+def test_runs_differ_on_as_many_photos_as_their_accuracies_are_apart(changed, kept):
+    """4.5 points a run are 2 / sqrt(pi) times as many between two, on average: 29 of 570 photos."""
+    assert kept in as_markdown(make_plan(replace(QUESTION, **changed)))
 
 
 def test_simulated_sweeps_find_as_much_as_the_plan_says():

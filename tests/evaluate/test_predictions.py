@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,13 +35,48 @@ def test_csv_brings_back_every_score_exactly(predictions, tmp_path):
 
 @pytest.mark.parametrize(
     'text',
-    ['', 'image,label\nx\n', 'image,label,pred,score_a\n']
-    + [f'image,label,pred,score_a\n{row}\n' for row in ('x,b,a,1', 'x,a,a,?')],
+    ['', 'image,label\nx\n', 'image,label,pred,score_a\n', '\0', 'image,label,pred,score_a\n"x']
+    + [f'image,label,pred,score_a\n{row}\n' for row in ('x,b,a,1', 'x,a,a,?', 'x,a,a', 'x,a,a,inf')],
 )
-def test_what_is_not_a_predictions_file_is_refused(tmp_path, text):
+def test_what_is_not_a_predictions_file_is_refused_in_plain_words(tmp_path, text):
     (tmp_path / 'p.csv').write_text(text)
-    with pytest.raises(DataError, match='not a predictions file'):
+    with pytest.raises(DataError, match='not a predictions file.*Fix: ') as refused:
         Predictions.read_csv(tmp_path / 'p.csv')
+    for raw in ('unpack', 'in list', 'inhomogeneous', 'could not convert'):
+        assert raw not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ('row', 'words'),
+    [
+        ('x/2.jpg,a,nonsense,0.9,0.1', "line 3.*pred 'nonsense' is no class"),
+        ('x/2.jpg,tulip,a,0.9,0.1', "line 3.*label 'tulip' is no class"),
+        ('x/2.jpg,a,b,0.9,0.1', "line 3.*pred 'b' does not have the highest score"),
+        ('x/2.jpg,a,a,0.9', 'line 3.*one score per class'),
+    ],
+)
+def test_a_damaged_row_is_named(tmp_path, row, words):
+    path = tmp_path / 'predictions_val_last.csv'
+    path.write_text(f'image,label,pred,score_a,score_b\nx/1.jpg,a,a,0.5,0.5\n{row}\n')
+    with pytest.raises(DataError, match=f'predictions_val_last.csv.*{words}.*Fix: .* delete it .* best epoch'):
+        Answers.read_csv(path)
+
+
+def test_a_file_that_is_missing_or_no_text_is_refused_in_plain_words(tmp_path):
+    with pytest.raises(DataError, match=r'predictions.csv: .*\(No such file or directory\).*Fix: .*test'):
+        Answers.read_csv(tmp_path / 'predictions.csv')
+    (tmp_path / 'predictions_val.csv').write_bytes(b'\xff\xfe')
+    with pytest.raises(DataError, match='not UTF-8 text.*Fix: .*leave this run out'):
+        Answers.read_csv(tmp_path / 'predictions_val.csv')
+
+
+def test_folds_that_share_a_photo_or_no_classes_are_refused_each_in_its_words(predictions):
+    with pytest.raises(DataError, match='all: a/1.jpg is in two folds.*--folds'):
+        Predictions.join([predictions, predictions], 'all')
+    with pytest.raises(DataError, match='all: a/1.jpg is listed twice in one'):
+        Predictions.join([replace(predictions, images=['a/1.jpg', 'a/1.jpg', 'c'])], 'all')
+    with pytest.raises(DataError, match='different classes'):
+        Predictions.join([predictions, replace(predictions, class_names=['a', 'b', 'c'])], 'all')
 
 
 def test_metrics_are_plain_json_with_the_agreed_keys(predictions):
