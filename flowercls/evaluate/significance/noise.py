@@ -295,7 +295,7 @@ def training_of_residuals(
         num_folds: At least 2.
     """
     # Nadeau and Bengio: what neither photos nor seeds explain comes from the training sets, which overlap.
-    by_training_sets = np.maximum(0.0, np.maximum(0.0, residuals - by_photos) - by_seeds)
+    by_training_sets = np.maximum(0.0, residuals - by_photos - by_seeds)
     return np.maximum(residuals, LEAST_CHANCE * by_photos) + num_folds / (num_folds - 1) * by_training_sets
 
 

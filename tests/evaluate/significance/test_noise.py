@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import stdtr
 
 from flowercls.evaluate.significance.hits import Hits
-from flowercls.evaluate.significance.noise import Noise
+from flowercls.evaluate.significance.noise import Noise, Pool
 from flowercls.evaluate.simulation import draw_sweep, equal_settings
 
 DIFFERENCE = np.array([1.0, -1.0])
@@ -26,6 +27,20 @@ def test_the_variance_of_a_difference_by_hand():
     variance, dof = noise.variance(DIFFERENCE)
     assert variance == pytest.approx(max(lasting + total, 1 / 16))  # two means of two seeds each
     assert dof == pytest.approx(variance / (total / 2 + lasting / 3))
+
+
+def test_degrees_of_freedom_keep_the_error_rate_where_satterthwaites_do_not():
+    """Two degrees of freedom for most of the variance, the rest known: 400,000 differences of nothing."""
+    rng, known = np.random.default_rng(0), 0.1
+    estimates = rng.chisquare(2, 400_000) / 2
+    variances = known + estimates
+    statistics = np.abs(rng.standard_normal(400_000)) * np.sqrt((known + 1) / variances)
+    ratios = variances / estimates
+    ours, satterthwaites = ((2 * stdtr(dof, -statistics) <= 0.05).mean() for dof in (2 * ratios, 2 * ratios**2))
+    assert ours < 0.06 < 0.075 < satterthwaites
+    one = np.zeros((1, 1))
+    noise = Noise(['a'], one + known, np.zeros(1), np.ones(1), [Pool(np.ones(1, bool), 2.0)], 1000, 1000, None, [])
+    assert noise.variance(np.ones(1)) == pytest.approx((known + 1, 2 * (known + 1)))
 
 
 def test_seeds_that_agree_by_luck_count_with_a_tenth_of_the_chance_that_photos_show():
