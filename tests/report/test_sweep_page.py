@@ -32,8 +32,8 @@ def test_the_settings_stand_with_intervals_and_verdicts(page, sweep_folder):
     (sweep_folder / 'comparison.png').write_bytes((sweep_folder / 'trials/lr=0.1 #_seed0/curves.png').read_bytes())
     content = page()
     assert content.ids == SECTIONS and len(content.pictures) == 1
-    assert 'lr=0.1 92.62 ± 0.57 90.2-94.5 2 - - best -' in content.text
-    row = 'lr=1 <i> 90.69 88.0-92.8 2 -1.93 (-4.46 to +0.59) 0.16 may be best 91.20 (0.7 too high)'
+    assert 'lr=0.1 best 92.62 ± 0.57 90.2-94.5 2 - - -' in content.text
+    row = 'lr=1 <i> may be best 90.69 88.0-92.8 2 -1.93 (-4.46 to +0.59) 0.16 91.20 (0.7 too high)'
     assert row in content.text
     assert '1,569 validation photos' in content.text and 'A <b> second sentence.' in content.text
     assert 'lr=9_seed0: failed' in content.text
@@ -155,8 +155,8 @@ def test_single_runs_have_a_verdict_on_the_models_and_one_on_the_settings(page, 
     )
     text = page().text
     assert 'As a setting: if seeds scatter by 0.5 points.' in text
-    assert 'this model as a setting' in text and '90.2-94.5 - - most right best -' in text
-    assert '88.0-92.8 -1.93 (-3.50 to -0.25) 0.012 fewer right ruled out' in text
+    assert 'this model as a setting' in text and 'lr=0.1 most right best 92.62' in text
+    assert 'fewer right ruled out 90.69 88.0-92.8 -1.93 (-3.50 to -0.25) 0.012' in text
 
 
 def test_every_combination_of_a_grid_has_a_cell(page, sweep_folder):
@@ -174,5 +174,5 @@ def test_a_comparison_of_an_older_version_has_the_words_of_today(page, sweep_fol
     effects = [{**effect, 'level': level, 'tied': level != '3'} for level in '123']
     (sweep_folder / 'comparison.json').write_text(json.dumps({**COMPARISON, 'settings': settings, 'effects': effects}))
     text = page().text
-    assert '0.16 not told apart' in text and 'tied' not in text
+    assert 'lr=1 <i> not told apart 90.69' in text and 'tied' not in text
     assert 'lr 1 92.00 - - best' in text and '0.5 not told apart lr 3 92.00 -0.50 (-1.50 to +0.50) 0.5 worse' in text
