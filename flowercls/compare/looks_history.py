@@ -46,8 +46,8 @@ class Look:
         number: 1 for the first verdict on these settings; of declared looks, the number among them.
         error_rate: That the verdict is held to.
         declared: Numbers of seeds that were declared before the first verdict; None if none were.
-        is_declared: Whether this look is one of them: all settings have so many seeds, no run that was judged before
-            is missing, and no setting is new since another look at so many seeds.
+        is_declared: Whether this look is one of them. All settings have so many seeds. No run that was judged before is
+            missing. No setting is new since another look at so many seeds.
         has_new_settings: Whether there was a look at as many seeds before, on fewer settings.
         late: Numbers of seeds that were declared only after a verdict, so that they do not count.
         history: All looks that are known, with this one, in the order of their times.

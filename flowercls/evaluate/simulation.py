@@ -3,9 +3,9 @@
     python -m flowercls.evaluate.simulation --out simulation.jsonl              # every cell; goes on where it stopped
     python -m flowercls.evaluate.simulation 'grid/4 settings/*' --sweeps 200    # some cells, only printed
 
-Photos differ in ease. A run is right about a photo if its skill, the photo's ease, a lasting liking of its setting for
-the photo and chance are above zero in sum (a probit model). A run's skill is its setting's, shifted by its seed. Photos
-of one group share nine tenths of the variance of all this. Each fold's model has a seed of its own.
+Photos differ in ease. A run is right about a photo if a sum is above zero: its skill, the photo's ease, a lasting
+liking of its setting for the photo, and chance (a probit model). A run's skill is its setting's, shifted by its seed.
+Photos of one group share nine tenths of the variance of all this. Each fold's model has a seed of its own.
 """
 
 import argparse

@@ -4,7 +4,7 @@ Both statistics are the maximum of independent standard normal means, divided by
 
 - the *range*: the largest of k means less the smallest (Tukey's studentised range);
 - the *lead*: the largest of k - 1 means less one chosen mean, over the standard error of a difference (Dunnett's
-  one-sided test), which decides whether the chosen setting may be the best (Hsu 1984).
+  one-sided test). It decides whether the chosen setting may be the best (Hsu 1984).
 
 The distribution at known variance is integrated once for each k on a grid. An estimated variance is a chi-square
 variable; its average is taken by Gauss-Legendre quadrature over its quantiles. scipy's `studentized_range` has the same

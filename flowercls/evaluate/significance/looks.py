@@ -2,10 +2,10 @@
 
 Settings that are compared again and again while seeds are added get a wrong verdict sooner or later. If the numbers of
 seeds are declared before, all looks are given one smaller error rate (Pocock 1977). Pocock's bounds are for known
-variances. Few seeds know their variance roughly, and differently at each look, so the looks are simulated: equal
-settings whose seeds scatter normally, judged at each look by the range with a pooled variance. The rate is the one that
-as many simulated sweeps stay above at every look as should. Photos change only slightly whether a verdict is wrong at
-several looks, since the same photos are looked at each time.
+variances. Few seeds show their variance roughly, and differently at each look. So the looks are simulated: equal
+settings whose seeds scatter normally are judged at each look by the range with a pooled variance. The rate is the one
+that as many simulated sweeps stay above at every look as should. Photos change only slightly whether a verdict is wrong
+at several looks, since the same photos are looked at each time.
 """
 
 from collections.abc import Sequence

@@ -14,10 +14,11 @@ out. What seeds do not explain of the residual counts 1/F + 1/(F - 1) times for 
 Bengio 2003).
 
 **Settings that scatter more than the others.** The training part is pooled over settings. An F test of each setting's
-variance against the rest finds those that scatter more: the largest first, corrected for the number of settings, up
-to half of them (the sequence of Rosner 1983, so that two of them do not hide each other). Such a setting is judged by
-its own variance. One that scatters far more, as with a collapsed run, does not enter the pool either. Where all scatter
-alike, one is found in up to 16 of 100 comparisons with seeds, and in up to 20 with folds, as the sequence tests again.
+variance against the rest finds those that scatter more, corrected for the number of settings. The largest variance is
+tested first, then the next one, up to half of them: so two of them do not hide each other (Rosner 1983). Such a setting
+is judged by its own variance. One that scatters far more, as with a collapsed run, does not enter the pool either. The
+sequence tests again and again. So where all scatter alike, one is found in up to 16 of 100 comparisons, in up to 20
+with folds.
 """
 
 from collections.abc import Callable, Sequence
@@ -129,7 +130,8 @@ class Noise:
         """Return the variance of a weighted sum of the means, and its degrees of freedom.
 
         The degrees of freedom are the harmonic mean of the parts', weighted by variance. Satterthwaite's squares (1946)
-        would let up to 7.8 of 100 comparisons be wrong where two seeds estimate most of the variance; so it is 5.9.
+        would let up to 7.8 of 100 comparisons be wrong where two seeds estimate most of the variance. With the mean it
+        is 5.9.
 
         Args:
             weights: Of the settings, shape (k,); 1 and -1 for a difference. The variances of several sums, shape

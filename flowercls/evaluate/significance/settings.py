@@ -3,10 +3,10 @@
 A setting is a matrix of hits (seeds, photos). The question is: *trained again with other seeds, and tested on other
 photos like these, would the difference remain?* `noise` holds the variance of a difference. Two answers are given.
 
-- **Which settings may be the best?** A setting is ruled out if another one leads it by more than the best of so many
-  equal settings would lead the true best by chance (Hsu's comparison with the best). The true best is ruled out in at
-  most 5 of 100 comparisons. Among equal settings each one may be called best, so one that is ruled out need not be
-  worse.
+- **Which settings may be the best?** A setting is ruled out if another one is too far ahead of it (Hsu's comparison
+  with the best). The lead is compared with chance leads over the true best among so many equal settings. The true best
+  is ruled out in at most 5 of 100 comparisons. Among equal settings each one may be called best, so one that is ruled
+  out need not be worse.
 - **Which settings are worse than the best one, and by how much at least?** A difference counts if it exceeds the range
   of so many equal settings (Tukey's studentised range). At most 5 of 100 comparisons of equal settings call any of them
   worse. This answer needs a larger difference.

@@ -5,8 +5,8 @@ another seed may answer otherwise, so nothing here is about settings.
 
 If two models are equally good, their answers to a photo can be exchanged. So the answers to each photo are shuffled
 between all models, again and again. A difference counts if it is larger than the largest difference of any two models
-in nearly all shuffles (Westfall and Young 1993). Each difference is counted in its own standard errors, the root of the
-number of photos that only one of the two gets right, as in McNemar's test. Photos of one group are shuffled together.
+in nearly all shuffles (Westfall and Young 1993). Each difference is counted in its own standard errors: the root of the
+number of photos that only one of the two gets right (McNemar's test). Photos of one group are shuffled together.
 """
 
 from dataclasses import dataclass
