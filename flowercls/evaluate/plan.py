@@ -10,13 +10,7 @@ from scipy.special import ndtr
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import markdown_table, number_of_points
 from flowercls.evaluate.significance.critical_values import range_of
-from flowercls.evaluate.significance.power import (
-    CHANCE_OF_HIT,
-    MAX_SEEDS,
-    MAX_TIMES_PHOTOS,
-    POWER,
-    Scenario,
-)
+from flowercls.evaluate.significance.power import CHANCE_OF_HIT, MAX_SEEDS, MAX_TIMES_PHOTOS, POWER, Scenario
 from flowercls.evaluate.significance.settings import ERROR_RATE, POINTS
 
 SEEDS_SHOWN = (1, 2, 3, 5, 8, 12)  # and those that were asked for

@@ -296,9 +296,19 @@ def training_of_residuals(
         by_seeds: How much of them seeds explain.
         num_folds: At least 2.
     """
-    # Nadeau and Bengio: what neither photos nor seeds explain comes from the training sets, which overlap.
+    # What neither photos nor seeds explain comes from the training sets. The residuals hold it once already.
     by_training_sets = np.maximum(0.0, residuals - by_photos - by_seeds)
-    return np.maximum(residuals, LEAST_CHANCE * by_photos) + num_folds / (num_folds - 1) * by_training_sets
+    more = times_of_training_sets(num_folds) - 1
+    return np.maximum(residuals, LEAST_CHANCE * by_photos) + more * by_training_sets
+
+
+def times_of_training_sets(num_folds: int) -> float:
+    """Return how often the choice of the folds' training sets counts, as they overlap (Nadeau and Bengio 2003).
+
+    Args:
+        num_folds: At least 2; 0 without folds.
+    """
+    return 1 + num_folds / (num_folds - 1) if num_folds else 0.0
 
 
 def _beside(photos: np.ndarray, setting: int, others: np.ndarray) -> float:

@@ -26,7 +26,14 @@ from scipy.special import gammaincinv, ndtr
 
 from flowercls.evaluate.significance.critical_values import MAX_DOF, lead_of, range_of
 from flowercls.evaluate.significance.hits import Hits
-from flowercls.evaluate.significance.noise import LEAST_CHANCE, Noise, PhotoGroups, Pool, training_of_residuals
+from flowercls.evaluate.significance.noise import (
+    LEAST_CHANCE,
+    Noise,
+    PhotoGroups,
+    Pool,
+    times_of_training_sets,
+    training_of_residuals,
+)
 from flowercls.evaluate.significance.settings import ASSUMED_SCATTER, ERROR_RATE, POINTS, Verdict
 
 POWER = 0.8  # share of the planned comparisons that find the difference
@@ -132,10 +139,10 @@ class Scenario:
             num_folds = len(np.unique(hits.folds))
             excess = np.maximum(0.0, noise.training - noise.chance)[numbers]
             if noise.seed_scatter is None:  # taken for seeds, as training sets of folds are nearly the same
-                seed = excess / _times_of_training_sets(num_folds)
+                seed = excess / times_of_training_sets(num_folds)
             else:
                 seed = np.minimum((noise.seed_scatter / POINTS) ** 2, excess * seeds)
-                training_sets = (excess - seed / seeds) / _times_of_training_sets(num_folds)
+                training_sets = (excess - seed / seeds) / times_of_training_sets(num_folds)
         elif repeated:
             seed = np.maximum(0.0, noise.training[numbers] * seeds - chance)
         else:
@@ -226,7 +233,7 @@ class Scenario:
     def true_variance(self) -> float:
         """Variance of the difference of the two settings' means."""
         by_seeds = (self.seed + self.chance / self.num_photos) / self.num_seeds
-        by_training_sets = self.training_sets * _times_of_training_sets(self.num_folds)
+        by_training_sets = self.training_sets * times_of_training_sets(self.num_folds)
         return self.lasting / self.num_photos + float((by_seeds + by_training_sets).sum())
 
     def truths(self) -> list['Scenario']:
@@ -268,11 +275,6 @@ class Scenario:
         """Return whether the comparison finds the setting worse often enough; arguments as in `powers`."""
         powers = self.powers(difference, error_rate)
         return bool(powers.mean() >= POWER and powers[-len(powers) // 4 :].mean() >= LEAST_POWER)
-
-
-def _times_of_training_sets(num_folds: int) -> float:
-    """Return how often the choice of the folds' training sets counts (Nadeau and Bengio 2003)."""
-    return 1 + num_folds / (num_folds - 1) if num_folds else 0.0
 
 
 def required_samples(hits: Hits, verdict: Verdict, assumed_scatter: float = ASSUMED_SCATTER) -> list[SampleSize]:
