@@ -38,18 +38,21 @@ def _look_number(comparison: Comparison) -> str:
     look = comparison.look
     if look.number == 1 and look.declared is None:
         return ''
+    late = f'looks at {_listed(look.late)} seeds were declared only after a verdict' if look.late else ''
     if look.is_declared:
         return (
             f'Look {look.number} of {len(look.declared)} ({_listed(look.declared)} seeds): {100 * ERROR_RATE:g} % '
             f'holds over all looks; a difference counts below p = {look.error_rate:.3g}. '
+            + f'The {late}, so that plan does not count. '
+            * bool(late)
         )
     reasons = []
     if look.declared:
         reasons.append(f'declared are looks at {_listed(look.declared)} seeds a setting')
     if look.has_new_settings:
         reasons.append('settings were added since the look at as many seeds')
-    if look.late:
-        reasons.append(f'looks at {_listed(look.late)} seeds were declared only after a verdict')
+    if late:
+        reasons.append(late)
     ordinal = f'{ORDINALS[look.number]} look' if look.number < len(ORDINALS) else f'Look {look.number}'
     return f'{ordinal}: its error rate is not controlled{"".join(f"; {reason}" for reason in reasons)}. '
 

@@ -133,6 +133,11 @@ def test_fifty_single_runs_do_not_make_fifty_lines(compared, runs):
             Look(2, 0.02, (3, 5), True),
             'Look 2 of 2 (3, 5 seeds): 5 % holds over all looks; a difference counts below p = 0.02. a has',
         ),
+        (
+            Look(2, 0.02, (3, 5), True, late=(3, 5, 8)),
+            'Look 2 of 2 (3, 5 seeds): 5 % holds over all looks; a difference counts below p = 0.02. The looks at '
+            '3, 5, 8 seeds were declared only after a verdict, so that plan does not count. a has',
+        ),
         (Look(1, declared=(5, 8)), 'First look: its error rate is not controlled; declared are looks at 5, 8 seeds'),
         (Look(2, late=(3, 5)), 'Second look: its error rate is not controlled; looks at 3, 5 seeds were declared only'),
     ],
