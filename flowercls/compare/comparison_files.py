@@ -190,7 +190,7 @@ def _interval(row: SettingRow) -> str:
 def _best_epoch(row: SettingRow) -> str:
     if row.best_epoch_top1 is None:
         return '-'
-    optimism = '' if row.best_epoch_optimism is None else f' ({row.best_epoch_optimism:.1f} too high)'
+    optimism = '' if not row.best_epoch_optimism else f' ({row.best_epoch_optimism:.1f} too high)'
     return f'{row.best_epoch_top1:.2f}{optimism}'
 
 

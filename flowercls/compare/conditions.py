@@ -122,7 +122,7 @@ def _optimism(comparison: Comparison) -> list[str]:
             'too high. Its interval allows for that.'
         )
     epochs = comparison.best_epochs.get(best)
-    if epochs and epochs.top1 is not None:
+    if epochs and epochs.top1 is not None and epochs.optimism != 0:  # else there was no choice
         size = 'too high; by how much cannot be estimated from these files'
         if epochs.optimism is not None:
             size = f'{optimism_text(epochs.optimism)} too high'

@@ -120,6 +120,14 @@ def test_a_collapsed_rival_makes_the_best_setting_no_more_optimistic(equal, comp
     assert collapsed.best_optimism == pytest.approx(equal.best_optimism, abs=0.3)
 
 
+def test_a_run_of_one_epoch_had_no_choice(equal):
+    comparison = replace(equal, best_epochs={'a': BestEpochs(97.5, 0.0)})
+    assert not any('best epochs' in line for line in condition_lines(comparison))
+    assert any(
+        'best epochs' in line for line in condition_lines(replace(equal, best_epochs={'a': BestEpochs(97.5, 0.1)}))
+    )
+
+
 @pytest.mark.parametrize(('optimism', 'size'), [(0.74, 'about 0.7 points too high'), (None, 'cannot be estimated')])
 def test_the_figure_of_the_best_epochs_has_the_size_of_its_optimism(equal, optimism, size):
     comparison = replace(equal, best_epochs={'a': BestEpochs(97.5, optimism)})
