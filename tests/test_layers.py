@@ -83,7 +83,7 @@ def test_one_file_reads_checkpoints_and_one_writes_them():
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in callers:
                 callers[ast.unparse(node.func)].add(path.relative_to(PACKAGE).as_posix())
-    assert callers == {'torch.load': {'models/checkpoint_reader.py'}, 'torch.save': {'train/checkpoint.py'}}
+    assert callers == {'torch.load': {'models/checkpoint_reader.py'}, 'torch.save': {'models/checkpoint_writer.py'}}
 
 
 # Calls that run code from a file, or follow what it says out of a folder.

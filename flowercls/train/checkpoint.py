@@ -5,16 +5,13 @@ mmpretrain's own tools. A file appears under its name whole or not at all, with 
 it, and is never rewritten.
 """
 
-import hashlib
 import math
 import os
 import shutil
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import IO, Any
 
 import mmengine
-import numpy as np
 import torch
 from mmengine.dist import is_distributed, is_main_process, master_only
 from mmengine.hooks import Hook
@@ -24,7 +21,7 @@ import flowercls
 from flowercls.config.dump import dump_config
 from flowercls.core.distributed import unwrapped
 from flowercls.core.errors import ConfigError, DiskError, DivergedError
-from flowercls.core.files import atomic_write, disk_errors, sha256_of, sync_folder, write_json
+from flowercls.core.files import atomic_write, disk_errors, sync_folder, write_json
 from flowercls.core.layout import (
     LAST_CHECKPOINT_FILE,
     METRICS_FILE,
@@ -38,6 +35,7 @@ from flowercls.core.layout import (
 from flowercls.core.terminal import as_size
 from flowercls.evaluate.mm_metric import ClassificationReport
 from flowercls.models.checkpoint_reader import sidecar_of
+from flowercls.models.checkpoint_writer import write_checkpoint
 
 MIN_KEPT = 2  # should the newest checkpoint turn out to be damaged, there is another one to resume from
 
@@ -90,68 +88,7 @@ class RunState:
         return cls(**{field.name: recorded[field.name] for field in fields(cls) if field.name in recorded})
 
 
-def write_checkpoint(path: str | Path, checkpoint: dict) -> None:
-    """Write ``checkpoint`` to a new file and its SHA-256 beside it.
-
-    A damaged file of that name is renamed first.
-
-    Raises:
-        DiskError: if the disk is full, may not be written to or does not keep its bytes; nothing is left behind then.
-    """
-    path, checkpoint = Path(path), to_plain(checkpoint)
-    _set_aside(path)
-    with atomic_write(path, 'wb') as file:
-        hashing = _HashingFile(file)
-        hashing.save(checkpoint)
-        file.flush()
-        if sha256_of(file.name) != hashing.digest.hexdigest():
-            raise DiskError(f'{path}: the disk gave back other bytes than were written. Fix: another disk.')
-    meta = checkpoint.get('meta', {})
-    progress = {field.name: meta[field.name] for field in fields(TrainingProgress) if field.name in meta}
-    write_json(sidecar_of(path), {'sha256': hashing.digest.hexdigest(), **progress})
-
-
-class _HashingFile:
-    """A file that knows the SHA-256 of all that was written into it; torch writes from the first byte to the last."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.digest, self._error = file, hashlib.sha256(), None
-
-    def save(self, checkpoint: dict) -> None:
-        """Save as `torch.save`, which turns the error of a disk into a RuntimeError about positions."""
-        try:
-            torch.save(checkpoint, self)
-        except RuntimeError:
-            if self._error is not None:
-                raise self._error from None
-            raise
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            self._error = error
-            raise
-
-    def flush(self) -> None:
-        self._file.flush()
-
-
-def to_plain(value: Any) -> Any:
-    """Return ``value`` with every container a plain dict or list, numpy scalars as numbers and tensors on the CPU."""
-    if isinstance(value, dict):
-        return {key: to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
-    if isinstance(value, np.generic):
-        return value.item()
-    return value
-
-
-def _set_aside(path: Path) -> None:
+def set_aside(path: Path) -> None:
     """Rename a file that has the name already; it is damaged, as a run resumes from the newest one that is not."""
     number = 1
     while path.exists():
@@ -392,6 +329,7 @@ class WholeCheckpointHook(Hook):
                 f'the first is {bad[0]}. Nothing of this epoch was saved. Fix: a lower learning rate '
                 '(optim_wrapper.optimizer.lr), or optim_wrapper.clip_grad.max_norm=1.0'
             )
+        set_aside(path)
         write_checkpoint(path, checkpoint)
         self._written.add(path)
 

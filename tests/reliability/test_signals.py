@@ -113,13 +113,13 @@ def test_a_launched_run_of_one_process_is_saved_as_well(write_config, tmp_path):
 
 def test_what_keeps_a_run_from_being_saved_is_told(in_child, quick_train, tmp_path, capfd):
     def run():
-        import flowercls.train.checkpoint as checkpoint
+        import flowercls.models.checkpoint_writer as writer
 
-        class Broken(checkpoint._HashingFile):
+        class Broken(writer._HashingFile):
             def save(self, content):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        checkpoint._HashingFile = Broken
+        writer._HashingFile = Broken
         signal_in_step(3, signal.SIGTERM)
         return quick_train(tmp_path / 'run')
 

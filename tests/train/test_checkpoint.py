@@ -12,10 +12,10 @@ import torch
 from mmpretrain.registry import HOOKS
 
 from flowercls.config.loader import default_runtime
-from flowercls.core.errors import CheckpointError, ConfigError, DiskError
-from flowercls.core.files import sha256_of
+from flowercls.core.errors import CheckpointError, ConfigError
 from flowercls.models import checkpoint_reader
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint, sidecar_of
+from flowercls.models.checkpoint_writer import write_checkpoint
 from flowercls.train import checkpoint
 from flowercls.train.checkpoint import (
     RunState,
@@ -25,8 +25,7 @@ from flowercls.train.checkpoint import (
     link_checkpoint,
     publish_best,
     remove_checkpoint,
-    to_plain,
-    write_checkpoint,
+    set_aside,
 )
 
 CONTENT = {
@@ -40,18 +39,6 @@ CONTENT = {
 def written(tmp_path):
     write_checkpoint(tmp_path / 'epoch_3.pth', CONTENT)
     return tmp_path / 'epoch_3.pth'
-
-
-def test_what_is_written_loads_in_plain_torch_without_an_allow_list(written):
-    content = torch.load(written, weights_only=True)
-    assert content['meta'] == {'epoch': 3, 'iter': 30, 'dataset_meta': {'classes': ['a', 'b']}}
-    assert type(content['lr']) is float and type(content['meta']['iter']) is int
-    assert torch.equal(content['state_dict']['w'], CONTENT['state_dict']['w'])
-
-
-def test_digest_lies_beside_the_file(written):
-    assert json.loads(sidecar_of(written).read_text())['sha256'] == sha256_of(written)
-    assert sorted(path.name for path in written.parent.iterdir()) == ['epoch_3.pth', 'epoch_3.pth.json']
 
 
 def test_a_disk_that_cannot_be_read_is_told_of_the_file(written, monkeypatch):
@@ -73,6 +60,7 @@ def test_a_text_is_no_checkpoint_and_not_to_be_trusted_either(tmp_path, trusted)
 
 def test_what_stands_in_the_way_goes_aside_with_what_is_said_of_it(tmp_path):
     for epoch in (1, 2):
+        set_aside(tmp_path / 'epoch_1.pth')
         write_checkpoint(tmp_path / 'epoch_1.pth', {'meta': {'epoch': epoch, 'iter': epoch}})
     assert read_checkpoint(tmp_path / 'epoch_1.pth')['meta']['epoch'] == 2
     assert json.loads((tmp_path / 'epoch_1.pth.damaged.json').read_text())['epoch'] == 1
@@ -84,23 +72,6 @@ def test_a_missing_file_and_a_file_of_something_else_are_refused(tmp_path):
     torch.save([1, 2], tmp_path / 'list.pth')
     with pytest.raises(CheckpointError, match='holds a list'):
         read_checkpoint(tmp_path / 'list.pth')
-
-
-def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr(torch, 'save', full)
-    with pytest.raises(DiskError, match='disk is full'):
-        write_checkpoint(tmp_path / 'epoch_1.pth', CONTENT)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_plain_values_stay_equal_and_tensors_leave_the_graph():
-    tensor = torch.ones(2, requires_grad=True)
-    plain = to_plain({'a': (1, [np.float32(0.5), 'x', None, True]), 't': tensor * 2})
-    assert plain['a'] == [1, [0.5, 'x', None, True]] and type(plain['a'][1][0]) is float
-    assert not plain['t'].requires_grad
 
 
 def test_class_names_in_a_file_that_has_none_are_unknown():

@@ -10,8 +10,8 @@ import pytest
 from mmengine.config import Config
 
 from flowercls.core.errors import CheckpointError, ConfigError, DiskError, RunInUseError
+from flowercls.models.checkpoint_writer import write_checkpoint
 from flowercls.train import run_dir
-from flowercls.train.checkpoint import write_checkpoint
 from flowercls.train.resume import FromCheckpoint
 from flowercls.train.run_dir import claim_run_dir
 
