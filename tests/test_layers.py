@@ -17,11 +17,13 @@ MAY_IMPORT = {
     'features': {'core', 'data', 'models'},
     'evaluate': {'core'},
     'train': {'core', 'config', 'data', 'models', 'features', 'evaluate'},
+    'use': {'core', 'config', 'data', 'models', 'evaluate', 'registration'},
     'sweep': {'core', 'config', 'evaluate', 'train'},
     'compare': {'core', 'config', 'evaluate', 'sweep.ledger'},
     'report': {'core', 'config', 'evaluate', 'sweep.ledger', 'compare'},
 }
 MAY_IMPORT |= dict.fromkeys(('commands', 'registration'), {*MAY_IMPORT, 'registration'})
+MAY_IMPORT['__init__'] = {'use'}  # lazily, `load`
 DOORS = {'BaseDT': 'data/prepare/', 'matplotlib': 'report/', 'jinja2': 'report/page'}
 
 

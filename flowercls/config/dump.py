@@ -12,7 +12,7 @@ from flowercls.core.errors import ConfigError
 
 THIS_START = ('work_dir', 'launcher', 'experiment_name')  # where one start writes to, and how it was launched
 # Errors of Python's parser on a foreign file; the last two come from deep nesting.
-_PARSE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
+PARSE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 # The last text: mmengine takes 0.2 s to lay it out, and a run writes the same config with every checkpoint.
 _dumped: dict[str, str] = {}
 
@@ -52,13 +52,21 @@ def load_dumped(path: str | os.PathLike) -> dict[str, Any]:
         ConfigError: if the file cannot be read, or holds more than names and values.
     """
     try:
-        statements = ast.parse(Path(path).read_text(encoding='utf-8')).body
-        return dict(_assigned(statement) for statement in statements)
-    except _PARSE_ERRORS as error:
+        return parse_dumped(Path(path).read_text(encoding='utf-8'))
+    except PARSE_ERRORS as error:
         raise ConfigError(
             f'{path}: is not the config.py of a run, which holds names and plain values only '
             f'({type(error).__name__}: {error}). Fix: put back the file that tools/train.py wrote there.'
         ) from error
+
+
+def parse_dumped(text: str) -> dict[str, Any]:
+    """Return the content of a text by `dump_config`, as plain dicts and lists; no code in it is run.
+
+    Raises:
+        One of `PARSE_ERRORS`: if it holds more than names and values.
+    """
+    return dict(_assigned(statement) for statement in ast.parse(text).body)
 
 
 def _assigned(statement: ast.stmt) -> tuple[str, Any]:

@@ -244,11 +244,16 @@ def complete_config(cfg: Config, flags: Flags = Flags()) -> list[str]:
     schedulers = cfg.get('param_scheduler')
     notes = derive_config(cfg)
     apply_flags(cfg, flags)
-    for message in FALSE_ALARMS:
-        warnings.filterwarnings('ignore', message=message)
+    silence_false_alarms()
     # Also those schedulers that are left out as they begin after the run.
     check_components(Config({**cfg, 'param_scheduler': schedulers}, filename=cfg.filename))
     return notes
+
+
+def silence_false_alarms() -> None:
+    """Silence warnings of libraries that mean nothing here; called before these are imported."""
+    for message in FALSE_ALARMS:
+        warnings.filterwarnings('ignore', message=message)
 
 
 def fit_to_machine(cfg: Config) -> None:

@@ -33,6 +33,9 @@ CONFUSION_PICTURE = 'confusion.png'
 RELIABILITY_PICTURE = 'reliability.png'
 MISTAKES_PICTURE = 'mistakes.png'
 REPORT_FILE = 'report.html'
+CALIBRATION_FILE = 'calibration.json'  # of the best checkpoint
+EXPORT_DIR = 'export'
+EXPORT_FILE = 'export.json'  # in it: what was exported, and how it compares with the checkpoint
 
 # Folder of a test, test_<checkpoint stem>/ in a run folder
 TEST_PREFIX = 'test_'

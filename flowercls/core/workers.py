@@ -26,6 +26,21 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
+def num_threads(num_processes: int = 1) -> int:
+    """Return ``OMP_NUM_THREADS``, or else this process's share of the cores.
+
+    In a distributed run the value 1 does not count: torchrun and mmengine set it where the user did not, and it would
+    leave all but one core of each process idle. Loader workers always run one thread each.
+
+    Args:
+        num_processes: Processes of the run, which share the cores.
+    """
+    number = os.environ.get('OMP_NUM_THREADS', '').partition(',')[0].strip()
+    if number.isdecimal() and int(number) > (1 if num_processes > 1 else 0):
+        return int(number)
+    return max(1, usable_cpus() // num_processes)
+
+
 def map_in_processes(
     function: Callable[[Item], Result],
     items: Sequence[Item],

@@ -92,6 +92,12 @@ def read_photo(source: str | os.PathLike | bytes, name: str | None = None) -> Ph
     return Photo(rgb, image_format, _with_turn(conversions, orientation))
 
 
+def image_to_rgb(image: Image.Image) -> np.ndarray:
+    """Return the pixels of an opened image by the same rules as `decode_rgb`; errors as there."""
+    with pillow_errors('the image'):
+        return _to_rgb(_load_upright(image)[0], image.format or 'image', 'the image')
+
+
 def read_thumbnail(content: bytes, min_px: tuple[int, int]) -> Thumbnail:
     """Read a photo to its last row, but make only a small grey picture; errors as in `decode_rgb`.
 

@@ -134,7 +134,7 @@ def cache_size(pipelines: list) -> int | None:
     """
     sizes = [MIN_SIZE_PX]
     for pipeline in pipelines:
-        steps = [step for step in _dicts_in(pipeline) if re.search('Resize|Crop', str(step.get('type')))]
+        steps = [step for step in dicts_in(pipeline) if re.search('Resize|Crop', str(step.get('type')))]
         names = [str(step.get('type')).rpartition('.')[2] for step in steps]
         if not steps or not _SCALING.search(names[0]) or any('scale_factor' in step for step in steps):
             return None
@@ -144,12 +144,12 @@ def cache_size(pipelines: list) -> int | None:
     return max(sizes)
 
 
-def _dicts_in(node: Any) -> Iterator[dict]:
+def dicts_in(node: Any) -> Iterator[dict]:
     """Yield every dict in a config node, outer ones first."""
     if isinstance(node, dict):
         yield node
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
-        yield from _dicts_in(child)
+        yield from dicts_in(child)
 
 
 @dataclass(frozen=True)

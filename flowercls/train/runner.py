@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import logging
-import os
 import textwrap
 import traceback
 import uuid
@@ -27,7 +26,7 @@ from flowercls.core.distributed import print_once, unwrapped
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import disk_errors
 from flowercls.core.terminal import num_bytes
-from flowercls.core.workers import usable_cpus
+from flowercls.core.workers import num_threads, usable_cpus
 from flowercls.data.photo_cache import prepare_photo_cache
 from flowercls.models.checkpoint_reader import read_checkpoint
 from flowercls.models.weights import verified_initialisation
@@ -349,14 +348,5 @@ def _loaders(runner: Runner) -> Iterator[dict]:
 
 
 def set_num_threads() -> None:
-    """Compute with ``OMP_NUM_THREADS`` threads, or else on every core of this process; several processes share them.
-
-    In a distributed run the value 1 does not count: torchrun and mmengine set it where the user did not, and it would
-    leave all but one core of each process idle. Loader workers always run one thread each.
-    """
-    number = os.environ.get('OMP_NUM_THREADS', '').partition(',')[0].strip()
-    world_size = get_world_size()
-    if number.isdecimal() and int(number) > (1 if world_size > 1 else 0):
-        torch.set_num_threads(int(number))
-    else:
-        torch.set_num_threads(max(1, usable_cpus() // world_size))
+    """Compute with `num_threads` threads."""
+    torch.set_num_threads(num_threads(get_world_size()))

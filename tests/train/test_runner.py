@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from flowercls.config.diff import check_unchanged
+from flowercls.core import workers
 from flowercls.core.errors import ConfigError
 from flowercls.core.terminal import as_size
 from flowercls.data.array_store import ArrayStore
@@ -231,7 +232,7 @@ def test_models_of_earlier_runs_are_freed(write_config, tool, tmp_path):
 def test_the_user_chooses_the_threads_else_processes_share_the_cores(monkeypatch, variable, world_size, expected):
     numbers = []
     monkeypatch.setattr(torch, 'set_num_threads', numbers.append)
-    monkeypatch.setattr(runner_module, 'usable_cpus', lambda: 6)
+    monkeypatch.setattr(workers, 'usable_cpus', lambda: 6)
     monkeypatch.setattr(runner_module, 'get_world_size', lambda: world_size)
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     if variable is not None:

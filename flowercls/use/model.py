@@ -1,0 +1,136 @@
+"""A model to use, from whatever file: what it knows, and its answers for photos."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from flowercls.core.errors import CheckpointError, DataError
+from flowercls.core.files import sha256_of
+from flowercls.data.decode import decode_rgb, image_to_rgb
+from flowercls.use.prediction import Prediction, PredictionList, thumbnail_of
+
+PhotoLike = str | os.PathLike | Image.Image | np.ndarray
+
+
+class Model:
+    """A trained classifier; `TorchModel` and `OnnxModel` compute.
+
+    Attributes:
+        source: The file that was opened.
+        class_names: In the order of classes.txt; length C.
+        facts: Origin and figures as plain values, see `TorchModel`; holds no absolute path.
+        calibration: Content of the calibration.json of this very checkpoint; None without one.
+        batch_size: Photos that are computed at once; a run's validation had the same number.
+    """
+
+    source: Path
+    class_names: list[str]
+    facts: dict
+    calibration: dict | None
+    batch_size: int
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file, in hex."""
+        return sha256_of(self.source)
+
+    def prepare(self, rgb: np.ndarray) -> Any:
+        """Return a photo as `classify` takes it; may be called in several threads.
+
+        Args:
+            rgb: Shape (H, W, 3), uint8.
+        """
+        raise NotImplementedError
+
+    def classify(self, prepared: Sequence[Any]) -> np.ndarray:
+        """Return probabilities, float32, shape (N, C), for N photos of `prepare`, computed as one batch."""
+        raise NotImplementedError
+
+    def scores(self, photos: Iterable[np.ndarray]) -> np.ndarray:
+        """Return probabilities, float32, shape (N, C).
+
+        Args:
+            photos: N photos of any sizes, each of shape (H, W, 3), uint8, RGB.
+
+        Raises:
+            CheckpointError: if a probability is NaN.
+        """
+        batches = [self.classify([self.prepare(rgb) for rgb in batch]) for batch in _batches(photos, self.batch_size)]
+        return check_finite(np.concatenate(batches), self.source) if batches else np.empty((0, len(self.class_names)))
+
+    def predict(self, photos: PhotoLike | Iterable[PhotoLike]) -> Prediction | PredictionList:
+        """Classify photos.
+
+        Args:
+            photos: One photo or several. A photo is a path, a PIL image, or an RGB array, uint8, shape (H, W, 3).
+
+        Returns:
+            A `Prediction` for one photo, a list of them for several.
+
+        Raises:
+            DataError: if a photo cannot be read, or is none.
+
+        Example:
+            >>> model = flowercls.load('work_dirs/resnet50_flower')  # doctest: +SKIP
+            >>> model.predict('photo.jpg')  # doctest: +SKIP
+            rose 97.3 %, tulip 1.9 %, daisy 0.5 %
+        """
+        if isinstance(photos, str | os.PathLike | Image.Image) or (isinstance(photos, np.ndarray) and photos.ndim < 4):
+            return self._predict_batch([photos])[0]
+        return PredictionList(
+            prediction for batch in _batches(photos, self.batch_size) for prediction in self._predict_batch(batch)
+        )
+
+    def _predict_batch(self, photos: Sequence[PhotoLike]) -> list[Prediction]:
+        pixels = [to_rgb(photo) for photo in photos]
+        names = [os.fspath(photo) if isinstance(photo, str | os.PathLike) else '' for photo in photos]
+        rows = [dict(zip(self.class_names, map(float, row), strict=True)) for row in self.scores(pixels)]
+        return [Prediction(name, row, thumbnail_of(rgb)) for name, row, rgb in zip(names, rows, pixels, strict=True)]
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({str(self.source)!r}, {len(self.class_names)} classes)'
+
+
+def _batches(items: Iterable, size: int) -> Iterator[list]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def to_rgb(photo: PhotoLike) -> np.ndarray:
+    """Return a photo as RGB pixels, uint8, shape (H, W, 3).
+
+    Raises:
+        DataError: if it cannot be read, or is none.
+    """
+    if isinstance(photo, str | os.PathLike):
+        return decode_rgb(photo)
+    if isinstance(photo, Image.Image):
+        return image_to_rgb(photo)
+    if isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.size:
+        if photo.ndim == 2:
+            return np.repeat(photo[:, :, None], 3, axis=2)
+        if photo.ndim == 3 and photo.shape[2] == 3:
+            return photo
+    kind = f'an array of {photo.dtype}, shape {photo.shape}' if isinstance(photo, np.ndarray) else repr(type(photo))
+    raise DataError(
+        f'{kind} is no photo. Expected a path, a PIL image, or an RGB array of uint8 (0-255), shape (H, W, 3). '
+        'Fix: convert it, for instance with PIL.Image.fromarray.'
+    )
+
+
+def check_finite(scores: np.ndarray, source: str | os.PathLike) -> np.ndarray:
+    """Return ``scores``.
+
+    Raises:
+        CheckpointError: if one is NaN or infinite.
+    """
+    if not np.isfinite(scores).all():
+        raise CheckpointError(f'{source}: gives NaN as probabilities. Fix: use another checkpoint of the run.')
+    return scores

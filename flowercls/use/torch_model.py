@@ -1,0 +1,282 @@
+"""A model from a checkpoint of a run. The file carries all that is needed: config, class names, pipeline, precision."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import Registry
+from mmengine.utils import import_modules_from_strings
+from mmpretrain.registry import MODELS, TRANSFORMS
+from mmpretrain.structures import DataSample
+from torch import Tensor
+from torchvision.transforms import v2
+
+import flowercls
+import flowercls.registration  # noqa: F401  registers our classes
+from flowercls.config.data_keys import datasets_in
+from flowercls.config.dump import PARSE_ERRORS, parse_dumped
+from flowercls.core import layout
+from flowercls.core.errors import CheckpointError, FlowerclsError
+from flowercls.core.hardware import resolve_precision
+from flowercls.core.workers import num_threads
+from flowercls.data.photo_cache import cache_size, dicts_in
+from flowercls.data.transforms import LoadImage, shrunk
+from flowercls.evaluate.optimism import best_epoch_optimism, selection_clause
+from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
+from flowercls.models.classifier import StagedClassifier
+from flowercls.models.weights import load_strictly
+from flowercls.use.model import Model
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+LOADING_STEPS = ('LoadImage', 'LoadImageFromFile')
+OUR_IMPORTS = {'flowercls.registration'}
+DEFAULT_BATCH_SIZE = 64  # of a checkpoint whose run was not validated
+UNUSED = ('init_cfg', 'pretrained', 'train_cfg')  # of a model: its weights come from the checkpoint
+LEFT_OUT = ('confusion', 'reliability')  # of metrics.json in `facts`: large, or drawn elsewhere
+
+
+class TorchModel(Model):
+    """A checkpoint, ready to classify: the network in evaluation mode and the pipeline of its validation.
+
+    With the run's device, threads, precision, batch size and order, its scores are those of predictions_val.csv bit for
+    bit.
+
+    Attributes:
+        network: The classifier.
+        config: The run's resolved config.
+        meta: The checkpoint's record of its run.
+        device: Where the network computes.
+    """
+
+    def __init__(
+        self, source: Path, *, precision: str = 'auto', device: str | None = None, trusted: bool = False
+    ) -> None:
+        self.source = source
+        checkpoint = read_checkpoint(source)
+        self.meta = checkpoint.get('meta') or {}
+        self.config = _config_in(self.meta, source)
+        self.class_names = class_names_in(checkpoint)
+        if not isinstance(checkpoint.get('state_dict'), dict) or not self.class_names:
+            raise _no_checkpoint_of_a_run(source, 'it holds no weights, or names no classes')
+        if trusted:
+            import_modules_from_strings(**(self.config.get('custom_imports') or {}))
+        else:
+            _refuse_foreign_code(self.config, source)
+        if precision != 'auto':
+            self.config.model.precision = resolve_precision(precision)
+        torch.set_num_threads(num_threads())
+        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        self.network = self._build_network()
+        load_strictly(self.network, checkpoint['state_dict'], source)
+        self.network.to(self.device).eval()
+        loader = self.config.get('val_dataloader') or self.config.get('test_dataloader') or {}
+        self.batch_size = loader.get('batch_size') or DEFAULT_BATCH_SIZE
+        self._pipeline = self._build_pipeline()
+        self._cache_size = self._photo_cache_size()
+
+    def _build_network(self) -> StagedClassifier:
+        settings = self.config.model
+        settings.setdefault('data_preprocessor', self.config.get('data_preprocessor'))
+        with _built_from(self.source, 'model'):
+            return MODELS.build(settings)
+
+    def _build_pipeline(self) -> Compose:
+        steps = list(self.test_pipeline)
+        if steps and str(steps[0].get('type')).rpartition('.')[2] in LOADING_STEPS:
+            steps = steps[1:]  # photos come decoded
+        with _built_from(self.source, 'test pipeline'):
+            return Compose([LoadImage(), *(TRANSFORMS.build(step) for step in steps)])
+
+    @property
+    def test_pipeline(self) -> list[dict]:
+        """The transforms of the run's validation, as in its config."""
+        for name in ('val_dataloader', 'test_dataloader'):
+            for _, dataset in datasets_in(self.config.get(name) or {}, ''):
+                if dataset.get('pipeline'):
+                    return dataset['pipeline']
+        return self.config.get('test_pipeline') or []
+
+    def _photo_cache_size(self) -> int | None:
+        """Return the short side that the run's photo cache shrank larger photos to; None if it did not."""
+        if not (self.config.get('photo_cache') and self.meta.get('data_manifest')):
+            return None
+        loaders = [self.config[name] for name in LOADERS if self.config.get(name)]
+        datasets = [dataset for loader in loaders for _, dataset in datasets_in(loader, '')]
+        return cache_size([dataset['pipeline'] for dataset in datasets if dataset.get('pipeline')])
+
+    def prepare(self, rgb: np.ndarray) -> Tensor:
+        """Return a photo after the test pipeline: uint8, shape (3, H, W), as the network's preprocessor takes it."""
+        if self._cache_size is not None:
+            rgb = shrunk(rgb, self._cache_size)
+        return self._pipeline({'img': rgb[..., ::-1], 'img_path': ''})['inputs']
+
+    @torch.no_grad()
+    def classify(self, prepared: Sequence[Tensor]) -> np.ndarray:
+        """Return probabilities as `Model.classify`."""
+        samples = self.network.val_step(_batch(prepared))
+        return torch.stack([sample.pred_score for sample in samples]).float().cpu().numpy()
+
+    def images(self, prepared: Sequence[Tensor]) -> Tensor:
+        """Return photos of `prepare` as the network takes them: normalised, float32, shape (N, 3, H, W)."""
+        return self.network.data_preprocessor(_batch(prepared), False)['inputs']
+
+    @torch.no_grad()
+    def features(self, prepared: Sequence[Tensor]) -> np.ndarray:
+        """Return the input of the last linear layer for photos of `prepare`: float32, shape (N, D)."""
+        features = self.network.extract_feat(self.images(prepared), stage='pre_logits')
+        return features.flatten(1).cpu().numpy()
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images that the network gets."""
+        return tuple(self.prepare(np.zeros((512, 512, 3), np.uint8)).shape[1:])
+
+    @cached_property
+    def calibration(self) -> dict | None:
+        """The calibration in the checkpoint, or in the run folder if it is of this very file."""
+        if isinstance(recorded := self.meta.get('calibration'), dict):
+            return recorded
+        recorded = _read_json(self.source.with_name(layout.CALIBRATION_FILE))
+        return recorded if recorded.get('sha256') == self.digest else None
+
+    @cached_property
+    def facts(self) -> dict:
+        """Origin and figures of the model as plain values, without any absolute path; exports and pages carry them.
+
+        ``name``, ``classes``, ``architecture``, ``parameters``, ``image_size``, ``precision``, ``checkpoint``,
+        ``sha256``, ``flowercls_version``; ``training`` (epoch, epochs, seed, frozen_stages, starting_weights,
+        data_manifest); ``figures`` (of the validation set), ``test_figures`` and ``optimism``, None if not known.
+        """
+        if isinstance(recorded := self.meta.get('facts'), dict):  # in a slim checkpoint
+            return recorded
+        config, folder, name = self.config, self.source.absolute().parent, self.source.name
+        figures = _figures(folder / layout.METRICS_FILE, name)
+        tests = sorted(folder.glob(f'{layout.TEST_PREFIX}*/{layout.METRICS_FILE}'), key=lambda p: p.stat().st_mtime_ns)
+        of_test_set = [
+            metrics for path in tests if (metrics := _figures(path, name)) and metrics.get('split') == 'test'
+        ]
+        points = best_epoch_optimism(folder) if figures else None
+        backbone = config.model.backbone
+        words = [str(backbone.get(key)) for key in ('type', 'depth', 'arch', 'name', 'model_name') if backbone.get(key)]
+        weights = config.get('load_from')
+        return {
+            'name': folder.name,
+            'classes': list(self.class_names),
+            'architecture': ' '.join(words),
+            'parameters': sum(parameter.numel() for parameter in self.network.parameters()),
+            'image_size': list(self.image_size),
+            'precision': self.network.precision,
+            'figures': figures,
+            'test_figures': of_test_set[-1] if of_test_set else None,
+            'optimism': {'points': points, 'clause': selection_clause(points)} if figures else None,
+            'training': {
+                'epoch': self.meta.get('epoch'),
+                'epochs': (config.get('train_cfg') or {}).get('max_epochs'),
+                'seed': self.meta.get('seed'),
+                'frozen_stages': config.model.get('frozen_stages', 0),
+                'starting_weights': str(weights).replace('\\', '/').rpartition('/')[2] if weights else None,
+                'data_manifest': self.meta.get('data_manifest'),
+            },
+            'checkpoint': name,
+            'sha256': self.digest,
+            'flowercls_version': flowercls.__version__,
+        }
+
+
+def _batch(prepared: Sequence[Tensor]) -> dict:
+    return {'inputs': torch.stack(list(prepared)), 'data_samples': [DataSample() for _ in prepared]}
+
+
+def _config_in(meta: Any, source: Path) -> Config:
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    if not isinstance(text, str):
+        raise _no_checkpoint_of_a_run(source, 'it carries no config')
+    try:
+        config = Config(parse_dumped(text))
+        for key in UNUSED:
+            config.model.pop(key, None)
+            config.model.backbone.pop(key, None)
+        is_ours = config.model.type.rpartition('.')[2] == StagedClassifier.__name__ and config.model.backbone.type
+    except (*PARSE_ERRORS, AttributeError, KeyError) as error:
+        raise _no_checkpoint_of_a_run(source, f'its config cannot be read ({error})') from error
+    if not is_ours:
+        raise _no_checkpoint_of_a_run(source, f'its model is a {config.model.type}')
+    return config
+
+
+def _no_checkpoint_of_a_run(source: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f'{source}: is no checkpoint of a finished run: {reason}. Fix: use a checkpoint that tools/train.py wrote.'
+    )
+
+
+@contextlib.contextmanager
+def _built_from(source: Path, part: str) -> Iterator[None]:
+    """Look names up as mmpretrain does, and turn what a class says of its arguments into a `CheckpointError`."""
+    try:
+        with MODELS.switch_scope_and_registry('mmpretrain'):
+            yield
+    except FlowerclsError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f'{source}: its {part} cannot be built ({type(error).__name__}: {str(error)[:200]}). '
+            'Fix: use the versions of the packages that the run was trained with.'
+        ) from error
+
+
+def _refuse_foreign_code(config: Config, source: Path) -> None:
+    """Refuse a config that names code outside of the registries: the checkpoint may be a stranger's.
+
+    Raises:
+        CheckpointError: if the config imports modules, or a ``type`` is not registered and so would be imported.
+    """
+    foreign = {*(config.get('custom_imports') or {}).get('imports', [])} - OUR_IMPORTS
+    known = {*dir(v2), *_registered_names(MODELS), *_registered_names(TRANSFORMS)}
+    built = [config.model, config.get('data_preprocessor'), config.get('test_pipeline')]
+    built += [dataset.get('pipeline') for key in LOADERS for _, dataset in datasets_in(config.get(key) or {}, '')]
+    for part in dicts_in(built):
+        name = str(part.get('type', 'StagedClassifier'))
+        if name.rpartition('.')[2] not in known or name.count('.') > 1 or part.get('trust_remote_code'):
+            foreign.add(name)
+    if foreign:
+        raise CheckpointError(
+            f'{source}: its config asks for code outside of flowercls and mmpretrain '
+            f'({", ".join(sorted(foreign)[:3])}), which could do anything. Fix: if you trust its source as you trust a '
+            'program, add --trust-checkpoint.'
+        )
+
+
+def _registered_names(registry: Registry) -> set[str]:
+    """Return the names in all registries of one kind, of mmengine, mmcv and mmpretrain."""
+    while registry.parent is not None:
+        registry = registry.parent
+    registries, names = [registry], set()
+    for each in registries:
+        each.import_from_location()
+        names |= set(each.module_dict)
+        registries += each.children.values()
+    return names
+
+
+def _figures(path: Path, checkpoint: str) -> dict | None:
+    """Return the figures of a metrics.json, if they are of this checkpoint."""
+    metrics = _read_json(path)
+    if metrics.get('checkpoint') != checkpoint:
+        return None
+    return {key: value for key, value in metrics.items() if key not in LEFT_OUT}
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

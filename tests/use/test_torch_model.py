@@ -1,0 +1,89 @@
+"""A checkpoint in use gives the run's own scores; its facts travel."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from flowercls.core.errors import DataError
+from flowercls.data.decode import decode_rgb
+from flowercls.evaluate.predictions import Predictions
+from flowercls.use.load import load
+
+
+@pytest.fixture(scope='module')
+def model(trained_run):
+    return load(trained_run[1])
+
+
+@pytest.fixture(scope='module')
+def photos(drawn_root):
+    return sorted((drawn_root / 'val_set').rglob('*.jpg'))
+
+
+def test_validation_photos_get_the_scores_of_the_run_bit_for_bit(model, trained_run, drawn_root):
+    recorded = Predictions.read_csv(trained_run[1] / 'predictions_val.csv')
+    scores = model.scores(decode_rgb(drawn_root / 'val_set' / image) for image in recorded.images)
+    assert scores.dtype == np.float32 and np.array_equal(scores, recorded.scores)
+
+
+def test_photos_larger_than_the_photo_cache_are_shrunk_as_in_the_run(model):
+    from flowercls.data.transforms import shrunk
+
+    large = np.random.default_rng(0).integers(0, 256, (700, 500, 3), np.uint8)
+    assert torch.equal(model.prepare(large), model.prepare(shrunk(large, 256)))
+    assert model._cache_size == 256
+
+
+def test_features_are_the_input_of_the_last_layer(model, photos):
+    prepared = [model.prepare(decode_rgb(photo)) for photo in photos[:3]]
+    features = model.features(prepared)
+    head = model.network.head.fc
+    logits = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert features.shape == (3, 128) and np.allclose(scores, model.classify(prepared), atol=1e-5)
+
+
+def test_precision_can_be_chosen(trained_run, model):
+    assert (model.network.precision, load(trained_run[1], precision='bf16').network.precision) == ('fp32', 'bf16')
+
+
+def test_facts_are_plain_and_name_no_folder_of_the_machine(model, trained_run):
+    text = json.dumps(model.facts, allow_nan=False)
+    assert str(trained_run[1].parent) not in text
+    assert model.facts['figures']['n'] == 15 and model.facts['training']['epochs'] == 2
+    assert (
+        model.facts['sha256'] == json.loads((model.source.parent / f'{model.source.name}.json').read_text())['sha256']
+    )
+
+
+def test_a_photo_may_be_a_path_an_image_or_pixels(model, photos):
+    from PIL import Image
+
+    path = photos[0]
+    rgb = decode_rgb(path)
+    answers = model.predict([path, str(path), Image.open(path), rgb])
+    assert {tuple(answer.scores.values()) for answer in answers} == {tuple(model.predict(path).scores.values())}
+    grey = model.predict([rgb[:, :, 0], np.repeat(rgb[:, :, :1], 3, axis=2)])
+    assert grey[0].scores == grey[1].scores
+
+
+@pytest.mark.parametrize(
+    'thing',
+    [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7, torch.zeros(3, 4, 4)],
+    ids=['floats', 'four channels', 'empty', 'number', 'tensor'],
+)
+def test_what_is_no_photo_is_refused(thing, model):
+    with pytest.raises(DataError, match='is no photo.*Fix: '):
+        model.predict([thing])
+
+
+def test_an_image_that_a_phone_stored_sideways_is_turned(model, photos, tmp_path):
+    from PIL import Image
+
+    image = Image.open(photos[0]).resize((60, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / 'a.png', exif=exif)
+    assert model.predict(Image.open(tmp_path / 'a.png')).scores == model.predict(tmp_path / 'a.png').scores
