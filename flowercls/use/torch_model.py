@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +21,12 @@ from torchvision.transforms import v2
 
 import flowercls
 import flowercls.registration  # noqa: F401  registers our classes
-from flowercls.config.data_keys import datasets_in
+from flowercls.config.data_keys import IMAGE_FOLDER, datasets_in
 from flowercls.config.dump import PARSE_ERRORS, parse_dumped
 from flowercls.core import layout
-from flowercls.core.errors import CheckpointError, FlowerclsError
+from flowercls.core.errors import CheckpointError, DataError, FlowerclsError
 from flowercls.core.hardware import resolve_precision
+from flowercls.core.prepared_folder import class_names, read_annotations
 from flowercls.core.workers import num_threads
 from flowercls.data.photo_cache import cache_size, dicts_in
 from flowercls.data.transforms import LoadImage, shrunk
@@ -53,6 +55,8 @@ class TorchModel(Model):
         config: The run's resolved config.
         meta: The checkpoint's record of its run.
         device: Where the network computes.
+        pipeline: The transforms of the validation, built; they take decoded photos.
+        cache_size: Short side in pixels that the run's photo cache shrank larger photos to; None if it did not.
     """
 
     def __init__(
@@ -78,8 +82,8 @@ class TorchModel(Model):
         self.network.to(self.device).eval()
         loader = self.config.get('val_dataloader') or self.config.get('test_dataloader') or {}
         self.batch_size = loader.get('batch_size') or DEFAULT_BATCH_SIZE
-        self._pipeline = self._build_pipeline()
-        self._cache_size = self._photo_cache_size()
+        self.pipeline = self._build_pipeline()
+        self.cache_size = self._photo_cache_size()
 
     def _build_network(self) -> StagedClassifier:
         settings = self.config.model
@@ -111,11 +115,37 @@ class TorchModel(Model):
         datasets = [dataset for loader in loaders for _, dataset in datasets_in(loader, '')]
         return cache_size([dataset['pipeline'] for dataset in datasets if dataset.get('pipeline')])
 
+    def photos_of(self, split: str, data_root: str | os.PathLike | None = None) -> list[tuple[Path, int]]:
+        """Return the files of a set of the run, with their labels, in the order of its lists.
+
+        Args:
+            split: ``'train'``, ``'val'`` or ``'test'``.
+            data_root: The prepared folder, where it is not (or no longer) where the run found it.
+
+        Raises:
+            DataError: if the folder or a list cannot be read, or has other classes.
+        """
+        photos = []
+        for _, dataset in datasets_in(self.config.get(f'{split}_dataloader') or {}, ''):
+            if str(dataset.get('type')).rpartition('.')[2] != IMAGE_FOLDER:
+                continue
+            folder = Path(data_root or dataset.data_root)
+            if (names := class_names(folder)) != self.class_names:
+                raise DataError(
+                    f'{folder}: has the classes {", ".join(names)}; the model was trained for '
+                    f'{", ".join(self.class_names)}. Fix: name the folder that it was trained on.'
+                )
+            prefix = folder / (dataset.get('data_prefix') or '')
+            photos += [
+                (prefix / name, label) for name, label in read_annotations(folder / dataset.ann_file, folder, names)
+            ]
+        return photos
+
     def prepare(self, rgb: np.ndarray) -> Tensor:
         """Return a photo after the test pipeline: uint8, shape (3, H, W), as the network's preprocessor takes it."""
-        if self._cache_size is not None:
-            rgb = shrunk(rgb, self._cache_size)
-        return self._pipeline({'img': rgb[..., ::-1], 'img_path': ''})['inputs']
+        if self.cache_size is not None:
+            rgb = shrunk(rgb, self.cache_size)
+        return self.pipeline({'img': rgb[..., ::-1], 'img_path': ''})['inputs']
 
     @torch.no_grad()
     def classify(self, prepared: Sequence[Tensor]) -> np.ndarray:

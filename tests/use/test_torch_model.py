@@ -33,7 +33,17 @@ def test_photos_larger_than_the_photo_cache_are_shrunk_as_in_the_run(model):
 
     large = np.random.default_rng(0).integers(0, 256, (700, 500, 3), np.uint8)
     assert torch.equal(model.prepare(large), model.prepare(shrunk(large, 256)))
-    assert model._cache_size == 256
+    assert model.cache_size == 256
+
+
+def test_the_photos_of_the_run_are_found_also_where_the_folder_moved(model, drawn_root, photos, tmp_path):
+    found = model.photos_of('val')
+    assert [path for path, _ in found] == photos
+    assert [model.class_names[label] for _, label in found] == [path.parent.name for path in photos]
+    (tmp_path / 'moved').symlink_to(drawn_root)
+    assert len(model.photos_of('train', tmp_path / 'moved')) == len(list((drawn_root / 'training_set').rglob('*.jpg')))
+    with pytest.raises(DataError, match='prepare_data'):
+        model.photos_of('val', tmp_path)
 
 
 def test_features_are_the_input_of_the_last_layer(model, photos):
