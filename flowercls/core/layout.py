@@ -32,6 +32,7 @@ CURVES_PICTURE = 'curves.png'
 CONFUSION_PICTURE = 'confusion.png'
 RELIABILITY_PICTURE = 'reliability.png'
 MISTAKES_PICTURE = 'mistakes.png'
+MISTAKES_HEATMAPS_PICTURE = 'mistakes_heatmaps.png'
 REPORT_FILE = 'report.html'
 CALIBRATION_FILE = 'calibration.json'  # of the best checkpoint
 EXPORT_DIR = 'export'

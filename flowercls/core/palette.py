@@ -19,6 +19,8 @@ BEST, MAY_BE_BEST, RULED_OUT, WORSE, NO_VERDICT = BLACK, BLUE, ORANGE, VERMILLIO
 SETTINGS = (GREEN, PINK, SKY, PURPLE, BROWN, CHARCOAL)
 # matplotlib's name of a colour map of one hue, which keeps its order in a grey print.
 SHARES = 'Blues'
+# From little to much evidence in a heat map; each is lighter than the one before.
+HEAT = (DARK_BLUE, PURPLE, VERMILLION, ORANGE, '#fff2b3')
 
 # CSS custom properties of a report page.
 LIGHT_PAGE = {
