@@ -17,6 +17,11 @@ PHOTO_SUFFIXES = {
     *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp', '.dib', '.webp', '.tif', '.tiff', '.avif'),
     *('.jp2', '.j2k', '.ppm', '.pgm', '.pbm', '.pnm', '.mpo', '.heic'),
 }
+# Names that systems leave in folders of photos, beside those with a leading dot (.DS_Store, ._photo.jpg).
+SYSTEM_NAMES = {
+    *('__macosx', '@eadir', '#recycle', '$recycle.bin', 'system volume information'),
+    *('thumbs.db', 'ehthumbs.db', 'desktop.ini'),
+}
 
 
 def class_names(data_root: str | os.PathLike) -> list[str]:
@@ -95,6 +100,11 @@ def _parse_line(line: str, class_names: list[str], where: str) -> tuple[str, int
             'agree.'
         )
     return name, label
+
+
+def is_system_file(name: str) -> bool:
+    """Return whether a file or folder of this name is hidden, or left by a system, and so is no photo of the user."""
+    return name.startswith('.') or name.casefold() in SYSTEM_NAMES
 
 
 def has_test_set(data_root: str | os.PathLike) -> bool:

@@ -3,8 +3,9 @@
 import csv
 import hashlib
 import io
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePath
@@ -24,6 +25,42 @@ FIX_REPEATED = 'Fix: put back the file. If the list of photos names it twice, de
 def image_name(path: str | Path) -> str:
     """Return ``<class>/<file>``, the name of a photo in annotation files and predictions."""
     return '/'.join(PurePath(path).parts[-2:])
+
+
+# A spreadsheet runs a cell that begins with one of these; a quote before it, or several, would be one of ours.
+_RUNNABLE = re.compile(r"'*[=+\-@\t\r]")
+
+
+def escaped(text: str) -> str:
+    """Return a name as a CSV cell that no spreadsheet runs: a quote comes first where it begins as a formula does.
+
+    Source:
+        OWASP, "CSV Injection".
+    """
+    return f"'{text}" if _RUNNABLE.match(text) else text
+
+
+def unescaped(cell: str) -> str:
+    """Return the name in a cell of `escaped`."""
+    return cell[1:] if cell.startswith("'") and _RUNNABLE.match(cell) else cell
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """Return a row of a CSV file with its line end."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator='\r\n').writerow(cells)  # with another end it would not quote a return in a name
+    return line.getvalue().removesuffix('\r\n') + '\n'
+
+
+def header_line(columns: Iterable[str], class_names: Iterable[str]) -> str:
+    """Return the header of a predictions file: ``columns``, and then a score of each class."""
+    return csv_line([*columns, *(f'score_{name}' for name in class_names)])
+
+
+def row_line(names: Iterable[str], scores: np.ndarray) -> str:
+    """Return a row of a predictions file: names, which are escaped, and then the probabilities of a photo."""
+    # Nine digits restore every float32 exactly.
+    return csv_line([*map(escaped, names), *(f'{score:.9g}' for score in scores)])
 
 
 def first_repeated(images: Sequence[str]) -> str | None:
@@ -88,22 +125,20 @@ class Predictions:
 
     def write_csv(self, path: str | Path) -> None:
         """Write one row per photo, atomically: ``image,label,pred,score_<class>...``."""
-        columns = [f'score_{name}' for name in self.class_names]
-        self._write(path, columns, self.scores, range(len(self.images)))
+        header = header_line(('image', 'label', 'pred'), self.class_names)
+        self._write(path, header, self.scores, range(len(self.images)))
 
     def write_mistakes_csv(self, path: str | Path) -> None:
         """Write one row per photo of `mistakes`: ``image,label,pred,score`` with the predicted class's score."""
-        self._write(path, ['score'], self.scores.max(axis=1, keepdims=True), self.mistakes())
+        header = csv_line(['image', 'label', 'pred', 'score'])
+        self._write(path, header, self.scores.max(axis=1, keepdims=True), self.mistakes())
 
-    def _write(self, path: str | Path, columns: list[str], scores: np.ndarray, numbers: Sequence[int]) -> None:
+    def _write(self, path: str | Path, header: str, scores: np.ndarray, numbers: Sequence[int]) -> None:
         names, predicted = self.class_names, predicted_labels(self.scores)
         with atomic_write(path) as file:
-            writer = csv.writer(file, lineterminator='\n')
-            writer.writerow(['image', 'label', 'pred', *columns])
+            file.write(header)
             for i in numbers:
-                # Nine digits restore every float32 exactly.
-                cells = [f'{score:.9g}' for score in scores[i]]
-                writer.writerow([self.images[i], names[self.labels[i]], names[predicted[i]], *cells])
+                file.write(row_line((self.images[i], names[self.labels[i]], names[predicted[i]]), scores[i]))
 
     @classmethod
     def read_csv(cls, path: str | Path) -> 'Predictions':
@@ -119,7 +154,8 @@ class Predictions:
             with Path(path).open(encoding='utf-8', newline='') as file:
                 reader = csv.reader(file)
                 names = _class_names(next(reader, []))
-                for row in reader:
+                for cells in reader:
+                    row = [*map(unescaped, cells[:3]), *cells[3:]]
                     label, scores_of_row = _parse_row(row, names)
                     images.append(row[0])
                     labels.append(label)
@@ -224,7 +260,7 @@ def _plain_columns(content: bytes) -> tuple[list[str], list[str], list[str]]:
     Raises:
         ValueError: if a cell may need a CSV reader, or if anything is unusual.
     """
-    if b'"' in content or b'\r' in content:
+    if any(found in content for found in (b'"', b'\r', b"\n'", b",'")):
         raise ValueError('has quotes or other line ends')
     lines = io.BytesIO(content)
     names = _class_names(lines.readline().decode().rstrip('\n').split(','))

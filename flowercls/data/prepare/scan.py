@@ -20,17 +20,13 @@ import numpy as np
 
 from flowercls.core.errors import DataError
 from flowercls.core.layout import DATA_PREFIXES, FOLDS_DIR, SPLIT_TITLES
+from flowercls.core.prepared_folder import is_system_file
 from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.decode import read_thumbnail
 from flowercls.data.image_formats import UnreadablePhoto, read_content
 
 THUMBNAIL_PX = 72, 64  # 8 times what the hashes look at; a larger thumbnail changes a few bits in a thousand
 MIN_SIDE_PX = 8  # smaller pictures are icons and tracking pixels
-# Files that systems leave in folders of photos; names with a leading dot (.DS_Store, ._photo.jpg) are skipped too.
-SYSTEM_NAMES = {
-    *('__macosx', '@eadir', '#recycle', '$recycle.bin', 'system volume information'),
-    *('thumbs.db', 'ehthumbs.db', 'desktop.ini'),
-}
 SPLIT_FOLDERS = {*DATA_PREFIXES, *DATA_PREFIXES.values(), *SPLIT_TITLES.values(), 'valid', FOLDS_DIR}
 EXPECTED_TREE = """Expected one folder for each class, at least 2:
   {raw_dir}/
@@ -155,7 +151,7 @@ def _list_folder(raw_dir: Path, folder: str) -> list[tuple[str, str]]:
 
 def _kind(entry: os.DirEntry) -> str:
     """Return ``'file'``, ``'folder'``, or the reason to skip the entry."""
-    if entry.name.startswith('.') or entry.name.casefold() in SYSTEM_NAMES:
+    if is_system_file(entry.name):
         return 'system file'
     try:
         mode = Path(entry.path).stat().st_mode
