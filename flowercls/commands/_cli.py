@@ -17,6 +17,7 @@ VERBS = {
     'prepare': 'raw photos -> a verified, de-duplicated, split data folder',
     'train': 'a config -> a fine-tuned model in a run folder',
     'test': 'a checkpoint -> its accuracy, class by class',
+    'predict': 'a model and photos -> what they show',
     'sweep': 'a sweep file -> many runs, and which setting is better',
     'compare': 'finished runs -> which setting is better',
     'plan': 'photos and seeds -> what a comparison could find',

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from flowercls.commands.shared import Overrides, accuracy_text
+from flowercls.commands.shared import Overrides, accuracy_text, check_parents
 from flowercls.core import signals
 from flowercls.core.errors import ConfigError
 
@@ -146,7 +146,7 @@ def _check_output(out: str | None, item: str | None) -> None:
         )
     if Path(out).exists():
         raise ConfigError(f'--out {out}: exists already. Fix: name another file, or remove this one.')
-    _check_parents('--out', out)
+    check_parents('--out', out)
 
 
 def _check_show_dir(folder: str | None) -> None:
@@ -156,13 +156,7 @@ def _check_show_dir(folder: str | None) -> None:
     path = Path(folder)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f'--show-dir {path}: is not an empty folder. Fix: name a new one.')
-    _check_parents('--show-dir', folder)
-
-
-def _check_parents(option: str, path: str) -> None:
-    for parent in Path(path).absolute().parents:
-        if parent.exists() and not parent.is_dir():
-            raise ConfigError(f'{option} {path}: {parent} is not a folder. Fix: name another path.')
+    check_parents('--show-dir', folder)
 
 
 def describe_test(metrics: dict, folder: Path, clause: str = '') -> str:

@@ -42,6 +42,10 @@ EXPORT_FILE = 'export.json'  # in it: what was exported, and how it compares wit
 TEST_PREFIX = 'test_'
 PREDICTIONS_FILE = 'predictions.csv'
 
+# Beside the file that `predict` writes, until it is complete
+PARTIAL_SUFFIX = '.partial'  # the rows so far
+RECORD_SUFFIX = '.partial.json'  # what they are, to go on with them
+
 # Sweep folder (flowercls/sweep/README.md)
 LEDGER_FILE = 'ledger.jsonl'
 TRIALS_DIR = 'trials'

@@ -131,3 +131,21 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines.insert(1, ['-' * width for width in widths])
     padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
     return '\n'.join(f'| {" | ".join(line)} |' for line in padded)
+
+
+def printable(text: str) -> str:
+    r"""Return a name that can neither break a line nor steer a terminal: control characters are escaped.
+
+    Example:
+        >>> printable('two\nlines')
+        'two\\nlines'
+    """
+    return ''.join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def shortened(text: str, length: int) -> str:
+    """Return at most ``length`` letters of a name: its beginning and end, as files of one camera differ at the end."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return f'{text[: length - 1 - tail]}…{text[-tail:]}'

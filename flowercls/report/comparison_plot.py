@@ -14,9 +14,10 @@ from flowercls.compare.comparison import Comparison
 from flowercls.compare.rows import EffectRow, SettingRow, effect_rows, setting_rows
 from flowercls.core import palette
 from flowercls.core.layout import SCALARS_FILE
+from flowercls.core.terminal import shortened
 from flowercls.evaluate.intervals import INTERVAL
 from flowercls.evaluate.scalars import read_epochs
-from flowercls.report.figures import DASHES, new_picture, shortened
+from flowercls.report.figures import DASHES, new_picture
 
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', '>')
 # Colour and marker of each verdict.

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 
 from flowercls.core import palette
-from flowercls.report.figures import new_picture, origin_text, shortened
+from flowercls.core.terminal import shortened
+from flowercls.report.figures import new_picture, origin_text
 
 # Cells get smaller in steps. Up to so many classes, cells hold count and percent; the count; and every class is named.
 MAX_WITH_PERCENT, MAX_WITH_COUNT, MAX_NAMED = 12, 30, 100

@@ -56,14 +56,6 @@ def _fallback_fonts() -> list[str]:
     return [name for name in FALLBACK_FONTS if name in installed]
 
 
-def shortened(text: str, length: int) -> str:
-    """Return at most ``length`` letters of a name: its beginning and end, as files of one camera differ at the end."""
-    if len(text) <= length:
-        return text
-    tail = (length - 1) // 2
-    return f'{text[: length - 1 - tail]}…{text[-tail:]}'
-
-
 def origin_text(metrics: dict) -> str:
     """Return which photos and which checkpoint the figures of a metrics.json are about."""
     title = SPLIT_TITLES.get(metrics['split'], metrics['split'])

@@ -1,5 +1,6 @@
-"""Pictures of photos: the galleries of mistakes and of doubtful labels, and ``test --show-dir``."""
+"""Pictures of photos: galleries of mistakes, doubtful labels and answers, and ``test --show-dir``."""
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from flowercls.core import palette
 from flowercls.core.errors import DataError
 from flowercls.core.files import atomic_write, disk_errors
+from flowercls.core.terminal import printable, shortened
 from flowercls.evaluate.label_errors import LabelCheck
 from flowercls.evaluate.predictions import Predictions
-from flowercls.report.figures import font_file, new_picture, origin_text, shortened
+from flowercls.report.figures import font_file, new_picture, origin_text
 
 MAX_TILES, COLUMNS, TILE_PX = 24, 6, 240
 FILE_LENGTH, CLASS_LENGTH = 28, 14  # letters in a caption
@@ -74,6 +76,33 @@ def plot_doubtful_labels(
     lines += [f'without {num_shown - len(tiles)} that cannot be read any more'] * (len(tiles) < num_shown)
     if_empty = 'None of these photos can be read any more.' if num_shown else 'No label is doubtful.'
     _draw_gallery('\n'.join(lines), tiles, if_empty, path)
+
+
+def plot_answers(
+    rows: Sequence[dict], num_photos: int, source: str, load_photo: Callable[[dict], np.ndarray], path: str | Path
+) -> None:
+    """Draw photos with what a model says about them, each with answer, probability and file name: a contact sheet.
+
+    Args:
+        rows: ``cells`` and ``top`` of each photo, as in `flowercls.use.predict.Row`.
+        num_photos: All photos that were classified.
+        source: Name of the model's file.
+        load_photo: Returns the pixels for a row; may raise a `DataError`, if the file was removed meanwhile.
+        path: PNG file to write.
+
+    Raises:
+        DiskError: if the disk is full or may not be written to.
+    """
+    tiles = []
+    for row in rows:
+        cells, (_, score) = row['cells'], row['top'][0]
+        classes = [cells[key] for key in ('label', 'pred') if key in cells]
+        answer = ' → '.join(shortened(printable(name), CLASS_LENGTH) for name in dict.fromkeys(classes))
+        file = shortened(printable(cells['image'].rpartition('/')[2]), FILE_LENGTH)
+        with contextlib.suppress(DataError):
+            tiles.append((_contained(load_photo(row), TILE_PX), f'{answer}\n{100 * score:.1f} %\n{file}'))
+    shown = f'{len(tiles)} of {num_photos:,} photos' if len(tiles) < num_photos else f'{num_photos} photos'
+    _draw_gallery(f'{shown}, classified by\n{source}', tiles, 'None of these photos can be read any more.', path)
 
 
 def _headline(num_shown: int, num_all: int, most: str, noun: str) -> str:

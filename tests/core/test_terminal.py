@@ -7,6 +7,8 @@ from flowercls.core.terminal import (
     markdown_table,
     num_bytes,
     number_of_points,
+    printable,
+    shortened,
     tool_command,
 )
 
@@ -59,6 +61,25 @@ def test_a_table_is_markdown_with_aligned_columns():
         '| a/b         | 96.00 |',
         '| a long name | 9     |',
     ]
+
+
+def test_long_names_keep_beginning_and_end():
+    assert shortened('abcdefghij', 10) == 'abcdefghij'
+    assert shortened('abcdefghijk', 10) == 'abcde…hijk'
+
+
+@pytest.mark.parametrize(
+    ('name', 'shown'),
+    [
+        ('a\x1b[31mred', r'a\x1b[31mred'),
+        ('two\nlines\r', r'two\nlines\r'),
+        ('turned\u202egnp', r'turned\u202egnp'),
+        ('latin\udce9', r'latin\udce9'),
+        ('ä 郁金香 🌷', 'ä 郁金香 🌷'),
+    ],
+)
+def test_a_name_cannot_steer_a_terminal(name, shown):
+    assert printable(name) == shown
 
 
 def test_points_are_one_or_several():

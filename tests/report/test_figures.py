@@ -1,10 +1,5 @@
 from flowercls.report import figures
-from flowercls.report.figures import font_file, shortened
-
-
-def test_long_names_keep_beginning_and_end():
-    assert shortened('abcdefghij', 10) == 'abcdefghij'
-    assert shortened('abcdefghijk', 10) == 'abcde…hijk'
+from flowercls.report.figures import font_file
 
 
 def test_the_font_fits_the_letters(monkeypatch):
