@@ -18,6 +18,7 @@ VERBS = {
     'train': 'a config -> a fine-tuned model in a run folder',
     'test': 'a checkpoint -> its accuracy, class by class',
     'predict': 'a model and photos -> what they show',
+    'export': 'a model -> ONNX and other files',
     'sweep': 'a sweep file -> many runs, and which setting is better',
     'compare': 'finished runs -> which setting is better',
     'plan': 'photos and seeds -> what a comparison could find',

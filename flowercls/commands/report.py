@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from flowercls.commands.shared import heatmaps_of
 from flowercls.core import signals
 
 EXAMPLES = (
@@ -55,7 +56,7 @@ def _report_run(folder: Path) -> Path:
     from flowercls.report.run_page import write_run_report
     from flowercls.report.run_pictures import draw_run
 
-    draw_run(folder, decode_rgb, only_missing=True)
+    draw_run(folder, decode_rgb, heatmaps_of(folder), only_missing=True)
     return write_run_report(folder)
 
 

@@ -3,8 +3,12 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowercls.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flowercls.report.gallery import DrawHeatmaps
 
 Overrides = Sequence[str] | dict
 
@@ -31,3 +35,23 @@ def check_parents(option: str, path: str | os.PathLike) -> None:
     for parent in Path(path).absolute().parents:
         if parent.exists() and not parent.is_dir():
             raise ConfigError(f'{option} {path}: {parent} is not a folder. Fix: name another path.')
+
+
+def heatmaps_of(run: Path, *, trusted: bool = False) -> 'DrawHeatmaps':
+    """Return a function that draws heat maps of the best checkpoint of a run; it opens the checkpoint when called.
+
+    The function raises a `CheckpointError` if that cannot be opened, and a `ConfigError` if its backbone has no stages.
+
+    Args:
+        run: The run folder.
+        trusted: Whether the checkpoint's config may import modules of its own.
+    """
+
+    def draw(photos, class_numbers):
+        from flowercls.use.heatmap import heatmaps, overlay
+        from flowercls.use.load import load
+
+        maps = heatmaps(load(run, trusted=trusted), photos, class_numbers)
+        return [overlay(rgb, heat) for rgb, heat in zip(photos, maps, strict=True)]
+
+    return draw

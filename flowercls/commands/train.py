@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowercls.commands.shared import Overrides, accuracy_text
+from flowercls.commands.shared import Overrides, accuracy_text, heatmaps_of
 from flowercls.core import signals
 from flowercls.core.layout import (
     CONFIG_FILE,
@@ -126,7 +126,7 @@ def train(
         from flowercls.report.run_page import write_run_report
         from flowercls.report.run_pictures import draw_run
 
-        draw_run(folder, decode_rgb)
+        draw_run(folder, decode_rgb, heatmaps_of(folder, trusted=True) if result else None)
         if result is not None:
             nonlocal report
             report = write_run_report(folder)

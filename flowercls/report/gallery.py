@@ -1,4 +1,4 @@
-"""Pictures of photos: galleries of mistakes, doubtful labels and answers, and ``test --show-dir``."""
+"""Pictures of photos: mistakes, their heat maps, doubtful labels and answers, and ``test --show-dir``."""
 
 import contextlib
 import os
@@ -16,12 +16,14 @@ from flowercls.evaluate.label_errors import LabelCheck
 from flowercls.evaluate.predictions import Predictions
 from flowercls.report.figures import font_file, new_picture, origin_text
 
-MAX_TILES, COLUMNS, TILE_PX = 24, 6, 240
+MAX_TILES, COLUMNS, TILE_PX = 24, 6, 240  # an even number of columns: a heat map stands beside its photo
 FILE_LENGTH, CLASS_LENGTH = 28, 14  # letters in a caption
 SIDE_PX, STRIP_PX, FONT_PX, JPEG_QUALITY = 384, 64, 14, 90  # of a picture in --show-dir
 MAX_NAME_BYTES, SHORT_NAME = 200, 50  # most file systems take 255 bytes, and a letter has up to four
 
 LoadPhoto = Callable[[int], np.ndarray]  # number of a photo -> its pixels, RGB, uint8, shape (H, W, 3)
+# Photos and the class to explain in each -> each photo with its heat map over it, RGB, uint8, shape (H, W, 3).
+DrawHeatmaps = Callable[[list[np.ndarray], list[int]], list[np.ndarray]]
 Tile = tuple[Image.Image, str]  # a small photo and its caption
 
 
@@ -41,6 +43,37 @@ def plot_mistakes(predictions: Predictions, metrics: dict, load_photo: LoadPhoto
     mistakes = predictions.mistakes()
     tiles = [(_contained(load_photo(number), TILE_PX), caption(predictions, number)) for number in mistakes[:MAX_TILES]]
     headline = _headline(len(tiles), len(mistakes), 'most confident', 'mistake')
+    title = f'{headline} among {origin_text(metrics)}\nlabel → prediction'
+    _draw_gallery(title, tiles, 'Every photo was classified correctly.', path)
+
+
+def plot_heatmaps(
+    predictions: Predictions, metrics: dict, load_photo: LoadPhoto, draw_heatmaps: DrawHeatmaps, path: str | Path
+) -> None:
+    """Draw the most confident mistakes, each beside the heat map of the class that was predicted.
+
+    Args:
+        predictions: Of all photos.
+        metrics: Content of the metrics.json beside them.
+        load_photo: Returns the pixels of a photo by its number.
+        draw_heatmaps: Draws the heat maps; not called without mistakes.
+        path: PNG file to write.
+
+    Raises:
+        DiskError: if the disk is full or may not be written to.
+        DataError: if a photo cannot be read.
+    """
+    mistakes = predictions.mistakes()
+    shown = mistakes[: MAX_TILES // 2]
+    photos, classes = [load_photo(number) for number in shown], [int(predictions.scores[i].argmax()) for i in shown]
+    drawings, tiles = draw_heatmaps(photos, classes) if shown else [], []
+    for number, photo, drawing, predicted in zip(shown, photos, drawings, classes, strict=True):
+        name = shortened(predictions.class_names[predicted], CLASS_LENGTH)
+        tiles += [
+            (_contained(photo, TILE_PX), caption(predictions, number)),
+            (_contained(drawing, TILE_PX), f'evidence for\n{name}\n'),
+        ]
+    headline = _headline(len(shown), len(mistakes), 'most confident', 'mistake')
     title = f'{headline} among {origin_text(metrics)}\nlabel → prediction'
     _draw_gallery(title, tiles, 'Every photo was classified correctly.', path)
 

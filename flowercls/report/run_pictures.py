@@ -7,27 +7,31 @@ from pathlib import Path
 import numpy as np
 
 from flowercls.core import layout
-from flowercls.core.errors import DataError
+from flowercls.core.errors import CheckpointError, ConfigError, DataError
 from flowercls.evaluate.optimism import best_epoch_optimism, selection_clause
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.report.confusion import plot_confusion
 from flowercls.report.curves import plot_curves
-from flowercls.report.gallery import plot_mistakes
+from flowercls.report.gallery import DrawHeatmaps, plot_heatmaps, plot_mistakes
 from flowercls.report.page import MALFORMED, read_config, read_json
 from flowercls.report.reliability import plot_reliability
 
 DecodePhoto = Callable[[Path], np.ndarray]  # photo file -> its pixels, RGB, uint8, shape (H, W, 3)
-UNUSABLE = (DataError, OSError, *MALFORMED)
+# Heat maps also need the checkpoint, and a backbone with stages.
+UNUSABLE = (DataError, CheckpointError, ConfigError, OSError, *MALFORMED)
 
 
-def draw_run(folder: str | Path, decode: DecodePhoto, *, only_missing: bool = False) -> None:
+def draw_run(
+    folder: str | Path, decode: DecodePhoto, draw_heatmaps: DrawHeatmaps | None = None, *, only_missing: bool = False
+) -> None:
     """Draw the pictures of a run from what its folder holds, and write ``mistakes.csv``.
 
-    Pictures whose files are missing or unusable are left out. The gallery of mistakes needs the prepared folder too.
+    Pictures whose files are missing or unusable are left out. The galleries of mistakes need the prepared folder too.
 
     Args:
         folder: A run folder, finished or not.
         decode: Decoder of photo files.
+        draw_heatmaps: Draws the heat maps of the best checkpoint; None leaves them out.
         only_missing: Draw only pictures that are missing or older than their results.
 
     Raises:
@@ -39,18 +43,24 @@ def draw_run(folder: str | Path, decode: DecodePhoto, *, only_missing: bool = Fa
         with contextlib.suppress(*UNUSABLE):
             plot_curves(folder, metrics.get('epoch'))
     pictures = [layout.CONFUSION_PICTURE, layout.RELIABILITY_PICTURE, layout.MISTAKES_PICTURE]
-    if only_missing and _is_current(folder, layout.METRICS_FILE, pictures):
+    has_pictures = only_missing and _is_current(folder, layout.METRICS_FILE, pictures)
+    has_heatmaps = only_missing and _is_current(folder, layout.METRICS_FILE, [layout.MISTAKES_HEATMAPS_PICTURE])
+    if has_pictures and (has_heatmaps or draw_heatmaps is None):
         return
     with contextlib.suppress(*UNUSABLE):
         predictions = Predictions.read_csv(folder / layout.PREDICTIONS_VAL_FILE)
-        predictions.write_mistakes_csv(folder / layout.MISTAKES_FILE)
         # A run of an earlier version may lack some of the figures.
         figures = {**metrics, **predictions.metrics()}
         photos = []
         with contextlib.suppress(*UNUSABLE):
             photos = _photo_files(folder, predictions)
-        clause = selection_clause(best_epoch_optimism(folder))
-        draw_evaluation(folder, predictions, figures, photos, decode, clause)
+        if not has_pictures:
+            predictions.write_mistakes_csv(folder / layout.MISTAKES_FILE)
+            clause = selection_clause(best_epoch_optimism(folder))
+            draw_evaluation(folder, predictions, figures, photos, decode, clause)
+        if photos and draw_heatmaps and not has_heatmaps:
+            path = folder / layout.MISTAKES_HEATMAPS_PICTURE
+            plot_heatmaps(predictions, figures, lambda i: decode(photos[i]), draw_heatmaps, path)
 
 
 def _is_current(folder: Path, results: str, pictures: Sequence[str]) -> bool:

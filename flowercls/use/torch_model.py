@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from flowercls.config.data_keys import IMAGE_FOLDER, datasets_in
 from flowercls.config.dump import PARSE_ERRORS, parse_dumped
 from flowercls.core import layout
 from flowercls.core.errors import CheckpointError, DataError, FlowerclsError
+from flowercls.core.files import sha256_of
 from flowercls.core.hardware import resolve_precision
 from flowercls.core.prepared_folder import class_names, read_annotations
 from flowercls.core.workers import num_threads
@@ -181,8 +184,9 @@ class TorchModel(Model):
         """Origin and figures of the model as plain values, without any absolute path; exports and pages carry them.
 
         ``name``, ``classes``, ``architecture``, ``parameters``, ``image_size``, ``precision``, ``checkpoint``,
-        ``sha256``, ``flowercls_version``; ``training`` (epoch, epochs, seed, frozen_stages, starting_weights,
-        data_manifest); ``figures`` (of the validation set), ``test_figures`` and ``optimism``, None if not known.
+        ``sha256``, ``flowercls_version``; ``training`` (epoch, epochs, seed, frozen_stages, starting_weights, data,
+        data_manifest, photos of each class, command, torch_version); ``figures`` (of the validation set),
+        ``test_figures`` and ``optimism``, None if not known.
         """
         if isinstance(recorded := self.meta.get('facts'), dict):  # in a slim checkpoint
             return recorded
@@ -211,13 +215,43 @@ class TorchModel(Model):
                 'epochs': (config.get('train_cfg') or {}).get('max_epochs'),
                 'seed': self.meta.get('seed'),
                 'frozen_stages': config.model.get('frozen_stages', 0),
-                'starting_weights': str(weights).replace('\\', '/').rpartition('/')[2] if weights else None,
+                'starting_weights': PureWindowsPath(str(weights)).name if weights else None,
+                'data': PureWindowsPath(str(config.get('data_root') or '')).name or None,
                 'data_manifest': self.meta.get('data_manifest'),
+                'photos': self._training_photos(),
+                'command': _last_command(folder),
+                'torch_version': self.meta.get('torch_version'),
             },
             'checkpoint': name,
             'sha256': self.digest,
             'flowercls_version': flowercls.__version__,
         }
+
+    def _training_photos(self) -> dict[str, int] | None:
+        """Return the number of training photos of each class; None where the folder is not the one of the run."""
+        manifest = Path(str(self.config.get('data_root')), layout.MANIFEST_FILE)
+        try:
+            if sha256_of(manifest) != self.meta.get('data_manifest'):
+                return None
+            labels = Counter(label for _, label in self.photos_of('train'))
+        except (OSError, DataError):
+            return None
+        return {name: labels[label] for label, name in enumerate(self.class_names)}
+
+
+def without_folder(text: str) -> str:
+    """Return ``text``, and of an absolute path or a file's address only the last name."""
+    path = PureWindowsPath(text)  # it reads both kinds of slashes
+    return path.name if path.root or text.startswith(('~', 'file:')) else text
+
+
+def _last_command(folder: Path) -> str | None:
+    """Return how a run was started last, without folders of the machine."""
+    try:
+        words = shlex.split((folder / layout.COMMAND_FILE).read_text(encoding='utf-8').strip().splitlines()[-1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return shlex.join('='.join(map(without_folder, word.split('='))) for word in words)
 
 
 def _batch(prepared: Sequence[Tensor]) -> dict:

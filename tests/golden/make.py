@@ -21,7 +21,7 @@ from pathlib import Path
 GOLDEN = Path(__file__).parent
 REPOSITORY = GOLDEN.parent.parent
 CONFIGS = REPOSITORY / 'configs'
-TOOLS = ('prepare_data', 'train', 'test', 'predict', 'sweep', 'compare', 'plan', 'report', 'benchmark')
+TOOLS = ('prepare_data', 'train', 'test', 'predict', 'export', 'sweep', 'compare', 'plan', 'report', 'benchmark')
 CLASSES = ('daisy', 'dandelion', 'rose', 'sunflower', 'tulip')
 # Architectures that are tested.
 TORCHVISION = ['convnext_tiny', 'densenet121', 'efficientnet_b0', 'inception_v3', 'mobilenet_v3_large', 'resnet18']

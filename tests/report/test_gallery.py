@@ -6,7 +6,7 @@ from PIL import Image
 
 from flowercls.core.errors import DataError
 from flowercls.evaluate.label_errors import check_labels
-from flowercls.report.gallery import draw_photos, plot_doubtful_labels, plot_mistakes
+from flowercls.report.gallery import draw_photos, plot_doubtful_labels, plot_heatmaps, plot_mistakes
 
 
 @pytest.fixture
@@ -47,6 +47,23 @@ def test_of_many_mistakes_the_most_confident_are_shown(predictions, metrics, loa
     assert load_photo.asked == list(range(29, 5, -1)) and max(width, height) < 2000
     assert any('The 24 most confident of 30 mistakes' in text for text in texts)
     assert any(text.endswith('x29.jpg') and '…' in text for text in texts)  # a long name keeps its end
+
+
+def test_heat_maps_stand_beside_their_photos(predictions, metrics, load_photo, tmp_path, texts, saved_figures):
+    def draw_heatmaps(photos, classes):
+        assert classes == [1, 0]  # as predicted for photos 3 and 1
+        return [255 - photo for photo in photos]
+
+    plot_heatmaps(predictions, metrics, load_photo, draw_heatmaps, tmp_path / 'maps.png')
+    assert 'evidence for\na$_b$\n' in texts and 'oak → a$_b$\nscore 80.0 %\n3.jpg' in texts
+    shown = [int(np.asarray(axes.images[0].get_array())[0, 0, 0]) for axes in saved_figures[0].axes if axes.images]
+    assert shown == [24, 255 - 24, 8, 255 - 8]
+
+
+def test_without_mistakes_no_heat_map_is_asked_for(predictions, metrics, load_photo, tmp_path, texts):
+    right = replace(predictions, labels=predictions.scores.argmax(axis=1))
+    plot_heatmaps(right, metrics, load_photo, None, tmp_path / 'maps.png')
+    assert any('No mistakes among 5 photos' in text for text in texts)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from flowercls.core.errors import DataError
+from flowercls.core.errors import CheckpointError, ConfigError, DataError
 from flowercls.report.run_pictures import draw_run
 
 PICTURES = ['confusion.png', 'curves.png', 'mistakes.png', 'reliability.png']
@@ -91,3 +91,18 @@ def test_only_missing_and_outdated_pictures_are_drawn(folder):
     (folder / 'curves.png').unlink()
     draw_run(folder, decode, only_missing=True)
     assert (folder / 'curves.png').stat().st_size > 0
+
+
+def test_heat_maps_are_drawn_where_they_can_be(folder):
+    decode.paths = []
+    for error in (CheckpointError, ConfigError):
+
+        def no_model(photos, classes, error=error):
+            raise error('no model')
+
+        draw_run(folder, decode, no_model)
+        assert pictures_in(folder) == PICTURES
+    (folder / 'mistakes.png').write_bytes(b'')
+    draw_run(folder, decode, lambda photos, classes: photos, only_missing=True)
+    assert pictures_in(folder) == sorted([*PICTURES, 'mistakes_heatmaps.png'])
+    assert (folder / 'mistakes.png').stat().st_size == 0  # is there, and is not drawn again

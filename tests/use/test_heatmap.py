@@ -60,9 +60,10 @@ def test_every_family_has_a_map_and_is_left_as_it_was(family, trained_like):
 @pytest.mark.slow  # networks in their real size
 @pytest.mark.parametrize('name', NAMES)
 def test_every_network_of_the_configs_has_a_map(name):
-    side = 224 if 'vit' in name or 'deit' in name else 128
-    maps = grad_cam(build_real(name).eval(), photos(1, side))
-    assert maps.shape[1:] in ((4, 4), (7, 7), (2, 2), (14, 14))
+    maps = grad_cam(build_real(name).eval(), photos(1, 224))
+    # 32 pixels of the image are one place, 16 in a ViT; Inception's convolutions have no padding.
+    side = 14 if any(word in name for word in ('vit', 'deit')) else 5 if 'inception' in name else 7
+    assert maps.shape == (1, side, side)
 
 
 @pytest.mark.parametrize(

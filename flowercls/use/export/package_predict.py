@@ -1,0 +1,35 @@
+"""Classify photos. Usage: python predict.py PHOTO... It needs: pip install onnxruntime numpy pillow."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+
+def read_rgb(path):
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)  # upright
+    if image.mode.startswith('I'):  # 16 bits to 8
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:  # on white
+        image = image.convert('RGBA')
+        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
+    return np.asarray(image.convert('RGB'))
+
+
+if __name__ == '__main__':
+    if len(sys.argv) == 1 or sys.argv[1].startswith('-'):
+        sys.exit(__doc__)
+    model = onnxruntime.InferenceSession(Path(__file__).with_name('model.onnx'), providers=['CPUExecutionProvider'])
+    classes = json.loads(model.get_modelmeta().custom_metadata_map['classes'])
+    for path in sys.argv[1:]:
+        try:
+            probabilities = model.run(['probabilities'], {'photos': read_rgb(path)[None]})[0][0]
+        except OSError as error:
+            print(f'{path}: {error}', file=sys.stderr)
+            continue
+        best = probabilities.argsort()[::-1][:3]
+        print(f'{path}: ' + ', '.join(f'{classes[k]} {probabilities[k]:.1%}' for k in best))

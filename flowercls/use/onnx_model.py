@@ -1,0 +1,108 @@
+"""A model from an exported ONNX file, or from a package that holds one. It needs neither torch nor mmpretrain."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from flowercls.core.errors import CheckpointError, ConfigError
+from flowercls.core.workers import num_threads
+from flowercls.use.export.onnx_file import INPUT, PROBABILITIES, check_onnx
+from flowercls.use.model import Model
+
+try:
+    import onnxruntime
+except ImportError:  # it comes with the extra
+    onnxruntime = None
+
+BATCH_SIZE = 16
+MAX_STACKED_BYTES = 64 << 20  # of photos that are computed at once
+FATAL_ONLY = 4  # onnxruntime's log level: an error is reported by its exception
+
+
+class OnnxModel(Model):
+    """An exported model, ready to classify on the CPU. Resize, crop and normalisation are in the file."""
+
+    batch_size = BATCH_SIZE
+
+    def __init__(self, source: Path, content: bytes | None = None) -> None:
+        """Open a file.
+
+        Args:
+            source: The .onnx or .zip.
+            content: Of the ONNX file, where it is not on the disk yet.
+
+        Raises:
+            CheckpointError: if the file is damaged, not one of ours, or could do harm.
+        """
+        if onnxruntime is None:
+            raise ConfigError(f'{source}: needs onnxruntime. Fix: pip install "flowercls[export]"')
+        self.source = source
+        content = _read(source) if content is None else content
+        about = check_onnx(content, source)
+        self.class_names, self.facts, self.calibration = about.class_names, about.facts, about.calibration
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = num_threads(), 1
+        options.log_severity_level = FATAL_ONLY
+        try:
+            self.session = onnxruntime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
+        except Exception as error:  # a damaged file can fail in any way
+            raise self._unusable(error) from error
+        self._check_interface()
+
+    def _check_interface(self) -> None:
+        outputs = {output.name: output for output in self.session.get_outputs()}
+        inputs = [(each.name, each.type, each.shape[-1:]) for each in self.session.get_inputs()]
+        if inputs != [(INPUT, 'tensor(uint8)', [3])] or PROBABILITIES not in outputs:
+            raise CheckpointError(
+                f'{self.source}: does not turn photos into probabilities. '
+                'Fix: use a file that `export --format onnx` wrote.'
+            )
+        if outputs[PROBABILITIES].shape[1:] != [len(self.class_names)]:
+            raise CheckpointError(
+                f'{self.source}: gives probabilities of the shape {outputs[PROBABILITIES].shape} and names '
+                f'{len(self.class_names)} classes. Fix: export it again.'
+            )
+
+    def _unusable(self, error: Exception) -> CheckpointError:
+        reason = ' '.join(str(error).split())[:200]
+        return CheckpointError(f'{self.source}: is damaged, or no model ({reason}). Fix: export it again.')
+
+    def prepare(self, rgb: np.ndarray) -> np.ndarray:
+        """Return the photo as it is: the file holds the test pipeline."""
+        return rgb
+
+    def classify(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        """Return probabilities as `Model.classify`; photos of one size are computed together."""
+        scores = np.empty((len(prepared), len(self.class_names)), np.float32)
+        by_shape: dict[tuple, list[int]] = {}
+        for row, rgb in enumerate(prepared):
+            by_shape.setdefault(rgb.shape, []).append(row)
+        for rows in by_shape.values():
+            step = max(1, MAX_STACKED_BYTES // prepared[rows[0]].nbytes)
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
+                scores[part] = self.run(PROBABILITIES, np.stack([prepared[row] for row in part]))
+        return scores
+
+    def run(self, output: str, photos: np.ndarray) -> np.ndarray:
+        """Return one output for photos of one size, uint8, shape (N, H, W, 3).
+
+        Raises:
+            CheckpointError: if the graph cannot be computed.
+        """
+        try:
+            return self.session.run([output], {INPUT: photos})[0]
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            raise self._unusable(error) from error
+
+
+def _read(source: Path) -> bytes:
+    if source.suffix.lower() == '.zip':
+        from flowercls.use.export.package_zip import read_model
+
+        return read_model(source)
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f'{source}: cannot be read ({error.strerror}). Fix: allow reading it.') from error
