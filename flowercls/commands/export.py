@@ -8,9 +8,16 @@ from flowercls.core import signals
 
 EXAMPLES = (
     'work_dirs/resnet50_flower                   # export/resnet50_flower.onnx in the run folder',
+    'work_dirs/resnet50_flower --format package card slim',
     'work_dirs/resnet50_flower --data /mnt/flower --out model.onnx',
 )
-FORMATS = {'onnx': 'photos in, probabilities out'}
+FORMATS = {
+    'onnx': 'photos in, probabilities out',
+    'package': 'a .zip with the ONNX file and all that its user needs',
+    'slim': 'the checkpoint without the state of its training',
+    'safetensors': 'the weights',
+    'card': 'the model card, README.md',
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +104,11 @@ def export(
         allow_mismatch=allow_mismatch,
         trusted=trust_checkpoint,
     )
-    lines = [f'{name:<11} {path}  {as_size(exported.records[name]["bytes"])}' for name, path in exported.paths.items()]
+    lines = []
+    for name, path in exported.paths.items():
+        record = exported.records[name]
+        before = f' (checkpoint: {as_size(record["checkpoint_bytes"])})' if name == 'slim' else ''
+        lines.append(f'{name:<11} {path}  {as_size(record["bytes"])}{before}')
     if 'onnx' in exported.paths:
         lines.append(f'use it      {tool_command("predict", exported.paths["onnx"], "PHOTOS")}')
     return '\n'.join(lines)

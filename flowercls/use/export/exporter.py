@@ -4,7 +4,8 @@
 
     "onnx" | "onnx_int8" | "html" | "html_int8" | "package" | "package_int8" | "slim" | "safetensors" | "card": {
         "file": name in the folder, "bytes": size, "sha256": of the file,
-        "checkpoint": name, "checkpoint_sha256": of the checkpoint, "flowercls_version": that wrote it,
+        "checkpoint": name, "checkpoint_sha256": of the checkpoint, "checkpoint_bytes": size,
+        "flowercls_version": that wrote it,
         "parity": {                                   # of formats that hold an ONNX graph; null for the others
             "measured": true, "photos": n, "max_difference": of a probability, "mean_difference": same,
             "same_answer": k, "top1": {"checkpoint": percent, "onnx": percent}, "loss": points,
@@ -30,14 +31,18 @@ import flowercls
 from flowercls.core import layout
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.files import atomic_write, disk_errors, sha256_of, write_json
+from flowercls.use.export.model_card import card_text
+from flowercls.use.export.package_zip import CARD_FILE, write_package
+from flowercls.use.export.slim import write_safetensors, write_slim
 from flowercls.use.load import load, model_file
 from flowercls.use.model import Model
 
-ONNX = 'onnx'
+ONNX, PACKAGE, SAFETENSORS, SLIM, CARD = 'onnx', 'package', 'safetensors', 'slim', 'card'
 # Format -> how its file's name ends, and the packages that writing it needs.
-SUFFIXES = {ONNX: '.onnx'}
-NEEDS = {ONNX: ('onnx', 'onnxscript', 'onnxruntime')}
-WITH_GRAPH = (ONNX,)
+SUFFIXES = {ONNX: '.onnx', PACKAGE: '.zip', SAFETENSORS: '.safetensors', SLIM: '.pth', CARD: '.md'}
+_GRAPH_NEEDS = ('onnx', 'onnxscript', 'onnxruntime')
+NEEDS = {ONNX: _GRAPH_NEEDS, PACKAGE: _GRAPH_NEEDS, SAFETENSORS: ('safetensors',)}
+WITH_GRAPH = (ONNX, PACKAGE)
 _UNFIT = re.compile(r'[\x00-\x1f<>:"/\\|?*]')  # in the name of a file, on any system
 
 
@@ -98,21 +103,38 @@ def export(
     for name, path in targets.items():
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        if name == ONNX:
-            with atomic_write(path, 'wb') as stream:
-                stream.write(content)
+        _write(name, path, model, content, parity)
         exported.paths[name] = path
         exported.records[name] = {
             'file': path.name,
             'bytes': path.stat().st_size,
             'sha256': sha256_of(path),
             'checkpoint': model.facts['checkpoint'],
+            'checkpoint_bytes': model.source.stat().st_size,
             'checkpoint_sha256': model.facts['sha256'],
             'flowercls_version': flowercls.__version__,
             'parity': parity if name in WITH_GRAPH else None,
         }
         _add_to_record(path.with_name(layout.EXPORT_FILE), {name: exported.records[name]})
     return exported
+
+
+def _write(name: str, path: Path, model: Model, content: bytes, parity: dict | None) -> None:
+    """Write the file of one format."""
+    if name == ONNX:
+        with atomic_write(path, 'wb') as stream:
+            stream.write(content)
+    elif name == SLIM:
+        write_slim(model, path)
+    elif name == SAFETENSORS:
+        write_safetensors(model, path)
+    else:
+        card = card_text(model.facts, model.calibration, parity or _recorded_parity(model, path))
+        if name == PACKAGE:
+            write_package(path, content, model.facts, card)
+        else:
+            with atomic_write(path) as stream:
+                stream.write(card)
 
 
 def _check_packages(formats: list[str]) -> None:
@@ -138,7 +160,8 @@ def _targets(model: Model, formats: list[str], out: Path, *, is_default: bool) -
         return {formats[0]: out}
     # A name in a stranger's file must not lead out of the folder.
     stem = _UNFIT.sub('_', str(model.facts.get('name') or '')).strip('. ') or 'model'
-    return {name: out / f'{stem}{SUFFIXES[name]}' for name in formats}
+    names = {SLIM: f'{model.source.stem.removesuffix("_slim")}_slim.pth', CARD: CARD_FILE}
+    return {name: out / names.get(name, f'{stem}{SUFFIXES[name]}') for name in formats}
 
 
 def _check_free(targets: dict[str, Path], overwrite: bool) -> None:
@@ -149,11 +172,21 @@ def _check_free(targets: dict[str, Path], overwrite: bool) -> None:
 
 def _add_to_record(path: Path, entries: dict) -> None:
     """Put entries into an export.json; those of other formats stay."""
+    write_json(path, {**_read_record(path), **entries})
+
+
+def _read_record(path: Path) -> dict:
     try:
-        before = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError):
-        before = {}
-    write_json(path, {**(before if isinstance(before, dict) else {}), **entries})
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _recorded_parity(model: Model, path: Path) -> dict | None:
+    """Return what was measured of an ONNX file of this checkpoint that lies beside ``path``."""
+    entry = _read_record(path.with_name(layout.EXPORT_FILE)).get(ONNX, {})
+    return entry.get('parity') if entry.get('checkpoint_sha256') == model.facts['sha256'] else None
 
 
 # ---------------------------------------------------------------- the graph and its gate

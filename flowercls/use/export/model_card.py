@@ -40,13 +40,13 @@ print(classes[probabilities.argmax()], probabilities.max())
 """
 
 
-def card_text(facts: dict, calibration: dict | None, export: dict | None) -> str:
+def card_text(facts: dict, calibration: dict | None, parity: dict | None) -> str:
     """Return the model card as Markdown.
 
     Args:
         facts: Of the model, see `TorchModel.facts`.
         calibration: Content of its calibration.json.
-        export: Content of the export.json beside the card.
+        parity: How well the exported graph agrees with the checkpoint, as in export.json.
     """
     sections = {
         'Figures': _figures(facts),
@@ -54,7 +54,7 @@ def card_text(facts: dict, calibration: dict | None, export: dict | None) -> str
         'Data': _data(facts),
         'Limits': _limits(facts),
         'Confidence': _confidence(calibration),
-        'Exported files': _exported(export),
+        'Agreement of the ONNX file': _agreement(parity),
         'Licence': _licence(facts),
         'How it was made': _origin(facts),
     }
@@ -189,9 +189,8 @@ def _confidence(calibration: dict | None) -> str:
     return '\n'.join(lines)
 
 
-def _exported(export: dict | None) -> str:
-    parity = (export or {}).get('onnx') or {}
-    if not {'max_difference', 'same_answer', 'photos', 'top1'} <= parity.keys():
+def _agreement(parity: dict | None) -> str:
+    if not parity or not parity.get('measured'):
         return ''
     return (
         f'Checkpoint (fp32) and ONNX file answered {parity["photos"]} validation photos before the file was written. '
