@@ -14,8 +14,10 @@ from pathlib import Path
 from flowercls.core.errors import DataError
 from flowercls.core.layout import CLASSES_FILE, OVERVIEW_FILE
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file
+from flowercls.core.terminal import printable, shortened
 
 STDIN = '-'  # in place of a path: a list on standard input
+NAME_LENGTH = 200  # letters, in a message
 BYTE_ORDER_MARK = b'\xef\xbb\xbf'  # some editors begin a list with it
 
 
@@ -77,7 +79,7 @@ def find_photos(arguments: Sequence[str | os.PathLike]) -> Photos:
         )
     if not photos.paths:
         where = ', '.join('standard input' if argument == STDIN else str(argument) for argument in arguments)
-        reasons = ''.join(f' {name}: {reason}.' for name, reason in photos.unreadable)
+        reasons = ''.join(f' {printable(name)}: {reason}.' for name, reason in photos.unreadable)
         endings = ', '.join(sorted(PHOTO_SUFFIXES))
         raise DataError(f'{where}: no photos.{reasons} Expected files that end in {endings}. Fix: name another folder.')
     if len(set(photos.images)) < len(photos.images):  # two folders hold photos of one name
@@ -92,23 +94,23 @@ def _files_of(argument: str, unreadable: list, missing: list[str]) -> Iterator[F
     """Yield the files of an argument; appends to ``unreadable`` and ``missing``."""
     if argument == STDIN:
         for line in _lines_of_stdin():
-            yield from _walk(Path(line), unreadable) if Path(line).is_dir() else [_as_given(line)]
-    elif Path(argument).is_dir():
+            yield from _walk(Path(line), unreadable) if _is_folder(Path(line)) else [_as_given(line)]
+    elif _is_folder(Path(argument)):
         yield from _walk(Path(argument), unreadable)
-    elif Path(argument).exists():
+    elif (problem := _problem_with(argument)) is None:
         yield _as_given(argument)
     elif glob.has_magic(argument):
         found = glob.glob(argument, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
-        matched = [path for path in found if Path(path).is_dir() or _is_photo(path)]
+        matched = [path for path in found if _is_folder(Path(path)) or _is_photo(path)]
         if not matched:
-            missing.append(f'{argument}: no photo matches')
+            missing.append(f'{printable(argument)}: no photo matches')
         for path in sorted(matched, key=lambda path: Path(path).parts):
-            if not Path(path).is_dir():
+            if not _is_folder(Path(path)):
                 yield _as_given(path)
             elif '**' not in argument:  # else its files match as well
                 yield from _walk(Path(path), unreadable)
     else:
-        missing.append(f'{argument}: no such file or folder')
+        missing.append(f'{shortened(printable(argument), NAME_LENGTH)}: {problem}')
 
 
 def _lines_of_stdin() -> list[str]:
@@ -150,11 +152,21 @@ def _walk(folder: Path, unreadable: list) -> Iterator[File]:
         yield folder.joinpath(*parts), '/'.join(parts), (own_name, *parts[:-1])
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def _is_folder(entry: os.DirEntry | Path) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link that leads to itself, a name that is too long, a folder that may not be entered
         return False
+
+
+def _problem_with(path: str) -> str | None:
+    try:
+        Path(path).stat()
+    except OSError as error:
+        return error.strerror
+    except ValueError:  # a name with a null byte
+        return 'no such file or folder'
+    return None
 
 
 def _is_photo(path: str) -> bool:
