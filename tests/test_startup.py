@@ -60,6 +60,24 @@ def test_in_a_sweep(grid, options, near, write_config, tmp_path):
     assert f"(did you mean '{near}'?)" in error and not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'code'),
+    [
+        (('gone', 'a.jpg'), 4),
+        (('a.pth', 'gone.jpg'), 3),
+        (('a.pth', 'a.jpg', '--out', 'x.txt'), 2),
+        (('a.pth', 'a.jpg', '--presicion', 'fp32'), 2),
+    ],
+    ids=['model', 'photo', 'output', 'flag'],
+)
+def test_a_wrong_path_or_flag_of_predict(arguments, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('a.pth', 'a.jpg'):
+        (tmp_path / name).touch()
+    found, heavy, _ = run_alone('predict', *arguments)
+    assert (found, heavy) == (code, set())
+
+
 @pytest.mark.slow
 def test_the_heavy_modules_are_called_so(write_config, tmp_path):
     # Else the tests above could not fail. What is misspelt here is the name of a class: that needs the classes.

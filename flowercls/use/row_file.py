@@ -53,7 +53,7 @@ def check_output(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 class RowFile:
-    """A file of rows in the making, to be used in a ``with`` block; what was appended last survives its end.
+    """A file of rows in the making, to be used in a ``with`` block; rows that were appended survive its end.
 
     Args:
         out: The final name; folders on the way to it are made.
@@ -171,6 +171,9 @@ class RowFile:
 
     def __exit__(self, *_: object) -> None:
         if self._file.closed:
+            return
+        if not self._num_bytes:  # nothing to go on with
+            self.discard()
             return
         # On a full disk the older record stays, and the rows that it counts.
         with contextlib.suppress(Exception):

@@ -136,6 +136,12 @@ def test_a_disk_that_is_full_from_the_start_is_left_empty(out, monkeypatch):
     assert list(out.parent.iterdir()) == []
 
 
+def test_a_file_without_rows_leaves_nothing_to_go_on_with(out):
+    with begin(out):
+        pass
+    assert list(out.parent.iterdir()) == []
+
+
 def test_nothing_may_be_left(out):
     with begin(out) as file:
         file.append('a\n', {})
