@@ -8,39 +8,46 @@ from flowercls.core import signals
 
 EXAMPLES = (
     'work_dirs/resnet50_flower                   # export/resnet50_flower.onnx in the run folder',
-    'work_dirs/resnet50_flower --format package card slim',
-    'work_dirs/resnet50_flower --data /mnt/flower --out model.onnx',
+    'work_dirs/resnet50_flower --format onnx html package card',
+    'work_dirs/resnet50_flower --int8 --out model.onnx',
 )
 FORMATS = {
     'onnx': 'photos in, probabilities out',
-    'package': 'a .zip with the ONNX file and all that its user needs',
-    'slim': 'the checkpoint without the state of its training',
+    'html': 'a page to try it',
+    'package': 'a .zip with the ONNX file and a program for it',
+    'slim': 'the checkpoint without the state of training',
     'safetensors': 'the weights',
-    'card': 'the model card, README.md',
+    'card': 'the model card',
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    parser.add_argument('model', help='a run folder (its best checkpoint is taken), or a .pth')
+    parser.add_argument(
+        'model', help='a run folder (its best checkpoint is taken), a .pth, or an export for html, package and card'
+    )
     parser.add_argument(
         '--format',
         nargs='+',
         choices=FORMATS,
+        metavar='FORMAT',
         default=['onnx'],
-        help='; '.join(f'{name}: {text}' for name, text in FORMATS.items()) + ' (default: onnx)',
+        help=f'one or several (default: onnx). {"; ".join(f"{name}: {text}" for name, text in FORMATS.items())}',
     )
     parser.add_argument('--out', metavar='PATH', help='a folder, or a file (default: export/ in the run folder)')
     parser.add_argument(
         '--data',
         metavar='FOLDER',
-        help='the prepared folder, if it is not where the run found it: the validation photos',
+        help='the prepared folder of the run, if it is not where the run found it',
+    )
+    parser.add_argument(
+        '--int8', action='store_true', help='compute in 8 bits: smaller, faster, a little less accurate'
     )
     parser.add_argument('--overwrite', action='store_true', help='replace files that exist')
     parser.add_argument(
         '--allow-mismatch',
         action='store_true',
-        help='write also if the export answers otherwise, or cannot be compared',
+        help='write also if the answers differ too much, or cannot be compared',
     )
     parser.add_argument(
         '--trust-checkpoint',
@@ -67,6 +74,7 @@ def export(
     *,
     out: str | os.PathLike | None = None,
     data: str | os.PathLike | None = None,
+    int8: bool = False,
     overwrite: bool = False,
     allow_mismatch: bool = False,
     trust_checkpoint: bool = False,
@@ -74,10 +82,11 @@ def export(
     """Write a trained model in other formats; an ONNX graph is compared with the checkpoint on validation photos first.
 
     Args:
-        model: A run folder, whose best checkpoint is taken, or a checkpoint.
+        model: A run folder, whose best checkpoint is taken; a checkpoint; for html, package and card also an export.
         format: One format or several.
         out: A folder, or the file of one format; None is ``export/`` in the run folder.
-        data: The prepared folder with the validation photos, where the run's own has moved.
+        data: The prepared folder of the run, where it has moved.
+        int8: Compute in 8 bits, in the formats that hold an ONNX graph.
         overwrite: Replace files that exist.
         allow_mismatch: Write also if the export answers otherwise, or cannot be compared.
         trust_checkpoint: Use a checkpoint whose config imports code of its own.
@@ -100,6 +109,7 @@ def export(
         formats,
         out=out,
         data=data,
+        int8=int8,
         overwrite=overwrite,
         allow_mismatch=allow_mismatch,
         trusted=trust_checkpoint,

@@ -21,7 +21,12 @@ FATAL_ONLY = 4  # onnxruntime's log level: an error is reported by its exception
 
 
 class OnnxModel(Model):
-    """An exported model, ready to classify on the CPU. Resize, crop and normalisation are in the file."""
+    """An exported model, ready to classify on the CPU. Resize, crop and normalisation are in the file.
+
+    Attributes:
+        session: Of onnxruntime.
+        steps: The test pipeline in the file, see `onnx_graph.described`.
+    """
 
     batch_size = BATCH_SIZE
 
@@ -38,9 +43,10 @@ class OnnxModel(Model):
         if onnxruntime is None:
             raise ConfigError(f'{source}: needs onnxruntime. Fix: pip install "flowercls[export]"')
         self.source = source
-        content = _read(source) if content is None else content
+        content = read_content(source) if content is None else content
         about = check_onnx(content, source)
         self.class_names, self.facts, self.calibration = about.class_names, about.facts, about.calibration
+        self.steps = about.steps
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = num_threads(), 1
         options.log_severity_level = FATAL_ONLY
@@ -97,7 +103,12 @@ class OnnxModel(Model):
             raise self._unusable(error) from error
 
 
-def _read(source: Path) -> bytes:
+def read_content(source: Path) -> bytes:
+    """Return the content of an ONNX file, or of the one in a package.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
     if source.suffix.lower() == '.zip':
         from flowercls.use.export.package_zip import read_model
 

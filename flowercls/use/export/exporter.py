@@ -4,7 +4,7 @@
 
     "onnx" | "onnx_int8" | "html" | "html_int8" | "package" | "package_int8" | "slim" | "safetensors" | "card": {
         "file": name in the folder, "bytes": size, "sha256": of the file,
-        "checkpoint": name, "checkpoint_sha256": of the checkpoint, "checkpoint_bytes": size,
+        "checkpoint": name, "checkpoint_sha256": of the checkpoint, "checkpoint_bytes": size of the file exported,
         "flowercls_version": that wrote it,
         "parity": {                                   # of formats that hold an ONNX graph; null for the others
             "measured": true, "photos": n, "max_difference": of a probability, "mean_difference": same,
@@ -15,8 +15,9 @@
         } | {"measured": false, "reason": text},
         "int8": {                                     # only with --int8: fp32 ONNX against int8 ONNX
             "photos": n, "max_difference", "mean_difference", "same_answer", "top1": {"fp32", "int8"}, "loss",
-            "loss_interval", "p_value", "bytes": {"fp32", "int8"}, "ms": {"fp32", "int8"}, "problems": [text, ...]
-        }
+            "loss_interval", "p_value", "worst", "problems", "bytes": {"fp32", "int8"},
+            "ms": {"fp32", "int8"}                    # of one photo, median
+        } | null
     }
 """
 
@@ -27,22 +28,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 import flowercls
-from flowercls.core import layout
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.files import atomic_write, disk_errors, sha256_of, write_json
-from flowercls.use.export.model_card import card_text
-from flowercls.use.export.package_zip import CARD_FILE, write_package
-from flowercls.use.export.slim import write_safetensors, write_slim
-from flowercls.use.load import load, model_file
+from flowercls.core.layout import EXPORT_DIR, EXPORT_FILE, SPLIT_TITLES
+from flowercls.use.export.onnx_file import CALIBRATION_KEY, CLASSES_KEY, FACTS_KEY, PIPELINE_KEY
+from flowercls.use.load import ONNX_SUFFIXES, load, model_file
 from flowercls.use.model import Model
+from flowercls.use.onnx_model import OnnxModel, read_content
 
-ONNX, PACKAGE, SAFETENSORS, SLIM, CARD = 'onnx', 'package', 'safetensors', 'slim', 'card'
-# Format -> how its file's name ends, and the packages that writing it needs.
-SUFFIXES = {ONNX: '.onnx', PACKAGE: '.zip', SAFETENSORS: '.safetensors', SLIM: '.pth', CARD: '.md'}
-_GRAPH_NEEDS = ('onnx', 'onnxscript', 'onnxruntime')
-NEEDS = {ONNX: _GRAPH_NEEDS, PACKAGE: _GRAPH_NEEDS, SAFETENSORS: ('safetensors',)}
-WITH_GRAPH = (ONNX, PACKAGE)
+WITH_GRAPH, WITH_WEIGHTS = ('onnx', 'html', 'package'), ('slim', 'safetensors')
+# Format -> how its file's name ends.
+SUFFIXES = {
+    'onnx': '.onnx',
+    'html': '.html',
+    'package': '.zip',
+    'slim': '.pth',
+    'safetensors': '.safetensors',
+    'card': '.md',
+}
+GRAPH_NEEDS = ('onnx', 'onnxscript', 'onnxruntime')
+NEEDS = {**dict.fromkeys(WITH_GRAPH, GRAPH_NEEDS), 'safetensors': ('safetensors',)}
 _UNFIT = re.compile(r'[\x00-\x1f<>:"/\\|?*]')  # in the name of a file, on any system
 
 
@@ -59,12 +67,30 @@ class Exported:
     records: dict[str, dict] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Graph:
+    """An ONNX file before it is written.
+
+    Attributes:
+        content: Of the file.
+        calibration: Content of calibration.json, if it holds for this graph.
+        steps: See `onnx_graph.described`.
+        measured: ``parity`` and ``int8`` of its entries in export.json.
+    """
+
+    content: bytes
+    calibration: dict | None
+    steps: list[dict]
+    measured: dict
+
+
 def export(
     source: str | Path,
     formats: Sequence[str],
     *,
     out: str | Path | None = None,
     data: str | Path | None = None,
+    int8: bool = False,
     overwrite: bool = False,
     allow_mismatch: bool = False,
     trusted: bool = False,
@@ -73,68 +99,84 @@ def export(
     """Write a model in other formats, and what was measured of them into export.json.
 
     Args:
-        source: A run folder or a checkpoint.
+        source: A run folder or a checkpoint; for formats that need no weights also an .onnx file or a package.
         formats: Names in `SUFFIXES`.
         out: A folder, or the file of a single format; None is ``export/`` beside the checkpoint.
-        data: The prepared folder with the validation photos, where the run's own has moved.
+        data: The prepared folder of the run, where it has moved.
+        int8: Compute in 8 bits, in the formats that hold a graph.
         overwrite: Replace files that exist.
-        allow_mismatch: Write also where the gate says no.
+        allow_mismatch: Write also where a gate says no.
         trusted: Open a checkpoint whose config imports modules of its own, which can run code.
         report: Called with each line for the user, before the files are written.
 
     Raises:
-        ConfigError: if a file exists, the network cannot be exported, or the gate says no.
+        ConfigError: if a file exists, the network cannot be exported, or a gate says no.
         CheckpointError: if the model cannot be used.
-        DataError: if a validation photo cannot be read.
+        DataError: if a photo cannot be read.
         DiskError: if the disk is full or may not be written to.
     """
     formats = list(dict.fromkeys(formats))
-    _check_packages(formats)
     file = model_file(source)
-    model = load(file, device='cpu', trusted=trusted)
-    targets = _targets(model, formats, file.absolute().parent if out is None else Path(out), is_default=out is None)
+    if file.suffix.lower() not in ONNX_SUFFIXES:
+        _check_packages(formats)
+    _check_fits(formats, file, out, int8)
+    model = load(file) if file.suffix.lower() in ONNX_SUFFIXES else load(file, device='cpu', trusted=trusted)
+    targets = _targets(model, formats, out, int8)
     _check_free(targets, overwrite)
 
-    parity, content = None, b''
-    if set(formats) & {*WITH_GRAPH}:
-        content, parity = _graph(model, trusted, data, allow_mismatch, report)
+    graph = None
+    if isinstance(model, OnnxModel):
+        reason = f'made from {file.name}, which was compared when it was written'
+        measured = {'parity': {'measured': False, 'reason': reason}}
+        graph = Graph(read_content(file), model.calibration, model.steps, measured)
+    elif {*formats} & {*WITH_GRAPH}:
+        graph = _measured_graph(model, data, int8, allow_mismatch, trusted, report)
 
     exported = Exported()
-    for name, path in targets.items():
+    for name, path in sorted(targets.items(), key=lambda item: item[0] == 'card'):  # the card tells of the others
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        _write(name, path, model, content, parity)
+        _write(name, path, model, graph)
+        key = f'{name}_int8' if int8 and name in WITH_GRAPH else name
         exported.paths[name] = path
         exported.records[name] = {
             'file': path.name,
             'bytes': path.stat().st_size,
             'sha256': sha256_of(path),
-            'checkpoint': model.facts['checkpoint'],
-            'checkpoint_bytes': model.source.stat().st_size,
-            'checkpoint_sha256': model.facts['sha256'],
+            'checkpoint': model.facts.get('checkpoint'),
+            'checkpoint_bytes': file.stat().st_size,
+            'checkpoint_sha256': model.facts.get('sha256'),
             'flowercls_version': flowercls.__version__,
-            'parity': parity if name in WITH_GRAPH else None,
+            **(graph.measured if name in WITH_GRAPH else {'parity': None}),
         }
-        _add_to_record(path.with_name(layout.EXPORT_FILE), {name: exported.records[name]})
+        record = path.with_name(EXPORT_FILE)
+        write_json(record, {**_read_record(record), key: exported.records[name]})
     return exported
 
 
-def _write(name: str, path: Path, model: Model, content: bytes, parity: dict | None) -> None:
+def _write(name: str, path: Path, model: Model, graph: Graph | None) -> None:
     """Write the file of one format."""
-    if name == ONNX:
-        with atomic_write(path, 'wb') as stream:
-            stream.write(content)
-    elif name == SLIM:
-        write_slim(model, path)
-    elif name == SAFETENSORS:
-        write_safetensors(model, path)
+    from flowercls.use.export import demo_page, model_card, package_zip
+
+    if name == 'onnx':
+        with atomic_write(path, 'wb') as file:
+            file.write(graph.content)
+    elif name in WITH_WEIGHTS:
+        from flowercls.use.export import slim  # needs torch, which an export does without
+
+        {'slim': slim.write_slim, 'safetensors': slim.write_safetensors}[name](model, path)
+    elif name == 'card':
+        with atomic_write(path) as file:
+            file.write(model_card.card_text(model.facts, model.calibration, _recorded_parity(model, path)))
     else:
-        card = card_text(model.facts, model.calibration, parity or _recorded_parity(model, path))
-        if name == PACKAGE:
-            write_package(path, content, model.facts, card)
+        card = model_card.card_text(model.facts, graph.calibration, graph.measured['parity'])
+        if name == 'html':
+            demo_page.write_page(graph.content, model.facts, graph.calibration, card, path, graph.steps)
         else:
-            with atomic_write(path) as stream:
-                stream.write(card)
+            package_zip.write_package(path, graph.content, model.facts, card)
+
+
+# ---------------------------------------------------------------- what was asked for
 
 
 def _check_packages(formats: list[str]) -> None:
@@ -146,33 +188,40 @@ def _check_packages(formats: list[str]) -> None:
         )
 
 
-# ---------------------------------------------------------------- where to
+def _check_fits(formats: list[str], file: Path, out: str | Path | None, int8: bool) -> None:
+    """Refuse options that do not go together, before anything heavy is done."""
+    asked = f'--format {" ".join(formats)}'
+    if int8 and not {*formats} & {*WITH_GRAPH}:
+        raise ConfigError(f'{asked} --int8: holds no ONNX graph. Fix: leave --int8 out, or add onnx.')
+    if file.suffix.lower() in ONNX_SUFFIXES and (int8 or {*formats} - {'html', 'package', 'card'}):
+        raise ConfigError(
+            f'{asked}{" --int8" * int8}: needs the checkpoint; {file} is an export. Fix: name the run folder.'
+        )
+    suffix = Path(out or '').suffix
+    if suffix and not Path(out).is_dir() and [suffix.lower()] != [SUFFIXES[name] for name in formats]:
+        wanted = 'a folder' if len(formats) > 1 else f'a folder, or a name that ends in {SUFFIXES[formats[0]]}'
+        raise ConfigError(f'--out {out}: does not fit {asked}. Fix: name {wanted}.')
 
 
-def _targets(model: Model, formats: list[str], out: Path, *, is_default: bool) -> dict[str, Path]:
+def _targets(model: Model, formats: list[str], out: str | Path | None, int8: bool) -> dict[str, Path]:
     """Return the file of each format."""
-    if is_default:
-        out = out / layout.EXPORT_DIR
-    elif out.suffix and not out.is_dir():
-        if len(formats) > 1 or out.suffix.lower() != SUFFIXES[formats[0]]:
-            wanted = 'a folder' if len(formats) > 1 else f'a folder, or a name that ends in {SUFFIXES[formats[0]]}'
-            raise ConfigError(f'--out {out}: does not fit --format {" ".join(formats)}. Fix: name {wanted}.')
+    if out is None:
+        folder = model.source.absolute().parent
+        out = folder if isinstance(model, OnnxModel) else folder / EXPORT_DIR
+    out = Path(out)
+    if out.suffix and not out.is_dir():
         return {formats[0]: out}
     # A name in a stranger's file must not lead out of the folder.
     stem = _UNFIT.sub('_', str(model.facts.get('name') or '')).strip('. ') or 'model'
-    names = {SLIM: f'{model.source.stem.removesuffix("_slim")}_slim.pth', CARD: CARD_FILE}
-    return {name: out / names.get(name, f'{stem}{SUFFIXES[name]}') for name in formats}
+    stems = {**dict.fromkeys(WITH_GRAPH, f'{stem}_int8' if int8 else stem), 'safetensors': stem}
+    stems |= {'slim': f'{model.source.stem.removesuffix("_slim")}_slim', 'card': 'README'}
+    return {name: out / f'{stems[name]}{SUFFIXES[name]}' for name in formats}
 
 
 def _check_free(targets: dict[str, Path], overwrite: bool) -> None:
     existing = [str(path) for path in targets.values() if path.exists()]
     if existing and not overwrite:
         raise ConfigError(f'{", ".join(existing)}: exists already. Fix: add --overwrite, or name another --out.')
-
-
-def _add_to_record(path: Path, entries: dict) -> None:
-    """Put entries into an export.json; those of other formats stay."""
-    write_json(path, {**_read_record(path), **entries})
 
 
 def _read_record(path: Path) -> dict:
@@ -185,84 +234,104 @@ def _read_record(path: Path) -> dict:
 
 def _recorded_parity(model: Model, path: Path) -> dict | None:
     """Return what was measured of an ONNX file of this checkpoint that lies beside ``path``."""
-    entry = _read_record(path.with_name(layout.EXPORT_FILE)).get(ONNX, {})
-    return entry.get('parity') if entry.get('checkpoint_sha256') == model.facts['sha256'] else None
+    entry = _read_record(path.with_name(EXPORT_FILE)).get('onnx', {})
+    return entry.get('parity') if entry.get('checkpoint_sha256') == model.facts.get('sha256') else None
 
 
-# ---------------------------------------------------------------- the graph and its gate
+# ---------------------------------------------------------------- the graph and its gates
 
 
-def _graph(
-    model: Model, trusted: bool, data: str | Path | None, allow_mismatch: bool, report: Callable[[str], object]
-) -> tuple[bytes, dict]:
-    """Return the ONNX file's content and its parity record."""
+def _measured_graph(
+    model: Model, data: str | Path | None, in_int8: bool, allow_mismatch: bool, trusted: bool, report: Callable
+) -> Graph:
+    """Make the graph, and compare its answers with those of the checkpoint on all validation photos.
+
+    Raises:
+        ConfigError: if a gate says no, or photos that are needed are not there.
+    """
     from flowercls.use.export import onnx_graph
-    from flowercls.use.export.onnx_file import CALIBRATION_KEY, CLASSES_KEY, FACTS_KEY, PIPELINE_KEY
-    from flowercls.use.onnx_model import OnnxModel
 
-    photos, reason = _validation_photos(model, data)
+    photos, reason = _photos(model, 'val', data)
     if not photos and not allow_mismatch:
         raise ConfigError(
             f'{reason} So it cannot be shown that the export answers as the checkpoint. Fix: --data FOLDER names the '
             'prepared folder of the run; --allow-mismatch writes without the proof.'
         )
-    metadata = {FACTS_KEY: model.facts, CLASSES_KEY: model.class_names, PIPELINE_KEY: model.test_pipeline}
-    if model.calibration is not None:
-        metadata[CALIBRATION_KEY] = model.calibration
-    graph = onnx_graph.joined_graph(
-        onnx_graph.preprocessing_graph(model),
-        onnx_graph.network_graph(model, class_maps=onnx_graph.has_class_maps(model)),
-        metadata,
-    )
-    content = graph.SerializeToString()
-    if not photos:
+    steps = onnx_graph.described(onnx_graph.pipeline_steps(model))
+    preprocessing = onnx_graph.preprocessing_graph(model)
+    network = onnx_graph.network_graph(model, class_maps=onnx_graph.has_class_maps(model))
+    metadata = {FACTS_KEY: model.facts, CLASSES_KEY: model.class_names, PIPELINE_KEY: steps}
+    calibration = model.calibration
+    with_calibration = metadata if calibration is None else {**metadata, CALIBRATION_KEY: calibration}
+    content = onnx_graph.joined_graph(preprocessing, network, with_calibration).SerializeToString()
+    exported = OnnxModel(model.source, content)
+    if photos:
+        parity = _parity(model, exported, photos, trusted, report)
+        _refuse(parity['problems'], parity['worst'], 'the ONNX graph does not answer as the checkpoint', allow_mismatch)
+    else:
+        parity = {'measured': False, 'reason': reason}
         report(f'parity      not measured: {reason}')
-        return content, {'measured': False, 'reason': reason}
-    parity = _measure(model, OnnxModel(model.source.with_suffix('.onnx'), content), photos, trusted, report)
-    if parity['problems'] and not allow_mismatch:
-        worst = ', '.join(f'{photo["image"]} ({photo["max_difference"]:.4f})' for photo in parity['worst'])
-        raise ConfigError(
-            f'{model.source}: the ONNX graph does not answer as the checkpoint: {"; ".join(parity["problems"])}. '
-            f'Worst photos: {worst}. Nothing was written. Fix: use the checkpoint, or add --allow-mismatch.'
-        )
-    return content, parity
+    if not in_int8:
+        return Graph(content, calibration, steps, {'parity': parity})
+
+    from flowercls.use.export import int8
+
+    training, reason = _photos(model, 'train', data)
+    if not training:
+        raise ConfigError(f'--int8: {reason} The ranges of values are taken from them. Fix: --data FOLDER.')
+    small = int8.quantized(preprocessing, network, int8.spread_over_classes(training, int8.NUM_PHOTOS))
+    small_content = onnx_graph.joined_graph(preprocessing, small, metadata).SerializeToString()
+    record = None
+    if photos:
+        record = int8.int8_record(exported, OnnxModel(model.source, small_content), photos)
+        record['bytes'] = {'fp32': len(content), 'int8': len(small_content)}
+        report(f'int8        {int8.int8_text(record)}')
+        _refuse(record['problems'], record['worst'], 'in 8 bits it does not answer well enough', allow_mismatch)
+    if calibration is not None:
+        report('calibration left out: it was measured on the checkpoint, and 8 bits change the scores')
+    return Graph(small_content, None, steps, {'parity': parity, 'int8': record})
 
 
-def _validation_photos(model: Model, data: str | Path | None) -> tuple[list[tuple[Path, int]], str]:
-    """Return the validation photos with labels; or none, and why."""
+def _photos(model: Model, split: str, data: str | Path | None) -> tuple[list[tuple[Path, int]], str]:
+    """Return the photos of a set of the run, with labels; or none, and why."""
+    title = SPLIT_TITLES[split]
     try:
-        photos = model.photos_of('val', data)
+        photos = model.photos_of(split, data)
     except DataError as error:
         if data is not None:
             raise
-        return [], f'The validation photos are not here ({str(error).partition(" Fix: ")[0]}).'
+        return [], f'The {title} photos are not here: {str(error).partition(" Fix: ")[0]}'
     missing = [path for path, _ in photos if not path.is_file()]
     if missing:
-        return [], f'{len(missing)} of {len(photos)} validation photos are missing, first {missing[0]}.'
-    return photos, '' if photos else 'The run has no validation photos.'
+        return [], f'{len(missing)} of {len(photos)} {title} photos are missing, first {missing[0]}.'
+    return photos, '' if photos else f'The run has no {title} photos.'
 
 
-def _measure(
-    model: Model, onnx_model: Model, photos: list[tuple[Path, int]], trusted: bool, report: Callable[[str], object]
-) -> dict:
-    import numpy as np
-
+def _parity(model: Model, exported: OnnxModel, photos: list[tuple[Path, int]], trusted: bool, report: Callable) -> dict:
+    """Compare in fp32, and the run's own precision with fp32; tells the user."""
     from flowercls.use.export.parity import distance, distance_text, loss_text, parity_record, scores_of
 
     labels, paths = np.array([label for _, label in photos]), [path for path, _ in photos]
-    precision = model.network.precision
-    models = [model, onnx_model]
+    precision, models = model.network.precision, [model, exported]
     if precision != 'fp32':
         models.append(load(model.source, precision='fp32', device='cpu', trusted=trusted))
-    own, exported, *rest = scores_of(models, paths, 'comparing')
-    reference = rest[0] if rest else own
-    images = [f'{path.parent.name}/{path.name}' for path in paths]
-    parity = {'measured': True, **parity_record(reference, exported, labels, images), 'run_precision': None}
-    top1 = parity['top1']
-    report(f'parity      {distance_text(parity, len(labels))} validation photos')
-    report(f'accuracy    checkpoint {top1["checkpoint"]:.2f} %, ONNX {top1["onnx"]:.2f} %: {loss_text(parity)}')
-    if rest:
-        parity['run_precision'] = {'precision': precision, **distance(reference, own)}
-        text = distance_text(parity['run_precision'], len(labels))
-        report(f'{precision}        the checkpoint itself, to fp32: {text}')
-    return parity
+    own, other, *in_fp32 = scores_of(models, paths, 'comparing')
+    reference = in_fp32[0] if in_fp32 else own
+    record = {'measured': True, **parity_record(reference, other, labels, paths), 'run_precision': None}
+    top1 = record['top1']
+    report(f'parity      {distance_text(record, len(labels))} validation photos')
+    report(f'accuracy    checkpoint {top1["checkpoint"]:.2f} %, ONNX {top1["onnx"]:.2f} %: {loss_text(record)}')
+    if in_fp32:
+        record['run_precision'] = {'precision': precision, **distance(reference, own)}
+        text = distance_text(record['run_precision'], len(labels))
+        report(f'{precision:<11} the checkpoint as it was trained, against its fp32: {text}')
+    return record
+
+
+def _refuse(problems: list[str], worst: list[dict], what: str, allow_mismatch: bool) -> None:
+    if problems and not allow_mismatch:
+        photos = ', '.join(f'{photo["image"]} ({photo["max_difference"]:.4f})' for photo in worst)
+        raise ConfigError(
+            f'{what}: {"; ".join(problems)}. Photos that differ most: {photos}. Nothing was written. '
+            'Fix: use the checkpoint, or add --allow-mismatch.'
+        )

@@ -35,11 +35,13 @@ class OnnxFile:
         class_names: In the order of the probabilities.
         facts: See `TorchModel.facts`.
         calibration: Content of calibration.json; None without one.
+        steps: The test pipeline, see `onnx_graph.described`.
     """
 
     class_names: list[str]
     facts: dict
     calibration: dict | None
+    steps: list
 
 
 class _Refused(Exception):  # noqa: N818  reads as what it is
@@ -69,12 +71,13 @@ def _read_metadata(metadata: dict[str, str]) -> OnnxFile:
         raise _Refused('is an ONNX file of another program: it holds no class names or facts of flowercls')
     names, facts = json.loads(metadata[CLASSES_KEY]), json.loads(metadata[FACTS_KEY])
     calibration = json.loads(metadata.get(CALIBRATION_KEY, 'null'))
+    steps = json.loads(metadata.get(PIPELINE_KEY, '[]'))
     is_list = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
     if not is_list or not names or len(set(names)) < len(names):
         raise _Refused('its class names are no list of different names')
-    if not isinstance(facts, dict) or not isinstance(calibration, dict | None):
+    if not isinstance(facts, dict) or not isinstance(calibration, dict | None) or not isinstance(steps, list):
         raise _Refused('its metadata hold something else than facts')
-    return OnnxFile(names, facts, calibration)
+    return OnnxFile(names, facts, calibration, steps)
 
 
 # ---------------------------------------------------------------- the protobuf message

@@ -11,7 +11,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from unittest import mock
 
@@ -110,12 +110,13 @@ class Crop:
         if self.pads:
             source = f'padded{k}'
             padding = f"""
+                zero{k} = {_ints(0)}
                 missing{k} = Sub (hw{k}, hw{before})
-                lacking{k} = Max (missing{k}, zero)
+                lacking{k} = Max (missing{k}, zero{k})
                 two{k} = {_ints(2)}
                 above{k} = Div (lacking{k}, two{k})
                 below{k} = Sub (lacking{k}, above{k})
-                pads{k} = Concat <axis = 0> (zero, above{k}, zero, zero, below{k}, zero)
+                pads{k} = Concat <axis = 0> (zero{k}, above{k}, zero{k}, zero{k}, below{k}, zero{k})
                 padded{k} = Pad (x{before}, pads{k})
                 inner{k} = Max (hw{before}, hw{k})"""
         # Round is half to even, as Python's, which torchvision and mmcv call.
@@ -129,7 +130,8 @@ class Crop:
             rounded{k} = Round (halved{k})
             start{k} = Cast <to = 7> (rounded{k})
             end{k} = Add (start{k}, hw{k})
-            x{k} = Slice ({source}, start{k}, end{k}, axes)"""
+            axes{k} = {_ints(1, 2)}
+            x{k} = Slice ({source}, start{k}, end{k}, axes{k})"""
 
 
 def _ints(*numbers: int) -> str:
@@ -164,6 +166,11 @@ def pipeline_steps(model: TorchModel) -> list[Resize | Crop]:
             'batch. Fix: train with a pipeline that ends with a CenterCrop, or a Resize to a height and a width.'
         )
     return steps
+
+
+def described(steps: list[Resize | Crop]) -> list[dict]:
+    """Return steps as plain values: ``rule`` (of `Resize`, or ``'crop'``), ``size``, ``mode`` and ``antialias``."""
+    return [asdict(step) if isinstance(step, Resize) else {'rule': 'crop', 'size': step.size} for step in steps]
 
 
 def _flat(transforms: list) -> Iterator[Any]:
@@ -229,8 +236,6 @@ def preprocessing_graph(model: TorchModel) -> onnx.ModelProto:
             number = Shape <start = 0, end = 1> ({INPUT})
             hw0 = Shape <start = 1, end = 3> ({INPUT})
             channels = {_ints(3)}
-            zero = {_ints(0)}
-            axes = {_ints(1, 2)}
             x0 = Identity ({INPUT})
             {nodes}
             planes = Transpose <perm = [0, 3, 1, 2]> ({last})
@@ -313,7 +318,7 @@ def network_graph(model: TorchModel, *, class_maps: bool = False) -> onnx.ModelP
         )
     example = torch.randn(2, 3, *model.image_size, generator=torch.Generator().manual_seed(0))
     try:
-        with _quiet(), _windows_of_any_batch():
+        with quiet(), _windows_of_any_batch():
             program = torch.onnx.export(
                 network,
                 (example,),
@@ -337,7 +342,7 @@ def network_graph(model: TorchModel, *, class_maps: bool = False) -> onnx.ModelP
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep warnings and log lines of torch.onnx from the terminal; an error is reported by its exception."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -413,6 +418,9 @@ def joined_graph(preprocessing: onnx.ModelProto, network: onnx.ModelProto, metad
     """
     before = compose.add_prefix(preprocessing, 'preprocessing/', rename_inputs=False, rename_outputs=False)
     before.ir_version = network.ir_version
+    network = copy.deepcopy(network)
+    del network.opset_import[:]  # quantization names operators that it does not use
+    network.opset_import.extend(preprocessing.opset_import)
     graph = compose.merge_models(before, network, io_map=[(IMAGES, IMAGES)])
     graph.graph.name = 'flowercls'
     graph.producer_name, graph.producer_version = 'flowercls', flowercls.__version__

@@ -48,21 +48,20 @@ def distance(reference: np.ndarray, other: np.ndarray) -> dict:
     }
 
 
-def parity_record(reference: np.ndarray, other: np.ndarray, labels: np.ndarray, images: Sequence[str]) -> dict:
+def parity_record(reference: np.ndarray, other: np.ndarray, labels: np.ndarray, photos: Sequence[Path]) -> dict:
     """Return how well an export agrees with its checkpoint.
 
     Args:
         reference: Probabilities of the checkpoint in fp32, shape (N, C).
         other: Those of the export.
         labels: Shape (N,).
-        images: Names of the photos.
+        photos: Their files.
 
     Returns:
-        ``photos``, `distance`, `paired_record` with the names ``checkpoint`` and ``onnx``, ``worst`` (photos that
-        differ most) and ``problems`` (why the export is refused; empty if it is not).
+        ``photos``, `distance`, `paired_record` with the names ``checkpoint`` and ``onnx``, `worst_photos`, and
+        ``problems``: why the export is refused; empty if it is not.
     """
     record = {'photos': len(labels), **distance(reference, other)}
-    largest = np.abs(reference.astype(np.float64) - other).max(axis=1)
     ordered = np.sort(reference, axis=1)
     margins = ordered[:, -1] - ordered[:, -2] if reference.shape[1] > 1 else np.ones(len(labels))
     flipped = np.flatnonzero((reference.argmax(axis=1) != other.argmax(axis=1)) & (margins > CLEAR_MARGIN))
@@ -78,14 +77,20 @@ def parity_record(reference: np.ndarray, other: np.ndarray, labels: np.ndarray, 
         problems.append(
             f'{len(flipped)} {photos} another answer although the two best scores are more than {CLEAR_MARGIN} apart'
         )
-    # Photos with another answer first.
-    worst = np.lexsort((-largest, ~np.isin(np.arange(len(labels)), flipped)))[:WORST_SHOWN]
     return {
         **record,
         **paired_record(reference, other, labels, ('checkpoint', 'onnx')),
-        'worst': [{'image': images[i], 'max_difference': float(largest[i])} for i in worst],
+        'worst': worst_photos(reference, other, photos),
         'problems': problems,
     }
+
+
+def worst_photos(reference: np.ndarray, other: np.ndarray, photos: Sequence[Path]) -> list[dict]:
+    """Return ``image`` and ``max_difference`` of the photos that differ most, those with another answer first."""
+    largest = np.abs(reference.astype(np.float64) - other).max(axis=1)
+    is_same = reference.argmax(axis=1) == other.argmax(axis=1)
+    worst = np.lexsort((-largest, is_same))[:WORST_SHOWN]
+    return [{'image': f'{photos[i].parent.name}/{photos[i].name}', 'max_difference': float(largest[i])} for i in worst]
 
 
 def paired_record(first: np.ndarray, second: np.ndarray, labels: np.ndarray, names: tuple[str, str]) -> dict:
