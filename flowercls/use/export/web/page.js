@@ -36,26 +36,17 @@ const describe = () => {
   element('name').textContent = facts.name
   const few = names.length > 12 ? names.slice(0, 10) : names
   element('classes').append(...few.map(name => make('bdi', name)))
-  if (few.length < names.length) element('classes').append(make('bdi', `and ${names.length - few.length} more`, 'more'))
+  if (few.length < names.length) {
+    const more = make('button', `and ${names.length - few.length} more`, 'link')
+    more.onclick = () => element('classes').replaceChildren(...names.map(name => make('bdi', name)))
+    element('classes').append(more)
+  }
   const figures = facts.test_figures ?? facts.figures
   if (figures) {
     const set = facts.test_figures ? 'test' : 'validation'
     const clause = !facts.test_figures && facts.optimism?.clause
     element('accuracy').textContent = `Right on ${figures.top1.toFixed(1)}\u00a0% of ${figures.n} ${set} photos` +
       interval(figures.top1_interval?.map(end => end / 100)) + (clause ? `; ${clause}.` : '.')
-  }
-  const training = facts.training ?? {}
-  const rows = {
-    Network: facts.architecture,
-    Parameters: facts.parameters?.toLocaleString('en'),
-    'Image size': facts.image_size && `${facts.image_size[1]} x ${facts.image_size[0]} pixels`,
-    Epoch: training.epoch && `${training.epoch} of ${training.epochs}`,
-    'Starting weights': training.starting_weights,
-    Checkpoint: facts.checkpoint,
-    'SHA-256': facts.sha256,
-  }
-  for (const [term, value] of Object.entries(rows)) {
-    if (value) element('facts-shown').append(make('dt', term), make('dd', value))
   }
   showMarkdown(card, element('card'))
 }
@@ -70,7 +61,7 @@ const explain = () => {
     none
       ? `A photo that is unlike the training photos gets "none of these". This is wrong for ${wholePercent(none.false_alarms)} of photos of the classes${interval(none.false_alarms_interval)}.`
       : 'A photo of something else gets one of these classes too, and may seem sure.',
-    'Browsers decode a JPEG slightly otherwise than the training did, by about one level of 255. So scores differ slightly from those of the command line.',
+    'A browser may decode a JPEG slightly otherwise than the training did, by about one level of 255. So scores may differ slightly from those of the command line.',
     `Photos of more than ${MAX_PIXELS / 1e6} megapixels are refused. Transparency is laid on white. An animation counts with its first picture.`,
   ]
   if (outputs?.includes('class_maps')) {
@@ -102,7 +93,7 @@ const showMarkdown = (text, parent) => {
     } else if (/^[-*] /.test(line)) open('ul').append(setInline(make('li'), line.slice(2)))
     else if (/^\|[-:| ]+\|\s*$/.test(line)) continue // the rule below a table's head
     else if (line.startsWith('|')) {
-      const cells = line.trim().slice(1, -1).split(/(?<!\\)\|/).map(cell => cell.trim().replaceAll('\\|', '|'))
+      const cells = line.trim().slice(1, -1).split(/(?<!\\)\|/).map(cell => cell.trim())
       const row = make('tr')
       row.append(...cells.map(cell => setInline(make(block?.localName === 'table' ? 'td' : 'th'), cell)))
       open('table').append(row)
@@ -112,10 +103,10 @@ const showMarkdown = (text, parent) => {
 }
 
 const setInline = (parent, text) => {
-  for (const part of text.split(/(`[^`]+`|\*\*[^*]+\*\*|\[[^\]]+\]\([^)]*\))/)) {
+  for (const part of text.split(/(`[^`]+`|\*\*(?:\\.|[^*])+\*\*|\[[^\]]+\]\([^)]*\)|\\[^A-Za-z0-9\s])/)) {
     if (/^`.+`$/.test(part)) parent.append(make('code', part.slice(1, -1)))
-    else if (/^\*\*.+\*\*$/.test(part)) parent.append(make('strong', part.slice(2, -2)))
-    else parent.append(part.replace(/^\[([^\]]+)\]\((.*)\)$/, '$1 ($2)'))
+    else if (/^\*\*.+\*\*$/.test(part)) parent.append(setInline(make('strong'), part.slice(2, -2)))
+    else parent.append(part.replace(/^\[([^\]]+)\]\((.*)\)$/, '$1 ($2)').replace(/^\\([^A-Za-z0-9\s])$/, '$1'))
   }
   return parent
 }
@@ -434,7 +425,7 @@ const setLimit = value => {
     const place = limit === start ? 'On' : `At ${wholePercent(start)}, on`
     meaning += ` ${place} the ${calibration.n} validation photos ${wholePercent(threshold.answered)} are answered, and ` +
       `${wholePercent(threshold.right)} of those are right (95\u00a0% intervals ${range(threshold.answered_interval)} and ${range(threshold.right_interval)}).`
-  } else meaning += reason ? ` No threshold is suggested: ${reason}` : ' No threshold was measured for this model.'
+  } else meaning += reason ? ` No threshold is suggested: ${reason.replace(/\.?$/, '.')}` : ' No threshold was measured for this model.'
   element('meaning').textContent = meaning
   element('reset').hidden = !threshold || limit === start
   element('reset').textContent = `Back to ${wholePercent(start)}`
