@@ -32,6 +32,8 @@ log_level = 'INFO'
 resume = False
 randomness = dict(seed=0, deterministic=False)  # the same seed: the same order, augmentation and result
 
+# Once trained: from which confidence on this share of the answers is right, see calibration.json. None leaves it out.
+calibration = dict(precision=0.99)
 # Photos are decoded once for all runs on a prepared folder, and larger ones are shrunk: about 0.26 MB a photo. Above the
 # budget the same pixels are made from the files in every epoch. photo_cache = None uses the files as they are.
 photo_cache = dict(budget='8GB')

@@ -3,12 +3,14 @@
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercls.commands.shared import Overrides, accuracy_text, heatmaps_of
 from flowercls.core import signals
 from flowercls.core.layout import (
+    CALIBRATION_FILE,
     CONFIG_FILE,
     CONFUSION_PICTURE,
     CURVES_PICTURE,
@@ -119,31 +121,54 @@ def train(
     options = trainer.TrainOptions(**flags, allow_config_change=allow_config_change, trust_checkpoint=trust_checkpoint)
     if dry_run:
         return trainer.dry_run(config, **where, options=options)
-    report = None
+    report = calibration = None
 
-    def draw(folder: Path, result: 'TrainResult | None') -> None:
+    def finish(folder: Path, result: 'TrainResult | None') -> None:
+        nonlocal report, calibration
+        if result is not None and result.best_checkpoint:
+            calibration = _calibrate(folder)
+        if not pictures:
+            return
         from flowercls.data.decode import decode_rgb
         from flowercls.report.run_page import write_run_report
         from flowercls.report.run_pictures import draw_run
 
         draw_run(folder, decode_rgb, heatmaps_of(folder, trusted=True) if result else None)
         if result is not None:
-            nonlocal report
             report = write_run_report(folder)
 
-    result = trainer.train(config, **where, options=options, command=command, after_training=draw if pictures else None)
+    result = trainer.train(config, **where, options=options, command=command, after_training=finish)
 
     from mmengine.dist import is_main_process
 
-    return describe_result(result, report) if is_main_process() else ''
+    return describe_result(result, report, calibration) if is_main_process() else ''
 
 
-def describe_result(result: 'TrainResult', report: Path | None = None) -> str:
+def _calibrate(folder: Path) -> dict | None:
+    """Write the calibration.json of a finished run and return its content, unless the config says no.
+
+    A failure is only a warning: the training is done and saved.
+    """
+    from flowercls.config.dump import load_dumped
+    from flowercls.use.unknown.calibrate import calibrate
+
+    if load_dumped(folder / CONFIG_FILE).get('calibration') is None:
+        return None
+    try:
+        return calibrate(folder, trusted=True)  # this process has run the config's own modules already
+    except Exception as error:
+        again = tool_command('predict', '--calibrate', folder)
+        print(f'warning: {folder / CALIBRATION_FILE} is not written ({error}). Fix: {again}', file=sys.stderr)
+        return None
+
+
+def describe_result(result: 'TrainResult', report: Path | None = None, calibration: dict | None = None) -> str:
     """Return the last block of a training: result, time, and where files are.
 
     Args:
         result: Of the training.
         report: The run's page, if there is one.
+        calibration: Content of its calibration.json, if there is one.
     """
     epochs = f'{result.epochs_now} {"epoch" if result.epochs_now == 1 else "epochs"}'
     lines = [f'time        {as_duration(result.seconds)} for {epochs}']
@@ -159,6 +184,10 @@ def describe_result(result: 'TrainResult', report: Path | None = None) -> str:
     if result.epochs < result.max_epochs:
         lines.append(f'stopped     early, after epoch {result.epochs} of {result.max_epochs}')
     checkpoint = result.best_checkpoint or result.last_checkpoint
+    if calibration and calibration['threshold']:
+        from flowercls.use.unknown.calibrate import confidence_text
+
+        lines.append(f'confidence  {confidence_text(calibration)}')
     files = {'checkpoint': checkpoint or 'none: default_hooks.checkpoint is switched off'}
     if (curves := result.folder / CURVES_PICTURE).is_file():
         files['curves'] = curves

@@ -16,6 +16,7 @@ from flowercls.core.layout import CONFIG_FILE
 LEDGER_IGNORES = (  # speed and messages; every result stays the same
     *('num_workers', 'persistent_workers', 'pin_memory', 'logger.interval', 'progress.interval_s'),
     *('cache_dir', 'photo_cache.budget', 'feature_cache.budget'),
+    *('calibration', 'calibration.precision'),  # of the finished model
 )
 RUNTIME_ONLY = (*LEDGER_IGNORES, 'mp_cfg.mp_start_method')  # a new key of this kind is added here
 DATA_LOCATION = ('data_root',)  # where the photos lie; their manifest says which photos these are

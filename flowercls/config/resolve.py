@@ -37,7 +37,7 @@ REQUIRED = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 REQUIRED_PARTS = ('model.backbone', 'model.head', 'train_dataloader.dataset', 'val_dataloader.dataset') + (
     ('optim_wrapper.optimizer',)  # each where its section is there
 )
-CACHES = ('photo_cache', 'feature_cache')  # None switches a cache off
+SWITCHABLE = ('photo_cache', 'feature_cache', 'calibration')  # None switches it off
 
 
 def resolve_config(path: str | os.PathLike, overrides: Overrides = ()) -> tuple[Config, list[str]]:
@@ -138,7 +138,7 @@ def _derive_runtime(cfg: Config, runtime: dict) -> list[str]:
     """Complete names, seed, logging and caches, and replace the values of foreign bases."""
     notes = []
     for key, value in runtime.items():
-        if key in CACHES and key in cfg:
+        if key in SWITCHABLE and key in cfg:
             cfg[key] = cfg[key] if cfg[key] is None else {**value, **cfg[key]}
         elif cfg.get(key) is None:
             cfg[key] = value

@@ -120,7 +120,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
             'train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg model data_preprocessor', DICT
         ),
         **_keys('optim_wrapper auto_scale_lr custom_imports default_hooks env_cfg randomness', DICT),
-        **_keys('drawn feature_cache photo_cache visualizer', DICT),
+        **_keys('drawn feature_cache photo_cache calibration visualizer', DICT),
         **_keys('tta_model tta_pipeline launcher experiment_name log_processor compile', ANY),
         **_keys('model_wrapper_cfg sync_bn activation_checkpointing efficient_conv_bn_eval', ANY),
         'data_manifest': ANY,  # the hash of the data's manifest, which a run writes into its config
@@ -212,6 +212,12 @@ SECTIONS: dict[str, dict[str, Key]] = {
     },
     'photo_cache': {
         'budget': SIZE._replace(expected=f'{SIZE.expected} (photo_cache=None reads photos from their files)')
+    },
+    'calibration': {
+        'precision': Key(
+            lambda value: _is_finite(value) and 0.5 <= value < 1,
+            'a share from 0.5 to below 1 (calibration=None computes nothing)',
+        )
     },
     'feature_cache': {
         'views': _any_of(

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtri
+from scipy.stats import beta
 
 CONFIDENCE = 0.95  # of every interval that is shown; a verdict has its own error rate
 INTERVAL = f'{100 * CONFIDENCE:g} % interval'  # as tables, pictures and pages call it
@@ -27,6 +28,20 @@ def wilson_interval(
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return 100.0 * max(0.0, float(centre - half)), 100.0 * min(1.0, float(centre + half))
+
+
+def exact_interval(hits: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the Clopper-Pearson interval of a share, 0-1: it covers in at least ``confidence`` of cases.
+
+    Args:
+        hits: 0 <= hits <= n; both may be fractions, as in `wilson_interval`.
+        n: Above 0.
+        confidence: Coverage, in (0, 1).
+    """
+    tail = (1 - confidence) / 2
+    low = beta.ppf(tail, hits, n - hits + 1) if hits > 0 else 0.0
+    high = beta.ppf(1 - tail, hits + 1, n - hits) if hits < n else 1.0
+    return float(low), float(high)
 
 
 def paired_interval(only_first: float, only_second: float, n: float, z: float) -> tuple[float, float]:

@@ -58,11 +58,15 @@ class Launcher(Protocol):
 
 
 def train_command(trial: Trial, folder: Path, *, trust_checkpoint: bool = False) -> list[str]:
-    """Return the command that runs a trial in its folder; it draws no pictures, which the report does on demand."""
+    """Return the command that runs a trial in its folder; it draws no pictures, which the report does on demand.
+
+    Nor does it calibrate, which can take longer than a trial on cached features; `predict --calibrate` does.
+    """
     options = ['--work-dir', str(folder), '--resume', '--no-pictures']
+    is_asked_for = any(key.partition('.')[0] == 'calibration' for key in trial.overrides)
     if trust_checkpoint and trial.cfg.get('load_from'):  # refused where there is nothing to trust
         options.append('--trust-checkpoint')
-    options += ['--cfg-options', *as_options(trial.overrides)]
+    options += ['--cfg-options', *([] if is_asked_for else ['calibration=None']), *as_options(trial.overrides)]
     return [sys.executable, '-c', TRAIN, trial.setting.config, *options]
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -30,6 +31,7 @@ from flowercls.core.errors import CheckpointError, DataError, FlowerclsError
 from flowercls.core.files import sha256_of
 from flowercls.core.hardware import resolve_precision
 from flowercls.core.prepared_folder import class_names, read_annotations
+from flowercls.core.terminal import tool_command
 from flowercls.core.workers import num_threads
 from flowercls.data.photo_cache import cache_size, dicts_in
 from flowercls.data.transforms import LoadImage, shrunk
@@ -176,8 +178,14 @@ class TorchModel(Model):
         """The calibration in the checkpoint, or in the run folder if it is of this very file."""
         if isinstance(recorded := self.meta.get('calibration'), dict):
             return recorded
-        recorded = _read_json(self.source.with_name(layout.CALIBRATION_FILE))
-        return recorded if recorded.get('sha256') == self.digest else None
+        path = self.source.with_name(layout.CALIBRATION_FILE)
+        recorded = _read_json(path)
+        if not recorded or recorded.get('sha256') == self.digest:
+            return recorded or None
+        if recorded.get('checkpoint') == self.source.name:  # beside other checkpoints of the run it says nothing
+            again = tool_command('predict', '--calibrate', path.parent)
+            print(f'warning: {path} is of another checkpoint and is not used. Fix: {again}', file=sys.stderr)
+        return None
 
     @cached_property
     def facts(self) -> dict:

@@ -110,6 +110,7 @@ REFUSED = {
     'the path of a folder': f'cache_dir=None cache_dir={__file__} cache_dir={__file__}/cache',
     "a size as '8GB'": 'photo_cache.budget=8gigs photo_cache.budget=-1 photo_cache.budget=None '
     'feature_cache.budget=8apples',
+    'a share from 0.5 to below 1': 'calibration.precision=1 calibration.precision=0.2 calibration.precision=99',
     'dict(...), got': 'train_dataloader=3 default_hooks.logger=3 default_hooks=3 train_dataloader.dataset=3 '
     'train_dataloader.dataset=None val_dataloader.sampler=3 val_dataloader.dataset.metainfo=3 model.backbone=x '
     'optim_wrapper.optimizer=SGD optim_wrapper.paramwise_cfg.stage_lr_mult=[0.1] visualizer=3 drawn=3 '
