@@ -87,3 +87,15 @@ def derive_feature_cache(cfg: Any) -> list[str]:
         )
     loader.dataset.views = views
     return [] if frozen else ['feature_cache: no stage is frozen, so nothing is cached and every epoch is computed.']
+
+
+def architecture_name(model: dict) -> str:
+    """Return how to call the network of a config's ``model``: ``ResNet 50``, ``TorchvisionBackbone vit_b_16``."""
+    backbone = model.get('backbone') or {}
+    words = [backbone.get(key) for key in ('type', 'depth', 'arch', 'name', 'model_name')]
+    return ' '.join(str(word) for word in words if word and isinstance(word, str | int))
+
+
+def weights_name(load_from: str | None) -> str | None:
+    """Return the name of the file that a run's weights started from, without its folder; None for random weights."""
+    return str(load_from).replace('\\', '/').rpartition('/')[2] if load_from else None

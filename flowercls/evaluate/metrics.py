@@ -55,13 +55,18 @@ def top1_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
     return 100.0 * int((predicted_labels(scores) == labels).sum()) / len(labels)
 
 
-def negative_log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean of -ln(score of the true class), in nats: the cross-entropy without label smoothing.
+def log_losses(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return -ln(score of the true class) of each photo, in nats, shape (N,): cross-entropy without label smoothing.
 
-    A score of exactly 0 counts as the smallest positive float32, so that one photo cannot make the mean infinite.
+    A score of exactly 0 counts as the smallest positive float32, so that one photo cannot make a mean infinite.
     """
     true_scores = scores[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.maximum(true_scores, np.finfo(np.float32).tiny)).mean())
+    return -np.log(np.maximum(true_scores, np.finfo(np.float32).tiny))
+
+
+def negative_log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean of `log_losses`."""
+    return float(log_losses(scores, labels).mean())
 
 
 def reliability_bins(scores: np.ndarray, labels: np.ndarray, num_bins: int = 15) -> dict[str, np.ndarray]:

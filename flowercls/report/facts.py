@@ -1,4 +1,4 @@
-"""The facts behind a run: its data, from the manifest of the prepared folder, and its environment, from the log."""
+"""The facts behind a run: model, time and overfitting; its data, from the manifest; its environment, from the log."""
 
 import contextlib
 import re
@@ -6,16 +6,111 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
+from flowercls.config.model_keys import architecture_name, weights_name
 from flowercls.core.files import sha256_of
-from flowercls.core.layout import ANN_FILES, LOG_PATTERN, MANIFEST_FILE, OVERVIEW_FILE, SET_TITLES, SPLIT_TITLES
-from flowercls.core.terminal import tool_command
-from flowercls.report.page import MALFORMED, existing_picture, read_json
+from flowercls.core.layout import (
+    ANN_FILES,
+    EXPORT_DIR,
+    EXPORT_FILE,
+    LOG_PATTERN,
+    MANIFEST_FILE,
+    OVERVIEW_FILE,
+    SET_TITLES,
+    SPLIT_TITLES,
+)
+from flowercls.core.terminal import as_duration, tool_command
+from flowercls.evaluate.scalars import NUM_SES, Overfitting, overfitting
+from flowercls.report.page import MALFORMED, existing_picture, read_json, read_text
 
 SPLIT_FLAGS = {'seed': '--seed', 'val_ratio': '--val-ratio', 'test_ratio': '--test-ratio', 'folds': '--folds'}
 # mmengine writes a block of these at the start of every log.
 VERSIONS = ('sys.platform', 'Python', 'CUDA available', 'CUDA_HOME', 'NVCC', 'PyTorch', 'TorchVision', 'MMEngine')
 VERSION_LINE = re.compile(r'^    (?P<name>[\w .,]+): (?P<value>.+)$', re.MULTILINE)
 VERSIONS_BEGIN, VERSIONS_END, MAX_LETTERS = 'System environment:', 'Runtime environment:', 20_000
+LOG_TIME, TIME_FORMAT = re.compile(r'^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?= - )', re.MULTILINE), '%Y/%m/%d %H:%M:%S'
+
+
+def answer_card(folder: Path, config: dict, metrics: dict, epochs: list[dict]) -> dict[str, str]:
+    """Return the facts that a report begins with, by their titles; what is not known is left out.
+
+    Args:
+        folder: The run folder.
+        config: Its config, or an empty dict.
+        metrics: Content of its metrics.json, or an empty dict.
+        epochs: Its epochs.
+    """
+    facts = {}
+    if config:
+        model = config.get('model') or {}
+        frozen = model.get('frozen_stages') or 0
+        stages = 'all but the last layer' if frozen == 'all' else f'the first {frozen} stages'
+        facts = {
+            'model': architecture_name(model) + f', {stages} frozen' * bool(frozen),
+            'image size': _image_size(config),
+            'starting weights': weights_name(config.get('load_from')) or 'none: random weights',
+        }
+    with contextlib.suppress(*MALFORMED):
+        if seconds := _training_time(folder):
+            facts['time'] = f'{as_duration(seconds)} for {len(epochs)} epoch{"s" * (len(epochs) != 1)}'
+    with contextlib.suppress(*MALFORMED):
+        facts['overfitting'] = overfitting_text(overfitting(folder, metrics.get('epoch')))
+    return {title: fact for title, fact in facts.items() if fact}
+
+
+def overfitting_text(found: Overfitting | None) -> str:
+    """Return whether a run overfits, in plain words and with its figures; empty if that is not known."""
+    if found is None:
+        return ''
+    best, last = found.best, found.last
+    if found.is_seen:
+        start = (
+            f'Yes, after epoch {best["step"]}. By epoch {last["step"]}, the last, the training loss fell, and the '
+            f'validation loss rose by more than {NUM_SES} standard errors.'
+        )
+    elif best is not last:
+        start = f'No sign of it from epoch {best["step"]}, the best, to {last["step"]}, the last.'
+    else:
+        start = 'No sign of it: the last epoch is the best.' if last['step'] > 1 else 'One epoch cannot show it.'
+    pairs = {
+        key: ' → '.join(f'{epoch[key]:{spec}}' for epoch in ([best, last] if best is not last else [last]))
+        for key, spec in {'train_loss': '.3f', 'nll': '.3f', 'train_top1': '.2f', 'accuracy/top1': '.2f'}.items()
+    }
+    return (
+        f'{start} Training loss {pairs["train_loss"]}, validation loss {pairs["nll"]} nats. Training top-1 '
+        f'{pairs["train_top1"]} % (on augmented photos), validation top-1 {pairs["accuracy/top1"]} %.'
+    )
+
+
+def _image_size(config: dict) -> str:
+    """Return the side of the images that the network gets, as the validation's pipeline says; empty if it does not."""
+    sizes = []
+
+    def collect(steps) -> None:
+        for step in steps if isinstance(steps, list | tuple) else []:
+            if isinstance(step, dict):
+                sizes.extend(step[key] for key in ('size', 'crop_size', 'scale') if key in step)
+                collect(step.get('transforms'))
+
+    collect(((config.get('val_dataloader') or {}).get('dataset') or {}).get('pipeline'))
+    size = sizes[-1] if sizes else ''
+    return ' × '.join(map(str, size if isinstance(size, list | tuple) else [size])) + ' px' * bool(sizes)
+
+
+def _training_time(folder: Path) -> float:
+    """Return the seconds between the first and last line of each log of a run, summed over its starts."""
+    seconds = 0.0
+    for log in folder.glob(LOG_PATTERN):
+        times = LOG_TIME.findall(read_text(log))
+        if times:
+            first, last = (datetime.strptime(time, TIME_FORMAT) for time in (times[0], times[-1]))
+            seconds += (last - first).total_seconds()
+    return seconds
+
+
+def exports_of(folder: Path) -> list[dict]:
+    """Return what export.json says of each file in the folder of exports, with the format's name; empty without one."""
+    entries = read_json(folder / EXPORT_DIR / EXPORT_FILE) or {}
+    return [{'format': name, **entry} for name, entry in entries.items() if isinstance(entry, dict)]
 
 
 def data_card(config: dict) -> dict:

@@ -69,6 +69,9 @@ def _templates() -> jinja2.Environment:
         'percent': lambda value: format_number(value, '.2f'),
         'points': lambda value: format_number(value, '+.2f'),
         'number': lambda value: format_number(value, ','),
+        'share': lambda value: format_number(100 * value if isinstance(value, int | float) else None, '.1f'),
+        'shares': lambda ends: interval([100 * end for end in ends] if isinstance(ends, list) else None),
+        'megabytes': lambda value: format_number(value / 1e6 if isinstance(value, int | float) else None, '.1f'),
         'digits': lambda value, count: format_number(value, f'.{count}g'),
         'interval': interval,
         'picture': embedded_picture,
@@ -88,10 +91,10 @@ def format_number(value: float | None, spec: str) -> str:
     return format(value, spec) if isinstance(value, int | float) else '-'
 
 
-def interval(ends: Sequence[float] | None) -> str:
+def interval(ends: Sequence[float] | None, between: str = '-') -> str:
     """Return both ends with one decimal; a dash for anything but numbers."""
     are_numbers = ends and all(isinstance(end, int | float) for end in ends)
-    return f'{ends[0]:.1f}-{ends[1]:.1f}' if are_numbers else '-'
+    return f'{ends[0]:.1f}{between}{ends[1]:.1f}' if are_numbers else '-'
 
 
 def picture_size(path: Path) -> tuple[int, int]:

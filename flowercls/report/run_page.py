@@ -13,10 +13,10 @@ from flowercls.core.terminal import tool_command
 from flowercls.evaluate.intervals import wilson_interval
 from flowercls.evaluate.metrics import SCALARS, most_confused
 from flowercls.evaluate.optimism import best_epoch_optimism, chose_the_epoch, selection_clause
-from flowercls.evaluate.predictions import Answers
+from flowercls.evaluate.predictions import Answers, unescaped
 from flowercls.evaluate.scalars import read_epochs
 from flowercls.report import page
-from flowercls.report.facts import data_card, environment_of
+from flowercls.report.facts import answer_card, data_card, environment_of, exports_of
 
 REQUIRED = {'top1', 'top1_interval', 'n', 'per_class', 'confusion'}  # of a metrics.json
 MAX_MISTAKES, MAX_CONFUSED, MAX_CLASSES = 24, 10, 30
@@ -25,6 +25,7 @@ PICTURES = {
     'confusion': layout.CONFUSION_PICTURE,
     'reliability': layout.RELIABILITY_PICTURE,
     'mistakes': layout.MISTAKES_PICTURE,
+    'heatmaps': layout.MISTAKES_HEATMAPS_PICTURE,
 }
 
 
@@ -46,7 +47,7 @@ def write_run_report(folder: str | Path) -> Path:
     if not isinstance(checkpoint, str) or Path(checkpoint).name != checkpoint:  # a file of the run folder
         checkpoint = None
     weights = page.read_json(folder / f'{checkpoint}.json') if checkpoint else None
-    config_path = str(folder / layout.CONFIG_FILE)
+    config_path, epochs = str(folder / layout.CONFIG_FILE), read_epochs(folder / layout.SCALARS_FILE)
     return page.write_page(
         folder,
         'run.html.j2',
@@ -56,7 +57,8 @@ def write_run_report(folder: str | Path) -> Path:
         source_text=page.read_text(source) if source else '',
         options=_options(page.read_text(folder / layout.COMMAND_FILE), config),
         card=data_card(config),
-        epochs=read_epochs(folder / layout.SCALARS_FILE),
+        answer=answer_card(folder, config, metrics, epochs),
+        epochs=epochs,
         scalars=SCALARS,
         evaluations=_evaluations(folder, metrics),
         mistakes=_mistakes(folder),
@@ -66,6 +68,11 @@ def write_run_report(folder: str | Path) -> Path:
         is_validated=config.get('val_dataloader', True) is not None,
         weights={'name': checkpoint, **weights} if weights else {},
         environment=environment_of(folder, config),
+        calibration=page.read_json(folder / layout.CALIBRATION_FILE) or {},
+        exports=exports_of(folder),
+        predict=tool_command('predict', folder, 'PHOTOS') if checkpoint else '',
+        calibrate=tool_command('predict', '--calibrate', folder),
+        export=tool_command('export', folder, '--format', 'onnx') if checkpoint else '',
         resolved=tool_command('train', config_path),
         test=tool_command('test', config_path, folder / checkpoint) if checkpoint else '',
         finish=tool_command('train', config_path, '--resume', '--work-dir', folder),
@@ -151,8 +158,13 @@ def _evaluation(folder: Path, metrics: dict) -> dict:
 def _mistakes(folder: Path) -> list[tuple] | None:
     """Return the rows of mistakes.csv; None without a usable file."""
     table = page.read_table(folder / layout.MISTAKES_FILE)
+    if table is None:
+        return None
     try:
-        return [(image, label, pred, 100 * float(score)) for image, label, pred, score in table[1]] if table else None
+        return [
+            (unescaped(image), unescaped(label), unescaped(pred), 100 * float(score))
+            for image, label, pred, score in table[1]
+        ]
     except ValueError:  # not a file of ours
         return None
 

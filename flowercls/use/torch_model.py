@@ -26,6 +26,7 @@ import flowercls
 import flowercls.registration  # noqa: F401  registers our classes
 from flowercls.config.data_keys import IMAGE_FOLDER, datasets_in
 from flowercls.config.dump import PARSE_ERRORS, parse_dumped
+from flowercls.config.model_keys import architecture_name, weights_name
 from flowercls.core import layout
 from flowercls.core.errors import CheckpointError, DataError, FlowerclsError
 from flowercls.core.files import sha256_of
@@ -205,13 +206,10 @@ class TorchModel(Model):
             metrics for path in tests if (metrics := _figures(path, name)) and metrics.get('split') == 'test'
         ]
         points = best_epoch_optimism(folder) if figures else None
-        backbone = config.model.backbone
-        words = [str(backbone.get(key)) for key in ('type', 'depth', 'arch', 'name', 'model_name') if backbone.get(key)]
-        weights = config.get('load_from')
         return {
             'name': folder.name,
             'classes': list(self.class_names),
-            'architecture': ' '.join(words),
+            'architecture': architecture_name(config.model),
             'parameters': sum(parameter.numel() for parameter in self.network.parameters()),
             'image_size': list(self.image_size),
             'precision': self.network.precision,
@@ -223,7 +221,7 @@ class TorchModel(Model):
                 'epochs': (config.get('train_cfg') or {}).get('max_epochs'),
                 'seed': self.meta.get('seed'),
                 'frozen_stages': config.model.get('frozen_stages', 0),
-                'starting_weights': PureWindowsPath(str(weights)).name if weights else None,
+                'starting_weights': weights_name(config.get('load_from')),
                 'data': PureWindowsPath(str(config.get('data_root') or '')).name or None,
                 'data_manifest': self.meta.get('data_manifest'),
                 'photos': self._training_photos(),

@@ -7,8 +7,8 @@ import pytest
 
 @pytest.fixture
 def run_copy(trained_run, tmp_path):
-    def copy(name):
-        shutil.copytree(trained_run[1], tmp_path / name, ignore=shutil.ignore_patterns('*.pth', 'report.html'))
+    def copy(name, without='*.pth'):
+        shutil.copytree(trained_run[1], tmp_path / name, ignore=shutil.ignore_patterns(without, 'report.html'))
         return tmp_path / name
 
     return copy
@@ -49,13 +49,13 @@ def test_a_folder_in_the_place_of_a_file_is_named(tool, run_copy, capsys):
 
 
 def test_a_report_lacks_nothing_and_draws_the_pictures_that_are_missing(tool, run_copy, capsys):
-    run = run_copy('run')
-    pictures = [run / f'{name}.png' for name in ('curves', 'confusion', 'reliability', 'mistakes')]
+    run = run_copy('run', without='.lock')
+    pictures = [run / f'{name}.png' for name in ('curves', 'confusion', 'reliability', 'mistakes', 'mistakes_heatmaps')]
     for picture in pictures:
         picture.unlink(missing_ok=True)
     assert tool('report', run) == 0
     text = (run / 'report.html').read_text()
-    assert all(picture.is_file() for picture in pictures) and text.count('<img') == 5  # with the overview of the data
+    assert all(picture.is_file() for picture in pictures) and text.count('<img') == 6  # with the overview of the data
     assert 'There is no' not in text and 'changed since' not in text
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from flowercls.evaluate.predictions import Predictions
 
 ODD = '<b>&'  # a class name that would be markup
-PICTURES = ('curves', 'confusion', 'reliability', 'mistakes')
+PICTURES = ('curves', 'confusion', 'reliability', 'mistakes', 'mistakes_heatmaps')
 CONFIG = """
 data_root = {root!r}
 data_manifest = {manifest!r}

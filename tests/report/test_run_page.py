@@ -1,16 +1,19 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from flowercls.core.files import sha256_of
 from flowercls.evaluate.optimism import best_epoch_optimism
+from flowercls.evaluate.predictions import Predictions
 from flowercls.report.run_page import write_run_report
 from helpers.run_folders import write_run, write_test
+from report.conftest import LOG
 
 SECTIONS = [
-    'data', 'config', 'curves', 'metrics', 'confusion', 'mistakes', 'comparison', 'environment', 'commands',
+    'mistakes', 'curves', 'metrics', 'confusion', 'use', 'data', 'config', 'comparison', 'commands', 'environment',
 ]  # fmt: skip
 
 
@@ -22,7 +25,7 @@ def page(run_folder, read_page):
 def test_the_page_has_every_section_and_loads_nothing(page, run_folder):
     content = page()
     assert content.ids == SECTIONS
-    assert [alt for alt, _ in content.pictures if not alt] == [] and len(content.pictures) == 4
+    assert [alt for alt, _ in content.pictures if not alt] == [] and len(content.pictures) == 5
     assert all(address.startswith('data:image/png;base64,') for _, address in content.pictures)
     assert all(link.startswith('#') for link in content.links)
     loading = {'script', 'link', 'iframe', 'object', 'video', 'base'}
@@ -147,7 +150,10 @@ def test_a_run_without_validation_is_not_told_to_make_what_it_cannot(page, run_f
     assert 'top-1 on the validation set' in page().text and 'too high' not in page().text  # no epoch was chosen
 
 
-@pytest.mark.parametrize('name', ['metrics.json', 'mistakes.csv', 'scalars.json', 'config.py', 'best_2.pth.json'])
+READ = ['metrics.json', 'mistakes.csv', 'scalars.json', 'config.py', 'best_2.pth.json', 'calibration.json']
+
+
+@pytest.mark.parametrize('name', READ)
 @pytest.mark.parametrize('content', ['', '{"top1": 1', '[]', 'a,b\n1,2\n', '\x00'])
 def test_broken_files_count_as_missing(page, run_folder, name, content):
     (run_folder / name).write_text(content)
@@ -167,7 +173,7 @@ def test_a_vanished_prepared_folder_is_said(page, tmp_path):
 def test_a_large_picture_is_embedded_as_jpeg(page, run_folder):
     Image.effect_noise((900, 900), 100).save(run_folder / 'mistakes.png')
     assert (run_folder / 'mistakes.png').stat().st_size > 400_000
-    assert page().pictures[-1][1].startswith('data:image/jpeg;base64,')
+    assert page().pictures[0][1].startswith('data:image/jpeg;base64,')
 
 
 def test_a_trial_points_to_its_sweep(sweep_folder, read_page):
@@ -191,3 +197,142 @@ def test_the_size_of_the_optimism_is_told_where_an_epoch_was_chosen(page, run_fo
 
     (run / 'scalars.json').write_text('{"accuracy/top1": 92.0, "step": 2}')
     assert 'less on other photos' not in read_page(write_run_report(run)).text
+
+
+# --- the answer first -------------------------------------------------------------------------------------------------
+
+
+def test_the_page_begins_with_the_answer_and_ends_with_the_digests(page, run_folder):
+    with (run_folder / 'config.py').open('a') as file:
+        file.write("model = dict(backbone=dict(type='ResNet', depth=50))\nload_from = '/a/weights of/resnet.pth'\n")
+    (run_folder / '20261121_151945.log').write_text(
+        f'2026/11/21 15:19:45 - mmengine - INFO - {LOG}2026/11/21 15:21:50 - mmengine - INFO - end\n'
+    )
+    text = page().text
+    answer, _, rest = text.partition('Mistakes Curves Metrics')  # the links to the sections
+    for words in ('model ResNet 50', 'starting weights resnet.pth', 'time 2 min 05 s for 1 epoch',
+                  'mistakes 1 of 6 validation photos'):  # fmt: skip
+        assert words in answer
+    before, _, digests = rest.partition('PyTorch 2.15.0')
+    for digest in (f'SHA-256 {"0" * 64}', 'abcdef'):
+        assert digest in digests and digest not in before
+    assert '/a/weights of' not in answer
+    assert '#mistakes' in page().links
+
+
+def test_the_image_size_is_what_the_validation_pipeline_ends_with(page, run_folder):
+    for steps, words in (
+        ("dict(type='T', transforms=[dict(type='Resize', size=256), dict(type='CenterCrop', size=224)])", '224 px'),
+        ("dict(type='Resize', scale=(64, 96))", '64 × 96 px'),
+    ):
+        with (run_folder / 'config.py').open('a') as file:
+            file.write(f'val_dataloader = dict(dataset=dict(pipeline=[{steps}]))\n')
+        assert f'image size {words}' in page().text
+
+
+@pytest.mark.parametrize(
+    ('last_nll', 'last_loss', 'words'),
+    [
+        (3.0, 0.2, 'Yes, after epoch 1. By epoch 2, the last, the training loss fell'),
+        (3.0, 0.9, 'No sign of it from epoch 1'),  # training got worse, too
+        (0.7, 0.2, 'No sign of it from epoch 1'),
+    ],
+)
+def test_overfitting_is_told_with_its_figures(tmp_path, read_page, last_nll, last_loss, words):
+    labels = np.arange(100) % 2
+    sure = np.exp(-np.where(np.arange(100) % 3, 0.5, 0.8))  # the score of the right class
+    run = write_run(tmp_path / 'run', (), num_photos=100)
+    names = [f'a/{number}.jpg' for number in range(100)]
+    scatter = np.where(np.arange(100) % 4 < 2, 0.55, -0.55)  # a standard error of 0.055
+    later = sure * np.exp(0.6 - last_nll + scatter)
+    for name, right in (('predictions_val', sure), ('predictions_val_last', later)):
+        scores = np.where(np.arange(2) == labels[:, None], right[:, None], 1 - right[:, None]).astype(np.float32)
+        Predictions(names, labels, scores, ['daisy', 'rose']).write_csv(run / f'{name}.csv')
+    metrics = json.loads((run / 'metrics.json').read_text())
+    (run / 'metrics.json').write_text(json.dumps({**metrics, 'epoch': 1}))
+    epochs = [dict(step=1, train_loss=0.5, train_top1=90.0), dict(step=2, train_loss=last_loss, train_top1=91.0)]
+    epochs += [{'step': 1, 'nll': 0.6, 'accuracy/top1': 93.0}, {'step': 2, 'nll': last_nll, 'accuracy/top1': 92.5}]
+    (run / 'scalars.json').write_text('\n'.join(map(json.dumps, epochs)))
+    text = read_page(write_run_report(run)).text
+    assert words in text and f'Training loss 0.500 → {last_loss:.3f}, validation loss 0.600 → {last_nll:.3f}' in text
+    assert 'Training top-1 90.00 → 91.00 % (on augmented photos), validation top-1 93.00 → 92.50 %' in text
+
+
+def test_the_last_epoch_as_the_best_shows_no_overfitting(page, run_folder):
+    epoch = {'step': 2, 'train_loss': 0.5, 'train_top1': 90.0}
+    (run_folder / 'scalars.json').write_text(
+        json.dumps(epoch) + '\n' + json.dumps({'step': 2, 'nll': 0.6, 'accuracy/top1': 83.0})
+    )
+    assert 'No sign of it: the last epoch is the best. Training loss 0.500' in page().text
+
+
+# --- use --------------------------------------------------------------------------------------------------------------
+
+
+def test_heat_maps_are_shown_below_the_mistakes(page, run_folder):
+    assert any('beside its heat map' in alt for alt, _ in page().pictures)
+    (run_folder / 'mistakes_heatmaps.png').unlink()
+    assert 'No heat maps: they need the best checkpoint' in page().text
+
+
+def test_commands_to_use_the_model_are_ready_to_paste(page, run_folder):
+    text = page().text
+    for verb, rest in (('predict', 'PHOTOS'), ('export', '--format onnx')):
+        assert f"{verb} '{run_folder}' {rest}" in text or f"{verb}.py '{run_folder}' {rest}" in text
+
+
+def test_exports_are_shown_with_their_distance_to_the_checkpoint(page, run_folder):
+    parity = {
+        'measured': True, 'photos': 6, 'max_difference': 0.00123, 'mean_difference': 0.0001, 'same_answer': 5,
+        'top1': {'checkpoint': 83.333, 'onnx': 66.667}, 'loss': 16.667, 'loss_interval': [-1.25, 30.0], 'problems': [],
+        'run_precision': {'precision': 'bf16', 'max_difference': 0.0876, 'mean_difference': 0.002, 'same_answer': 6},
+    }  # fmt: skip
+    entries = {
+        'onnx': {'file': '<i>.onnx', 'bytes': 2_900_000, 'checkpoint_sha256': 'abcdef', 'parity': parity},
+        'onnx_int8': {'file': 'b', 'bytes': 9, 'checkpoint_sha256': 'abcdef', 'parity': parity,
+                      'int8': {**parity, 'top1': {'fp32': 66.667, 'int8': 50.0}, 'problems': ['16 points worse']}},
+        'html': {'file': 'c', 'bytes': 9, 'parity': {'measured': False, 'reason': 'The photos are not here.'}},
+        'slim': {'file': 'd', 'bytes': 9, 'checkpoint_sha256': 'abcdef', 'parity': None},
+    }  # fmt: skip
+    (run_folder / 'export').mkdir()
+    (run_folder / 'export' / 'export.json').write_text(json.dumps(entries))
+    text = page().text
+    assert '<i>.onnx 2.9 MB. The same answer as the checkpoint for 5 of 6 validation photos. A probability' in text
+    assert '0.0012, in the mean by 0.0001. Top-1 66.67 % against 83.33 %: 16.67 points' in text
+    assert '(95 % interval -1.2 to 30.0)' in text and 'in bf16 as in this run, differs from its own fp32 by' in text
+    assert 'the fp32 export' in text and 'Top-1 50.00 % against 66.67 %' in text and ': 16 points worse' in text
+    assert 'of another checkpoint. Not compared with the checkpoint: The photos are not here.' in text
+
+
+def test_calibration_is_shown(page, run_folder):
+    found = {
+        'sha256': 'abcdef', 'fitted_on': '10 folds', 'temperature': 1.234, 'ece': {'before': 9.0, 'after': 2.0},
+        'threshold': {'confidence': 0.832, 'right': 0.99, 'right_interval': [0.9, 1.0], 'answered': 0.5,
+                      'answered_interval': [0.4, 0.6]},
+        'none_of_these': {'false_alarms': 0.02, 'false_alarms_interval': [0.01, 0.05], 'found': {'textures': [49, 50]}},
+    }  # fmt: skip
+    (run_folder / 'calibration.json').write_text(json.dumps(found))
+    text = page().text
+    assert '1.23, fitted on 10 folds. Calibration error 9.00 % before, 2.00 % after' in text
+    assert '0.832. Of the answers above it 99.0 % are right (95 % interval 90.0-100.0 %); 50.0 % of the photos' in text
+    assert '2.0 % false alarms' in text and '49 of 50 textures.' in text and 'another checkpoint' not in text
+    without = {**found, 'sha256': 'x', 'threshold': None, 'threshold_reason': 'too few', 'none_of_these': None}
+    (run_folder / 'calibration.json').write_text(json.dumps(without))
+    text = page().text
+    assert 'no threshold: too few' in text and 'of another checkpoint' in text and '--calibrate' in text
+
+
+@pytest.mark.parametrize(
+    'content', ['[]', '{"onnx": 1}', '{"onnx": {"parity": [1], "int8": "x"}}', '{"a": {"parity": {}}}']
+)
+def test_a_strange_record_of_exports_is_no_obstacle(page, run_folder, content):
+    (run_folder / 'export').mkdir()
+    (run_folder / 'export' / 'export.json').write_text(content)
+    assert page().ids == SECTIONS
+
+
+@pytest.mark.parametrize('value', [1, [], 'x', {'found': 3}, {'right_interval': 4, 'found': {'a': 1}}])
+def test_a_strange_calibration_is_no_obstacle(page, run_folder, value):
+    strange = {'temperature': value, 'threshold': value, 'none_of_these': value, 'ece': value}
+    (run_folder / 'calibration.json').write_text(json.dumps(strange))
+    assert page().ids == SECTIONS

@@ -19,7 +19,7 @@ COMPARISON = {
          'verdict': 'may be best', 'best_epoch_top1': 91.2, 'best_epoch_optimism': 0.66, 'also_differ': {}},
     ],
 }  # fmt: skip
-SECTIONS = ['comparison', 'trials', 'data', 'config', 'environment', 'commands']
+SECTIONS = ['comparison', 'trials', 'data', 'config', 'commands', 'environment']
 
 
 @pytest.fixture
