@@ -1,5 +1,6 @@
 """Reading a checkpoint file: its digest is verified, and no code in it is run."""
 
+import errno
 import json
 import pickle
 import pickletools
@@ -52,6 +53,8 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu', *, trusted: boo
     except CheckpointError:
         raise
     except OSError as error:
+        if error.errno == errno.EINVAL:  # torch looked for the end of an archive before its beginning
+            raise CheckpointError(f'{path}: is damaged: its end is missing. Fix: copy or download it again.') from error
         raise CheckpointError(
             f'{path}: cannot be read ({error.strerror or error}). Fix: allow reading it, or use another file.'
         ) from error

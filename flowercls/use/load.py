@@ -52,9 +52,9 @@ def model_file(path: str | os.PathLike) -> Path:
         CheckpointError: if there is none.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where the name is too long
         return best_checkpoint(path)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110
         raise CheckpointError(
             f'{path}: no such run folder or file. Fix: name a run folder in work_dirs/, a checkpoint (.pth), an '
             'exported .onnx, or a package (.zip).'

@@ -85,6 +85,12 @@ class TorchModel(Model):
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         self.network = self._build_network()
         load_strictly(self.network, checkpoint['state_dict'], source)
+        num_classes = getattr(self.network.head, 'num_classes', len(self.class_names))
+        if num_classes != len(self.class_names):
+            raise CheckpointError(
+                f'{source}: names {len(self.class_names)} classes, and its network tells {num_classes} apart. '
+                'Fix: use another checkpoint of the run.'
+            )
         self.network.to(self.device).eval()
         loader = self.config.get('val_dataloader') or self.config.get('test_dataloader') or {}
         self.batch_size = loader.get('batch_size') or DEFAULT_BATCH_SIZE
