@@ -50,23 +50,24 @@ class OnnxModel(Model):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = num_threads(), 1
         options.log_severity_level = FATAL_ONLY
+        # Not onnxruntime's own format, which `check_onnx` cannot read; and no second try, which it would print.
+        options.add_session_config_entry('session.load_model_format', 'ONNX')
         try:
-            self.session = onnxruntime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
+            self.session = onnxruntime.InferenceSession(
+                content, options, providers=['CPUExecutionProvider'], enable_fallback=0, read_config_from_model=0
+            )
+            outputs = {output.name: output.shape for output in self.session.get_outputs()}
+            inputs = [(each.name, each.type, each.shape[-1:]) for each in self.session.get_inputs()]
         except Exception as error:  # a damaged file can fail in any way
             raise self._unusable(error) from error
-        self._check_interface()
-
-    def _check_interface(self) -> None:
-        outputs = {output.name: output for output in self.session.get_outputs()}
-        inputs = [(each.name, each.type, each.shape[-1:]) for each in self.session.get_inputs()]
         if inputs != [(INPUT, 'tensor(uint8)', [3])] or PROBABILITIES not in outputs:
             raise CheckpointError(
                 f'{self.source}: does not turn photos into probabilities. '
                 'Fix: use a file that `export --format onnx` wrote.'
             )
-        if outputs[PROBABILITIES].shape[1:] != [len(self.class_names)]:
+        if outputs[PROBABILITIES][1:] != [len(self.class_names)]:
             raise CheckpointError(
-                f'{self.source}: gives probabilities of the shape {outputs[PROBABILITIES].shape} and names '
+                f'{self.source}: gives probabilities of the shape {outputs[PROBABILITIES]} and names '
                 f'{len(self.class_names)} classes. Fix: export it again.'
             )
 

@@ -61,7 +61,7 @@ def check_onnx(content: bytes, source: Path) -> OnnxFile:
         return _read_metadata(metadata)
     except _Refused as error:
         raise CheckpointError(f'{source}: {error}. {_FIX}') from None
-    except (ValueError, IndexError, RecursionError) as error:
+    except (ValueError, TypeError, IndexError, RecursionError) as error:  # TypeError: a number where a part should be
         raise CheckpointError(f'{source}: is damaged, or no ONNX file ({error}). {_FIX}') from error
 
 
