@@ -40,7 +40,8 @@ const start = async () => {
   ort = await import(blobUrl(await content('runtime')))
   ort.env.wasm.numThreads = 1 // more would need headers that a file does not have
   ort.env.wasm.wasmBinary = (await content('wasm')).buffer
-  session = await ort.InferenceSession.create(await content('model'), {executionProviders: ['wasm']})
+  const options = {executionProviders: ['wasm'], logSeverityLevel: 3} // errors alone
+  session = await ort.InferenceSession.create(await content('model'), options)
   return session.outputNames
 }
 

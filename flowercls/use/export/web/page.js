@@ -171,7 +171,7 @@ const load = async () => {
 const add = files => {
   const batch = Array.from(files, file => {
     const card = element('result').content.firstElementChild.cloneNode(true)
-    card.querySelector('h2').textContent = engine ? 'Waiting' : 'Waiting for the model'
+    card.querySelector('h2').textContent = outputs ? 'Waiting' : 'Waiting for the model'
     card.querySelector('.file').append(make('bdi', file.name))
     return {file, card}
   })
@@ -197,6 +197,7 @@ const classifyWaiting = async () => {
       await check(item.file)
       item.answer = await engine('classify', {file: item.file})
       showPhoto(item)
+      showBars(item)
     } catch (error) {
       item.failure = await failureOf(item.file, error)
     }
@@ -281,7 +282,6 @@ const show = item => {
   if (kind === 'class') sure.append(`${percent(confidence)} sure`)
   if (kind === 'unsure') sure.append('Most like ', make('bdi', name), `, but only ${percent(confidence)} sure`)
   if (kind === 'none') sure.append('Unlike the training photos; of the classes it is most like ', make('bdi', name))
-  showBars(item)
 }
 
 const showBars = item => {
@@ -462,7 +462,8 @@ const save = () => {
 const clear = () => {
   for (const {card} of items) URL.revokeObjectURL(card.querySelector('img').src)
   waiting.length = items.length = 0
-  taken = done = busy ? 1 : 0
+  taken = busy ? 1 : 0
+  done = 0
   element('cards').replaceChildren()
   element('results').hidden = true
   element('files').focus()
