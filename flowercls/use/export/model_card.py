@@ -9,6 +9,7 @@ import re
 
 import yaml
 
+from flowercls.core.errors import CheckpointError
 from flowercls.core.layout import SPLIT_TITLES
 from flowercls.core.terminal import markdown_table
 from flowercls.evaluate.intervals import INTERVAL, wilson_interval
@@ -47,7 +48,20 @@ def card_text(facts: dict, calibration: dict | None, parity: dict | None) -> str
         facts: Of the model, see `TorchModel.facts`.
         calibration: Content of its calibration.json.
         parity: How well the exported graph agrees with the checkpoint, as in export.json.
+
+    Raises:
+        CheckpointError: if the facts, which may come from a stranger's file, are not as this program writes them.
     """
+    try:
+        return _card(facts, calibration, parity)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f'the model card cannot be written, as the file of the model records something else than it should '
+            f'({type(error).__name__}: {error}). Fix: export it again from its run folder.'
+        ) from error
+
+
+def _card(facts: dict, calibration: dict | None, parity: dict | None) -> str:
     sections = {
         'Figures': _figures(facts),
         'Use': _USE.format(name='model.onnx'),
@@ -172,11 +186,13 @@ def _limits(facts: dict) -> str:
 def _confidence(calibration: dict | None) -> str:
     if not calibration:
         return ''
-    ece = calibration['ece']
-    lines = [
-        f'Probabilities are as the network gives them. Divided by a temperature of {calibration["temperature"]:.3g} '
-        f'before the softmax, their calibration error falls from {ece["before"]:.1f} to {ece["after"]:.1f} points.'
-    ]
+    lines = ['Probabilities are as the network gives them.']
+    if temperature := calibration.get('temperature'):
+        ece = calibration['ece']
+        lines.append(
+            f'The confidence divides their logarithms by {temperature:.3g} first. Measured on photos that did not '
+            f'choose this number, the calibration error is {ece["after"]:.1f} points, before {ece["before"]:.1f}.'
+        )
     if threshold := calibration.get('threshold'):
         low, high = threshold['right_interval']
         lines.append(
@@ -185,7 +201,14 @@ def _confidence(calibration: dict | None) -> str:
             f'{100 * threshold["answered"]:.1f} % of the photos.'
         )
     elif reason := calibration.get('threshold_reason'):
-        lines.append(f'No threshold is given: {_text(reason)}')
+        lines.append(f'No threshold is given: {_text(reason)}.')
+    if found := (calibration.get('none_of_these') or {}).get('found'):
+        shares = ', '.join(f'{k} of {n} {_text(kind)}' for kind, (k, n) in found.items())
+        alarms = calibration['none_of_these']['false_alarms']
+        lines.append(
+            f'Photos that show none of the classes are told by their distance to the training photos. It found '
+            f'{shares}, and {100 * alarms:.1f} % of the validation photos by mistake.'
+        )
     return '\n'.join(lines)
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 import yaml
 
+from flowercls.core.errors import CheckpointError
 from flowercls.use.export.licences import weights_licence
 from flowercls.use.export.model_card import card_text
 
@@ -90,7 +91,7 @@ def test_figures_come_with_their_interval_and_optimism():
     row = next(line for line in text.splitlines() if line.startswith('| daisy') and '100.0' in line)
     assert '67.6 to 100.0' in row  # Wilson, 8 of 8: 8 / (8 + 1.96²)
     assert re.search(r'\| rose +\| 34 +\| 8 +\|', text) and re.search(r'\| all +\| 64 +\| 16 +\|', text)
-    assert 'from 6.0 to 2.0 points' in text and '0.830' in text and '87.0 % of the photos' in text
+    assert 'is 2.0 points, before 6.0' in text and '0.830' in text and '87.0 % of the photos' in text
     assert '224 x 192' in text and '1,234,567' in text
 
 
@@ -106,6 +107,21 @@ def test_what_is_not_known_is_not_said():
     text = card_text(FACTS | {'figures': None, 'optimism': None, 'training': unknown}, None, None)
     assert 'model-index' not in metadata_in(text) and 'No figures are known' in text
     assert 'None' not in text.replace('photo[None]', '') and '## Confidence' not in text and 'random weights' in text
+
+
+def test_a_calibration_may_hold_reasons_instead_of_figures():
+    text = card_text(FACTS, {'n': 16, 'threshold': None, 'threshold_reason': '16 photos are too few'}, None)
+    assert '16 photos are too few' in text and 'calibration error is' not in text
+    found = {'found': {'drawn things': [58, 60]}, 'false_alarms': 0.012}
+    assert '58 of 60 drawn things, and 1.2 %' in card_text(FACTS, {'none_of_these': found}, None)
+
+
+@pytest.mark.parametrize('change', [{'classes': 7}, {'training': None}, {'figures': {'top1': 'x'}}, {'image_size': []}])
+def test_facts_of_a_stranger_may_be_nonsense(change):
+    with pytest.raises(CheckpointError, match='Fix: '):
+        card_text(FACTS | change, None, None)
+    with pytest.raises(CheckpointError, match='Fix: '):
+        card_text({}, None, None)
 
 
 @pytest.mark.parametrize(
