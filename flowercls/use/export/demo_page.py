@@ -25,7 +25,7 @@ LIGHT = {**palette.LIGHT_PAGE, 'bar': palette.BLUE, 'on-bar': palette.WHITE}
 DARK = {**palette.DARK_PAGE, 'bar': palette.SKY, 'on-bar': palette.BLACK}
 # Of calibration.json; the arrays are in the model already.
 CALIBRATION_KEYS = ('n', 'temperature', 'threshold', 'threshold_reason', 'none_of_these')
-NONE_OF_THESE_KEYS = ('limit', 'false_alarms', 'false_alarms_interval')
+NONE_OF_THESE_KEYS = ('limit', 'false_alarms', 'false_alarms_interval', 'found')
 
 
 def write_page(

@@ -27,7 +27,8 @@ CALIBRATION = {
     'temperature': 0.5,
     'threshold': {'confidence': 0.6, 'right': 0.99, 'right_interval': [0.9, 1.0], 'answered': 0.8,
                   'answered_interval': [0.7, 0.9]},
-    'none_of_these': {'limit': 3.0, 'false_alarms': 0.01, 'false_alarms_interval': [0.0, 0.05], 'means': 'AAAA'},
+    'none_of_these': {'limit': 3.0, 'false_alarms': 0.01, 'false_alarms_interval': [0.0, 0.05],
+                      'found': {'drawings': [3, 4]}, 'means': 'AAAA'},
 }  # fmt: skip
 STEPS = [{'rule': 'short', 'size': (8,)}, {'rule': 'crop', 'size': (8, 8)}]
 

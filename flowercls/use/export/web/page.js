@@ -30,6 +30,9 @@ const make = (tag, text, name) => {
   return made
 }
 
+// Where it ends, and its figures; undefined where the model gives no distance.
+const noneOfThese = () => outputs?.includes('distance') ? calibration?.none_of_these ?? undefined : undefined
+
 // ---- What the page says of the model
 
 const describe = () => {
@@ -52,7 +55,7 @@ const describe = () => {
 }
 
 const explain = () => {
-  const none = calibration?.none_of_these
+  const none = noneOfThese()
   const sentences = [
     'The bars are the network\'s scores. The scores of all classes add up to 100 %.',
     calibration?.temperature
@@ -64,6 +67,10 @@ const explain = () => {
     'A browser may decode a JPEG slightly otherwise than the training did, by about one level of 255. So scores may differ slightly from those of the command line.',
     `Photos of more than ${MAX_PIXELS / 1e6} megapixels are refused. Transparency is laid on white. An animation counts with its first picture.`,
   ]
+  if (none?.found) {
+    const found = Object.entries(none.found).map(([kind, [count, n]]) => `${count} of ${n} ${kind}`)
+    sentences.push(`"None of these" was tried on other pictures: it found ${found.join(', ')}.`)
+  }
   if (outputs?.includes('class_maps')) {
     sentences.push('"Where did it look?" shows where the last layer found evidence for a class. Its cells are coarse.')
   }
@@ -260,7 +267,7 @@ const orderOf = scores => Array.from(scores.keys()).sort((a, b) => scores[b] - s
 const verdictOf = ({probabilities, distance}) => {
   const name = names[orderOf(probabilities)[0]]
   const confidence = confidenceOf(probabilities)
-  const none = calibration?.none_of_these
+  const none = noneOfThese()
   if (none && distance > none.limit) return {kind: 'none', name, confidence}
   return {kind: confidence < limit ? 'unsure' : 'class', name, confidence}
 }
@@ -441,7 +448,7 @@ const cell = value => {
 
 const table = () => {
   const answered = items.filter(item => item.answer)
-  const none = calibration?.none_of_these
+  const none = noneOfThese()
   const header = ['image', 'pred', ...names.map(name => `score_${name}`), 'confidence', ...none ? ['distance'] : []]
   const rows = answered.map(({file, answer}) => {
     const {kind, name, confidence} = verdictOf(answer)
