@@ -1,6 +1,7 @@
 """Classify photos with a trained model: a table here, a row per photo in a file."""
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from flowercls.commands.shared import check_parents, share_text
 from flowercls.core import signals
 from flowercls.core.errors import ConfigError, DataError
+from flowercls.core.layout import CONFIG_FILE
 from flowercls.core.terminal import printable, shortened
 
 EXAMPLES = (
@@ -15,9 +17,13 @@ EXAMPLES = (
     'work_dirs/resnet50_flower photos/ --out predictions.csv --sheet predictions.png',
     'work_dirs/resnet50_flower data/flower/val_set --out val.json',
     'model.onnx "photos/**/*.jpg" --out predictions.csv --resume',
+    'work_dirs/resnet50_flower photos/ --min-confidence auto --none-of-these',
+    '--calibrate work_dirs/resnet50_flower      # an older run; training does it by itself',
 )
 SUFFIXES = ('.csv', '.json')  # of --out
 TOPK = 3
+AUTO = 'auto'
+NOT_WITH_CALIBRATE = ('photos', 'out', 'sheet', 'batch_size', 'min_confidence', 'none_of_these', 'resume', 'overwrite')
 ROWS_SHOWN, CLASSES_SHOWN, BROKEN_SHOWN = 20, 10, 10  # on the terminal
 NAME_LENGTH, CLASS_LENGTH = 44, 24  # letters there
 SHEET_PHOTOS = 60
@@ -29,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'model', help='a run folder (its best checkpoint is taken), a .pth, an .onnx, or a package .zip'
     )
     parser.add_argument(
-        'photos', nargs='+', help='files, folders (searched at any depth), patterns, or - for a list on standard input'
+        'photos', nargs='*', help='files, folders (searched at any depth), patterns, or - for a list on standard input'
     )
     parser.add_argument('--out', metavar='FILE', help='write a row per photo: .csv (the predictions file) or .json')
     parser.add_argument(
@@ -40,6 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--precision', choices=['auto', 'fp32', 'bf16'], default='auto', help='of the network (default: as in training)'
+    )
+    parser.add_argument(
+        '--min-confidence',
+        type=_confidence,
+        metavar='auto|0-1',
+        help='answer "unknown" below this confidence; auto: the threshold that calibration.json gives',
+    )
+    parser.add_argument(
+        '--none-of-these',
+        action='store_true',
+        help='answer "none of these" for photos that are like no class, as far as calibration.json can tell',
+    )
+    parser.add_argument(
+        '--calibrate', action='store_true', help="write a run folder's calibration.json anew; takes no photos"
     )
     parser.add_argument('--sheet', metavar='FILE', help=f'draw up to {SHEET_PHOTOS} photos with their answers (.png)')
     parser.add_argument('--resume', action='store_true', help='go on with an --out that was interrupted')
@@ -57,10 +77,51 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _confidence(text: str) -> float | str:
+    try:
+        number = AUTO if text == AUTO else float(text)
+    except ValueError:
+        number = math.nan
+    if number != AUTO and not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is neither auto nor a number from 0 to 1')
+    return number
+
+
 def run(options: argparse.Namespace) -> int:
-    """Predict, print the table, return the exit code."""
-    print(predict(**vars(options)))
+    """Predict or calibrate, print the result, return the exit code."""
+    arguments = dict(vars(options))
+    if arguments.pop('calibrate'):
+        if others := [name for name in NOT_WITH_CALIBRATE if arguments[name]]:
+            flags = ', '.join(name if name == 'photos' else f'--{name.replace("_", "-")}' for name in others)
+            raise ConfigError(f'--calibrate: takes a run folder and nothing else. Fix: leave out {flags}.')
+        print(calibrate(options.model, trust_checkpoint=options.trust_checkpoint))
+    elif not options.photos:
+        raise ConfigError('photos: none are named. Fix: name files, folders or patterns, or - for a list.')
+    else:
+        print(predict(**arguments))
     return 0
+
+
+def calibrate(run_folder: str | os.PathLike, *, trust_checkpoint: bool = False) -> str:
+    """Calibrate the best checkpoint of a run, write its calibration.json and return what was found.
+
+    Args:
+        run_folder: With the photos where its config says.
+        trust_checkpoint: Use a checkpoint whose config imports code of its own.
+
+    Raises:
+        ConfigError: if it is no run folder.
+        CheckpointError: if it holds no checkpoint.
+        DataError: if its predictions cannot be read, or are of another checkpoint.
+        DiskError: if the folder may not be written to.
+    """
+    folder = Path(run_folder)
+    if not (folder / CONFIG_FILE).is_file():
+        raise ConfigError(f'--calibrate {folder}: is no run folder. Fix: name a folder in work_dirs/.')
+    from flowercls.use.unknown.calibrate import calibrate as story
+    from flowercls.use.unknown.calibrate import describe as lines
+
+    return lines(folder, story(folder, trusted=trust_checkpoint))
 
 
 def after_interruption(interruption: signals.Interrupted, options: argparse.Namespace) -> str:
@@ -80,6 +141,8 @@ def predict(
     topk: int = TOPK,
     batch_size: int | None = None,
     precision: str = 'auto',
+    min_confidence: float | str | None = None,
+    none_of_these: bool = False,
     sheet: str | os.PathLike | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -94,6 +157,8 @@ def predict(
         topk: Classes named for each photo.
         batch_size: Photos that are computed at once; None is that of the run's validation.
         precision: ``'fp32'``, ``'bf16'``, or ``'auto'``: as in the run.
+        min_confidence: Below it, 0-1, the answer is "unknown"; ``'auto'`` is the threshold of calibration.json.
+        none_of_these: Whether a photo that is like no class gets the answer "none of these".
         sheet: PNG file for a contact sheet of the photos with their answers.
         resume: Go on with what an interrupted call has left of ``out``.
         overwrite: Replace what ``out`` and ``sheet`` name.
@@ -117,8 +182,10 @@ def predict(
     found = find_photos([photos] if isinstance(photos, str | os.PathLike) else photos)
 
     from flowercls.use import predict as story
+    from flowercls.use.unknown.doubts import doubts_of
 
     loaded = load(model, precision=precision, trusted=trust_checkpoint)
+    doubts = doubts_of(loaded, min_confidence, none_of_these)
     total = len(found.paths)
     on_sheet = {i * total // min(total, SHEET_PHOTOS) for i in range(min(total, SHEET_PHOTOS))} if sheet else set()
     summary = story.predict(
@@ -127,6 +194,7 @@ def predict(
         out=out,
         topk=topk,
         batch_size=batch_size,
+        doubts=doubts,
         to_show=frozenset(on_sheet | set(range(ROWS_SHOWN))),
         options={'--precision': precision, '--sheet': sheet is not None},
         resume=resume,
@@ -183,6 +251,8 @@ def describe(summary, *, has_labels: bool, others: Sequence[str] = (), written: 
         others: Folders that are no classes, where some are.
         written: Files.
     """
+    from flowercls.use.unknown.doubts import NONE_OF_THESE, UNKNOWN
+
     rows = sorted(summary.shown, key=lambda row: row['number'])[:ROWS_SHOWN]
     lines = _table(rows)
     if summary.answered > len(rows):
@@ -194,8 +264,10 @@ def describe(summary, *, has_labels: bool, others: Sequence[str] = (), written: 
     named = [f'{_name(name, CLASS_LENGTH)} {number:,}' for name, number in counts[:CLASSES_SHOWN]]
     more = [f'{len(counts) - CLASSES_SHOWN} more classes'] * (len(counts) > CLASSES_SHOWN)
     lines += ['', f'answers     {", ".join(named + more)}']
-    if has_labels:
-        lines.append(f'accuracy    {share_text(summary.hits, summary.answered)}, by the names of the folders')
+    given = summary.answered - summary.counts.get(UNKNOWN, 0) - summary.counts.get(NONE_OF_THESE, 0)
+    if has_labels and given:
+        of = ' of the answers' if given < summary.answered else ''
+        lines.append(f'accuracy    {share_text(summary.hits, given)}{of}, by the names of the folders')
     elif others:
         names = ', '.join(_name(name, CLASS_LENGTH) for name in others[:CLASSES_SHOWN])
         lines.append(f'accuracy    not known, as these folders are no classes of the model: {names}')
@@ -208,13 +280,15 @@ def _table(rows: Sequence[dict]) -> list[str]:
     """Return an aligned table of the first rows: the columns of a row, the score of its answer, the next classes."""
     from rich.cells import cell_len
 
-    head = [*rows[0]['cells'], 'score', 'then']
+    head = [*rows[0]['cells'], *rows[0]['figures'], 'score', 'then']
     lines = [head]
     for row in rows:
         image, *names = row['cells'].values()
-        (_, score), *others = row['top']
+        (best, score), *others = row['top']
+        others = others if row['cells']['pred'] == best else row['top']  # "unknown": what it may be
         then = ', '.join(f'{_name(name, CLASS_LENGTH)} {100 * other:.1f} %' for name, other in others)
         names = [_name(name, CLASS_LENGTH) for name in names]
+        names += [f'{value:.3f}'.rjust(len(name)) for name, value in row['figures'].items()]
         lines.append([_name(image, NAME_LENGTH), *names, f'{100 * score:.1f} %'.rjust(7), then])
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     return [

@@ -142,11 +142,16 @@ def calibrate_scores(
     interval = exact_interval(right / group_size, num_answered / group_size) if num_answered else (0.0, 1.0)
     least = group_size * precision / (1 - precision)
     if n < least - 1e-9:
-        reason = f'{precision:.4g} takes at least {np.ceil(least - 1e-9):.0f} answers that are all right, of {n} photos'
+        reason = (
+            f'a precision of {precision:.4g} takes at least {np.ceil(least - 1e-9):.0f} answers that are all right, '
+            f'and {n} photos were validated'
+        )
     elif not np.isfinite(threshold) or interval[1] < precision:
-        reason = f'even the most confident answers are not right in {precision:.4g} of the {n} photos'
+        reason = f'of the most confident answers to {n} validation photos, less than {100 * precision:.4g} % are right'
     elif not np.isfinite(thresholds).all():
-        reason = f'too few of the {n} photos support {precision:.4g}: without some of them, no threshold reaches it'
+        reason = (
+            f'too few of {n} validation photos support {100 * precision:.4g} %: without a tenth of them none is found'
+        )
     share = float((confidence >= threshold).mean())
     return {
         'n': n,

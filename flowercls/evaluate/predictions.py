@@ -57,7 +57,7 @@ def header_line(columns: Iterable[str], class_names: Iterable[str]) -> str:
     return csv_line([*columns, *(f'score_{name}' for name in class_names)])
 
 
-def row_line(names: Iterable[str], scores: np.ndarray) -> str:
+def row_line(names: Iterable[str], scores: Iterable[float]) -> str:
     """Return a row of a predictions file: names, which are escaped, and then the probabilities of a photo."""
     # Nine digits restore every float32 exactly.
     return csv_line([*map(escaped, names), *(f'{score:.9g}' for score in scores)])

@@ -52,6 +52,13 @@ class Model:
         """Return probabilities, float32, shape (N, C), for N photos of `prepare`, computed as one batch."""
         raise NotImplementedError
 
+    def classify_with_distances(self, prepared: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `classify` does, and the distance of each photo to the nearest class, shape (N,).
+
+        Only for a model whose calibration has ``none_of_these``; beyond its ``limit`` a photo shows no class.
+        """
+        raise NotImplementedError
+
     def scores(self, photos: Iterable[np.ndarray]) -> np.ndarray:
         """Return probabilities, float32, shape (N, C).
 

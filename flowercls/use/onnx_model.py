@@ -7,7 +7,7 @@ import numpy as np
 
 from flowercls.core.errors import CheckpointError, ConfigError
 from flowercls.core.workers import num_threads
-from flowercls.use.export.onnx_file import INPUT, PROBABILITIES, check_onnx
+from flowercls.use.export.onnx_file import DISTANCE, INPUT, PROBABILITIES, check_onnx
 from flowercls.use.model import Model
 
 try:
@@ -81,16 +81,27 @@ class OnnxModel(Model):
 
     def classify(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
         """Return probabilities as `Model.classify`; photos of one size are computed together."""
-        scores = np.empty((len(prepared), len(self.class_names)), np.float32)
+        return self._outputs([PROBABILITIES], prepared)[0]
+
+    def classify_with_distances(self, prepared: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities and distances as `Model.classify_with_distances`."""
+        scores, distances = self._outputs([PROBABILITIES, DISTANCE], prepared)
+        return scores, distances
+
+    def _outputs(self, names: list[str], prepared: Sequence[np.ndarray]) -> list[np.ndarray]:
         by_shape: dict[tuple, list[int]] = {}
         for row, rgb in enumerate(prepared):
             by_shape.setdefault(rgb.shape, []).append(row)
+        results, order = [[] for _ in names], []
         for rows in by_shape.values():
             step = max(1, MAX_STACKED_BYTES // prepared[rows[0]].nbytes)
             for start in range(0, len(rows), step):
                 part = rows[start : start + step]
-                scores[part] = self.run(PROBABILITIES, np.stack([prepared[row] for row in part]))
-        return scores
+                order += part
+                for result, values in zip(results, self._run(names, [prepared[row] for row in part]), strict=True):
+                    result.append(values)
+        back = np.argsort(order)
+        return [np.concatenate(result)[back] for result in results]
 
     def run(self, output: str, photos: np.ndarray) -> np.ndarray:
         """Return one output for photos of one size, uint8, shape (N, H, W, 3).
@@ -98,8 +109,11 @@ class OnnxModel(Model):
         Raises:
             CheckpointError: if the graph cannot be computed.
         """
+        return self._run([output], photos)[0]
+
+    def _run(self, names: list[str], photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         try:
-            return self.session.run([output], {INPUT: photos})[0]
+            return self.session.run(names, {INPUT: np.stack(photos)})
         except Exception as error:  # onnxruntime's exceptions have no common base
             raise self._unusable(error) from error
 

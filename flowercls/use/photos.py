@@ -152,6 +152,24 @@ def _walk(folder: Path, unreadable: list) -> Iterator[File]:
         yield folder.joinpath(*parts), '/'.join(parts), (own_name, *parts[:-1])
 
 
+def spread_over_classes(photos: Sequence[tuple[Path, int]], number: int) -> list[tuple[Path, int]]:
+    """Return at most ``number`` photos, equally many of each class as far as there are, spread over each class.
+
+    Args:
+        photos: Files and labels.
+        number: At least the number of classes, for every class to have one.
+    """
+    by_class: dict[int, list] = {}
+    for photo in photos:
+        by_class.setdefault(photo[1], []).append(photo)
+    chosen, left = [], number
+    for k, of_class in enumerate(sorted(by_class.values(), key=len)):
+        share = min(len(of_class), left // (len(by_class) - k))
+        chosen += [of_class[i * len(of_class) // share] for i in range(share)]
+        left -= share
+    return chosen
+
+
 def _is_folder(entry: os.DirEntry | Path) -> bool:
     try:
         return entry.is_dir()

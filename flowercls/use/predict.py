@@ -28,8 +28,10 @@ from flowercls.evaluate.predictions import header_line, row_line
 from flowercls.use.model import Model, check_finite
 from flowercls.use.photos import Photos
 from flowercls.use.row_file import RowFile
+from flowercls.use.unknown.doubts import Doubts
 
 TOPK = 3
+ALWAYS = Doubts()  # answers every photo
 MAX_RATIO = 200  # of a photo's sides: a strip of a few pixels would be scaled up to gigabytes
 LINE_EVERY_S = 30  # where no progress bar can be shown
 
@@ -40,13 +42,15 @@ class Row:
 
     Attributes:
         number: Of the photo, from 0.
-        cells: By column: ``image``, ``label`` if it is known, ``pred``.
+        cells: By column: ``image``, ``label`` if it is known, ``pred``, which is also "unknown" or "none of these".
+        figures: What the answer is doubted by: ``confidence``, ``distance``; each only if it was asked for.
         top: The most likely classes with their probabilities, the most likely first.
         scores: Probabilities, float32, shape (C,).
     """
 
     number: int
     cells: dict[str, str]
+    figures: dict[str, float]
     top: list[tuple[str, float]]
     scores: np.ndarray
 
@@ -60,7 +64,7 @@ class Summary:
         broken: Name and reason of those that could not be read.
         counts: Answers by class.
         hits: Right answers among photos whose class is known.
-        shown: ``number``, ``cells`` and ``top`` of the rows that were asked for.
+        shown: ``number``, ``cells``, ``figures`` and ``top`` of the rows that were asked for.
         photos_per_s: Of this run.
     """
 
@@ -78,7 +82,11 @@ class Summary:
 
     def after(self, rows: Sequence[Row], broken: list[tuple[str, str]], to_show: frozenset[int]) -> 'Summary':
         """Return what is done after one more batch."""
-        shown = [{'number': row.number, 'cells': row.cells, 'top': row.top} for row in rows if row.number in to_show]
+        shown = [
+            {'number': row.number, 'cells': row.cells, 'figures': row.figures, 'top': row.top}
+            for row in rows
+            if row.number in to_show
+        ]
         return replace(
             self,
             photos=self.photos + len(rows) + len(broken),
@@ -96,6 +104,7 @@ def predict(
     out: Path | None = None,
     topk: int = TOPK,
     batch_size: int | None = None,
+    doubts: Doubts = ALWAYS,
     to_show: frozenset[int] = frozenset(),
     options: dict[str, Any] | None = None,
     resume: bool = False,
@@ -108,6 +117,7 @@ def predict(
         out: File to write, .csv or .json; it appears when it is complete. None writes nothing.
         topk: Number of classes in `Row.top`.
         batch_size: Photos that are computed at once; None is the model's own.
+        doubts: When the model does not answer.
         to_show: Numbers of the photos whose rows the summary shall hold.
         options: What else the rows depend on, by the name of the flag.
         resume: Whether to go on with what an interrupted run has left of ``out``.
@@ -127,6 +137,7 @@ def predict(
         file, summary = None, Summary()
         if out:
             origin = {'model': model.digest, 'photos': _digest(photos), '--batch-size': batch_size, '--topk': topk}
+            origin |= {'doubts': vars(doubts)} if doubts != ALWAYS else {}
             file = stack.enter_context(RowFile(out, {**origin, **(options or {})}, resume=resume))
             stack.enter_context(signals.defer_signals())  # the batch at work is finished and written first
             summary = Summary(**file.done) if file.done else summary
@@ -141,10 +152,11 @@ def predict(
             good = [i for i, photo in prepared.items() if not isinstance(photo, _Broken)]
             rows = []
             if good:
-                scores = check_finite(model.classify([prepared[i] for i in good]), model.source)
+                scores, answers, figures = doubts.answers(model, [prepared[i] for i in good])
+                check_finite(scores, model.source)
                 rows = [
-                    _row(i, photos.images[i], labels and labels[i], model.class_names, row, topk)
-                    for i, row in zip(good, scores, strict=True)
+                    _row(i, photos.images[i], labels and labels[i], answer, values, model.class_names, row, topk)
+                    for i, answer, values, row in zip(good, answers, figures, scores, strict=True)
                 ]
             text = layout.text(rows, is_first=not summary.answered) if file and rows else ''
             summary = summary.after(rows, broken, to_show)
@@ -160,11 +172,20 @@ def predict(
     return replace(summary, photos_per_s=(total - start) / max(time.monotonic() - began, 1e-9))
 
 
-def _row(number: int, image: str, label: str | None, class_names: list[str], scores: np.ndarray, topk: int) -> Row:
+def _row(
+    number: int,
+    image: str,
+    label: str | None,
+    answer: str,
+    figures: dict[str, float],
+    class_names: list[str],
+    scores: np.ndarray,
+    topk: int,
+) -> Row:
     order = np.argsort(-scores, kind='stable')[:topk]
     top = [(class_names[i], float(f'{scores[i]:.9g}')) for i in order]
-    cells = {'image': image, **({'label': label} if label is not None else {}), 'pred': class_names[scores.argmax()]}
-    return Row(number, cells, top, scores)
+    cells = {'image': image, **({'label': label} if label is not None else {}), 'pred': answer}
+    return Row(number, cells, figures, top, scores)
 
 
 class _Csv:
@@ -176,8 +197,8 @@ class _Csv:
         self.class_names = class_names
 
     def text(self, rows: Sequence[Row], *, is_first: bool) -> str:
-        header = header_line(rows[0].cells, self.class_names) if is_first else ''
-        return header + ''.join(row_line(row.cells.values(), row.scores) for row in rows)
+        header = header_line([*rows[0].cells, *rows[0].figures], self.class_names) if is_first else ''
+        return header + ''.join(row_line(row.cells.values(), [*row.figures.values(), *row.scores]) for row in rows)
 
 
 class _Json:
@@ -193,7 +214,7 @@ class _Json:
         for row in rows:
             top = [{'class': name, 'score': score} for name, score in row.top]
             scores = {name: float(f'{s:.9g}') for name, s in zip(self.class_names, row.scores, strict=True)}
-            objects.append(json.dumps({**row.cells, 'topk': top, 'scores': scores}, ensure_ascii=False))
+            objects.append(json.dumps({**row.cells, **row.figures, 'topk': top, 'scores': scores}, ensure_ascii=False))
         return ('[\n' if is_first else ',\n') + ',\n'.join(objects)
 
 

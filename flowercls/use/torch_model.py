@@ -36,6 +36,7 @@ from flowercls.core.terminal import tool_command
 from flowercls.core.workers import num_threads
 from flowercls.data.photo_cache import cache_size, dicts_in
 from flowercls.data.transforms import LoadImage, shrunk
+from flowercls.evaluate.calibration import FeatureSpace, class_distances
 from flowercls.evaluate.optimism import best_epoch_optimism, selection_clause
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
 from flowercls.models.classifier import StagedClassifier
@@ -164,6 +165,36 @@ class TorchModel(Model):
         """Return probabilities as `Model.classify`."""
         samples = self.network.val_step(_batch(prepared))
         return torch.stack([sample.pred_score for sample in samples]).float().cpu().numpy()
+
+    def classify_with_distances(self, prepared: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities and distances as `Model.classify_with_distances`; the network computes once."""
+        head, features = self.network.head, []
+
+        def pre_logits(inputs: Any) -> Tensor:
+            features.append(type(head).pre_logits(head, inputs))
+            return features[-1]
+
+        head.pre_logits = pre_logits
+        try:
+            scores = self.classify(prepared)
+        finally:
+            del head.pre_logits
+        return scores, class_distances(features[0].flatten(1).cpu().numpy(), self.feature_space).min(axis=1)
+
+    @cached_property
+    def feature_space(self) -> FeatureSpace:
+        """Where the classes lie, from the calibration.
+
+        Raises:
+            CheckpointError: if the calibration holds no such arrays, or damaged ones.
+        """
+        try:
+            return FeatureSpace.from_json(self.calibration['none_of_these']['space'])
+        except (ValueError, LookupError, TypeError) as error:
+            raise CheckpointError(
+                f'{self.source}: its calibration cannot tell the distance to the classes ({error}). '
+                f'Fix: {tool_command("predict", "--calibrate", "RUN_FOLDER")}'
+            ) from error
 
     def images(self, prepared: Sequence[Tensor]) -> Tensor:
         """Return photos of `prepare` as the network takes them: normalised, float32, shape (N, 3, H, W)."""

@@ -163,7 +163,7 @@ def test_a_killed_command_is_gone_on_with(run, val_set, tmp_path):
 def summary_of(names, counts, scores=(0.7, 0.2), labels=None, hits=0):
     shown = [
         {'number': i, 'cells': {'image': name, **({'label': labels[i]} if labels else {}), 'pred': 'rose'},
-         'top': [('rose', scores[0]), ('tulip', scores[1])]}
+         'figures': {}, 'top': [('rose', scores[0]), ('tulip', scores[1])]}
         for i, name in enumerate(names)
     ]  # fmt: skip
     return Summary(photos=sum(counts.values()), counts=counts, shown=shown, hits=hits, photos_per_s=12.34)

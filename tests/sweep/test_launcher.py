@@ -41,7 +41,7 @@ def test_the_command_trains_a_config(make_trial, tmp_path):
     config, *options = train_command(trial, tmp_path)[3:]
     assert config == 'a.py' and options == [
         '--work-dir', str(tmp_path), '--resume', '--no-pictures',
-        '--cfg-options', 'model.frozen_stages=all', 'randomness.seed=3',
+        '--cfg-options', 'calibration=None', 'model.frozen_stages=all', 'randomness.seed=3',
     ]  # fmt: skip
     for load_from in (None, 'a.pth'):
         trial.cfg.load_from = load_from

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowercls.core.errors import DataError
-from flowercls.use.photos import find_photos
+from flowercls.use.photos import find_photos, spread_over_classes
 
 
 @pytest.fixture
@@ -182,3 +182,11 @@ def test_without_classes_there_are_no_labels_and_odd_folders_are_told_where_some
     assert find_photos(['val']).labels(CLASSES) == (None, ['val', 'val/other'])
     assert find_photos(['inbox']).labels(CLASSES) == (None, [])
     assert find_photos(['inbox/1.jpg']).labels(['tulip']) == (None, [])
+
+
+def test_photos_are_spread_over_classes_and_over_each_list():
+    photos = [(number, label) for label, size in enumerate((100, 3, 40)) for number in range(size)]
+    chosen = spread_over_classes(photos, 33)
+    assert [sum(label == each for _, label in chosen) for each in range(3)] == [15, 3, 15]
+    assert [number for number, label in chosen if label == 0][:3] == [0, 6, 13]
+    assert len(spread_over_classes(photos, 3)) == 3 and len(spread_over_classes(photos, 999)) == 143

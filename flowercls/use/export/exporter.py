@@ -38,6 +38,7 @@ from flowercls.use.export.onnx_file import CALIBRATION_KEY, CLASSES_KEY, FACTS_K
 from flowercls.use.load import ONNX_SUFFIXES, load, model_file
 from flowercls.use.model import Model
 from flowercls.use.onnx_model import OnnxModel, read_content
+from flowercls.use.photos import spread_over_classes
 
 WITH_GRAPH, WITH_WEIGHTS = ('onnx', 'html', 'package'), ('slim', 'safetensors')
 # Format -> how its file's name ends.
@@ -233,11 +234,9 @@ def _read_record(path: Path) -> dict:
 
 
 def _recorded_parity(model: Model, path: Path) -> dict | None:
-    """Return what was measured of an ONNX graph of this checkpoint in a file beside ``path``."""
-    record = _read_record(path.with_name(EXPORT_FILE))
-    entries = [entry for name in WITH_GRAPH if isinstance(entry := record.get(name), dict)]
-    own = [entry for entry in entries if entry.get('checkpoint_sha256') == model.facts.get('sha256')]
-    return next((entry['parity'] for entry in own if entry.get('parity')), None)
+    """Return what was measured of an ONNX file of this checkpoint that lies beside ``path``."""
+    entry = _read_record(path.with_name(EXPORT_FILE)).get('onnx', {})
+    return entry.get('parity') if entry.get('checkpoint_sha256') == model.facts.get('sha256') else None
 
 
 # ---------------------------------------------------------------- the graph and its gates
@@ -281,7 +280,8 @@ def _measured_graph(
     training, reason = _photos(model, 'train', data)
     if not training:
         raise ConfigError(f'--int8: {reason} The ranges of values are taken from them. Fix: --data FOLDER.')
-    small = int8.quantized(preprocessing, network, int8.spread_over_classes(training, int8.NUM_PHOTOS))
+    chosen = [path for path, _ in spread_over_classes(training, int8.NUM_PHOTOS)]
+    small = int8.quantized(preprocessing, network, chosen)
     small_content = onnx_graph.joined_graph(preprocessing, small, metadata).SerializeToString()
     record = None
     if photos:

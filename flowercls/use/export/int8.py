@@ -45,19 +45,6 @@ class _Images(CalibrationDataReader):
         return None if photo is None else {IMAGES: self._session.run([IMAGES], {INPUT: decode_rgb(photo)[None]})[0]}
 
 
-def spread_over_classes(photos: Sequence[tuple[Path, int]], number: int) -> list[Path]:
-    """Return at most ``number`` photos, equally many of each class as far as there are, spread over each class."""
-    by_class: dict[int, list[Path]] = {}
-    for path, label in photos:
-        by_class.setdefault(label, []).append(path)
-    chosen, left = [], number
-    for k, paths in enumerate(sorted(by_class.values(), key=len)):
-        share = min(len(paths), left // (len(by_class) - k))
-        chosen += [paths[i * len(paths) // share] for i in range(share)]
-        left -= share
-    return chosen
-
-
 def quantized(preprocessing: onnx.ModelProto, network: onnx.ModelProto, photos: Sequence[Path]) -> onnx.ModelProto:
     """Return a network of `network_graph` with 8-bit weights (signed, per channel) and activations (unsigned).
 

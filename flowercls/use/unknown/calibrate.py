@@ -10,13 +10,12 @@
                        "found": {kind: [k, n]}, "space": arrays} | null,
      "none_of_these_reason": "" or why there is none}
 
-Without ``temperature`` there is no figure at all, and ``threshold_reason`` says why. Shares are 0 to 1.
+Where the photos are too few for any figure, ``temperature``, ``nll`` and ``ece`` are null too. Shares are 0 to 1.
 """
 
 import itertools
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,6 +41,7 @@ from flowercls.evaluate.calibration import (
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.use.load import best_checkpoint, load
 from flowercls.use.model import Model
+from flowercls.use.photos import spread_over_classes
 from flowercls.use.unknown.foreign_photos import KINDS, draw_foreign
 
 # More training photos found no more foreign ones: with 300, 500, 1,000 and 2,276 of MobileNetV2 the shares were equal.
@@ -73,11 +73,14 @@ def calibrate(folder: Path, *, trusted: bool = False, report: Callable[[str], ob
     config = load_dumped(folder / CONFIG_FILE)
     settings = {**default_runtime()['calibration'], **(config.get('calibration') or {})}
     groups = _groups(config, predictions.images)
-    content = {'checkpoint': checkpoint.name, 'sha256': sha256_of(checkpoint), 'fitted_on': 'val'}
+    content = {
+        **{'checkpoint': checkpoint.name, 'sha256': sha256_of(checkpoint), 'fitted_on': 'val'},
+        **{'n': len(predictions.images), 'temperature': None, 'nll': None, 'ece': None, 'threshold': None},
+    }
     try:
         content |= calibrate_scores(predictions.scores, predictions.labels, settings['precision'], groups)
     except ValueError as error:
-        content |= {'n': len(predictions.images), 'threshold': None, 'threshold_reason': f'{error}'}
+        content['threshold_reason'] = f'{error}'
     space, reason = None, ''
     try:
         distance_limit(np.zeros(len(predictions.images)), groups)  # are there enough photos?
@@ -144,19 +147,9 @@ def _none_of_these(model: Model, groups: np.ndarray | None, report: Callable[[st
         found[kind] = [int(far.sum()), len(far)]
     if any(k < USEFUL * n for k, n in found.values()):
         shares = ', '.join(f'{k} of {n} {kind}' for kind, (k, n) in found.items())
-        raise ValueError(f'with false alarms for {FALSE_ALARMS:.0%} of the photos it finds only {shares}')
+        raise ValueError(f'with false alarms for {100 * FALSE_ALARMS:g} % of the photos it finds only {shares}')
     counts = {'train': len(train), 'val': len(chosen)}
     return {**entry, 'photos': counts, 'found': found, 'space': space.to_json()}
-
-
-def spread_over_classes(photos: Sequence[tuple[Path, int]], number: int) -> list[tuple[Path, int]]:
-    """Return up to ``number`` photos: of each class the same number where it has that many, spread over its list."""
-    by_class: dict[int, list] = {}
-    for photo in photos:
-        by_class.setdefault(photo[1], []).append(photo)
-    share = math.ceil(number / max(1, len(by_class)))
-    rows = (np.linspace(0, len(of) - 1, min(len(of), share)).astype(int) for of in by_class.values())
-    return [of[i] for of, chosen in zip(by_class.values(), rows, strict=True) for i in chosen]
 
 
 def _features(model: Model, photos: Iterable[Path | np.ndarray]) -> np.ndarray:
@@ -165,18 +158,12 @@ def _features(model: Model, photos: Iterable[Path | np.ndarray]) -> np.ndarray:
     def prepare(photo: Path | np.ndarray):
         return model.prepare(photo if isinstance(photo, np.ndarray) else decode_rgb(photo))
 
-    rows = []
+    rows, remaining = [], iter(photos)
     with ThreadPoolExecutor(usable_cpus()) as threads:
-        for batch in _batches(photos, model.batch_size):
+        while batch := list(itertools.islice(remaining, model.batch_size)):
             rows.append(model.features(list(threads.map(prepare, batch))))
             signals.check()
     return np.concatenate(rows)
-
-
-def _batches(photos: Iterable, size: int) -> Iterator[list]:
-    remaining = iter(photos)
-    while batch := list(itertools.islice(remaining, size)):
-        yield batch
 
 
 def confidence_text(calibration: dict) -> str:
@@ -195,7 +182,7 @@ def confidence_text(calibration: dict) -> str:
 def describe(folder: Path, content: dict) -> str:
     """Return what `calibrate` found, as lines for the user."""
     lines = []
-    if 'temperature' in content:
+    if content['temperature']:
         before, after = content['ece']['before'], content['ece']['after']
         lines.append(f'temperature {content["temperature"]:.3f}: calibration error {before:.1f} -> {after:.1f} %')
     found = confidence_text(content) if content['threshold'] else f'no threshold: {content["threshold_reason"]}'

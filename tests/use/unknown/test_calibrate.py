@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 
 from flowercls.core.errors import DataError
@@ -12,7 +11,7 @@ from flowercls.core.layout import CALIBRATION_FILE, METRICS_FILE
 from flowercls.evaluate.calibration import FeatureSpace, class_distances
 from flowercls.use.load import load
 from flowercls.use.unknown import calibrate as module
-from flowercls.use.unknown.calibrate import calibrate, confidence_text, describe, spread_over_classes
+from flowercls.use.unknown.calibrate import calibrate, confidence_text, describe
 
 THRESHOLD = dict(precision=0.99, confidence=0.9546, right=0.993, right_interval=[0.977, 0.9994], answered=0.5641)
 
@@ -101,13 +100,6 @@ def test_none_leaves_it_out(write_config, tmp_path, tool):
     config = write_config(tmp_path, 'train_cfg = dict(max_epochs=1)\ncalibration = None')
     assert tool('train', config, '--work-dir', tmp_path / 'run') == 0
     assert not (tmp_path / 'run' / CALIBRATION_FILE).exists()
-
-
-def test_photos_are_spread_over_classes_and_lists():
-    photos = [(number, label) for label, size in enumerate((100, 3, 40)) for number in range(size)]
-    chosen = spread_over_classes(photos, 30)
-    assert np.bincount([label for _, label in chosen]).tolist() == [10, 3, 10]
-    assert chosen[:10] == [(11 * i, 0) for i in range(10)]
 
 
 def test_the_line_after_a_training():
