@@ -260,10 +260,17 @@ def _measured_graph(
         )
     steps = onnx_graph.described(onnx_graph.pipeline_steps(model))
     preprocessing = onnx_graph.preprocessing_graph(model)
-    network = onnx_graph.network_graph(model, class_maps=onnx_graph.has_class_maps(model))
+    # In 8 bits features change too much for a distance that was measured on the checkpoint.
+    network = onnx_graph.network_graph(
+        model,
+        class_maps=onnx_graph.has_class_maps(model),
+        distance=onnx_graph.has_distance(model) and not in_int8,
+    )
     metadata = {FACTS_KEY: model.facts, CLASSES_KEY: model.class_names, PIPELINE_KEY: steps}
     calibration = model.calibration
-    with_calibration = metadata if calibration is None else {**metadata, CALIBRATION_KEY: calibration}
+    with_calibration = metadata
+    if calibration is not None and not in_int8:
+        with_calibration = {**metadata, CALIBRATION_KEY: _without_space(calibration)}
     content = onnx_graph.joined_graph(preprocessing, network, with_calibration).SerializeToString()
     exported = OnnxModel(model.source, content)
     if photos:
@@ -292,6 +299,12 @@ def _measured_graph(
     if calibration is not None:
         report('calibration left out: it was measured on the checkpoint, and 8 bits change the scores')
     return Graph(small_content, None, steps, {'parity': parity, 'int8': record})
+
+
+def _without_space(calibration: dict) -> dict:
+    """Return a calibration without the arrays of ``none_of_these``, which the graph holds."""
+    none = calibration.get('none_of_these')
+    return {**calibration, 'none_of_these': none and {key: none[key] for key in none if key != 'space'}}
 
 
 def _photos(model: Model, split: str, data: str | Path | None) -> tuple[list[tuple[Path, int]], str]:
