@@ -26,7 +26,7 @@ def chromium():
 
 
 class Page:
-    """One page of a browser of its own; ``requests`` lists the addresses that it asked for."""
+    """One page of a browser of its own; ``requests`` lists the addresses that it and its workers asked for."""
 
     def __init__(self, profile, timeout_s=120):
         self.timeout_s, self.requests, self.messages = timeout_s, [], []
@@ -50,6 +50,7 @@ class Page:
         self._session = {'sessionId': attached['sessionId']}
         for domain in ('Page', 'Runtime', 'Network', 'DOM', 'Log'):
             self.call(f'{domain}.enable')
+        self.call('Target.setAutoAttach', autoAttach=True, waitForDebuggerOnStart=True, flatten=True)
 
     def __enter__(self):
         return self
@@ -62,16 +63,20 @@ class Page:
 
     def call(self, method, **params):
         """Call a method of the protocol; returns its result."""
-        self._number += 1
-        message = {'id': self._number, 'method': method, 'params': params, **self._session}
-        data = json.dumps(message).encode() + b'\0'
-        while data:
-            data = data[os.write(self._write_end, data) :]
-        while (answer := self._receive()).get('id') != self._number:
+        number = self._send(method, params, self._session)
+        while (answer := self._receive()).get('id') != number:
             self._note(answer)
         if 'error' in answer:
             raise RuntimeError(f'{method}: {answer["error"]}')
         return answer['result']
+
+    def _send(self, method, params, session):
+        self._number += 1
+        message = {'id': self._number, 'method': method, 'params': params, **session}
+        data = json.dumps(message).encode() + b'\0'
+        while data:
+            data = data[os.write(self._write_end, data) :]
+        return self._number
 
     def _receive(self):
         end = time.monotonic() + self.timeout_s
@@ -88,6 +93,9 @@ class Page:
         params = event.get('params', {})
         if event.get('method') == 'Network.requestWillBeSent':
             self.requests.append(params['request']['url'])
+        elif event.get('method') == 'Target.attachedToTarget':  # a worker, which waits
+            for method in ('Network.enable', 'Runtime.runIfWaitingForDebugger'):
+                self._send(method, {}, {'sessionId': params['sessionId']})
         elif event.get('method') == 'Runtime.exceptionThrown':
             self.messages.append(params['exceptionDetails'].get('exception', {}).get('description', ''))
         elif event.get('method') == 'Log.entryAdded':

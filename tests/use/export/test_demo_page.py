@@ -230,7 +230,9 @@ def test_a_browser_answers_as_onnxruntime(model, photos, tmp_path, has_worker):
         page.wait_for("!document.querySelector('canvas').hidden")
         page.evaluate("document.getElementById('save').click()")
         table = saved_text(tmp_path / 'predictions.csv')
-        requests, messages = page.requests, page.messages
+        requests, messages = list(page.requests), list(page.messages)
+        # The policy would refuse even this.
+        assert page.evaluate("fetch('data:,x').then(() => 'fetched', () => 'refused')") == 'refused'
 
     session = onnxruntime.InferenceSession(model)
     expected = []
