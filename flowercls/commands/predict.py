@@ -23,7 +23,9 @@ EXAMPLES = (
 SUFFIXES = ('.csv', '.json')  # of --out
 TOPK = 3
 AUTO = 'auto'
-NOT_WITH_CALIBRATE = ('photos', 'out', 'sheet', 'batch_size', 'min_confidence', 'none_of_these', 'resume', 'overwrite')
+NOT_WITH_CALIBRATE = (
+    *('photos', 'out', 'sheet', 'heatmap', 'batch_size', 'min_confidence', 'none_of_these', 'resume', 'overwrite'),
+)
 ROWS_SHOWN, CLASSES_SHOWN, BROKEN_SHOWN = 20, 10, 10  # on the terminal
 NAME_LENGTH, CLASS_LENGTH = 44, 24  # letters there
 SHEET_PHOTOS = 60
@@ -62,8 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--calibrate', action='store_true', help="write a run folder's calibration.json anew; takes no photos"
     )
     parser.add_argument('--sheet', metavar='FILE', help=f'draw up to {SHEET_PHOTOS} photos with their answers (.png)')
+    parser.add_argument(
+        '--heatmap',
+        metavar='FOLDER',
+        help='draw each photo beside a map of where the network found its answer (or a .png, for one photo)',
+    )
     parser.add_argument('--resume', action='store_true', help='go on with an --out that was interrupted')
-    parser.add_argument('--overwrite', action='store_true', help='replace what --out and --sheet name')
+    parser.add_argument('--overwrite', action='store_true', help='replace what --out, --sheet and --heatmap name')
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
@@ -144,6 +151,7 @@ def predict(
     min_confidence: float | str | None = None,
     none_of_these: bool = False,
     sheet: str | os.PathLike | None = None,
+    heatmap: str | os.PathLike | None = None,
     resume: bool = False,
     overwrite: bool = False,
     trust_checkpoint: bool = False,
@@ -160,8 +168,9 @@ def predict(
         min_confidence: Below it, 0-1, the answer is "unknown"; ``'auto'`` is the threshold of calibration.json.
         none_of_these: Whether a photo that is like no class gets the answer "none of these".
         sheet: PNG file for a contact sheet of the photos with their answers.
+        heatmap: Folder for a PNG file of each photo beside its heat map; or a .png file, for one photo.
         resume: Go on with what an interrupted call has left of ``out``.
-        overwrite: Replace what ``out`` and ``sheet`` name.
+        overwrite: Replace what ``out``, ``sheet`` and ``heatmap`` name.
         trust_checkpoint: Use a checkpoint whose config imports code of its own.
 
     Returns:
@@ -176,8 +185,9 @@ def predict(
     from flowercls.use.load import load, model_file
     from flowercls.use.photos import find_photos
 
-    out, sheet = (Path(path) if path else None for path in (out, sheet))
+    out, sheet, heatmap = (Path(path) if path else None for path in (out, sheet, heatmap))
     _check_outputs(out, sheet, resume=resume, overwrite=overwrite)
+    _check_heatmap(heatmap, is_replaced=overwrite or resume)
     model_file(model)
     found = find_photos([photos] if isinstance(photos, str | os.PathLike) else photos)
 
@@ -186,6 +196,11 @@ def predict(
 
     loaded = load(model, precision=precision, trusted=trust_checkpoint)
     doubts = doubts_of(loaded, min_confidence, none_of_these)
+    explain = None
+    if heatmap:
+        from flowercls.use.heatmap import heatmap_writer
+
+        explain = heatmap_writer(loaded, found, heatmap)
     total = len(found.paths)
     on_sheet = {i * total // min(total, SHEET_PHOTOS) for i in range(min(total, SHEET_PHOTOS))} if sheet else set()
     summary = story.predict(
@@ -196,8 +211,9 @@ def predict(
         batch_size=batch_size,
         doubts=doubts,
         to_show=frozenset(on_sheet | set(range(ROWS_SHOWN))),
-        options={'--precision': precision, '--sheet': sheet is not None},
+        options={'--precision': precision, '--sheet': sheet is not None, '--heatmap': str(heatmap)},
         resume=resume,
+        explain=explain,
     )
     broken = summary.broken + found.unreadable
     if not summary.answered:
@@ -205,7 +221,9 @@ def predict(
     if sheet:
         _draw_sheet(sheet, [row for row in summary.shown if row['number'] in on_sheet], summary, loaded, found)
     labels, others = found.labels(loaded.class_names)
-    text = describe(summary, has_labels=labels is not None, others=others, written=[p for p in (out, sheet) if p])
+    text = describe(
+        summary, has_labels=labels is not None, others=others, written=[p for p in (out, sheet, heatmap) if p]
+    )
     if broken:
         print(text)
         raise DataError(_broken_text(broken, total, f'the others are {f"in {out}" if out else "above"}'))
@@ -229,6 +247,18 @@ def _check_outputs(out: Path | None, sheet: Path | None, *, resume: bool, overwr
         check_parents('--sheet', sheet)
         if sheet.is_dir() or (sheet.exists() and not overwrite):
             raise ConfigError(f'--sheet {sheet}: exists already. Fix: name another file, or add --overwrite.')
+
+
+def _check_heatmap(target: Path | None, *, is_replaced: bool) -> None:
+    """Refuse a ``--heatmap`` that would be lost, or cannot be written."""
+    if target is None:
+        return
+    check_parents('--heatmap', target)
+    is_file = target.suffix.lower() == '.png'
+    if target.is_dir() == is_file and target.exists():
+        raise ConfigError(f'--heatmap {target}: is no {"file" if is_file else "folder"}. Fix: name another path.')
+    if not is_replaced and target.exists() and (is_file or any(target.iterdir())):
+        raise ConfigError(f'--heatmap {target}: exists already. Fix: name another path, or add --overwrite.')
 
 
 def _draw_sheet(sheet: Path, rows: list[dict], summary, model, photos) -> None:

@@ -1,6 +1,9 @@
 """Heat maps: where in a photo the network finds its evidence for a class (Grad-CAM on the last stage)."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,11 +12,21 @@ from torch import Tensor
 
 from flowercls.core import palette
 from flowercls.core.errors import ConfigError
+from flowercls.core.files import atomic_write, disk_errors
+from flowercls.data.decode import decode_rgb
 from flowercls.models.classifier import StagedClassifier, as_float32
+from flowercls.use.model import Model
+from flowercls.use.photos import Photos
 from flowercls.use.torch_model import TorchModel
+
+if TYPE_CHECKING:
+    from flowercls.use.predict import Row
 
 MAX_LEVELS_OFF = 4  # of 255: what rounding may do to a ramp
 OPACITY, OPAQUE_FROM = 0.65, 0.7  # of the colours of a drawing; below this heat they fade away
+SIDE_PX = 640  # of a photo in a file; its heat map stands beside it
+PHOTOS_AT_ONCE = 8  # decoded in full
+MAX_NAME_BYTES = 200  # most file systems take 255
 UNSEEN_LIGHT = 0.35  # share of its light that a pixel keeps where the network does not see it
 
 
@@ -165,3 +178,49 @@ def overlay(rgb: np.ndarray, heat: np.ndarray) -> np.ndarray:
     opacity = OPACITY * np.minimum(known / OPAQUE_FROM, 1)[..., None]
     drawn = np.where(np.isnan(heat)[..., None], UNSEEN_LIGHT * grey, grey + opacity * (colour - grey))
     return drawn.astype(np.uint8)
+
+
+def heatmap_writer(model: Model, photos: Photos, target: Path) -> Callable[[Sequence['Row']], None]:
+    """Return a function that writes a PNG file for each row: the photo, and beside it the heat map of its answer.
+
+    Args:
+        model: Its maps are drawn.
+        photos: The photos of the rows.
+        target: A folder, which gets ``<image>.png`` for each photo; or a file that ends in .png, for a single photo.
+
+    Raises:
+        ConfigError: if there are no heat maps of the model, or one file is named for several photos.
+    """
+    if not isinstance(model, TorchModel):
+        raise ConfigError(
+            f'--heatmap: {model.source} is an export, which has no gradients. Fix: name the run folder or checkpoint.'
+        )
+    is_file = target.suffix.lower() == '.png'
+    if is_file and len(photos.paths) > 1:
+        raise ConfigError(f'--heatmap {target}: is one file, for {len(photos.paths)} photos. Fix: name a folder.')
+    heatmaps(model, [np.zeros((256, 256, 3), np.uint8)])  # what is against heat maps shows now, not after a batch
+
+    def write(rows: Sequence['Row']) -> None:
+        for start in range(0, len(rows), PHOTOS_AT_ONCE):
+            some = rows[start : start + PHOTOS_AT_ONCE]
+            pixels = [decode_rgb(photos.paths[row.number]) for row in some]
+            maps = heatmaps(model, pixels, [int(row.scores.argmax()) for row in some])
+            for row, rgb, heat in zip(some, pixels, maps, strict=True):
+                path = target if is_file else target / _drawing_name(photos.images[row.number], row.number)
+                with disk_errors(path):
+                    path.absolute().parent.mkdir(parents=True, exist_ok=True)
+                picture = Image.fromarray(np.concatenate([rgb, overlay(rgb, heat)], axis=1))
+                picture.thumbnail((2 * SIDE_PX, SIDE_PX))
+                with atomic_write(path, 'wb') as file:
+                    picture.save(file, 'PNG')
+
+    return write
+
+
+def _drawing_name(image: str, number: int) -> str:
+    """Return ``<image>.png``, with a number instead of the folders where these would lead out of the folder."""
+    path = PurePath(image)
+    name = path.name if len(os.fsencode(path.name)) <= MAX_NAME_BYTES else 'photo'
+    if path.is_absolute() or '..' in path.parts or name != path.name:
+        return f'{number:06d}_{name}.png'
+    return f'{image}.png'

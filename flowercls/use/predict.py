@@ -108,6 +108,7 @@ def predict(
     to_show: frozenset[int] = frozenset(),
     options: dict[str, Any] | None = None,
     resume: bool = False,
+    explain: Callable[[Sequence[Row]], object] | None = None,
 ) -> Summary:
     """Classify photos and write a row for each one that can be read.
 
@@ -121,6 +122,7 @@ def predict(
         to_show: Numbers of the photos whose rows the summary shall hold.
         options: What else the rows depend on, by the name of the flag.
         resume: Whether to go on with what an interrupted run has left of ``out``.
+        explain: Called with the rows of each batch, before they are written.
 
     Returns:
         What was done. Where no photo could be read, nothing is written.
@@ -158,6 +160,8 @@ def predict(
                     _row(i, photos.images[i], labels and labels[i], answer, values, model.class_names, row, topk)
                     for i, answer, values, row in zip(good, answers, figures, scores, strict=True)
                 ]
+            if explain and rows:
+                explain(rows)
             text = layout.text(rows, is_first=not summary.answered) if file and rows else ''
             summary = summary.after(rows, broken, to_show)
             if file:

@@ -201,3 +201,49 @@ def test_other_precision_differs_by_little(run, val_set, tool, tmp_path):
         with out.open(newline='') as file:
             scores.append([[float(value) for value in list(row.values())[3:]] for row in csv.DictReader(file)])
     assert np.abs(np.subtract(*scores)).max() < 1e-4
+
+
+# --- heat maps --------------------------------------------------------------------------------------------------------
+
+
+def test_each_photo_is_drawn_beside_its_heat_map(run, inbox, tool, tmp_path, said):
+    (inbox / 'deep').mkdir()
+    shutil.move(inbox / '4.jpg', inbox / 'deep' / '4.jpg')
+    maps = tmp_path / 'new' / 'maps'
+    assert tool('predict', run, inbox, '--heatmap', maps) == 3  # one photo is broken
+    assert sorted(path.relative_to(maps).as_posix() for path in maps.rglob('*.*')) == [
+        '0.jpg.png', '2.jpg.png', '3.jpg.png', 'deep/4.jpg.png',
+    ]  # fmt: skip
+    photo, drawn = (np.asarray(Image.open(path).convert('RGB'), int) for path in (inbox / '0.jpg', maps / '0.jpg.png'))
+    left, right = drawn[:, : photo.shape[1]], drawn[:, photo.shape[1] :]
+    assert np.array_equal(left, photo) and right.shape == photo.shape
+    assert (np.ptp(right, axis=2) > 30).any() and (np.ptp(right[0], axis=1) == 0).all()  # colour; a grey edge
+    assert str(maps) in said()
+
+
+def test_one_photo_may_have_one_file_for_its_heat_map(run, inbox, tool, tmp_path, said):
+    one = tmp_path / 'map.PNG'
+    assert tool('predict', run, inbox, '--heatmap', one) == 2 and 'Fix: name a folder' in said()
+    assert tool('predict', run, inbox / '0.jpg', '--heatmap', one) == 0 and Image.open(one).format == 'PNG'
+    assert tool('predict', run, inbox / '0.jpg', '--heatmap', one) == 2 and 'exists already' in said()
+    assert tool('predict', run, inbox / '0.jpg', '--heatmap', one, '--overwrite') == 0
+
+
+def test_photos_outside_of_the_folder_have_their_maps_inside(run, inbox, tool, tmp_path, monkeypatch):
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    long = inbox / f'{"x" * 230}.jpg'
+    shutil.copy(inbox / '0.jpg', long)
+    assert tool('predict', run, '../inbox/0.jpg', inbox / '2.jpg', long, '--heatmap', 'maps') == 0
+    assert sorted(path.name for path in Path('maps').iterdir()) == [
+        '000000_0.jpg.png',
+        '000001_2.jpg.png',
+        '000002_photo.png',
+    ]
+
+
+def test_heat_maps_that_cannot_be_drawn_are_refused_first(run, inbox, tool, tmp_path, said):
+    (tmp_path / 'file').write_text('')
+    for target, words in ((inbox, 'exists already'), (tmp_path / 'file', 'no folder'), (tmp_path / 'file/a', 'file')):
+        assert tool('predict', run, inbox / '0.jpg', '--heatmap', target) == 2
+        assert words in said()

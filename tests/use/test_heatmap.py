@@ -10,7 +10,9 @@ from torch import nn
 from flowercls.core import palette
 from flowercls.core.errors import ConfigError
 from flowercls.data.transforms import TorchvisionTransforms
-from flowercls.use.heatmap import grad_cam, heatmaps, overlay
+from flowercls.use.heatmap import grad_cam, heatmap_writer, heatmaps, overlay
+from flowercls.use.model import Model
+from flowercls.use.photos import Photos
 from helpers.families import FAMILIES, build, photos
 from helpers.model_configs import NAMES, build_real
 
@@ -224,6 +226,13 @@ def test_a_pipeline_that_bends_the_photo_is_refused(red_finder):
         heatmaps(
             StandIn(red_finder, [*CROPPED, dict(type='RandomSolarize', threshold=100, p=1)]), [photo_with_red(0, 0)]
         )
+
+
+def test_an_export_has_no_gradients(tmp_path):
+    model = Model()
+    model.source = tmp_path / 'model.onnx'
+    with pytest.raises(ConfigError, match=r'--heatmap: .*model\.onnx is an export'):
+        heatmap_writer(model, Photos(), tmp_path)
 
 
 def test_a_drawing_is_grey_coloured_by_heat_and_dark_where_nothing_is_seen():
