@@ -76,6 +76,9 @@ class TorchModel(Model):
         self.class_names = class_names_in(checkpoint)
         if not isinstance(checkpoint.get('state_dict'), dict) or not self.class_names:
             raise _no_checkpoint_of_a_run(source, 'it holds no weights, or names no classes')
+        if len(set(self.class_names)) < len(self.class_names):
+            raise _no_checkpoint_of_a_run(source, 'it names a class twice')
+        _check_shared(self.meta, source)
         if trusted:
             import_modules_from_strings(**(self.config.get('custom_imports') or {}))
         else:
@@ -243,7 +246,7 @@ class TorchModel(Model):
             metrics for path in tests if (metrics := _figures(path, name)) and metrics.get('split') == 'test'
         ]
         points = best_epoch_optimism(folder) if figures else None
-        return {
+        facts = {
             'name': folder.name,
             'classes': list(self.class_names),
             'architecture': architecture_name(config.model),
@@ -269,6 +272,8 @@ class TorchModel(Model):
             'sha256': self.digest,
             'flowercls_version': flowercls.__version__,
         }
+        # Names of folders and files need not be UTF-8.
+        return json.loads(json.dumps(facts, ensure_ascii=False).encode(errors='replace'))
 
     def _training_photos(self) -> dict[str, int] | None:
         """Return the number of training photos of each class; None where the folder is not the one of the run."""
@@ -316,6 +321,15 @@ def _config_in(meta: Any, source: Path) -> Config:
     if not is_ours:
         raise _no_checkpoint_of_a_run(source, f'its model is a {config.model.type}')
     return config
+
+
+def _check_shared(meta: dict, source: Path) -> None:
+    """Refuse a slim checkpoint whose facts or calibration cannot be written into another file."""
+    for key in ('facts', 'calibration'):
+        try:
+            json.dumps(meta.get(key), ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _no_checkpoint_of_a_run(source, f'its {key} hold more than texts and numbers ({error})') from error
 
 
 def _no_checkpoint_of_a_run(source: Path, reason: str) -> CheckpointError:

@@ -58,6 +58,11 @@ def changed(trained_run, tmp_path, change):
         (lambda c: c['meta'].update(cfg='import os'), 'cannot be read'),
         (lambda c: c['meta'].update(cfg='model = dict(type="Runner", backbone=dict(type="A"))'), 'Runner'),
         (lambda c: c['meta'].pop('dataset_meta'), 'no classes'),
+        (lambda c: c['meta']['dataset_meta'].update(classes=['a', 'b', 'a', 'c', 'd']), 'twice'),
+        (lambda c: c['meta']['dataset_meta'].update(classes=['a', 'b']), 'names 2 classes'),
+        (lambda c: c['meta'].update(facts={'a': torch.zeros(1)}), 'its facts'),
+        (lambda c: c['meta'].update(facts={'a': '\ud800'}), 'its facts'),
+        (lambda c: c['meta'].update(calibration={'a': float('nan')}), 'its calibration'),
         (lambda c: c['state_dict'].popitem(), 'another model'),
     ],
 )

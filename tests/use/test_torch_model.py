@@ -1,6 +1,8 @@
 """A checkpoint in use gives the run's own scores; its facts travel."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -66,6 +68,16 @@ def test_facts_are_plain_and_name_no_folder_of_the_machine(model, trained_run):
     assert (
         model.facts['sha256'] == json.loads((model.source.parent / f'{model.source.name}.json').read_text())['sha256']
     )
+
+
+def test_a_run_folder_whose_name_is_no_text_has_facts_that_are(trained_run, tmp_path):
+    folder = tmp_path / os.fsdecode(b'caf\xe9')
+    try:
+        shutil.copytree(trained_run[1], folder)
+    except OSError:
+        pytest.skip('the disk takes no such names')
+    facts = load(folder).facts
+    assert facts['name'] == 'caf?' and json.dumps(facts, ensure_ascii=False).encode()
 
 
 def test_a_photo_may_be_a_path_an_image_or_pixels(model, photos):

@@ -15,6 +15,7 @@ from flowercls.core.terminal import markdown_table
 from flowercls.evaluate.intervals import INTERVAL, wilson_interval
 from flowercls.use.export.licences import weights_licence
 
+_CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]')
 _MARKUP = re.compile(r'([\\`*_\[\]<>~&$#])')
 _USE = """With flowercls (`{name}` may be a run folder, a checkpoint, an ONNX file or a package):
 
@@ -250,9 +251,13 @@ def _origin(facts: dict) -> str:
 
 def _text(value: object) -> str:
     """Return a value as Markdown that shows it as it is, on one line."""
-    return _MARKUP.sub(r'\\\1', ' '.join(str(value).split()))
+    return _MARKUP.sub(r'\\\1', _one_line(value))
 
 
 def _code(value: str | None) -> str | None:
     """Return a value as code in Markdown, on one line; None stays None."""
-    return value and f'`{" ".join(str(value).replace("`", "").split())}`'
+    return value and f'`{_one_line(value).replace("`", "")}`'
+
+
+def _one_line(value: object) -> str:
+    return ' '.join(_CONTROL.sub(' ', str(value)).split())

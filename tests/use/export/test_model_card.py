@@ -32,7 +32,22 @@ CALIBRATION = {
     'temperature': 1.25, 'ece': {'before': 6.0, 'after': 2.0}, 'threshold_reason': '',
     'threshold': {'confidence': 0.83, 'right': 0.99, 'right_interval': [0.97, 1.0], 'answered': 0.87},
 }  # fmt: skip
-STRANGE = [': #{}', 'yes', '🌼', 'a\n---\nlicense: mit', '|x|', '<script>', '`', '[a](b)', '- x', '"', "'", '=cmd', '~']
+STRANGE = [
+    ': #{}',
+    'yes',
+    '🌼',
+    'a\n---\nlicense: mit',
+    '|x|',
+    '<script>',
+    '`',
+    '[a](b)',
+    '- x',
+    '"',
+    "'",
+    '=cmd',
+    '~',
+    '\x1b[2J',
+]
 
 
 def metadata_in(card):
@@ -70,6 +85,7 @@ def test_no_name_breaks_the_block_or_the_page(name):
     body = card[card.index('\n# ') :]
     body = re.sub(r'`[^`\n]+`', '', body)  # code is shown as it is
     assert '<script>' not in body and '[a](' not in body and '\n---\n' not in body
+    assert '\x1b' not in card
     tables = [line for line in body.splitlines() if line.startswith('|')]
     assert {line.count('|') - line.count(r'\|') for line in tables} == {6, 4}  # five columns, and three
 
