@@ -284,7 +284,7 @@ def describe(summary, *, has_labels: bool, others: Sequence[str] = (), written: 
     from flowercls.use.unknown.doubts import NONE_OF_THESE, UNKNOWN
 
     rows = sorted(summary.shown, key=lambda row: row['number'])[:ROWS_SHOWN]
-    lines = _table(rows)
+    lines = _table(rows) if rows else []  # none of the first photos could be read
     if summary.answered > len(rows):
         where = (
             f'in {written[0]}' if written and written[0].suffix.lower() in SUFFIXES else 'that --out FILE would keep'

@@ -16,6 +16,7 @@ from flowercls.core.files import atomic_write, disk_errors, numbered, write_json
 from flowercls.core.layout import COMPARISON_STEM, COMPARISON_SUFFIXES
 from flowercls.core.terminal import markdown_table, number_of_points
 from flowercls.evaluate.intervals import INTERVAL
+from flowercls.evaluate.predictions import escaped
 
 TO_THE_BEST = 'points to the best'
 
@@ -106,7 +107,8 @@ def _write_csv(path: Path, rows: Sequence[SettingRow | EffectRow]) -> None:
     with atomic_write(path) as file:
         writer = csv.DictWriter(file, asdict(rows[0]), lineterminator='\n')
         writer.writeheader()
-        writer.writerows(map(asdict, rows))
+        for row in map(asdict, rows):
+            writer.writerow({key: escaped(cell) if isinstance(cell, str) else cell for key, cell in row.items()})
 
 
 def as_markdown(comparison: Comparison, picture: str | None = None) -> str:

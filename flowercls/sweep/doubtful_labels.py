@@ -12,7 +12,7 @@ from flowercls.config.loader import shorten
 from flowercls.core.files import atomic_write, delimiter_of, numbered
 from flowercls.core.layout import DATA_PREFIXES, DOUBTFUL_LABELS_FILE
 from flowercls.evaluate.label_errors import LabelCheck, check_labels, count_pairs
-from flowercls.evaluate.predictions import Predictions
+from flowercls.evaluate.predictions import Predictions, escaped
 from flowercls.sweep.folds import OutOfFold, mean_over_seeds
 
 COLUMNS = ('rank', 'image', 'label', 'suggested', 'score_label', 'score_suggested', 'margin')
@@ -105,7 +105,8 @@ def find_doubtful_labels(out_of_fold: Sequence[OutOfFold], folder: Path) -> Doub
     for rank, (i, suggested, margin) in enumerate(zip(check.numbers, check.suggested, check.margins, strict=True), 1):
         label, scores = predictions.labels[i], predictions.scores[i]
         percentages = [f'{100 * figure:.2f}' for figure in (scores[label], scores[suggested], margin)]
-        rows.append([str(rank), predictions.images[i], names[label], names[suggested], *percentages])
+        photo = map(escaped, (predictions.images[i], names[label], names[suggested]))
+        rows.append([str(rank), *photo, *percentages])
     path, unread = write_review(folder / DOUBTFUL_LABELS_FILE, rows)
     data_root = Path(seeds[0].folds[0].trial.cfg.data_root)
     return DoubtfulLabels(predictions, check, ', '.join(origin), data_root, path, unread)

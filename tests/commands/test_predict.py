@@ -186,6 +186,8 @@ def test_of_many_photos_the_first_are_shown_and_the_rest_counted():
     assert 'class 0 100, class 1 99' in text and '2 more classes' in text
     assert 'no classes of the model: val/other' in text and '12.3 photos/s' in text
     assert '--out FILE' in describe(summary, has_labels=False)
+    # None of the first photos could be read.
+    assert 'and 1,134 more' in describe(summary_of([], counts), has_labels=False)
 
 
 def test_accuracy_is_told_where_folders_are_classes():

@@ -44,6 +44,12 @@ def test_one_setting_is_no_best(run, tmp_path):
     assert row['verdict'] is None
 
 
+def test_a_setting_is_no_formula_for_a_spreadsheet(run, tmp_path):
+    commands.compare([run('=cmd', [1])], out=tmp_path / 'out')
+    (row,) = read(tmp_path / 'out/comparison.csv')
+    assert row['setting'] == "'=cmd"
+
+
 def test_files_of_a_sweep_are_renewed_in_its_folder_and_nowhere_else(sweep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     comparison, run = compare_runs([sweep]), next((sweep / 'trials').iterdir())

@@ -1,3 +1,4 @@
+import csv
 import hashlib
 import json
 from dataclasses import replace
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from flowercls.core.errors import DataError
-from flowercls.evaluate.predictions import Answers, Predictions
+from flowercls.evaluate.predictions import Answers, Predictions, csv_line, escaped, unescaped
 
 SCORES = np.array([[0.7, 0.2, 0.1], [1 / 3, 1 / 3, 1 / 3], [0.1, 0.1, 0.8]], np.float32)
 
@@ -130,3 +131,39 @@ def test_answers_of_what_is_no_table_are_refused(tmp_path, row):
     (tmp_path / 'p.csv').write_text(f'image,label,pred,score_a,score_b\n{row}\n')
     with pytest.raises(DataError, match='is not a predictions file'):
         Answers.read_csv(tmp_path / 'p.csv')
+
+
+@pytest.mark.parametrize(
+    ('name', 'cell'),
+    [
+        ('=cmd', "'=cmd"),
+        ('+1', "'+1"),
+        ('-1', "'-1"),
+        ('@sum', "'@sum"),
+        ('\tx', "'\tx"),
+        ('\rx', "'\rx"),
+        ("'=x", "''=x"),
+        ("''@", "'''@"),
+        ("'quoted'", "'quoted'"),
+        ('a=1', 'a=1'),
+        ('', ''),
+    ],
+)
+def test_a_name_that_a_spreadsheet_would_run_is_escaped_and_comes_back(name, cell):
+    assert escaped(name) == cell and unescaped(cell) == name
+
+
+def test_hostile_names_come_back_from_a_file(tmp_path):
+    images = ['=a/1\r2.jpg', "'=a/x\ny.jpg", '+a/"3", 4.jpg']
+    hostile = Predictions(images, np.array([0, 1, 2]), SCORES, ['=a', "'=a", '+a'])
+    hostile.write_csv(tmp_path / 'p.csv')
+    with (tmp_path / 'p.csv').open(newline='') as file:
+        assert [cell[0] for row in list(csv.reader(file))[1:] for cell in row[:3]] == ["'"] * 9
+    back, answers = Predictions.read_csv(tmp_path / 'p.csv'), Answers.read_csv(tmp_path / 'p.csv')
+    assert back.images == answers.images == images
+    assert back.class_names == hostile.class_names and answers.labels == hostile.class_names
+    assert back.labels.tolist() == [0, 1, 2] and answers.hits.tolist() == hostile.hits.tolist()
+
+
+def test_a_return_in_a_cell_is_quoted():
+    assert csv_line(['a\rb', 'c']) == '"a\rb",c\n'

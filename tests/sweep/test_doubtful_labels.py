@@ -67,6 +67,15 @@ def test_the_list_is_ranked_and_in_percent_and_a_summary_names_the_most_frequent
     assert 'right on only 62 %' in judges
 
 
+def test_a_photo_is_no_formula_for_a_spreadsheet_and_keeps_its_review(oof, path):
+    photos = [f'={photo}' for photo in PHOTOS]
+    oof = replace(oof, predictions=replace(oof.predictions, images=photos))
+    find_doubtful_labels([oof], path.parent)
+    path.write_text(path.read_text().replace('-80.00,', '-80.00,right'))
+    find_doubtful_labels([oof], path.parent)
+    assert [row[1:2] + row[-1:] for row in read(path)[1:]] == [["'=tulip/6.jpg", 'right'], ["'=daisy/2.jpg", '']]
+
+
 def test_a_summary_without_doubtful_labels(oof, path):
     doubtful = find_doubtful_labels([with_scores(oof, np.eye(3)[LABELS])], path.parent)
     assert doubtful.describe() == ['labels to review: none of 8 photos, 2 folds'] and read(path) == [HEADER]
