@@ -306,20 +306,33 @@ def test_exports_are_shown_with_their_distance_to_the_checkpoint(page, run_folde
 
 def test_calibration_is_shown(page, run_folder):
     found = {
-        'sha256': 'abcdef', 'fitted_on': '10 folds', 'temperature': 1.234, 'ece': {'before': 9.0, 'after': 2.0},
+        'sha256': 'abcdef', 'fitted_on': 'val', 'n': 1234, 'temperature': 1.234, 'ece': {'before': 9.0, 'after': 2.0},
         'threshold': {'confidence': 0.832, 'right': 0.99, 'right_interval': [0.9, 1.0], 'answered': 0.5,
                       'answered_interval': [0.4, 0.6]},
         'none_of_these': {'false_alarms': 0.02, 'false_alarms_interval': [0.01, 0.05], 'found': {'textures': [49, 50]}},
     }  # fmt: skip
     (run_folder / 'calibration.json').write_text(json.dumps(found))
     text = page().text
-    assert '1.23, fitted on 10 folds. Calibration error 9.00 % before, 2.00 % after' in text
+    assert '1.23, fitted on 1,234 validation photos. Calibration error 9.00 % before, 2.00 % after' in text
     assert '0.832. Of the answers above it 99.0 % are right (95 % interval 90.0-100.0 %); 50.0 % of the photos' in text
     assert '2.0 % false alarms' in text and '49 of 50 textures.' in text and 'another checkpoint' not in text
-    without = {**found, 'sha256': 'x', 'threshold': None, 'threshold_reason': 'too few', 'none_of_these': None}
+    without = {
+        **found,
+        'temperature': None,
+        'ece': None,
+        'sha256': 'x',
+        'threshold': None,
+        'threshold_reason': 'too few',
+        'none_of_these': None,
+    }
     (run_folder / 'calibration.json').write_text(json.dumps(without))
     text = page().text
-    assert 'no threshold: too few' in text and 'of another checkpoint' in text and '--calibrate' in text
+    assert (
+        'no threshold: too few' in text
+        and 'temperature' not in text
+        and 'of another checkpoint' in text
+        and '--calibrate' in text
+    )
 
 
 @pytest.mark.parametrize(
