@@ -12,20 +12,18 @@ from flowercls.core import signals
 from flowercls.core.layout import (
     CALIBRATION_FILE,
     CONFIG_FILE,
-    CONFUSION_PICTURE,
-    CURVES_PICTURE,
     METRICS_FILE,
     MISTAKES_FILE,
-    MISTAKES_PICTURE,
     PREDICTIONS_VAL_FILE,
     PREDICTIONS_VAL_LAST_FILE,
-    RELIABILITY_PICTURE,
 )
 from flowercls.core.terminal import as_duration, tool_command
 
 if TYPE_CHECKING:
     from flowercls.train.trainer import TrainResult
 
+# In a run folder, named in the last block where they are there; the pictures are on its page.
+FILES_SHOWN = (METRICS_FILE, PREDICTIONS_VAL_FILE, PREDICTIONS_VAL_LAST_FILE, MISTAKES_FILE, CALIBRATION_FILE)
 EXAMPLES = (
     'configs/demo_flower.py                    # drawn flowers, two minutes on a CPU',
     'configs/resnet50_flower.py --dry-run      # check everything, write nothing',
@@ -163,7 +161,7 @@ def _calibrate(folder: Path) -> dict | None:
 
 
 def describe_result(result: 'TrainResult', report: Path | None = None, calibration: dict | None = None) -> str:
-    """Return the last block of a training: result, time, and where files are.
+    """Return the last block of a training: result, time, where files are, and what to do next, ready to paste.
 
     Args:
         result: Of the training.
@@ -188,20 +186,13 @@ def describe_result(result: 'TrainResult', report: Path | None = None, calibrati
         from flowercls.use.unknown.calibrate import confidence_text
 
         lines.append(f'confidence  {confidence_text(calibration)}')
-    files = {'checkpoint': checkpoint or 'none: default_hooks.checkpoint is switched off'}
-    if (curves := result.folder / CURVES_PICTURE).is_file():
-        files['curves'] = curves
-    if result.best_checkpoint:
-        files['metrics'] = result.folder / METRICS_FILE
-        of_last = [PREDICTIONS_VAL_LAST_FILE] if (result.folder / PREDICTIONS_VAL_LAST_FILE).is_file() else []
-        files['scores'] = ', '.join([str(result.folder / PREDICTIONS_VAL_FILE), *of_last])
-        pictures = (MISTAKES_PICTURE, CONFUSION_PICTURE, RELIABILITY_PICTURE)
-        drawn = [name for name in pictures if (result.folder / name).is_file()]
-        files['mistakes'] = ', '.join([str(result.folder / MISTAKES_FILE), *drawn])
-    if report:
-        files['report'] = report
-    lines += [f'{name:<11} {path}' for name, path in files.items()]
+    lines.append(f'run folder  {result.folder}')
+    lines.append(f'checkpoint  {checkpoint or "none: default_hooks.checkpoint is switched off"}')
+    if there := [name for name in FILES_SHOWN if (result.folder / name).is_file()]:
+        lines.append(f'also there  {", ".join(there)}')
+    steps = {str(report): 'open it in a browser'} if report else {tool_command('report', result.folder): 'one page'}
     if checkpoint:
-        test = tool_command('test', result.folder / CONFIG_FILE, checkpoint)
-        lines.append(f'test it     {test}')
-    return '\n'.join([*lines, f'run folder  {result.folder}'])
+        steps[tool_command('predict', result.folder, 'PHOTOS')] = 'classify new photos'
+        steps[tool_command('export', result.folder, '--format', 'onnx')] = 'for other programs; html: a page to try it'
+    width = max(map(len, steps))
+    return '\n'.join([*lines, *(f'next        {step:<{width}}  # {purpose}' for step, purpose in steps.items())])

@@ -62,5 +62,5 @@ def test_a_report_lacks_nothing_and_draws_the_pictures_that_are_missing(tool, ru
 def test_training_says_where_its_report_is(tool, write_config, tmp_path, capsys):
     config = write_config(tmp_path, extra='train_cfg = dict(max_epochs=1)\n')
     assert tool('train', config, '--work-dir', tmp_path / 'run', pictures=True) == 0
-    assert f'report      {tmp_path}/run/report.html' in capsys.readouterr().out
+    assert f'next        {tmp_path}/run/report.html  ' in capsys.readouterr().out
     assert 'There is no' not in (tmp_path / 'run' / 'report.html').read_text()

@@ -1,5 +1,6 @@
 """The command ``train`` as a user meets it, the help of all, and what a mistake is answered with."""
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -168,3 +169,17 @@ def test_the_last_block_tells_how_optimistic_the_best_is(tmp_path):
     assert f'about {best_epoch_optimism(run):.1f} points less on other photos' in lines[1]
     (run / 'scalars.json').write_text('{"accuracy/top1": 92.0, "step": 2}')
     assert 'optimism' not in describe_result(result)
+
+
+def test_the_last_lines_are_ready_to_paste(tmp_path):
+    run = write_run(tmp_path / 'a run', ())
+    result = TrainResult(run, 2, 2, 1.0, 2, 2, run / 'best.pth', None, last_top1=92.0)
+    lines = describe_result(result, run / 'report.html').splitlines()
+    kinds = [line.split()[0] for line in lines]
+    assert kinds[-3:] == ['next'] * 3 and 'next' not in kinds[:-3] and kinds.index('time') < kinds.index('checkpoint')
+    assert lines[-3].startswith(f'next        {run}/report.html  ')
+    commands = [shlex.split(line, comments=True)[1:] for line in lines[-2:]]
+    assert [command[-2:] for command in commands] == [[str(run), 'PHOTOS'], ['--format', 'onnx']]
+    assert lines[-4] == 'also there  metrics.json, predictions_val.csv, predictions_val_last.csv'
+    no_page = shlex.split(describe_result(result).splitlines()[-3], comments=True)
+    assert 'report' in no_page[-2] and no_page[-1] == str(run)
