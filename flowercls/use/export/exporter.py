@@ -234,9 +234,11 @@ def _read_record(path: Path) -> dict:
 
 
 def _recorded_parity(model: Model, path: Path) -> dict | None:
-    """Return what was measured of an ONNX file of this checkpoint that lies beside ``path``."""
-    entry = _read_record(path.with_name(EXPORT_FILE)).get('onnx', {})
-    return entry.get('parity') if entry.get('checkpoint_sha256') == model.facts.get('sha256') else None
+    """Return what was measured of an ONNX graph of this checkpoint in a file beside ``path``."""
+    record = _read_record(path.with_name(EXPORT_FILE))
+    entries = [entry for name in WITH_GRAPH if isinstance(entry := record.get(name), dict)]
+    own = [entry for entry in entries if entry.get('checkpoint_sha256') == model.facts.get('sha256')]
+    return next((entry['parity'] for entry in own if entry.get('parity')), None)
 
 
 # ---------------------------------------------------------------- the graph and its gates

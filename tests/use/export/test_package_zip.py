@@ -1,6 +1,7 @@
 """A package is one zip that needs no flowercls; of a stranger's package only the model is read."""
 
 import io
+import re
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from flowercls.data.decode import decode_rgb
 from flowercls.use.export import package_zip
 from flowercls.use.export.package_predict import read_rgb
 from flowercls.use.export.package_zip import read_model, write_package
+from flowercls.use.load import load
 
 FACTS = {'classes': ['daisy', 'rose 🌹'], 'training': {'starting_weights': 'resnet18-f37072fd.pth'}}
 
@@ -166,6 +168,51 @@ def test_reading_needs_no_torch():
     code = 'import sys, flowercls.use.export.package_zip; print(*sys.modules)'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert not {'torch', 'mmengine', 'mmpretrain', 'scipy', 'onnxruntime'} & set(done.stdout.split())
+
+
+@pytest.fixture(scope='module')
+def unpacked(trained_run, tmp_path_factory):
+    """The folder of an unpacked package, with three photos in it."""
+    from flowercls.commands.export import export
+
+    folder = tmp_path_factory.mktemp('package')
+    export(trained_run[1], 'package', out=folder / 'net.zip')
+    with zipfile.ZipFile(folder / 'net.zip') as archive:
+        for name in archive.namelist():
+            (folder / name).write_bytes(archive.read(name))
+    rng = np.random.default_rng(0)
+    for name in ('photo.jpg', 'b.jpg', 'c.jpg'):
+        Image.fromarray(rng.integers(0, 256, (60, 90, 3), np.uint8)).save(folder / name)
+    return folder
+
+
+def run_without_flowercls(code, folder):
+    blocked = f'import sys; sys.modules |= dict.fromkeys({["flowercls", "torch", "mmengine", "onnx"]})\n'
+    return subprocess.run(
+        [sys.executable, '-I', '-c', blocked + code], cwd=folder, capture_output=True, text=True, check=True
+    )
+
+
+@pytest.mark.slow  # the graph is made: ten seconds
+def test_its_script_answers_as_flowercls_does(unpacked):
+    photos = ['photo.jpg', 'b.jpg', 'c.jpg']
+    arguments = ['predict.py', *photos, 'gone.jpg']
+    code = f'import runpy; sys.argv = {arguments}; runpy.run_path("predict.py", None, "__main__")'
+    done = run_without_flowercls(code, unpacked)
+    answers = load(unpacked / 'net.zip').predict([unpacked / photo for photo in photos])
+    for line, answer in zip(done.stdout.splitlines(), answers, strict=True):
+        assert line.endswith(': ' + ', '.join(f'{name} {score:.1%}' for name, score in answer.top(3)))
+    assert done.stderr.startswith('gone.jpg: ') and done.stderr.count('\n') == 1  # onnxruntime has nothing to say
+
+
+@pytest.mark.slow  # as above
+def test_the_lines_in_its_card_run(unpacked, monkeypatch, capsys):
+    with_flowercls, alone = re.findall('```python\n(.*?)```', (unpacked / 'README.md').read_text(), re.DOTALL)
+    best = run_without_flowercls(alone, unpacked).stdout.split()
+    monkeypatch.chdir(unpacked)
+    exec(with_flowercls, {})
+    name, score, _ = capsys.readouterr().out.split(maxsplit=2)
+    assert best[0] == name and abs(100 * float(best[1]) - float(score)) < 0.06
 
 
 def grey16(rgb):
