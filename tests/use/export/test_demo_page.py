@@ -246,6 +246,7 @@ def test_a_browser_answers_as_onnxruntime(model, photos, tmp_path, has_worker):
     numbers += [header.index('confidence'), header.index('distance')]
     assert [[float(row[i]) for i in numbers] for row in rows] == pytest.approx(np.array(expected), abs=0.005)
     assert [unescaped(row[0]) for row in rows] == [path.name for path in photos[:4]]
+    assert header[:5] == ['image', 'pred', 'confidence', 'distance', f'score_{NAMES[0]}']
     assert rows[1][0] == "'=1+1<b>.png"
     answers = {'red.jpg': NAMES[0], '=1+1<b>.png': 'none of these', 'through.png': NAMES[2], 'grey.webp': 'unknown'}
     assert {unescaped(row[0]): unescaped(row[1]) for row in rows} == answers

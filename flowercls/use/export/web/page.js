@@ -59,8 +59,8 @@ const explain = () => {
   const sentences = [
     'The bars are the network\'s scores. The scores of all classes add up to 100 %.',
     calibration?.temperature
-      ? `How sure an answer is, was calibrated on ${calibration.n} validation photos (temperature ${calibration.temperature.toFixed(2)}). So it differs from the longest bar.`
-      : 'How sure an answer is, is its score. It was not calibrated.',
+      ? `How sure an answer is comes from the scores, by a calibration on ${calibration.n} validation photos (temperature ${calibration.temperature.toFixed(2)}). So it differs from the longest bar.`
+      : 'An answer is as sure as its score says. This was not calibrated.',
     none
       ? `A photo that is unlike the training photos gets "none of these". This is wrong for ${wholePercent(none.false_alarms)} of photos of the classes${interval(none.false_alarms_interval)}.`
       : 'A photo of something else gets one of these classes too, and may seem sure.',
@@ -337,7 +337,7 @@ const summarise = () => {
   summary.replaceChildren(done < taken ? `Photo ${done + 1} of ${taken}` : `${items.length} ${items.length === 1 ? 'photo' : 'photos'}`)
   if (done === taken) {
     groups.slice(0, 6).forEach(([title, n], i) => summary.append(i ? ', ' : ': ', `${n} `, make('bdi', title)))
-    if (groups.length > 6) summary.append(`, ${groups.length - 6} more classes`)
+    if (groups.length > 6) summary.append(`, and ${groups.length - 6} more`)
   }
   element('save').disabled = !items.some(item => item.answer)
 }
@@ -449,10 +449,10 @@ const cell = value => {
 const table = () => {
   const answered = items.filter(item => item.answer)
   const none = noneOfThese()
-  const header = ['image', 'pred', ...names.map(name => `score_${name}`), 'confidence', ...none ? ['distance'] : []]
+  const header = ['image', 'pred', 'confidence', ...none ? ['distance'] : [], ...names.map(name => `score_${name}`)]
   const rows = answered.map(({file, answer}) => {
     const {kind, name, confidence} = verdictOf(answer)
-    const numbers = [...answer.probabilities, confidence, ...none ? [answer.distance] : []]
+    const numbers = [confidence, ...none ? [answer.distance] : [], ...answer.probabilities]
     return [file.name, {class: name, unsure: 'unknown', none: 'none of these'}[kind], ...numbers.map(n => +n.toPrecision(9))]
   })
   return [header, ...rows].map(row => row.map(cell).join(',') + '\n').join('')
