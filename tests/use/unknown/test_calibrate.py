@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import signal
 
 import pytest
 
+from flowercls.core import signals
 from flowercls.core.errors import DataError
 from flowercls.core.files import sha256_of
 from flowercls.core.layout import CALIBRATION_FILE, METRICS_FILE
@@ -105,3 +107,28 @@ def test_none_leaves_it_out(write_config, tmp_path, tool):
 def test_the_line_after_a_training():
     text = confidence_text({'threshold': THRESHOLD})
     assert '0.955' in text and '99.3 % (97.7 to 99.9)' in text and '56 %' in text
+
+
+def test_a_signal_meanwhile_ends_the_run_which_can_be_resumed(trained_run, run, tool, monkeypatch):
+    (run / CALIBRATION_FILE).unlink()
+    again = ('train', trained_run[0], '--work-dir', run, '--resume')
+    kept = sorted(path.name for path in run.glob('*.pth'))
+    with monkeypatch.context() as patched:
+
+        def interrupted(*_, **__):
+            raise signals.Interrupted(signal.SIGTERM)
+
+        patched.setattr(module, 'calibrate', interrupted)
+        assert tool(*again) == 143 and not (run / CALIBRATION_FILE).exists()
+    assert tool(*again) == 0 and (run / CALIBRATION_FILE).exists()
+    assert sorted(path.name for path in run.glob('*.pth')) == kept
+
+
+def test_a_resumed_run_describes_its_new_best_checkpoint(trained_run, run, tool):
+    before = json.loads((run / CALIBRATION_FILE).read_text())
+    more = ('--resume', '--allow-config-change', '--cfg-options', 'train_cfg.max_epochs=5')
+    assert tool('train', trained_run[0], '--work-dir', run, *more) == 0
+    after = json.loads((run / CALIBRATION_FILE).read_text())
+    best = next(run.glob('best_*.pth'))
+    assert before['checkpoint'] != after['checkpoint'] == best.name and after['sha256'] == sha256_of(best)
+    assert load(run).calibration == after
