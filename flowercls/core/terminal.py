@@ -100,12 +100,14 @@ def num_bytes(size: str | int) -> int:
 
 
 def as_size(number: int) -> str:
-    """Return bytes for people, in MB or GB.
+    """Return bytes for people, in kB, MB or GB.
 
     Example:
         >>> as_size(710_040_000), as_size(1_234), as_size(8_000_000_000)
-        ('0.71 GB', '0.00 MB', '8.00 GB')
+        ('0.71 GB', '1.2 kB', '8.00 GB')
     """
+    if number < 10**5:
+        return f'{number / 1e3:.1f} kB'
     return f'{number / 1e9:.2f} GB' if number >= 10**8 else f'{number / 1e6:.2f} MB'
 
 
