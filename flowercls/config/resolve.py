@@ -4,7 +4,6 @@ A derived config is complete: written down and loaded again it is the same, and 
 """
 
 import os
-import warnings
 from dataclasses import dataclass
 
 from mmengine.config import Config, ConfigDict
@@ -25,14 +24,9 @@ from flowercls.config.schema import CONSTRUCTOR, LOADERS, REGISTRATION, at_path,
 from flowercls.config.suggest import raise_mistakes
 from flowercls.core.errors import ConfigError
 from flowercls.core.prepared_folder import class_names, manifest_hash
-from flowercls.core.terminal import tool_command
+from flowercls.core.terminal import silence_false_alarms, tool_command
 from flowercls.core.workers import usable_cpus
 
-FALSE_ALARMS = (
-    'Fail to import ``MultiScaleDeformableAttention``',  # mmcv-lite lacks one operator; none of our models needs it
-    'In MMCV v1.4.4, we modified the default value of args',  # MobileNetV3: for users of older versions
-    'Detected call of `scheduler.step\\(\\)`',  # with accumulated batches, before the first of them is complete
-)
 REQUIRED = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
 REQUIRED_PARTS = ('model.backbone', 'model.head', 'train_dataloader.dataset', 'val_dataloader.dataset') + (
     ('optim_wrapper.optimizer',)  # each where its section is there
@@ -248,12 +242,6 @@ def complete_config(cfg: Config, flags: Flags = Flags()) -> list[str]:
     # Also those schedulers that are left out as they begin after the run.
     check_components(Config({**cfg, 'param_scheduler': schedulers}, filename=cfg.filename))
     return notes
-
-
-def silence_false_alarms() -> None:
-    """Silence warnings of libraries that mean nothing here; called before these are imported."""
-    for message in FALSE_ALARMS:
-        warnings.filterwarnings('ignore', message=message)
 
 
 def fit_to_machine(cfg: Config) -> None:

@@ -7,13 +7,25 @@ import re
 import select
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 MAX_STANDARD_STREAM = 2  # stderr
 MAX_WAIT_S = 5  # for a slow reader
+FALSE_ALARMS = (
+    'Fail to import ``MultiScaleDeformableAttention``',  # mmcv-lite lacks one operator; none of our models needs it
+    'In MMCV v1.4.4, we modified the default value of args',  # MobileNetV3: for users of older versions
+    'Detected call of `scheduler.step\\(\\)`',  # with accumulated batches, before the first of them is complete
+)
 _NOBODY_READS = {errno.EPIPE, errno.EIO}  # ``| head`` has ended; the terminal was closed
+
+
+def silence_false_alarms() -> None:
+    """Silence warnings of libraries that mean nothing here; called before these are imported."""
+    for message in FALSE_ALARMS:
+        warnings.filterwarnings('ignore', message=message)
 
 
 def set_up_console() -> None:
@@ -31,6 +43,7 @@ def set_up_console() -> None:
         os.set_inheritable(handle, True)
     os.close(handle)
     sys.stdout, sys.stderr = map(_lasting, (sys.stdout, sys.stderr))
+    silence_false_alarms()
 
 
 def tool_command(verb: str, *words: object) -> str:

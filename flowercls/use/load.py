@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flowercls.core import layout
 from flowercls.core.errors import CheckpointError, ConfigError
+from flowercls.core.terminal import silence_false_alarms
 from flowercls.use.model import Model
 
 CHECKPOINT_SUFFIXES, ONNX_SUFFIXES = ('.pth', '.pt'), ('.onnx', '.zip')
@@ -37,8 +38,6 @@ def load(
         from flowercls.use.onnx_model import OnnxModel
 
         return OnnxModel(file)
-    from flowercls.config.resolve import silence_false_alarms
-
     silence_false_alarms()
     from flowercls.use.torch_model import TorchModel
 
