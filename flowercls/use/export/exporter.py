@@ -168,9 +168,9 @@ def _write(name: str, path: Path, model: Model, graph: Graph | None) -> None:
         {'slim': slim.write_slim, 'safetensors': slim.write_safetensors}[name](model, path)
     elif name == 'card':
         with atomic_write(path) as file:
-            file.write(model_card.card_text(model.facts, model.calibration, _recorded_parity(model, path)))
+            file.write(model_card.card_text(model.facts, model.calibration, _recorded(model, path)))
     else:
-        card = model_card.card_text(model.facts, graph.calibration, graph.measured['parity'])
+        card = model_card.card_text(model.facts, graph.calibration, graph.measured)
         if name == 'html':
             demo_page.write_page(graph.content, model.facts, graph.calibration, card, path, graph.steps)
         else:
@@ -233,12 +233,12 @@ def _read_record(path: Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
-def _recorded_parity(model: Model, path: Path) -> dict | None:
+def _recorded(model: Model, path: Path) -> dict | None:
     """Return what was measured of an ONNX graph of this checkpoint in a file beside ``path``."""
     record = _read_record(path.with_name(EXPORT_FILE))
     entries = [entry for name in WITH_GRAPH if isinstance(entry := record.get(name), dict)]
     own = [entry for entry in entries if entry.get('checkpoint_sha256') == model.facts.get('sha256')]
-    return next((entry['parity'] for entry in own if entry.get('parity')), None)
+    return next((entry for entry in own if entry.get('parity')), None)
 
 
 # ---------------------------------------------------------------- the graph and its gates

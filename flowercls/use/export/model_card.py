@@ -14,6 +14,7 @@ from flowercls.core.layout import SPLIT_TITLES
 from flowercls.core.terminal import markdown_table
 from flowercls.evaluate.intervals import INTERVAL, wilson_interval
 from flowercls.use.export.licences import weights_licence
+from flowercls.use.export.parity import loss_text
 
 _CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]')
 _MARKUP = re.compile(r'([\\`*_\[\]<>~&$#])')
@@ -42,19 +43,19 @@ print(classes[probabilities.argmax()], probabilities.max())
 """
 
 
-def card_text(facts: dict, calibration: dict | None, parity: dict | None) -> str:
+def card_text(facts: dict, calibration: dict | None, measured: dict | None) -> str:
     """Return the model card as Markdown.
 
     Args:
         facts: Of the model, see `TorchModel.facts`.
         calibration: Content of its calibration.json.
-        parity: How well the exported graph agrees with the checkpoint, as in export.json.
+        measured: ``parity`` and ``int8`` of a file with the exported graph, as in export.json.
 
     Raises:
         CheckpointError: if the facts, which may come from a stranger's file, are not as this program writes them.
     """
     try:
-        return _card(facts, calibration, parity)
+        return _card(facts, calibration, measured)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f'the model card cannot be written, as the file of the model records something else than it should '
@@ -62,14 +63,14 @@ def card_text(facts: dict, calibration: dict | None, parity: dict | None) -> str
         ) from error
 
 
-def _card(facts: dict, calibration: dict | None, parity: dict | None) -> str:
+def _card(facts: dict, calibration: dict | None, measured: dict | None) -> str:
     sections = {
         'Figures': _figures(facts),
         'Use': _USE.format(name='model.onnx'),
         'Data': _data(facts),
         'Limits': _limits(facts),
         'Confidence': _confidence(calibration),
-        'Agreement of the ONNX file': _agreement(parity),
+        'Agreement of the ONNX file': _agreement(measured or {}),
         'Licence': _licence(facts),
         'How it was made': _origin(facts),
     }
@@ -213,15 +214,22 @@ def _confidence(calibration: dict | None) -> str:
     return '\n'.join(lines)
 
 
-def _agreement(parity: dict | None) -> str:
-    if not parity or not parity.get('measured'):
-        return ''
-    return (
-        f'Checkpoint (fp32) and ONNX file answered {parity["photos"]} validation photos before the file was written. '
-        f'{parity["same_answer"]} answers are the same. A probability differs by at most '
-        f'{parity["max_difference"]:.4f}. {parity["top1"]["checkpoint"]:.1f} % and {parity["top1"]["onnx"]:.1f} % are '
-        'right.'
-    )
+def _agreement(measured: dict) -> str:
+    lines, parity, int8 = [], measured.get('parity') or {}, measured.get('int8')
+    if parity.get('measured'):
+        top1 = parity['top1']
+        lines.append(
+            f'Checkpoint (fp32) and ONNX graph answered {parity["photos"]} validation photos before the file was '
+            f'written. {parity["same_answer"]} answers are the same. A probability differs by at most '
+            f'{parity["max_difference"]:.4f}. {top1["checkpoint"]:.1f} % and {top1["onnx"]:.1f} % are right.'
+        )
+    if int8:
+        top1 = int8['top1']
+        lines.append(
+            f'The file itself computes in 8 bits: {top1["int8"]:.1f} % are right, {top1["fp32"]:.1f} % in fp32 '
+            f'({loss_text(int8)}). The other figures here are of the checkpoint.'
+        )
+    return '\n'.join(lines)
 
 
 def _licence(facts: dict) -> str:

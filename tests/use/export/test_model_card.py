@@ -132,6 +132,15 @@ def test_a_calibration_may_hold_reasons_instead_of_figures():
     assert '58 of 60 drawn things, and 1.2 %' in card_text(FACTS, {'none_of_these': found}, None)
 
 
+def test_the_card_of_a_file_in_8_bits_says_so_with_its_loss():
+    parity = {'measured': True, 'photos': 16, 'same_answer': 16, 'max_difference': 0.001}
+    parity['top1'] = {'checkpoint': 87.5, 'onnx': 87.5}
+    int8 = {'top1': {'fp32': 87.5, 'int8': 81.2}, 'loss': 6.3, 'loss_interval': [-3.0, 15.0]}
+    text = card_text(FACTS, None, {'parity': parity, 'int8': int8})
+    assert '16 answers are the same' in text and '6.3 points worse, 95 % interval -3.0 to 15.0' in text
+    assert '8 bits' not in card_text(FACTS, None, {'parity': parity})
+
+
 @pytest.mark.parametrize('change', [{'classes': 7}, {'training': None}, {'figures': {'top1': 'x'}}, {'image_size': []}])
 def test_facts_of_a_stranger_may_be_nonsense(change):
     with pytest.raises(CheckpointError, match='Fix: '):
