@@ -153,7 +153,7 @@ def test_in_simulated_worlds_the_interval_covers_what_the_threshold_is_worth():
 def test_without_a_threshold_the_reason_is_told():
     rng = np.random.default_rng(4)
     right = photos(rng, 80, skill=30)
-    assert 'at least 99' in calibrate_scores(*right, 0.99)['threshold_reason']
+    assert 'at least 149' in calibrate_scores(*right, 0.99)['threshold_reason']
     scores, labels = photos(rng, 400, skill=0)
     report = calibrate_scores(scores, rng.permutation(labels), 0.9)
     assert report['threshold'] is None and 'most confident' in report['threshold_reason']
