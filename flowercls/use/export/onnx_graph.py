@@ -266,8 +266,7 @@ class Network(nn.Module):
         self.neck = network.neck if network.with_neck else None
         self.class_maps, self.distance = class_maps, distance
         if distance:
-            space = FeatureSpace.from_json(model.calibration['none_of_these']['space'])
-            for name, array in space._asdict().items():
+            for name, array in model.feature_space._asdict().items():
                 self.register_buffer(name, torch.from_numpy(array.copy()))
         self.eval()
 

@@ -73,9 +73,9 @@ def parity_record(reference: np.ndarray, other: np.ndarray, labels: np.ndarray, 
             f'probabilities differ by {record["mean_difference"]:.5f} on average, above {MAX_MEAN_DIFFERENCE}'
         )
     if len(flipped):
-        photos = 'photo gets' if len(flipped) == 1 else 'photos get'
+        get = 'photo gets' if len(flipped) == 1 else 'photos get'
         problems.append(
-            f'{len(flipped)} {photos} another answer although the two best scores are more than {CLEAR_MARGIN} apart'
+            f'{len(flipped)} {get} another answer although the two best scores are more than {CLEAR_MARGIN} apart'
         )
     return {
         **record,
