@@ -236,7 +236,8 @@ def _read_record(path: Path) -> dict:
 def _recorded(model: Model, path: Path) -> dict | None:
     """Return what was measured of an ONNX graph of this checkpoint in a file beside ``path``."""
     record = _read_record(path.with_name(EXPORT_FILE))
-    entries = [entry for name in WITH_GRAPH if isinstance(entry := record.get(name), dict)]
+    names = [f'{name}{suffix}' for suffix in ('', '_int8') for name in WITH_GRAPH]
+    entries = [entry for name in names if isinstance(entry := record.get(name), dict)]
     own = [entry for entry in entries if entry.get('checkpoint_sha256') == model.facts.get('sha256')]
     return next((entry for entry in own if entry.get('parity')), None)
 

@@ -46,12 +46,13 @@ def test_a_slim_checkpoint_can_be_exported_again_under_its_own_name(exported, tm
 def test_a_card_beside_an_onnx_file_of_the_checkpoint_tells_how_well_it_agrees(trained_run, tmp_path):
     parity = {'measured': True, 'photos': 15, 'same_answer': 14, 'max_difference': 0.0123}
     parity['top1'] = {'checkpoint': 80.0, 'onnx': 73.3}
-    for sha256, said in ((load(trained_run[1]).digest, True), ('another', False)):
-        record = {'onnx': {'checkpoint_sha256': sha256, 'parity': parity}}
+    own = load(trained_run[1]).digest
+    for name, sha256, said in (('onnx', own, True), ('package_int8', own, True), ('onnx', 'another', False)):
+        record = {name: {'checkpoint_sha256': sha256, 'parity': parity}}
         (tmp_path / 'export.json').write_text(json.dumps(record))
         export(trained_run[1], 'card', out=tmp_path, overwrite=True)
         assert ('0.0123' in (tmp_path / 'README.md').read_text()) == said
-        assert json.loads((tmp_path / 'export.json').read_text())['onnx'] == record['onnx']
+        assert json.loads((tmp_path / 'export.json').read_text())[name] == record[name]
 
 
 def test_what_exists_is_kept(exported, trained_run):
