@@ -25,7 +25,7 @@ def page(run_folder, read_page):
 def test_the_page_has_every_section_and_loads_nothing(page, run_folder):
     content = page()
     assert content.ids == SECTIONS
-    assert [alt for alt, _ in content.pictures if not alt] == [] and len(content.pictures) == 5
+    assert [alt for alt, _ in content.pictures if not alt] == [] and len(content.pictures) == 4
     assert all(address.startswith('data:image/png;base64,') for _, address in content.pictures)
     assert all(link.startswith('#') for link in content.links)
     loading = {'script', 'link', 'iframe', 'object', 'video', 'base'}
@@ -171,8 +171,8 @@ def test_a_vanished_prepared_folder_is_said(page, tmp_path):
 
 
 def test_a_large_picture_is_embedded_as_jpeg(page, run_folder):
-    Image.effect_noise((900, 900), 100).save(run_folder / 'mistakes.png')
-    assert (run_folder / 'mistakes.png').stat().st_size > 400_000
+    Image.effect_noise((900, 900), 100).save(run_folder / 'mistakes_heatmaps.png')
+    assert (run_folder / 'mistakes_heatmaps.png').stat().st_size > 400_000
     assert page().pictures[0][1].startswith('data:image/jpeg;base64,')
 
 
@@ -269,8 +269,14 @@ def test_the_last_epoch_as_the_best_shows_no_overfitting(page, run_folder):
 # --- use --------------------------------------------------------------------------------------------------------------
 
 
-def test_heat_maps_are_shown_below_the_mistakes(page, run_folder):
-    assert any('beside its heat map' in alt for alt, _ in page().pictures)
+def test_heat_maps_are_shown_below_the_mistakes_or_in_their_place_where_they_are_all(page, run_folder):
+    def alts():
+        return [alt.partition(',')[2] for alt, _ in page().pictures if 'mistakes' in alt]
+
+    assert alts() == [' each beside its heat map']
+    rows = [f'rose/{number}.jpg,rose,daisy,0.9' for number in range(13)]
+    (run_folder / 'mistakes.csv').write_text('\n'.join(['image,label,pred,score', *rows]))
+    assert alts() == [' each with true class, predicted class and score', ' each beside its heat map']
     (run_folder / 'mistakes_heatmaps.png').unlink()
     assert 'No heat maps: they need the best checkpoint' in page().text
 
