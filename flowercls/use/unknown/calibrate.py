@@ -86,7 +86,13 @@ def calibrate(folder: Path, *, trusted: bool = False, report: Callable[[str], ob
         distance_limit(np.zeros(len(predictions.images)), groups)  # are there enough photos?
         model = load(checkpoint, trusted=trusted)
         space = _none_of_these(model, groups, report)
-    except (ValueError, FlowerclsError, np.linalg.LinAlgError) as error:
+    except (
+        ValueError,
+        RuntimeError,
+        MemoryError,
+        FlowerclsError,
+        np.linalg.LinAlgError,
+    ) as error:
         reason = f'{error}'.partition(' Fix: ')[0]
     content |= {'none_of_these': space, 'none_of_these_reason': reason}
     write_json(folder / CALIBRATION_FILE, content)
