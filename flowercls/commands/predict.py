@@ -185,7 +185,7 @@ def predict(
     from flowercls.use.load import load, model_file
     from flowercls.use.photos import find_photos
 
-    out, sheet, heatmap = (Path(path) if path else None for path in (out, sheet, heatmap))
+    out, sheet, heatmap = (None if path is None else Path(path) for path in (out, sheet, heatmap))
     _check_outputs(out, sheet, resume=resume, overwrite=overwrite)
     _check_heatmap(heatmap, is_replaced=overwrite or resume)
     model_file(model)

@@ -14,6 +14,10 @@ Every message says what (with the value), where, the expected value, and the fix
 and keeps its traceback (exit code 1).
 """
 
+import re
+
+_OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
+
 
 class FlowerclsError(Exception):
     """Base of all errors that are shown as a message instead of a traceback."""
@@ -70,6 +74,12 @@ class WorkerError(FlowerclsError):
     """A loader worker has died."""
 
     exit_code = 9
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of Python or torch says that memory is short."""
+    names = [cls.__name__ for cls in type(error).__mro__]  # torch's class by its name, as torch may not be there
+    return 'MemoryError' in names or 'OutOfMemoryError' in names or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def _without_worker_traceback(message: str) -> str:

@@ -14,12 +14,11 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import EpochBasedTrainLoop
 
 from flowercls.core import signals
-from flowercls.core.errors import ConfigError, DivergedError, OutOfMemoryError, WorkerError
+from flowercls.core.errors import ConfigError, DivergedError, OutOfMemoryError, WorkerError, is_out_of_memory
 from flowercls.data.sampler import CounterSampler
 from flowercls.train.checkpoint import TrainingProgress, is_validated
 from flowercls.train.optimizer import NotFiniteError
 
-OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
 ONE_VALUE = re.compile('Expected more than 1 value per channel when training')
 WORKER_DIED = re.compile(r'DataLoader worker \(pid')
 MAX_NAMES_SHOWN = 4
@@ -185,7 +184,7 @@ def translate_step_errors(runner, batch: dict) -> Iterator[None]:
     except NotFiniteError as error:
         raise DivergedError(_diverged(runner, batch, error)) from error
     except (MemoryError, RuntimeError) as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise OutOfMemoryError(_out_of_memory(runner, batch, error)) from error
         raise
     except ValueError as error:
@@ -213,7 +212,7 @@ def translate_evaluation_errors(loader: str, batch_size: int | None, how: str = 
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
             f'{loader}: batches of {batch_size} photos do not fit into memory ({_shortened(error)}). What was saved is '
@@ -284,10 +283,6 @@ def _out_of_memory(runner, batch: dict, error: BaseException) -> str:
         'optim_wrapper.accumulative_counts=2, which keeps the photos behind one step; or fewer trained stages '
         '(model.frozen_stages).'
     )
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(OUT_OF_MEMORY.search(str(error)))
 
 
 def _shortened(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from flowercls.core import signals
+from flowercls.core.errors import OutOfMemoryError, is_out_of_memory
 from flowercls.core.terminal import as_duration
 from flowercls.core.workers import usable_cpus
 from flowercls.data.decode import decode_rgb
@@ -131,6 +132,7 @@ def predict(
         CheckpointError: if the model gives NaN.
         ConfigError: if ``resume`` cannot go on, as photos, model or options have changed.
         DiskError: if the disk is full; the rows so far stay.
+        OutOfMemoryError: if a batch needs more memory than there is.
     """
     labels, _ = photos.labels(model.class_names)
     batch_size, total = batch_size or model.batch_size, len(photos.paths)
@@ -154,7 +156,8 @@ def predict(
             good = [i for i, photo in prepared.items() if not isinstance(photo, _Broken)]
             rows = []
             if good:
-                scores, answers, figures = doubts.answers(model, [prepared[i] for i in good])
+                with _memory_errors(batch_size, out):
+                    scores, answers, figures = doubts.answers(model, [prepared[i] for i in good])
                 check_finite(scores, model.source)
                 rows = [
                     _row(i, photos.images[i], labels and labels[i], answer, values, model.class_names, row, topk)
@@ -174,6 +177,19 @@ def predict(
         elif file:
             file.discard()
     return replace(summary, photos_per_s=(total - start) / max(time.monotonic() - began, 1e-9))
+
+
+@contextlib.contextmanager
+def _memory_errors(batch_size: int, out: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if batch_size == 1 or not is_out_of_memory(error):
+            raise
+        anew = ' --overwrite' if out else ''  # rows of other batches are begun otherwise
+        raise OutOfMemoryError(
+            f'{batch_size} photos at once do not fit into memory. Fix: --batch-size {batch_size // 2}{anew}'
+        ) from error
 
 
 def _row(

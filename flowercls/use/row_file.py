@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from flowercls.core.errors import ConfigError, RunInUseError
+from flowercls.core.errors import ConfigError, DiskError, RunInUseError
 from flowercls.core.files import atomic_write, disk_errors, sync_folder
 from flowercls.core.layout import PARTIAL_SUFFIX, RECORD_SUFFIX
 
@@ -78,7 +78,10 @@ class RowFile:
         with disk_errors(out):
             out.absolute().parent.mkdir(parents=True, exist_ok=True)
             resume = resume and partial.exists()
-            self._file = partial.open('ab', buffering=0)
+            try:
+                self._file = partial.open('ab', buffering=0)
+            except FileNotFoundError as error:  # a file system such as /proc
+                raise DiskError(f'{out}: may not be written. Fix: choose another folder.') from error
             try:
                 self._lock()
                 if resume:

@@ -103,6 +103,7 @@ def test_a_list_on_standard_input(run, inbox, tool, tmp_path, said, monkeypatch)
         (('run', 'gone'), 3, 'gone: No such file'),
         (('run', 'empty'), 3, 'empty: no photos'),
         (('run', 'inbox', '--out', 'x.txt'), 2, '.csv or .json'),
+        (('run', 'inbox', '--out', ''), 2, '.csv or .json'),
         (('run', 'inbox', '--out', 'inbox/0.jpg/x.csv'), 2, 'is not a folder'),
         (('run', 'inbox', '--out', 'here.csv'), 2, 'exists already'),
         (('run', 'inbox', '--out', 'here.csv', '--resume'), 2, 'nothing to resume'),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from flowercls.core import signals
-from flowercls.core.errors import CheckpointError, ConfigError
+from flowercls.core.errors import CheckpointError, ConfigError, OutOfMemoryError
 from flowercls.evaluate.predictions import Predictions
 from flowercls.use import predict as story
 from flowercls.use import row_file
@@ -200,6 +200,17 @@ def test_a_model_that_gives_nan_is_refused(model, photos, tmp_path):
     with pytest.raises(CheckpointError, match='NaN'):
         story.predict(model, photos, out=tmp_path / 'x.csv')
     assert not partial_of(tmp_path / 'x.csv').exists()
+
+
+def test_a_batch_that_needs_too_much_memory_is_told(source, photos, tmp_path):
+    def fail(number):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    model = FakeModel(source, fail)
+    with pytest.raises(OutOfMemoryError, match='4 photos at once.*--batch-size 2 --overwrite'):
+        story.predict(model, photos, out=tmp_path / 'x.csv')
+    with pytest.raises(RuntimeError, match='enforce'):
+        story.predict(model, photos, batch_size=1)
 
 
 def test_a_strip_that_would_be_scaled_to_gigabytes_is_refused(model, tmp_path):
