@@ -175,6 +175,8 @@ class Predictions:
 def _class_names(header: Sequence[str]) -> list[str]:
     if list(header[1:3]) != ['label', 'pred'] or len(header) < 4:
         raise ValueError('it is not the header')
+    if others := [column for column in header[3:] if not column.startswith('score_')]:
+        raise ValueError(f'the column {others[0]} is no score; answers of "unknown" cannot be compared')
     return [column.removeprefix('score_') for column in header[3:]]
 
 

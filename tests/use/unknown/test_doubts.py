@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowercls.core.errors import CheckpointError, ConfigError
+from flowercls.core.errors import CheckpointError, ConfigError, DataError
 from flowercls.core.layout import CALIBRATION_FILE
 from flowercls.evaluate.calibration import confidences
+from flowercls.evaluate.predictions import Predictions
 from flowercls.use.load import load
 from flowercls.use.model import Model
 from flowercls.use.unknown import calibrate as calibration_module
@@ -138,3 +139,10 @@ def test_mistakes_on_the_command_line(arguments, said, trained_run, tool, capsys
         code = end.code
     assert code == 2
     assert said in capsys.readouterr().err
+
+
+def test_such_a_file_is_not_compared(tmp_path):
+    file = tmp_path / 'out.csv'
+    file.write_text('image,label,pred,confidence,score_a,score_b\na/1.jpg,a,unknown,0.4,0.6,0.4\n')
+    with pytest.raises(DataError, match='confidence is no score'):
+        Predictions.read_csv(file)
