@@ -7,7 +7,7 @@ import numpy as np
 
 from flowercls.core.errors import CheckpointError, ConfigError
 from flowercls.core.workers import num_threads
-from flowercls.use.export.onnx_file import DISTANCE, INPUT, PROBABILITIES, check_onnx
+from flowercls.use.export.onnx_file import DISTANCE, INPUT, MAX_BYTES, PROBABILITIES, check_onnx
 from flowercls.use.model import Model
 
 try:
@@ -129,6 +129,7 @@ def read_content(source: Path) -> bytes:
 
         return read_model(source)
     try:
-        return source.read_bytes()
+        with source.open('rb') as file:
+            return file.read(MAX_BYTES + 1)  # `check_onnx` refuses more
     except OSError as error:
         raise CheckpointError(f'{source}: cannot be read ({error.strerror}). Fix: allow reading it.') from error

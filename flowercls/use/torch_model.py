@@ -365,7 +365,7 @@ def _refuse_foreign_code(config: Config, source: Path) -> None:
     built += [dataset.get('pipeline') for key in LOADERS for _, dataset in datasets_in(config.get(key) or {}, '')]
     for part in dicts_in(built):
         name = str(part.get('type', 'StagedClassifier'))
-        if name.rpartition('.')[2] not in known or name.count('.') > 1 or part.get('trust_remote_code'):
+        if name not in known or part.get('trust_remote_code'):
             foreign.add(name)
     if foreign:
         raise CheckpointError(
@@ -376,13 +376,13 @@ def _refuse_foreign_code(config: Config, source: Path) -> None:
 
 
 def _registered_names(registry: Registry) -> set[str]:
-    """Return the names in all registries of one kind, of mmengine, mmcv and mmpretrain."""
+    """Return the names in all registries of one kind, also as ``mmpretrain.Name``; another prefix is imported."""
     while registry.parent is not None:
         registry = registry.parent
     registries, names = [registry], set()
     for each in registries:
         each.import_from_location()
-        names |= set(each.module_dict)
+        names |= {*each.module_dict, *(f'{each.scope}.{name}' for name in each.module_dict)}
         registries += each.children.values()
     return names
 

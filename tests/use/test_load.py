@@ -77,6 +77,7 @@ def test_a_checkpoint_that_lacks_something_is_refused(change, keyword, trained_r
         "custom_imports = dict(imports=['somebody'])",
         "model.backbone.type = 'os.system'",
         "model.backbone.norm_cfg = dict(type='mmengine.load')",
+        "model.head.type = 'this.LinearClsHead'",
         "test_pipeline = [dict(type='subprocess.run')]",
     ],
 )

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from flowercls.core.errors import CheckpointError, ConfigError
 from flowercls.use import onnx_model
+from flowercls.use.export import onnx_file
 from flowercls.use.load import load
 from flowercls.use.onnx_model import OnnxModel
 
@@ -241,6 +242,11 @@ def test_it_is_refused_before_onnxruntime_sees_it(change, opened, monkeypatch):
         dict(flowercls='[1]'),
         dict(calibration='3'),
         dict(pipeline='"x"'),
+        dict(classes='["red", "green", "\\ud800"]'),  # half of a letter, which no file in UTF-8 can hold
+        dict(flowercls='{"parameters": NaN}'),
+        dict(flowercls='{"name": 5}'),
+        dict(flowercls='{"classes": ["red"]}'),
+        dict(calibration='{"temperature": Infinity}'),
     ],
     ids=str,
 )
@@ -255,6 +261,14 @@ def test_a_file_of_another_program_or_with_other_metadata_is_refused(metadata, o
 def test_what_is_no_onnx_file_is_refused(content, opened):
     with pytest.raises(CheckpointError, match='damaged, or no ONNX file.*Fix: '):
         opened(content)
+
+
+def test_a_file_that_is_too_large_is_not_read_to_its_end(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_model, 'MAX_BYTES', 50)
+    monkeypatch.setattr(onnx_file, 'MAX_BYTES', 50)
+    with pytest.raises(CheckpointError, match='more than 50 bytes'):
+        opened(tiny())
+    assert len(onnx_model.read_content(tmp_path / 'x.onnx')) == 51
 
 
 def test_every_truncated_file_is_refused(opened):

@@ -55,7 +55,7 @@ def check_onnx(content: bytes, source: Path) -> OnnxFile:
         CheckpointError: if the file is damaged, not one of ours, or could read other files or take all memory.
     """
     if len(content) > MAX_BYTES:
-        raise CheckpointError(f'{source}: has {len(content) >> 20} MiB, an ONNX file has at most 2048. {_FIX}')
+        raise CheckpointError(f'{source}: has more than {MAX_BYTES} bytes, which is no ONNX file. {_FIX}')
     try:
         metadata = _check_model(memoryview(content))
         return _read_metadata(metadata)
@@ -77,6 +77,11 @@ def _read_metadata(metadata: dict[str, str]) -> OnnxFile:
         raise _Refused('its class names are no list of different names')
     if not isinstance(facts, dict) or not isinstance(calibration, dict | None) or not isinstance(steps, list):
         raise _Refused('its metadata hold something else than facts')
+    if facts.get('classes', names) != names or not isinstance(facts.get('name', ''), str):
+        raise _Refused('its facts are of another model')
+    json.dumps(
+        [names, facts, calibration, steps], ensure_ascii=False, allow_nan=False
+    ).encode()  # as other files hold them
     return OnnxFile(names, facts, calibration, steps)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flowercls.core.errors import ConfigError
+from flowercls.core.errors import CheckpointError, ConfigError
 from flowercls.core.terminal import tool_command
 from flowercls.evaluate.calibration import confidences
 from flowercls.use.model import Model
@@ -62,6 +62,7 @@ def doubts_of(model: Model, min_confidence: float | str | None, none_of_these: b
 
     Raises:
         ConfigError: if the calibration does not say what is asked for.
+        CheckpointError: if it, which may come from a stranger's file, holds something else than numbers.
     """
     calibration = model.calibration or {}
     threshold, entry = calibration.get('threshold'), calibration.get('none_of_these')
@@ -77,11 +78,20 @@ def doubts_of(model: Model, min_confidence: float | str | None, none_of_these: b
     if none_of_these and not entry:
         reason = calibration.get('none_of_these_reason') or 'the model is not calibrated'
         raise ConfigError(f'--none-of-these: {reason}. Fix: {_fix(model)}leave --none-of-these out.')
-    return Doubts(
-        temperature=calibration.get('temperature') or 1.0,
-        min_confidence=threshold['confidence'] if min_confidence == 'auto' else min_confidence,
-        limit=entry['limit'] if none_of_these else None,
-    )
+    try:
+        doubts = Doubts(
+            temperature=float(calibration.get('temperature') or 1.0),
+            min_confidence=float(threshold['confidence']) if min_confidence == 'auto' else min_confidence,
+            limit=float(entry['limit']) if none_of_these else None,
+        )
+        if not doubts.temperature > 0:
+            raise ValueError(f'a temperature of {doubts.temperature:g}')
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f'{model.source}: its calibration is damaged ({error}). Fix: use another file, or leave out '
+            '--min-confidence and --none-of-these.'
+        ) from error
+    return doubts
 
 
 def _fix(model: Model) -> str:

@@ -74,6 +74,23 @@ def test_what_a_calibration_does_not_give_is_refused(calibration, asked, problem
         doubts_of(model, *asked)
 
 
+@pytest.mark.parametrize(
+    ('calibration', 'asked'),
+    [
+        ({'threshold': 5}, ('auto', False)),
+        ({'threshold': {'confidence': 'x'}}, ('auto', False)),
+        ({'temperature': -1, 'threshold': {'confidence': 0.5}}, ('auto', False)),
+        ({'temperature': 'x'}, (0.5, False)),
+        ({'none_of_these': [1]}, (None, True)),
+    ],
+)
+def test_nonsense_in_the_calibration_of_a_stranger_is_a_damaged_model(calibration, asked):
+    model = Stub()
+    model.calibration = calibration
+    with pytest.raises(CheckpointError, match='its calibration is damaged'):
+        doubts_of(model, *asked)
+
+
 def test_a_class_called_unknown_is_not_mistaken():
     model = Stub()
     model.class_names = ['a', 'unknown', 'c']
