@@ -28,7 +28,7 @@ from flowercls.core import signals
 from flowercls.core.errors import DataError, FlowerclsError
 from flowercls.core.files import sha256_of, write_json
 from flowercls.core.layout import CALIBRATION_FILE, CONFIG_FILE, METRICS_FILE, PREDICTIONS_VAL_FILE
-from flowercls.core.prepared_folder import photo_groups
+from flowercls.core.prepared_folder import manifest_hash, photo_groups
 from flowercls.core.workers import usable_cpus
 from flowercls.data.decode import decode_rgb
 from flowercls.evaluate.calibration import (
@@ -84,16 +84,14 @@ def calibrate(folder: Path, *, trusted: bool = False, report: Callable[[str], ob
     space, reason = None, ''
     try:
         distance_limit(np.zeros(len(predictions.images)), groups)  # are there enough photos?
-        model = load(checkpoint, trusted=trusted)
-        space = _none_of_these(model, groups, report)
-    except (
-        ValueError,
-        RuntimeError,
-        MemoryError,
-        FlowerclsError,
-        np.linalg.LinAlgError,
-    ) as error:
-        reason = f'{error}'.partition(' Fix: ')[0]
+        if config.get('data_manifest') != manifest_hash(config.get('data_root') or ''):
+            raise ValueError('the photos of the training are not here, or were prepared anew')
+        space = _none_of_these(load(checkpoint, trusted=trusted), groups, report)
+    except ValueError as error:
+        reason = f'{error}'
+    except (FlowerclsError, RuntimeError, MemoryError) as error:  # RuntimeError: torch, also without memory
+        report(f'note: {error}')  # not in the file, which exports carry: it may hold paths
+        reason = f'it could not be computed ({type(error).__name__})'
     content |= {'none_of_these': space, 'none_of_these_reason': reason}
     write_json(folder / CALIBRATION_FILE, content)
     return content

@@ -66,12 +66,18 @@ def test_what_finds_too_little_is_off(run, few_are_enough, monkeypatch):
 
 
 def test_without_the_photos_the_threshold_is_still_known(run, few_are_enough, monkeypatch):
-    def missing(*_):
-        raise DataError('data/flower: no such folder. Fix: prepare it.')
+    said = []
 
-    monkeypatch.setattr('flowercls.use.torch_model.TorchModel.photos_of', missing)
-    content = calibrate(run)
-    assert content['none_of_these_reason'] == 'data/flower: no such folder.' and content['temperature'] > 0
+    def missing(*_):
+        raise DataError('/home/me/photo.jpg: no such file. Fix: prepare.')
+
+    with monkeypatch.context() as patched:
+        patched.setattr('flowercls.use.torch_model.TorchModel.photos_of', missing)
+        content = calibrate(run, report=said.append)
+    assert '/home/me' in said[0] and '/home/me' not in json.dumps(content)
+    assert 'DataError' in content['none_of_these_reason'] and content['temperature'] > 0
+    monkeypatch.setattr(module, 'manifest_hash', lambda folder: 'another one')
+    assert 'prepared anew' in calibrate(run)['none_of_these_reason']
 
 
 def test_another_checkpoint_does_not_use_it(run, few_are_enough, capsys):
