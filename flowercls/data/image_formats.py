@@ -49,6 +49,7 @@ FIXES = {
     'not an image': 'remove it, or put the photo itself in its place',
     'unsupported format': 'save it as JPEG or PNG',
     'too large': f'save it with at most {MAX_PIXELS // 1_000_000} megapixels',
+    'too narrow': 'cut out the part that matters',  # for a network, which sees a square; `prepare` takes it
     'truncated': 'copy or download it again, the end of the file is missing',
     'damaged': 'copy or download it again, or open and save it in an image editor',
 }

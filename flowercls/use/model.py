@@ -13,8 +13,10 @@ from PIL import Image
 from flowercls.core.errors import CheckpointError, DataError
 from flowercls.core.files import sha256_of
 from flowercls.data.decode import decode_rgb, image_to_rgb
+from flowercls.data.image_formats import unreadable
 from flowercls.use.prediction import Prediction, PredictionList, thumbnail_of
 
+MAX_RATIO = 200  # of a photo's sides: a strip of a few pixels would be scaled up to gigabytes
 PhotoLike = str | os.PathLike | Image.Image | np.ndarray
 
 
@@ -114,22 +116,29 @@ def to_rgb(photo: PhotoLike) -> np.ndarray:
     """Return a photo as RGB pixels, uint8, shape (H, W, 3).
 
     Raises:
-        DataError: if it cannot be read, or is none.
+        UnreadablePhoto: if it cannot be read, or is too narrow.
+        DataError: if it is no photo.
     """
+    is_pixels = isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.size
     if isinstance(photo, str | os.PathLike):
-        return decode_rgb(photo)
-    if isinstance(photo, Image.Image):
-        return image_to_rgb(photo)
-    if isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.size:
-        if photo.ndim == 2:
-            return np.repeat(photo[:, :, None], 3, axis=2)
-        if photo.ndim == 3 and photo.shape[2] == 3:
-            return photo
-    kind = f'an array of {photo.dtype}, shape {photo.shape}' if isinstance(photo, np.ndarray) else repr(type(photo))
-    raise DataError(
-        f'{kind} is no photo. Expected a path, a PIL image, or an RGB array of uint8 (0-255), shape (H, W, 3). '
-        'Fix: convert it, for instance with PIL.Image.fromarray.'
-    )
+        rgb = decode_rgb(photo)
+    elif isinstance(photo, Image.Image):
+        rgb = image_to_rgb(photo)
+    elif is_pixels and photo.ndim == 2:
+        rgb = np.repeat(photo[:, :, None], 3, axis=2)
+    elif is_pixels and photo.ndim == 3 and photo.shape[2] == 3:
+        rgb = photo
+    else:
+        kind = f'an array of {photo.dtype}, shape {photo.shape}' if isinstance(photo, np.ndarray) else repr(type(photo))
+        raise DataError(
+            f'{kind} is no photo. Expected a path, a PIL image, or an RGB array of uint8 (0-255), shape (H, W, 3). '
+            'Fix: convert it, for instance with PIL.Image.fromarray.'
+        )
+    short, long = sorted(rgb.shape[:2])
+    if long > MAX_RATIO * short:
+        name = os.fspath(photo) if isinstance(photo, str | os.PathLike) else 'the image'
+        raise unreadable(name, 'too narrow', f'{short} by {long} pixels')
+    return rgb
 
 
 def check_finite(scores: np.ndarray, source: str | os.PathLike) -> np.ndarray:

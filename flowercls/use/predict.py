@@ -23,17 +23,15 @@ from flowercls.core import signals
 from flowercls.core.errors import OutOfMemoryError, is_out_of_memory
 from flowercls.core.terminal import as_duration
 from flowercls.core.workers import usable_cpus
-from flowercls.data.decode import decode_rgb
 from flowercls.data.image_formats import UnreadablePhoto
 from flowercls.evaluate.predictions import header_line, row_line
-from flowercls.use.model import Model, check_finite
+from flowercls.use.model import Model, check_finite, to_rgb
 from flowercls.use.photos import Photos
 from flowercls.use.row_file import RowFile
 from flowercls.use.unknown.doubts import Doubts
 
 TOPK = 3
 ALWAYS = Doubts()  # answers every photo
-MAX_RATIO = 200  # of a photo's sides: a strip of a few pixels would be scaled up to gigabytes
 LINE_EVERY_S = 30  # where no progress bar can be shown
 
 
@@ -172,8 +170,7 @@ def predict(
             tell(summary.photos)
             signals.check()
         if file and summary.answered:
-            file.append(layout.end, vars(summary))
-            file.finish()
+            file.finish(layout.end)
         elif file:
             file.discard()
     return replace(summary, photos_per_s=(total - start) / max(time.monotonic() - began, 1e-9))
@@ -262,11 +259,7 @@ class _Broken:
 def _read(path: Path, model: Model) -> Any:
     """Return a photo as the model takes it, or a `_Broken`."""
     try:
-        rgb = decode_rgb(path)
-        short, long = sorted(rgb.shape[:2])
-        if long > MAX_RATIO * short:
-            return _Broken(f'too narrow ({short} by {long} pixels)')
-        return model.prepare(rgb)
+        return model.prepare(to_rgb(path))
     except UnreadablePhoto as error:
         return _Broken(f'{error.reason} ({error.detail})')
     except MemoryError:

@@ -137,14 +137,19 @@ class RowFile:
         Raises:
             DiskError: if the disk is full.
         """
-        with disk_errors(self.out):
-            rest = memoryview(text.encode('utf-8', 'backslashreplace'))
-            num_bytes = self._num_bytes + len(rest)
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        self._num_bytes, self.done = num_bytes, done
+        self._num_bytes += self._write(text)
+        self.done = done
         if time.monotonic() - self._saved_at > SAVED_EVERY_S:
             self.save()
+
+    def _write(self, text: str) -> int:
+        """Write a text behind all others; returns its length in bytes, which do not count yet."""
+        content = text.encode('utf-8', 'backslashreplace')
+        rest = memoryview(content)
+        with disk_errors(self.out):
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        return len(content)
 
     def save(self) -> None:
         """Write down what is done, so that it outlives a power loss."""
@@ -154,8 +159,16 @@ class RowFile:
             json.dump({'origin': self._origin, 'bytes': self._num_bytes, 'done': self.done}, file)
         self._saved_at = time.monotonic()
 
-    def finish(self) -> None:
-        """Give the file its name."""
+    def finish(self, end: str = '') -> None:
+        """Give the file its name.
+
+        Args:
+            end: Text behind the rows. It is not recorded: a run that goes on from here writes it again.
+
+        Raises:
+            DiskError: if the disk is full or may not be written to.
+        """
+        self._write(end)
         with disk_errors(self.out):
             os.fsync(self._file.fileno())
             self._file.close()

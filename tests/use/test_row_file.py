@@ -50,6 +50,19 @@ def test_rows_behind_the_record_of_a_killed_process_are_cut_off(out, monkeypatch
         assert file.done == {'photos': 1} and partial_of(out).read_text() == 'a\n'
 
 
+def test_the_end_is_written_once_however_often_the_last_step_fails(out, monkeypatch):
+    monkeypatch.setattr(row_file, 'SAVED_EVERY_S', -1)
+    with pytest.raises(OSError, match='no such'), begin(out) as file:
+        file.append('a\n', {'photos': 1})
+        monkeypatch.setattr(row_file.os, 'fsync', lambda _: (_ for _ in ()).throw(OSError('no such')))
+        file.finish('end\n')
+    monkeypatch.undo()
+    with begin(out, resume=True) as file:
+        assert file.done == {'photos': 1}
+        file.finish('end\n')
+    assert out.read_text() == 'a\nend\n'
+
+
 @pytest.mark.parametrize(
     ('origin', 'words'),
     [

@@ -101,6 +101,17 @@ def test_what_is_no_photo_is_refused(thing, model):
         model.predict([thing])
 
 
+def test_a_strip_that_would_be_scaled_up_to_gigabytes_is_refused(model, tmp_path):
+    from PIL import Image
+
+    strip = Image.new('RGB', (2010, 10))
+    strip.save(tmp_path / 'strip.png')
+    for photo in (tmp_path / 'strip.png', strip, np.array(strip), np.array(strip)[:, :, 0]):
+        with pytest.raises(DataError, match='too narrow.*Fix: '):
+            model.predict(photo)
+    assert model.predict(strip.crop((0, 0, 2000, 10))).image == ''
+
+
 def test_an_image_that_a_phone_stored_sideways_is_turned(model, photos, tmp_path):
     from PIL import Image
 
