@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from flowercls.commands.shared import check_parents
 from flowercls.core import signals
 
 EXAMPLES = (
@@ -103,6 +104,8 @@ def export(
     from flowercls.core.terminal import as_size, tool_command
     from flowercls.use.export import exporter
 
+    if out is not None:
+        check_parents('--out', out)
     formats = [format] if isinstance(format, str) else list(format)
     exported = exporter.export(
         model,

@@ -135,8 +135,7 @@ def export(
 
     exported = Exported()
     for name, path in sorted(targets.items(), key=lambda item: item[0] == 'card'):  # the card tells of the others
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         _write(name, path, model, graph)
         key = f'{name}_int8' if int8 and name in WITH_GRAPH else name
         exported.paths[name] = path
@@ -223,6 +222,14 @@ def _check_free(targets: dict[str, Path], overwrite: bool) -> None:
     existing = [str(path) for path in targets.values() if path.exists()]
     if existing and not overwrite:
         raise ConfigError(f'{", ".join(existing)}: exists already. Fix: add --overwrite, or name another --out.')
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'--out {folder}: cannot be made ({error.strerror}). Fix: name another folder.') from error
 
 
 def _read_record(path: Path) -> dict:
