@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shlex
 import sys
 from collections import Counter
@@ -47,6 +48,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 LOADING_STEPS = ('LoadImage', 'LoadImageFromFile')
 OUR_IMPORTS = {'flowercls.registration'}
 DEFAULT_BATCH_SIZE = 64  # of a checkpoint whose run was not validated
+_VALUE = re.compile(r"""[^\s=()\[\]{},'"][^=()\[\]{},'"]*""")  # in a word of a command
 UNUSED = ('init_cfg', 'pretrained', 'train_cfg')  # of a model: its weights come from the checkpoint
 LEFT_OUT = ('confusion', 'reliability')  # of metrics.json in `facts`: large, or drawn elsewhere
 
@@ -299,7 +301,8 @@ def _last_command(folder: Path) -> str | None:
         words = shlex.split((folder / layout.COMMAND_FILE).read_text(encoding='utf-8').strip().splitlines()[-1])
     except (OSError, ValueError, IndexError):
         return None
-    return shlex.join('='.join(map(without_folder, word.split('='))) for word in words)
+    # Paths also stand in lists and dicts: key=['/home/me/a.pth'].
+    return shlex.join(_VALUE.sub(lambda value: without_folder(value[0]), word) for word in words)
 
 
 def _batch(prepared: Sequence[Tensor]) -> dict:

@@ -58,7 +58,8 @@ def test_without_the_validation_photos_nothing_is_written(without_photos, tool, 
 def test_without_the_photos_a_file_can_be_asked_for_and_says_so(without_photos, tool, tmp_path):
     assert tool('export', without_photos, '--allow-mismatch', '--out', tmp_path / 'x.onnx') == 0
     parity = json.loads((tmp_path / 'export.json').read_text())['onnx']['parity']
-    assert parity['measured'] is False and 'are missing' in parity['reason'] and (tmp_path / 'x.onnx').is_file()
+    assert parity == {'measured': False, 'reason': '1 of 1 validation photos are missing'}  # no folder of this machine
+    assert (tmp_path / 'x.onnx').is_file()
 
 
 @pytest.mark.parametrize('out', ['model.txt', 'model.pth'])

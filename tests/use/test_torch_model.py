@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from flowercls.core.errors import DataError
+from flowercls.core.layout import COMMAND_FILE
 from flowercls.data.decode import decode_rgb
 from flowercls.evaluate.predictions import Predictions
 from flowercls.use.load import load
@@ -68,6 +70,20 @@ def test_facts_are_plain_and_name_no_folder_of_the_machine(model, trained_run):
     assert (
         model.facts['sha256'] == json.loads((model.source.parent / f'{model.source.name}.json').read_text())['sha256']
     )
+
+
+def test_the_command_in_the_facts_has_no_folders(trained_run, tmp_path):
+    folder = shutil.copytree(trained_run[1], tmp_path / 'run')
+    words = [
+        '/opt/a b/python',
+        'x.py',
+        "a=['/home/me/w 1.pth', 2]",
+        'b=[/home/me/x,/home/me/y]',
+        "c={'d': 'C:\\\\me\\\\z'}",
+    ]
+    (folder / COMMAND_FILE).write_text(shlex.join([*words, '--work-dir=~/me/run', 'lr=1e-3']))
+    command = shlex.split(load(folder).facts['training']['command'])
+    assert command == ['python', 'x.py', "a=['w 1.pth', 2]", 'b=[x,y]', "c={'d': 'z'}", '--work-dir=run', 'lr=1e-3']
 
 
 def test_a_run_folder_whose_name_is_no_text_has_facts_that_are(trained_run, tmp_path):

@@ -219,7 +219,9 @@ def _targets(model: Model, formats: list[str], out: str | Path | None, int8: boo
 
 
 def _check_free(targets: dict[str, Path], overwrite: bool) -> None:
-    existing = [str(path) for path in targets.values() if path.exists()]
+    records = {path.with_name(EXPORT_FILE) for path in targets.values()}
+    foreign = [path for path in records if path.exists() and not _read_record(path)]
+    existing = [str(path) for path in (*targets.values(), *foreign) if path.exists()]
     if existing and not overwrite:
         raise ConfigError(f'{", ".join(existing)}: exists already. Fix: add --overwrite, or name another --out.')
 
@@ -233,18 +235,20 @@ def _make_folder(folder: Path) -> None:
 
 
 def _read_record(path: Path) -> dict:
+    """Return the content of an export.json; empty if there is none, or a file of somebody else."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    is_ours = isinstance(content, dict) and all(isinstance(entry, dict) for entry in content.values())
+    return content if is_ours else {}
 
 
 def _recorded(model: Model, path: Path) -> dict | None:
     """Return what was measured of an ONNX graph of this checkpoint in a file beside ``path``."""
     record = _read_record(path.with_name(EXPORT_FILE))
     names = [f'{name}{suffix}' for suffix in ('', '_int8') for name in WITH_GRAPH]
-    entries = [entry for name in names if isinstance(entry := record.get(name), dict)]
+    entries = [record[name] for name in names if name in record]
     own = [entry for entry in entries if entry.get('checkpoint_sha256') == model.facts.get('sha256')]
     return next((entry for entry in own if entry.get('parity')), None)
 
@@ -287,7 +291,8 @@ def _measured_graph(
         parity = _parity(model, exported, photos, trusted, report)
         _refuse(parity['problems'], parity['worst'], 'the ONNX graph does not answer as the checkpoint', allow_mismatch)
     else:
-        parity = {'measured': False, 'reason': reason}
+        without_folders = re.split(': |, first ', reason)[0]  # of this machine
+        parity = {'measured': False, 'reason': without_folders}
         report(f'parity      not measured: {reason}')
     if not in_int8:
         return Graph(content, calibration, steps, {'parity': parity})

@@ -55,6 +55,14 @@ def test_a_card_beside_an_onnx_file_of_the_checkpoint_tells_how_well_it_agrees(t
         assert json.loads((tmp_path / 'export.json').read_text())[name] == record[name]
 
 
+@pytest.mark.parametrize('content', ['[1, "mine"]', '{"mine": 1}', 'mine'])
+def test_an_export_json_of_somebody_else_is_kept(content, trained_run, tmp_path):
+    (tmp_path / 'export.json').write_text(content)
+    with pytest.raises(ConfigError, match='export.json: exists already'):
+        export(trained_run[1], 'card', out=tmp_path)
+    assert (tmp_path / 'export.json').read_text() == content and not (tmp_path / 'README.md').exists()
+
+
 def test_what_exists_is_kept(exported, trained_run):
     folder, _ = exported
     before = (folder / 'README.md').stat().st_mtime_ns
