@@ -38,7 +38,7 @@ OPSET = 18  # the first whose Resize has antialias
 IMAGES = 'images'
 MAX_BYTES = 2**31 - 2**24  # protobuf holds 2 GB; the rest is for the graph
 TRIED_BATCHES = (1, 3)  # sizes other than that of the export's own example
-MAX_CORE_DIFFERENCE = 1e-3  # of a probability on noise; 1e-6 was seen, a wrongly written network differed by 0.05
+MAX_CORE_DIFFERENCE = 0.01  # of a probability on noise; a deep network with random weights differed by 0.002
 INTERPOLATIONS = {'bilinear': 'linear', 'bicubic': 'cubic'}  # torchvision's and mmpretrain's names -> ONNX's
 
 

@@ -210,8 +210,9 @@ def compare(network, size, more=None, **outputs):
     session = session_of(graph)
     results = session.run(None, {'images': images.numpy()})
     assert np.ptp(expected, axis=0).max() > 0.05
-    assert np.abs(results[0] - expected).max() < 1e-3  # rounding counts more, as the answers were pulled apart
-    assert np.abs(session.run(None, {'images': images[:1].numpy()})[0] - expected[:1]).max() < 1e-3
+    # Random weights enlarge each rounding: 1e-6 of the input became 0.002 of a probability in EfficientNetV2-S.
+    assert np.abs(results[0] - expected).max() < 0.005
+    assert np.abs(session.run(None, {'images': images[:1].numpy()})[0] - expected[:1]).max() < 0.005
     return graph, images, results
 
 
@@ -248,11 +249,14 @@ def test_class_maps_and_distance_are_further_outputs(tiny):
     assert np.allclose(maps.mean(axis=(2, 3)), logits - tiny.head.fc.bias.detach().numpy(), atol=1e-4)
 
 
-def test_a_graph_names_no_folder_of_this_machine_and_is_checked(tiny):
-    network = onnx_graph.network_graph(SimpleNamespace(network=tiny, image_size=(64, 64), source=Path('a.pth')))
-    graph = onnx_graph.joined_graph(
-        onnx_graph.preprocessing_graph(model_of(ours(*CROP))), network, {'a': ['ä'], 'b': 'c'}
-    )
+@pytest.fixture(scope='module')
+def written(tiny):
+    return onnx_graph.network_graph(SimpleNamespace(network=tiny, image_size=(64, 64), source=Path('a.pth')))
+
+
+def test_a_graph_names_no_folder_of_this_machine_and_is_checked(tiny, written):
+    preprocessing = onnx_graph.preprocessing_graph(model_of(ours(*CROP)))
+    graph = onnx_graph.joined_graph(preprocessing, written, {'a': ['ä'], 'b': 'c'})
     content = graph.SerializeToString()
     for trace in (str(Path(onnx_graph.__file__).parents[2]), 'site-packages', str(Path.home()), 'File "', '.py'):
         assert trace.encode() not in content
@@ -264,6 +268,7 @@ def test_a_graph_names_no_folder_of_this_machine_and_is_checked(tiny):
     assert tiny.precision in ('bf16', 'fp32') and tiny.channels_last  # the model itself is as it was
 
 
+@pytest.mark.slow  # as above
 def test_a_network_that_torch_cannot_export_says_so_in_a_line(tiny, monkeypatch, capfd):
     def forward(images):
         return (images.sum().item(),)
@@ -274,6 +279,7 @@ def test_a_network_that_torch_cannot_export_says_so_in_a_line(tiny, monkeypatch,
     assert '\n' not in str(error.value) and capfd.readouterr() == ('', '')
 
 
+@pytest.mark.slow  # as above
 def test_a_batch_size_that_was_taken_for_a_constant_is_found(tiny, monkeypatch):
     """As the number of photos in mmpretrain's Swin is."""
     monkeypatch.setattr(onnx_graph, 'TRIED_BATCHES', (1,))
