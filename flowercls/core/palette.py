@@ -21,6 +21,8 @@ SETTINGS = (GREEN, PINK, SKY, PURPLE, BROWN, CHARCOAL)
 SHARES = 'Blues'
 # From little to much evidence in a heat map; each is lighter than the one before.
 HEAT = (DARK_BLUE, PURPLE, VERMILLION, ORANGE, '#fff2b3')
+HEAT_OPACITY, HEAT_OPAQUE_FROM = 0.65, 0.7  # below this heat the colours fade away
+UNSEEN_LIGHT = 0.35  # share of its light that a pixel keeps where the network does not see it
 
 # CSS custom properties of a report page.
 LIGHT_PAGE = {

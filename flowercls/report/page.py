@@ -19,7 +19,7 @@ from flowercls.core import palette
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import atomic_write, delimiter_of
 from flowercls.core.layout import COMMAND_FILE, CONFIG_FILE, REPORT_FILE
-from flowercls.core.terminal import tool_command
+from flowercls.core.terminal import as_size, tool_command
 from flowercls.evaluate.intervals import INTERVAL
 
 # What reading a value leads to in a file that another version or a person has written.
@@ -71,7 +71,7 @@ def _templates() -> jinja2.Environment:
         'number': lambda value: format_number(value, ','),
         'share': lambda value: format_number(100 * value if isinstance(value, int | float) else None, '.1f'),
         'shares': lambda ends: interval([100 * end for end in ends] if isinstance(ends, list) else None),
-        'megabytes': lambda value: format_number(value / 1e6 if isinstance(value, int | float) else None, '.1f'),
+        'filesize': lambda value: as_size(value) if isinstance(value, int) else '-',
         'digits': lambda value, count: format_number(value, f'.{count}g'),
         'interval': interval,
         'picture': embedded_picture,

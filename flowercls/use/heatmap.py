@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from flowercls.use.predict import Row
 
 MAX_LEVELS_OFF = 4  # of 255: what rounding may do to a ramp
-OPACITY, OPAQUE_FROM = 0.65, 0.7  # of the colours of a drawing; below this heat they fade away
 SIDE_PX = 640  # of a photo in a file; its heat map stands beside it
 PHOTOS_AT_ONCE = 8  # decoded in full
 MAX_NAME_BYTES = 200  # most file systems take 255
-UNSEEN_LIGHT = 0.35  # share of its light that a pixel keeps where the network does not see it
 
 
 def heatmaps(
@@ -175,8 +173,8 @@ def overlay(rgb: np.ndarray, heat: np.ndarray) -> np.ndarray:
     colours = np.array([ImageColor.getrgb(colour) for colour in palette.HEAT], np.float32)
     levels, known = np.linspace(0, 1, len(colours)), np.nan_to_num(heat)
     colour = np.stack([np.interp(known, levels, channel) for channel in colours.T], axis=-1)
-    opacity = OPACITY * np.minimum(known / OPAQUE_FROM, 1)[..., None]
-    drawn = np.where(np.isnan(heat)[..., None], UNSEEN_LIGHT * grey, grey + opacity * (colour - grey))
+    opacity = palette.HEAT_OPACITY * np.minimum(known / palette.HEAT_OPAQUE_FROM, 1)[..., None]
+    drawn = np.where(np.isnan(heat)[..., None], palette.UNSEEN_LIGHT * grey, grey + opacity * (colour - grey))
     return drawn.astype(np.uint8)
 
 

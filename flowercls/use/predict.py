@@ -30,7 +30,6 @@ from flowercls.use.photos import Photos
 from flowercls.use.row_file import RowFile
 from flowercls.use.unknown.doubts import Doubts
 
-TOPK = 3
 ALWAYS = Doubts()  # answers every photo
 LINE_EVERY_S = 30  # where no progress bar can be shown
 
@@ -101,7 +100,7 @@ def predict(
     photos: Photos,
     *,
     out: Path | None = None,
-    topk: int = TOPK,
+    topk: int,
     batch_size: int | None = None,
     doubts: Doubts = ALWAYS,
     to_show: frozenset[int] = frozenset(),

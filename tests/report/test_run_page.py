@@ -303,7 +303,7 @@ def test_exports_are_shown_with_their_distance_to_the_checkpoint(page, run_folde
     (run_folder / 'export').mkdir()
     (run_folder / 'export' / 'export.json').write_text(json.dumps(entries))
     text = page().text
-    assert '<i>.onnx 2.9 MB. The same answer as the checkpoint for 5 of 6 validation photos. A probability' in text
+    assert '<i>.onnx 2.90 MB. The same answer as the checkpoint for 5 of 6 validation photos. A probability' in text
     assert '0.0012, in the mean by 0.0001. Top-1 66.67 % against 83.33 %: 16.67 points' in text
     assert '(95 % interval -1.2 to 30.0)' in text and 'in bf16 as in this run, differs from its own fp32 by' in text
     assert 'the fp32 export' in text and 'Top-1 50.00 % against 66.67 %' in text and ': 16 points worse' in text

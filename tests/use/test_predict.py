@@ -1,6 +1,7 @@
 """The story of predict with a model that needs no network, whose answers depend on what is in its batch."""
 
 import csv
+import functools
 import json
 import shutil
 import time
@@ -19,6 +20,7 @@ from flowercls.use.photos import find_photos
 from flowercls.use.row_file import partial_of, record_of
 
 CLASSES = ['rose', 'tulip', '=lily']
+predict = functools.partial(story.predict, topk=3)
 
 
 class FakeModel(Model):
@@ -64,7 +66,7 @@ def photos(tmp_path):
 
 
 def test_rows_are_those_of_a_predictions_file(model, photos, tmp_path):
-    summary = story.predict(model, photos, out=tmp_path / 'x.csv', to_show=frozenset({0, 1, 13}))
+    summary = predict(model, photos, out=tmp_path / 'x.csv', to_show=frozenset({0, 1, 13}))
     found = Predictions.read_csv(tmp_path / 'x.csv')
     assert found.images == [photos.images[i] for i in (0, 2, 3, 4, 5, 7, 12, 13, 14, 15, 16)]
     assert [CLASSES[label] for label in found.labels] == [image.partition('/')[0] for image in found.images]
@@ -77,8 +79,8 @@ def test_rows_are_those_of_a_predictions_file(model, photos, tmp_path):
 
 
 def test_json_has_an_object_a_line_with_the_same_figures(model, photos, tmp_path):
-    story.predict(model, photos, out=tmp_path / 'x.json', topk=2)
-    story.predict(model, photos, out=tmp_path / 'x.csv')
+    predict(model, photos, out=tmp_path / 'x.json', topk=2)
+    predict(model, photos, out=tmp_path / 'x.csv')
     lines = (tmp_path / 'x.json').read_text().splitlines()
     objects = [json.loads(line.rstrip(',')) for line in lines[1:-1]]
     assert json.loads('\n'.join(lines)) == objects
@@ -94,7 +96,7 @@ def test_json_has_an_object_a_line_with_the_same_figures(model, photos, tmp_path
 
 def test_without_class_folders_there_is_no_label(model, photos, tmp_path):
     photos.folders[0] = ('inbox',)
-    summary = story.predict(model, photos, out=tmp_path / 'x.csv')
+    summary = predict(model, photos, out=tmp_path / 'x.csv')
     assert (tmp_path / 'x.csv').read_text().startswith('image,pred,score_rose,') and summary.hits == 0
 
 
@@ -109,7 +111,7 @@ class Killed(BaseException):
 def test_a_resumed_file_has_the_bytes_of_an_undisturbed_one(source, photos, tmp_path, monkeypatch, suffix, how, batch):
     monkeypatch.setattr(row_file, 'SAVED_EVERY_S', -1)  # at every batch
     whole, out = tmp_path / f'whole{suffix}', tmp_path / f'x{suffix}'
-    undisturbed = story.predict(FakeModel(source), photos, out=whole, to_show=frozenset(range(5)))
+    undisturbed = predict(FakeModel(source), photos, out=whole, to_show=frozenset(range(5)))
 
     def end(number):
         if number == batch:
@@ -118,7 +120,7 @@ def test_a_resumed_file_has_the_bytes_of_an_undisturbed_one(source, photos, tmp_
             raise Killed
 
     with pytest.raises(Killed):
-        story.predict(FakeModel(source, end), photos, out=out, to_show=frozenset(range(5)))
+        predict(FakeModel(source, end), photos, out=out, to_show=frozenset(range(5)))
     assert not out.exists()
     if how == 'killed':  # nothing was tidied up, and half a row was written
         for path in (partial_of(out), record_of(out)):
@@ -126,7 +128,7 @@ def test_a_resumed_file_has_the_bytes_of_an_undisturbed_one(source, photos, tmp_
         with partial_of(out).open('a') as file:
             file.write('half a r')
     model = FakeModel(source)
-    summary = story.predict(model, photos, out=out, to_show=frozenset(range(5)), resume=True)
+    summary = predict(model, photos, out=out, to_show=frozenset(range(5)), resume=True)
     assert out.read_bytes() == whole.read_bytes() and model.batches == [3, 3, 4, 1][batch:]
     rows = [[(row['number'], row['cells']) for row in each.shown] for each in (summary, undisturbed)]
     assert rows[0] == rows[1]
@@ -141,7 +143,7 @@ def interrupt(source, photos, out):
             raise Killed
 
     with pytest.raises(Killed):
-        story.predict(FakeModel(source, stop), photos, out=out)
+        predict(FakeModel(source, stop), photos, out=out)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_what_changed_since_is_named(source, photos, tmp_path, change, words):
         options = {'batch': {'batch_size': 5}, 'topk': {'topk': 1}}[change]
     before = partial_of(out).read_bytes()
     with pytest.raises(ConfigError, match=words):
-        story.predict(FakeModel(source), photos, out=out, resume=True, **options)
+        predict(FakeModel(source), photos, out=out, resume=True, **options)
     assert partial_of(out).read_bytes() == before
 
 
@@ -183,14 +185,14 @@ def test_a_signal_lets_the_batch_at_work_be_written(source, photos, tmp_path, mo
             signals._on_signal(signals.signal.SIGTERM, None)
 
     with pytest.raises(signals.Interrupted):
-        story.predict(FakeModel(source, ask), photos, out=tmp_path / 'x.csv')
+        predict(FakeModel(source, ask), photos, out=tmp_path / 'x.csv')
     assert len(partial_of(tmp_path / 'x.csv').read_text().splitlines()) == 1 + 6
 
 
 def test_where_no_photo_can_be_read_nothing_is_written(model, photos, tmp_path):
     for path in photos.paths:
         path.write_text('no photo')
-    summary = story.predict(model, photos, out=tmp_path / 'x.csv')
+    summary = predict(model, photos, out=tmp_path / 'x.csv')
     assert summary.answered == 0 and len(summary.broken) == 18 and model.batches == []
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith('x')] == []
 
@@ -198,7 +200,7 @@ def test_where_no_photo_can_be_read_nothing_is_written(model, photos, tmp_path):
 def test_a_model_that_gives_nan_is_refused(model, photos, tmp_path):
     model.classify = lambda prepared: np.full((len(prepared), 3), np.nan, np.float32)
     with pytest.raises(CheckpointError, match='NaN'):
-        story.predict(model, photos, out=tmp_path / 'x.csv')
+        predict(model, photos, out=tmp_path / 'x.csv')
     assert not partial_of(tmp_path / 'x.csv').exists()
 
 
@@ -208,14 +210,14 @@ def test_a_batch_that_needs_too_much_memory_is_told(source, photos, tmp_path):
 
     model = FakeModel(source, fail)
     with pytest.raises(OutOfMemoryError, match='4 photos at once.*--batch-size 2 --overwrite'):
-        story.predict(model, photos, out=tmp_path / 'x.csv')
+        predict(model, photos, out=tmp_path / 'x.csv')
     with pytest.raises(RuntimeError, match='enforce'):
-        story.predict(model, photos, batch_size=1)
+        predict(model, photos, batch_size=1)
 
 
 def test_a_strip_that_would_be_scaled_to_gigabytes_is_refused(model, tmp_path):
     Image.new('RGB', (1, 20_000)).save(tmp_path / 'strip.png')
-    summary = story.predict(model, find_photos([tmp_path / 'strip.png']))
+    summary = predict(model, find_photos([tmp_path / 'strip.png']))
     assert summary.broken == [(str(tmp_path / 'strip.png'), 'too narrow (1 by 20000 pixels)')]
 
 
@@ -225,7 +227,7 @@ def test_an_error_of_ours_is_no_broken_photo(model, photos):
 
     model.prepare = fail
     with pytest.raises(ZeroDivisionError):
-        story.predict(model, photos)
+        predict(model, photos)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_hostile_names_break_no_file(model, tmp_path, name):
     for path in (folder / name, folder / 'z.png'):
         Image.new('RGB', (9, 8)).save(path)
     for suffix in ('.csv', '.json'):
-        story.predict(model, find_photos([folder]), out=tmp_path / f'x{suffix}')
+        predict(model, find_photos([folder]), out=tmp_path / f'x{suffix}')
     shown = name.replace('\udce9', '\\udce9')
     with (tmp_path / 'x.csv').open(encoding='utf-8', newline='') as file:
         cells = [row['image'] for row in csv.DictReader(file)]
@@ -260,11 +262,11 @@ def test_progress_tells_pace_and_time_left(model, photos, monkeypatch, capsys, i
     monkeypatch.setattr(story, 'LINE_EVERY_S', 0)
     monkeypatch.setattr(story.sys.stderr, 'isatty', lambda: is_terminal, raising=False)
     monkeypatch.setenv('COLUMNS', '100')
-    story.predict(model, photos)
+    predict(model, photos)
     assert 'photos/s' in capsys.readouterr().err
 
 
 def test_a_missing_photo_of_a_list_costs_only_itself(model, photos):
     photos.paths[2].unlink()
-    summary = story.predict(model, photos)
+    summary = predict(model, photos)
     assert (photos.images[2], 'missing file (no such file)') in summary.broken and summary.answered == 10

@@ -19,6 +19,7 @@ from PIL import ImageColor
 from flowercls.core import palette
 from flowercls.core.files import atomic_write
 from flowercls.data.image_formats import MAX_FILE_BYTES, MAX_PIXELS
+from flowercls.use.model import MAX_RATIO
 
 PART_BYTES = 3 << 20  # of a parcel in one element: a browser limits the length of a text; divisible by 3
 LIGHT = {**palette.LIGHT_PAGE, 'bar': palette.BLUE, 'on-bar': palette.WHITE}
@@ -50,7 +51,9 @@ def write_page(
     text = {name: (web / f'page.{name}').read_text(encoding='utf-8') for name in ('html', 'css', 'js')}
     style = _filled(text['css'], light=_variables(LIGHT), dark=_variables(DARK))
     heat = [ImageColor.getrgb(colour) for colour in palette.HEAT]
-    script = _filled(text['js'], max_pixels=MAX_PIXELS, max_file_bytes=MAX_FILE_BYTES, heat=json.dumps(heat))
+    limits = {'max_pixels': MAX_PIXELS, 'max_file_bytes': MAX_FILE_BYTES, 'max_ratio': MAX_RATIO}
+    shares = [palette.HEAT_OPACITY, palette.HEAT_OPAQUE_FROM, palette.UNSEEN_LIGHT]
+    script = _filled(text['js'], **limits, heat=json.dumps(heat), heat_shares=json.dumps(shares))
     parcels = {
         'runtime': (web / 'ort.wasm.bundle.min.mjs.gz').read_bytes(),
         'wasm': (web / 'ort-wasm-simd-threaded.wasm.gz').read_bytes(),

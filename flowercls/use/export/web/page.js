@@ -3,10 +3,10 @@
 // as text, never as HTML.
 const MAX_PIXELS = @@max_pixels@@
 const MAX_FILE_BYTES = @@max_file_bytes@@
-const MAX_RATIO = 200 // of a photo's sides
+const MAX_RATIO = @@max_ratio@@ // of a photo's sides
 const SHOWN_CLASSES = 5
 const HEAT = @@heat@@ // colours from little to much evidence
-const [OPACITY, OPAQUE_FROM, UNSEEN_LIGHT] = [0.65, 0.7, 0.35]
+const [OPACITY, OPAQUE_FROM, UNSEEN_LIGHT] = @@heat_shares@@
 const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]
 
 const element = id => document.getElementById(id)
@@ -257,8 +257,8 @@ const showPhoto = ({file, card, answer}) => {
 // ---- Answers
 
 const confidenceOf = probabilities => {
-  const powers = probabilities.map(p => p ** (1 / (calibration?.temperature ?? 1)))
-  return Math.max(...powers) / powers.reduce((sum, power) => sum + power, 0)
+  const highest = Math.max(...probabilities) // powers of shares of it are never all 0
+  return 1 / probabilities.reduce((sum, p) => sum + (p / highest) ** (1 / (calibration?.temperature ?? 1)), 0)
 }
 
 const orderOf = scores => Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a] || a - b)
