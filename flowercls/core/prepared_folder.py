@@ -103,7 +103,7 @@ def _parse_line(line: str, class_names: list[str], where: str) -> tuple[str, int
 
 
 def is_system_file(name: str) -> bool:
-    """Return whether a file or folder of this name is hidden, or left by a system, and so is no photo of the user."""
+    """Return whether a file or folder of this name is hidden or left by a system; it is no photo of the user."""
     return name.startswith('.') or name.casefold() in SYSTEM_NAMES
 
 

@@ -58,8 +58,8 @@ class Overfitting:
 def overfitting(folder: str | Path, best_epoch: int | None) -> Overfitting | None:
     """Compare the best and the last epoch of a run; None if their figures are not known.
 
-    The best epoch was chosen by its accuracy on the same photos, which makes its loss a little too low, and the rise a
-    little too high.
+    The best epoch was chosen by its accuracy on the same photos. So its loss is a little too low, and the rise a little
+    too high.
 
     Args:
         folder: The run folder.

@@ -67,7 +67,7 @@ def grad_cam(network: StagedClassifier, images: Tensor, class_numbers: Sequence[
     """Return the Grad-CAM of each image on the last stage's last map, divided by its highest value.
 
     The last map is the one nearest to the output on which the score depends at more than one place. So pooled features
-    do not count, nor do patches behind the last block of a ViT whose head reads the class token alone.
+    do not count. Nor do patches behind the last block of a ViT, where the head reads the class token alone.
 
     Args:
         network: In evaluation mode.

@@ -295,7 +295,11 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize('name', COMMANDS)
+@pytest.mark.parametrize(
+    # Slow: other cases of the same, with a process for each of up to thirty operations.
+    'name',
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in ('predict', 'card'))) for name in COMMANDS],
+)
 @pytest.mark.parametrize(('fault', 'code'), [(no_room, 5), (die, -9)], ids=['full disk', 'killed'])
 def test_a_fault_midway_leaves_no_half_file(name, fault, code, place, tool, in_child, capfd):
     """At each operation on files. What has its final name is whole: the same bytes as without a fault."""

@@ -1,7 +1,7 @@
 """An exported ONNX file: its names and metadata, and a check that a file from a stranger can do no harm.
 
-The check reads the protobuf message itself. Nothing is computed, no other file is opened, and what a file declares is
-compared with what it holds before onnxruntime sees it.
+The check reads the protobuf message itself. Nothing is computed, and no other file is opened. The sizes that a file
+declares are compared with those it holds before onnxruntime sees it.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The package: one .zip with an exported model and all that a stranger needs to use it.
 
-A package from a stranger is only read. Nothing in it is unpacked to the disk or run, and of its files only the model
-is read, within limits that are checked before.
+A package from a stranger is only read. Nothing in it is unpacked to the disk or run. Of its files only the model is
+read, after a check of its limits.
 """
 
 import stat
