@@ -80,7 +80,7 @@ class TorchModel(Model):
             raise _no_checkpoint_of_a_run(source, 'it holds no weights, or names no classes')
         if len(set(self.class_names)) < len(self.class_names):
             raise _no_checkpoint_of_a_run(source, 'it names a class twice')
-        _check_shared(self.meta, source)
+        _check_shared(self.meta, self.class_names, source)
         if trusted:
             import_modules_from_strings(**(self.config.get('custom_imports') or {}))
         else:
@@ -326,8 +326,11 @@ def _config_in(meta: Any, source: Path) -> Config:
     return config
 
 
-def _check_shared(meta: dict, source: Path) -> None:
+def _check_shared(meta: dict, class_names: list[str], source: Path) -> None:
     """Refuse a slim checkpoint whose facts or calibration cannot be written into another file."""
+    facts = meta.get('facts')
+    if isinstance(facts, dict) and (facts.get('classes') != class_names or not isinstance(facts.get('name'), str)):
+        raise _no_checkpoint_of_a_run(source, 'its facts are of another model')
     for key in ('facts', 'calibration'):
         try:
             json.dumps(meta.get(key), ensure_ascii=False, allow_nan=False).encode()

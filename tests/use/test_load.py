@@ -62,6 +62,8 @@ def changed(trained_run, tmp_path, change):
         (lambda c: c['meta']['dataset_meta'].update(classes=['a', 'b']), 'names 2 classes'),
         (lambda c: c['meta'].update(facts={'a': torch.zeros(1)}), 'its facts'),
         (lambda c: c['meta'].update(facts={'a': '\ud800'}), 'its facts'),
+        (lambda c: c['meta'].update(facts={'name': 'x', 'classes': ['rose']}), 'its facts'),
+        (lambda c: c['meta'].update(facts={'name': 5, 'classes': c['meta']['dataset_meta']['classes']}), 'its facts'),
         (lambda c: c['meta'].update(calibration={'a': float('nan')}), 'its calibration'),
         (lambda c: c['state_dict'].popitem(), 'another model'),
     ],
