@@ -138,7 +138,9 @@ def predict(
         file, summary = None, Summary()
         if out:
             origin = {'model': model.digest, 'photos': _digest(photos), '--batch-size': batch_size, '--topk': topk}
-            origin |= {'doubts': vars(doubts)} if doubts != ALWAYS else {}
+            origin |= {'--min-confidence': doubts.min_confidence, '--none-of-these': doubts.limit is not None}
+            if doubts.min_confidence is not None or doubts.limit is not None:
+                origin['calibration'] = [doubts.temperature, doubts.limit]
             file = stack.enter_context(RowFile(out, {**origin, **(options or {})}, resume=resume))
             stack.enter_context(signals.defer_signals())  # the batch at work is finished and written first
             summary = Summary(**file.done) if file.done else summary

@@ -18,6 +18,7 @@ from flowercls.use import row_file
 from flowercls.use.model import Model
 from flowercls.use.photos import find_photos
 from flowercls.use.row_file import partial_of, record_of
+from flowercls.use.unknown.doubts import Doubts
 
 CLASSES = ['rose', 'tulip', '=lily']
 predict = functools.partial(story.predict, topk=3)
@@ -155,6 +156,7 @@ def interrupt(source, photos, out):
         ('batch', '--batch-size was 4, is 5'),
         ('topk', '--topk was 3, is 1'),
         ('option', '--precision was None, is fp32'),
+        ('doubts', '--min-confidence was None, is 0.8'),
     ],
 )
 def test_what_changed_since_is_named(source, photos, tmp_path, change, words):
@@ -170,7 +172,7 @@ def test_what_changed_since_is_named(source, photos, tmp_path, change, words):
     elif change == 'option':
         options = {'options': {'--precision': 'fp32'}}
     else:
-        options = {'batch': {'batch_size': 5}, 'topk': {'topk': 1}}[change]
+        options = {'batch': {'batch_size': 5}, 'topk': {'topk': 1}, 'doubts': {'doubts': Doubts(1.0, 0.8)}}[change]
     before = partial_of(out).read_bytes()
     with pytest.raises(ConfigError, match=words):
         predict(FakeModel(source), photos, out=out, resume=True, **options)

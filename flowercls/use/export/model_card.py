@@ -18,7 +18,7 @@ from flowercls.use.export.parity import loss_text
 
 _CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]')
 _MARKUP = re.compile(r'([\\`*_\[\]<>~&$#])')
-_USE = """With flowercls (`{name}` may be a run folder, a checkpoint, an ONNX file or a package):
+_USE = """With flowercls (`model.onnx` may also be a run folder, a checkpoint or a package):
 
 ```python
 import flowercls
@@ -37,7 +37,7 @@ from PIL import Image, ImageOps
 model = onnxruntime.InferenceSession('model.onnx')
 classes = json.loads(model.get_modelmeta().custom_metadata_map['classes'])
 photo = numpy.asarray(ImageOps.exif_transpose(Image.open('photo.jpg')).convert('RGB'))
-probabilities = model.run(['probabilities'], {{'photos': photo[None]}})[0][0]
+probabilities = model.run(['probabilities'], {'photos': photo[None]})[0][0]
 print(classes[probabilities.argmax()], probabilities.max())
 ```
 """
@@ -66,7 +66,7 @@ def card_text(facts: dict, calibration: dict | None, measured: dict | None) -> s
 def _card(facts: dict, calibration: dict | None, measured: dict | None) -> str:
     sections = {
         'Figures': _figures(facts),
-        'Use': _USE.format(name='model.onnx'),
+        'Use': _USE,
         'Data': _data(facts),
         'Limits': _limits(facts),
         'Confidence': _confidence(calibration),
