@@ -77,11 +77,7 @@ def best_checkpoint(folder: Path) -> Path:
             f'{folder}: is a sweep, which has many models. Fix: name one of its runs, {folder / layout.TRIALS_DIR}/...'
         )
     best = {path.name: path for path in folder.glob('best_*_epoch_*.pth')}
-    try:
-        recorded = json.loads((folder / layout.METRICS_FILE).read_text(encoding='utf-8'))['checkpoint']
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        recorded = None
-    if isinstance(recorded, str) and recorded in best:
+    if (recorded := measured_checkpoint(folder)) in best:
         return best[recorded]
     if best:  # older than metrics.json, or copied without it
         return max(best.values(), key=_number)
@@ -91,6 +87,15 @@ def best_checkpoint(folder: Path) -> Path:
         f'{folder}: holds no checkpoint of a run. Fix: name a run folder in work_dirs/, or a file: a checkpoint '
         '(.pth), an exported .onnx, or a package (.zip).'
     )
+
+
+def measured_checkpoint(folder: Path) -> str | None:
+    """Return the name of the checkpoint that the metrics.json of a run is of; None if it does not say."""
+    try:
+        recorded = json.loads((folder / layout.METRICS_FILE).read_text(encoding='utf-8'))['checkpoint']
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return recorded if isinstance(recorded, str) else None
 
 
 def _number(path: Path) -> int:

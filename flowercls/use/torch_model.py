@@ -28,6 +28,7 @@ import flowercls.registration  # noqa: F401  registers our classes
 from flowercls.config.data_keys import IMAGE_FOLDER, datasets_in
 from flowercls.config.dump import PARSE_ERRORS, parse_dumped
 from flowercls.config.model_keys import architecture_name, weights_name
+from flowercls.config.schema import LOADERS
 from flowercls.core import layout
 from flowercls.core.errors import CheckpointError, DataError, FlowerclsError
 from flowercls.core.files import sha256_of
@@ -44,7 +45,6 @@ from flowercls.models.classifier import StagedClassifier
 from flowercls.models.weights import load_strictly
 from flowercls.use.model import Model
 
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 LOADING_STEPS = ('LoadImage', 'LoadImageFromFile')
 OUR_IMPORTS = {'flowercls.registration'}
 DEFAULT_BATCH_SIZE = 64  # of a checkpoint whose run was not validated

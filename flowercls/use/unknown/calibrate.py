@@ -14,7 +14,6 @@ Where the photos are too few for any figure, ``temperature``, ``nll`` and ``ece`
 """
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +38,7 @@ from flowercls.evaluate.calibration import (
     fit_feature_space,
 )
 from flowercls.evaluate.predictions import Predictions, image_name
-from flowercls.use.load import best_checkpoint, load
+from flowercls.use.load import best_checkpoint, load, measured_checkpoint
 from flowercls.use.model import Model
 from flowercls.use.photos import spread_over_classes
 from flowercls.use.unknown.foreign_photos import KINDS, draw_foreign
@@ -98,11 +97,7 @@ def calibrate(folder: Path, *, trusted: bool = False, report: Callable[[str], ob
 
 
 def _check_origin(folder: Path, checkpoint: Path) -> None:
-    try:
-        recorded = json.loads((folder / METRICS_FILE).read_text(encoding='utf-8'))['checkpoint']
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        recorded = None
-    if recorded != checkpoint.name:
+    if measured_checkpoint(folder) != checkpoint.name:
         raise DataError(
             f'{folder / METRICS_FILE}: does not say that {PREDICTIONS_VAL_FILE} is of {checkpoint.name}. Fix: put back '
             'the files that the training wrote.'
