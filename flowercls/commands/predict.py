@@ -25,6 +25,7 @@ TOPK = 3
 AUTO = 'auto'
 NOT_WITH_CALIBRATE = (
     *('photos', 'out', 'sheet', 'heatmap', 'batch_size', 'min_confidence', 'none_of_these', 'resume', 'overwrite'),
+    *('precision', 'topk'),
 )
 ROWS_SHOWN, CLASSES_SHOWN, BROKEN_SHOWN = 20, 10, 10  # on the terminal
 NAME_LENGTH, CLASS_LENGTH = 44, 24  # letters there
@@ -98,7 +99,10 @@ def run(options: argparse.Namespace) -> int:
     """Predict or calibrate, print the result, return the exit code."""
     arguments = dict(vars(options))
     if arguments.pop('calibrate'):
-        if others := [name for name in NOT_WITH_CALIBRATE if arguments[name]]:
+        is_default = {'precision': AUTO, 'topk': TOPK}
+        if others := [
+            name for name in NOT_WITH_CALIBRATE if arguments[name] not in (None, False, [], is_default.get(name))
+        ]:
             flags = ', '.join(name if name == 'photos' else f'--{name.replace("_", "-")}' for name in others)
             raise ConfigError(f'--calibrate: takes a run folder and nothing else. Fix: leave out {flags}.')
         print(calibrate(options.model, trust_checkpoint=options.trust_checkpoint))

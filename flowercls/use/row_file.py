@@ -171,8 +171,10 @@ class RowFile:
         self._write(end)
         with disk_errors(self.out):
             os.fsync(self._file.fileno())
-            self._file.close()
+            if os.name != 'posix':  # an open file cannot be renamed there; elsewhere it stays locked until it is
+                self._file.close()
             partial_of(self.out).replace(self.out)
+            self._file.close()
             sync_folder(self.out.absolute().parent)
             record_of(self.out).unlink(missing_ok=True)
 

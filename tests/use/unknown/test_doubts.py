@@ -143,6 +143,7 @@ def test_the_command_calibrates_an_older_run(trained_run, tmp_path, tool, capsys
     [
         (('--calibrate', 'RUN', 'photo.jpg'), 'leave out photos'),
         (('--calibrate', 'RUN', '--out', 'a.csv'), 'leave out --out'),
+        (('--calibrate', 'RUN', '--precision', 'bf16', '--topk', '5'), 'leave out --precision, --topk'),
         (('--calibrate', 'nowhere'), 'no run folder'),
         (('RUN',), 'none are named'),
         (('RUN', 'photo.jpg', '--min-confidence', '2'), 'from 0 to 1'),
