@@ -306,8 +306,17 @@ def test_a_network_above_the_limit_of_the_format_is_refused(tiny, monkeypatch):
 IMAGE_SIZES = {'vit': 224, 'deit': 224, 'swin': 224, 'vgg': 224, 'inception': 299}
 
 
-@pytest.mark.slow  # networks in their real size
-@pytest.mark.parametrize('name', NAMES)
+# The same layers as a smaller network, many more of them.
+DEEPER = ('resnet101', 'resnet152', 'densenet161', 'densenet169', 'densenet201', 'vit_base')
+
+
+@pytest.mark.parametrize(
+    'name',
+    [  # slow: networks in their real size
+        pytest.param(name, marks=pytest.mark.exhaustive if any(d in name for d in DEEPER) else pytest.mark.slow)
+        for name in NAMES
+    ],
+)
 def test_every_network_that_is_shipped_can_be_exported(name):
     size = next((size for part, size in IMAGE_SIZES.items() if part in name), 64)
     compare(trained_like(build_real(name), size), size)
