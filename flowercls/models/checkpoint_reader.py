@@ -71,7 +71,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu', *, trusted: boo
         raise CheckpointError(
             f'{path}: holds more than plain tensors, numbers and texts ({what}), so opening it could run code. '
             'Fix: use a file of weights only. If you trust the source of the file as you trust a program, add '
-            '--trust-checkpoint, which train and sweep take for load_from, and test for its checkpoint.'
+            '--trust-checkpoint: train and sweep take it for load_from, test, predict and export for their model.'
         ) from error
     except Exception as error:  # a damaged file can fail in any way
         reason = str(error).strip().split('\n')[0].partition('. ')[0][:160] or type(error).__name__

@@ -22,7 +22,7 @@ def load(
         path: A run folder (its best checkpoint is opened), a checkpoint, an exported .onnx file, or a package (.zip).
         precision: ``'fp32'``, ``'bf16'``, or ``'auto'``: as in the run. An export computes in fp32.
         device: A torch device such as ``'cpu'`` or ``'cuda'``; None is the GPU if there is one, else the CPU.
-        trusted: Open a checkpoint whose config imports modules of its own, which can run code.
+        trusted: Open a checkpoint that needs pickle, or whose config imports modules of its own; both can run code.
 
     Raises:
         CheckpointError: if there is no such model, or its file is damaged.

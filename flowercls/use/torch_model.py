@@ -72,7 +72,7 @@ class TorchModel(Model):
         self, source: Path, *, precision: str = 'auto', device: str | None = None, trusted: bool = False
     ) -> None:
         self.source = source
-        checkpoint = read_checkpoint(source)
+        checkpoint = read_checkpoint(source, trusted=trusted)
         self.meta = checkpoint.get('meta') or {}
         self.config = _config_in(self.meta, source)
         self.class_names = class_names_in(checkpoint)

@@ -111,3 +111,11 @@ def test_importing_the_package_loads_no_torch():
     assert not {'torch', 'mmengine', 'mmpretrain', 'mmcv', 'matplotlib'} & set(done.stdout.split())
     with pytest.raises(AttributeError, match='loads'):
         flowercls.loads  # noqa: B018
+
+
+def test_a_pickle_is_opened_only_if_trusted(tmp_path):
+    torch.save({'state_dict': {}, 'meta': {'thing': slice(1)}}, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match='could run code.*--trust-checkpoint.*predict'):
+        load(tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match='no checkpoint of a finished run'):
+        load(tmp_path / 'a.pth', trusted=True)
