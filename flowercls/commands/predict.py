@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flowercls.commands.shared import check_parents, share_text
 from flowercls.core import signals
-from flowercls.core.errors import ConfigError, DataError
+from flowercls.core.errors import ConfigError, DataError, DiskError
 from flowercls.core.layout import CONFIG_FILE
 from flowercls.core.terminal import printable, shortened
 
@@ -207,18 +207,25 @@ def predict(
         explain = heatmap_writer(loaded, found, heatmap)
     total = len(found.paths)
     on_sheet = {i * total // min(total, SHEET_PHOTOS) for i in range(min(total, SHEET_PHOTOS))} if sheet else set()
-    summary = story.predict(
-        loaded,
-        found,
-        out=out,
-        topk=topk,
-        batch_size=batch_size,
-        doubts=doubts,
-        to_show=frozenset(on_sheet | set(range(ROWS_SHOWN))),
-        options={'--precision': precision, '--sheet': sheet is not None, '--heatmap': str(heatmap)},
-        resume=resume,
-        explain=explain,
-    )
+    try:
+        summary = story.predict(
+            loaded,
+            found,
+            out=out,
+            topk=topk,
+            batch_size=batch_size,
+            doubts=doubts,
+            to_show=frozenset(on_sheet | set(range(ROWS_SHOWN))),
+            options={'--precision': precision, '--sheet': sheet is not None, '--heatmap': str(heatmap)},
+            resume=resume,
+            explain=explain,
+        )
+    except DiskError as error:
+        from flowercls.use.row_file import partial_of
+
+        if out and partial_of(out).exists():
+            raise DiskError(f'{error} {partial_of(out)} holds the rows so far: add --resume.') from error
+        raise
     broken = summary.broken + found.unreadable
     if not summary.answered:
         raise DataError(_broken_text(broken, total, 'nothing is written'))

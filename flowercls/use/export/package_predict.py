@@ -22,14 +22,18 @@ def read_rgb(path):
 
 if __name__ == '__main__':
     if len(sys.argv) == 1 or sys.argv[1].startswith('-'):
-        sys.exit(__doc__)
+        print(__doc__)
+        sys.exit(0 if sys.argv[1:] in (['-h'], ['--help']) else 2)
     model = onnxruntime.InferenceSession(Path(__file__).with_name('model.onnx'), providers=['CPUExecutionProvider'])
     classes = json.loads(model.get_modelmeta().custom_metadata_map['classes'])
+    exit_code = 0
     for path in sys.argv[1:]:
         try:
             probabilities = model.run(['probabilities'], {'photos': read_rgb(path)[None]})[0][0]
         except OSError as error:
-            print(f'{path}: {error}', file=sys.stderr)
+            print(f'{path}: {error}. Fix: name a photo, such as a JPEG or PNG file.', file=sys.stderr)
+            exit_code = 3  # of a photo that cannot be read
             continue
         best = probabilities.argsort()[::-1][:3]
         print(f'{path}: ' + ', '.join(f'{classes[k]} {probabilities[k]:.1%}' for k in best))
+    sys.exit(exit_code)

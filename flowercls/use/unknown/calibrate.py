@@ -14,6 +14,7 @@ Where the photos are too few for any figure, ``temperature``, ``nll`` and ``ece`
 """
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -64,7 +65,8 @@ def calibrate(folder: Path, *, trusted: bool = False, report: Callable[[str], ob
     Raises:
         CheckpointError: if the folder holds no checkpoint.
         ConfigError: if its config.py cannot be read.
-        DataError: if its predictions file cannot be read, or is of another checkpoint.
+        DataError: if its predictions file cannot be read or is of another checkpoint, or if distances that the folder
+            has already could not be measured again.
         DiskError: if the folder may not be written to.
     """
     checkpoint, predictions = best_checkpoint(folder), Predictions.read_csv(folder / PREDICTIONS_VAL_FILE)
@@ -92,8 +94,24 @@ def calibrate(folder: Path, *, trusted: bool = False, report: Callable[[str], ob
         report(f'note: {error}')  # not in the file, which exports carry: it may hold paths
         reason = f'it could not be computed ({type(error).__name__})'
     content |= {'none_of_these': space, 'none_of_these_reason': reason}
+    _check_nothing_is_lost(folder / CALIBRATION_FILE, content)
     write_json(folder / CALIBRATION_FILE, content)
     return content
+
+
+def _check_nothing_is_lost(path: Path, content: dict) -> None:
+    """Raise a `DataError` if the file holds distances of the same checkpoint, and the new content would have none."""
+    try:
+        old = json.loads(path.read_text(encoding='utf-8'))
+        has_distances = old['sha256'] == content['sha256'] and old['none_of_these'] is not None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return
+    if has_distances and content['none_of_these'] is None:
+        raise DataError(
+            f'{path}: holds distances to the classes, which cannot be measured again: '
+            f'{content["none_of_these_reason"]}. It was left as it is. Fix: calibrate where the photos of the training '
+            'are, or remove the file first.'
+        )
 
 
 def _check_origin(folder: Path, checkpoint: Path) -> None:

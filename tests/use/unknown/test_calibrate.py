@@ -80,6 +80,16 @@ def test_without_the_photos_the_threshold_is_still_known(run, few_are_enough, mo
     assert 'prepared anew' in calibrate(run)['none_of_these_reason']
 
 
+def test_distances_are_not_lost_where_the_photos_are_missing(run, few_are_enough, monkeypatch):
+    monkeypatch.setattr(module, 'USEFUL', 0.0)
+    assert calibrate(run)['none_of_these']
+    before = (run / CALIBRATION_FILE).read_bytes()
+    monkeypatch.setattr(module, 'manifest_hash', lambda folder: None)
+    with pytest.raises(DataError, match='distances .*left as it is. Fix: '):
+        calibrate(run)
+    assert (run / CALIBRATION_FILE).read_bytes() == before
+
+
 def test_another_checkpoint_does_not_use_it(run, few_are_enough, capsys):
     content = calibrate(run)
     checkpoint = run / content['checkpoint']
