@@ -109,7 +109,7 @@ def open_checked(content: bytes, name: str) -> tuple[Image.Image, str, tuple[str
     image = _open(content, name)
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise unreadable(name, 'too large', f'{width}x{height} pixels')
+        raise unreadable(name, 'too large', f'{width}x{height} pixels, at most {MAX_PIXELS // 1_000_000} megapixels')
     if image.format == 'PNG':
         _check_png_pixels(content)
     # Phones store JPEGs with an extra picture behind the first ("MPO"); every reader takes the file for a JPEG.

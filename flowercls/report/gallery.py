@@ -128,9 +128,11 @@ def plot_answers(
     """
     tiles = []
     for row in rows:
-        cells, (_, score) = row['cells'], row['top'][0]
+        cells, (likeliest, score) = row['cells'], row['top'][0]
         classes = [cells[key] for key in ('label', 'pred') if key in cells]
         answer = ' → '.join(shortened(printable(name), CLASS_LENGTH) for name in dict.fromkeys(classes))
+        if cells['pred'] != likeliest:  # "unknown" and "none of these" hide the class of the score
+            answer += f' ({shortened(printable(likeliest), CLASS_LENGTH)}?)'
         file = shortened(printable(cells['image'].rpartition('/')[2]), FILE_LENGTH)
         with contextlib.suppress(DataError):
             tiles.append((_contained(load_photo(row), TILE_PX), f'{answer}\n{100 * score:.1f} %\n{file}'))

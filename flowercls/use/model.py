@@ -90,7 +90,8 @@ class Model:
             >>> model.predict('photo.jpg')  # doctest: +SKIP
             rose 97.3 %, tulip 1.9 %, daisy 0.5 %
         """
-        if isinstance(photos, str | os.PathLike | Image.Image) or (isinstance(photos, np.ndarray) and photos.ndim < 4):
+        is_one = isinstance(photos, str | os.PathLike | Image.Image) or not isinstance(photos, Iterable)
+        if is_one or (isinstance(photos, np.ndarray) and photos.ndim < 4):
             return self._predict_batch([photos])[0]
         return PredictionList(
             prediction for batch in _batches(photos, self.batch_size) for prediction in self._predict_batch(batch)
@@ -127,7 +128,7 @@ def to_rgb(photo: PhotoLike) -> np.ndarray:
     elif is_pixels and photo.ndim == 2:
         rgb = np.repeat(photo[:, :, None], 3, axis=2)
     elif is_pixels and photo.ndim == 3 and photo.shape[2] == 3:
-        rgb = photo
+        rgb = np.require(photo, requirements=['C', 'W'])  # torch takes no other arrays
     else:
         kind = f'an array of {photo.dtype}, shape {photo.shape}' if isinstance(photo, np.ndarray) else repr(type(photo))
         raise DataError(

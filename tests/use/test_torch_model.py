@@ -107,6 +107,21 @@ def test_a_photo_may_be_a_path_an_image_or_pixels(model, photos):
     assert grey[0].scores == grey[1].scores
 
 
+def test_pixels_may_be_read_only_or_a_view(model, photos, recwarn):
+    rgb = np.tile(decode_rgb(photos[0]), (8, 8, 1))  # larger than the photo cache holds
+    locked = rgb.copy()
+    locked.flags.writeable = False
+    assert model.predict(locked).scores == model.predict(rgb).scores == model.predict(rgb[::-1][::-1]).scores
+    assert model.predict(rgb[..., ::-1]).scores == model.predict(rgb[..., ::-1].copy()).scores
+    assert not [warning for warning in recwarn if 'writable' in str(warning.message)]
+
+
+@pytest.mark.parametrize('thing', [None, 7])
+def test_what_is_neither_a_photo_nor_several_is_refused(thing, model):
+    with pytest.raises(DataError, match='is no photo.*Fix: '):
+        model.predict(thing)
+
+
 @pytest.mark.parametrize(
     'thing',
     [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7, torch.zeros(3, 4, 4)],

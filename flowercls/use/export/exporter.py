@@ -350,7 +350,8 @@ def _parity(model: Model, exported: OnnxModel, photos: list[tuple[Path, int]], t
     record = {'measured': True, **parity_record(reference, other, labels, paths), 'run_precision': None}
     top1 = record['top1']
     report(f'parity      {distance_text(record, len(labels))} validation photos')
-    report(f'accuracy    checkpoint {top1["checkpoint"]:.2f} %, ONNX {top1["onnx"]:.2f} %: {loss_text(record)}')
+    shares = f'checkpoint {top1["checkpoint"]:.2f} %, ONNX {top1["onnx"]:.2f} %'
+    report(f'accuracy    in fp32: {shares}: {loss_text(record)}')
     if in_fp32:
         record['run_precision'] = {'precision': precision, **distance(reference, own)}
         text = distance_text(record['run_precision'], len(labels))
