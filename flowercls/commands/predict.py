@@ -181,7 +181,7 @@ def predict(
         The last block to show: a table, the number of answers of each class, the accuracy where folders are classes.
 
     Raises:
-        ConfigError: if an output exists, has a wrong ending, or cannot be gone on with.
+        ConfigError: if an output exists, has a wrong ending, or cannot be resumed.
         CheckpointError: if the model cannot be used.
         DataError: if there are no photos, or some cannot be read; then the rows of the others are written.
         DiskError: if the disk is full or may not be written to.

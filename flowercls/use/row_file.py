@@ -65,7 +65,7 @@ class RowFile:
         done: What was done for the rows so far, as it was given to `append`; None at the start.
 
     Raises:
-        ConfigError: if the partial file cannot be gone on with, saying what has changed.
+        ConfigError: if the partial file cannot be resumed, saying why.
         DiskError: if the disk is full or may not be written to.
         RunInUseError: if another process writes the file.
     """
@@ -120,9 +120,7 @@ class RowFile:
                 else f'the {key} changed'
                 for key in changed
             ]
-            raise ConfigError(
-                f'--resume: {partial_of(self.out)} cannot be gone on with: {"; ".join(changes)}. {start_anew}'
-            )
+            raise ConfigError(f'--resume: {partial_of(self.out)} cannot be resumed: {"; ".join(changes)}. {start_anew}')
         if self._file.seek(0, os.SEEK_END) < num_bytes:
             raise ConfigError(f'--resume: {partial_of(self.out)} has lost rows since. {start_anew}')
         self._num_bytes, self.done = num_bytes, done

@@ -199,7 +199,7 @@ def _confidence(calibration: dict | None) -> str:
         low, high = threshold['right_interval']
         lines.append(
             f'Where the confidence is at least {threshold["confidence"]:.3f}, {100 * threshold["right"]:.1f} % of the '
-            f'answers are right ({INTERVAL} {100 * low:.1f} to {100 * high:.1f} %). That are '
+            f'answers are right ({INTERVAL} {100 * low:.1f} to {100 * high:.1f} %). They are '
             f'{100 * threshold["answered"]:.1f} % of the photos.'
         )
     elif reason := calibration.get('threshold_reason'):

@@ -186,13 +186,13 @@ def _features(model: Model, photos: Iterable[Path | np.ndarray]) -> np.ndarray:
 def confidence_text(calibration: dict) -> str:
     """Return what a threshold is worth, in one line.
 
-    ``answers from 0.955 on are right in 99.3 % (97.7 to 99.9), that are 56 % of the validation photos``
+    ``answers from 0.955 on are right in 99.3 % (97.7 to 99.9), 56 % of the validation photos are answered``
     """
     threshold = calibration['threshold']
     low, high = (100 * share for share in threshold['right_interval'])
     return (
         f'answers from {threshold["confidence"]:.3f} on are right in {100 * threshold["right"]:.1f} % '
-        f'({low:.1f} to {high:.1f}), that are {100 * threshold["answered"]:.0f} % of the validation photos'
+        f'({low:.1f} to {high:.1f}), {100 * threshold["answered"]:.0f} % of the validation photos are answered'
     )
 
 
