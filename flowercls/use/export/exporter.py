@@ -206,7 +206,7 @@ def _check_fits(formats: list[str], file: Path, out: str | Path | None, int8: bo
 def _targets(model: Model, formats: list[str], out: str | Path | None, int8: bool) -> dict[str, Path]:
     """Return the file of each format."""
     if out is None:
-        folder = model.source.absolute().parent
+        folder = model.source.parent
         out = folder if isinstance(model, OnnxModel) else folder / EXPORT_DIR
     out = Path(out)
     if out.suffix and not out.is_dir():
