@@ -3,6 +3,8 @@
 Each group below is one kind of folder. Patterns are for `Path.glob`; functions build the names that carry a number.
 """
 
+MAX_NAME_BYTES = 200  # of any file we name; file systems take 255, and the rest is for suffixes
+
 # Prepared folder (flowercls/data/README.md)
 CLASSES_FILE = 'classes.txt'
 MANIFEST_FILE = 'manifest.json'

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from flowercls.core import palette
 from flowercls.core.errors import DataError
 from flowercls.core.files import atomic_write, disk_errors
+from flowercls.core.layout import MAX_NAME_BYTES
 from flowercls.core.terminal import printable, shortened
 from flowercls.evaluate.label_errors import LabelCheck
 from flowercls.evaluate.predictions import Predictions
@@ -19,7 +20,7 @@ from flowercls.report.figures import font_file, new_picture, origin_text
 MAX_TILES, COLUMNS, TILE_PX = 24, 6, 240  # an even number of columns: a heat map stands beside its photo
 FILE_LENGTH, CLASS_LENGTH = 28, 14  # letters in a caption
 SIDE_PX, STRIP_PX, FONT_PX, JPEG_QUALITY = 384, 64, 14, 90  # of a picture in --show-dir
-MAX_NAME_BYTES, SHORT_NAME = 200, 50  # most file systems take 255 bytes, and a letter has up to four
+SHORT_NAME = 50  # letters, of up to four bytes each
 
 LoadPhoto = Callable[[int], np.ndarray]  # number of a photo -> its pixels, RGB, uint8, shape (H, W, 3)
 # Photos and the class to explain in each -> each photo with its heat map over it, RGB, uint8, shape (H, W, 3).

@@ -13,6 +13,7 @@ from torch import Tensor
 from flowercls.core import palette
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import atomic_write, disk_errors
+from flowercls.core.layout import MAX_NAME_BYTES
 from flowercls.data.decode import decode_rgb
 from flowercls.models.classifier import StagedClassifier, as_float32
 from flowercls.use.model import Model
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 MAX_LEVELS_OFF = 4  # of 255: what rounding may do to a ramp
 SIDE_PX = 640  # of a photo in a file; its heat map stands beside it
 PHOTOS_AT_ONCE = 8  # decoded in full
-MAX_NAME_BYTES = 200  # most file systems take 255
 
 
 def heatmaps(

@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 
 from flowercls.core.errors import DataError, FlowerclsError
+from flowercls.core.layout import MAX_NAME_BYTES
 from flowercls.data.image_folder import ImageFolder
 from flowercls.data.prepare.preparation import prepare
-from flowercls.data.prepare.split_plan import MAX_NAME_BYTES
 
 NUM_RANDOM = 300
 LISTS = {'training_set': 'train.txt', 'val_set': 'val.txt', 'test_set': 'test.txt'}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from flowercls.core.errors import ConfigError, DataError, DiskError, FlowerclsError
 from flowercls.core.files import disk_errors
-from flowercls.core.layout import MANIFEST_FILE, OVERVIEW_FILE
+from flowercls.core.layout import MANIFEST_FILE, MAX_NAME_BYTES, OVERVIEW_FILE
 from flowercls.core.prepared_folder import VAL_RATIO
 from flowercls.data.prepare.copying import check_space, copy_photos
 from flowercls.data.prepare.manifest import write_lists, write_manifest
@@ -22,7 +22,7 @@ from flowercls.data.prepare.overview import draw_overview
 from flowercls.data.prepare.prepare_summary import PrepareResult
 from flowercls.data.prepare.scan import Scan, scan_folder
 from flowercls.data.prepare.split import SplitOptions
-from flowercls.data.prepare.split_plan import MAX_NAME_BYTES, Plan, make_plan
+from flowercls.data.prepare.split_plan import Plan, make_plan
 from flowercls.data.prepare.staging import clear_leftovers, is_used, publish, refusal, staging_folder
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowercls.core.errors import DataError
-from flowercls.core.layout import TEST_DIR, TRAIN_DIR, VAL_DIR
+from flowercls.core.layout import MAX_NAME_BYTES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
 from flowercls.data.prepare.duplicates import find_exact_duplicates, group_near_duplicates
 from flowercls.data.prepare.scan import RawPhoto, Scan, Skipped, class_of, nfc, path_order
@@ -15,7 +15,6 @@ from flowercls.data.prepare.split import SplitItem, SplitOptions, make_folds, sp
 
 # Format -> its extension, then others of the same meaning. Photos of other formats become PNG.
 EXTENSIONS = {'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo'), 'PNG': ('.png', '.apng')}
-MAX_NAME_BYTES = 200  # file systems take 255; the rest is for programs that add a suffix
 # Line breaks would break the lists of photos; surrogates (not UTF-8) cannot be written at all.
 _BAD_CATEGORIES = ('Cc', 'Zl', 'Zp', 'Cs')
 
