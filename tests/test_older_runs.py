@@ -125,6 +125,7 @@ def check_verdict(comparison):
     assert (comparison['seed_scatter'], comparison['scatter_more']) == (0, [])
 
 
+@pytest.mark.slow  # a comparison and a page of eight trials
 def test_its_sweep_is_compared_as_then_and_shown(tool, made):
     stored = read(SWEEP / 'comparison.json')
     assert tool('compare', SWEEP) == 0

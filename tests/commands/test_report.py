@@ -59,6 +59,7 @@ def test_a_report_lacks_nothing_and_draws_the_pictures_that_are_missing(tool, ru
     assert 'There is no' not in text and 'changed since' not in text
 
 
+@pytest.mark.slow  # a training that draws all its pictures and heat maps
 def test_training_says_where_its_report_is(tool, write_config, tmp_path, capsys):
     config = write_config(tmp_path, extra='train_cfg = dict(max_epochs=1)\n')
     assert tool('train', config, '--work-dir', tmp_path / 'run', pictures=True) == 0
