@@ -156,7 +156,7 @@ def test_an_interrupt_after_a_download_says_what_is_kept(main, archive_url, tmp_
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('flowercls.data.prepare.preparation.scan_folder', interrupt)
+    monkeypatch.setattr('flowercls.data.prepare.preparation.scan_photos', interrupt)
     out = str(tmp_path / 'out')
     assert main([out, '--download', archive_url]) == 130
     assert capsys.readouterr().err.endswith(f'what was fetched whole stays in {out}-raw and {out}-raw.download\n')
@@ -168,7 +168,7 @@ def test_an_interrupt_after_a_download_says_what_is_kept(main, archive_url, tmp_
 def test_a_real_signal_in_the_middle_leaves_nothing_behind(raw, tmp_path, number, code):
     (raw / 'rose/slow.jpg').touch()  # holds the run in the middle: the signal always arrives while photos are read
     blocker = (
-        'import runpy, sys, time, flowercls.data.prepare.scan as scan\n'
+        'import runpy, sys, time, flowercls.data.prepare.raw.scan as scan\n'
         'def read(path, real=scan.read_content):\n'
         '    return time.sleep(600) if str(path).endswith("slow.jpg") else real(path)\n'
         'scan.read_content = read\n'

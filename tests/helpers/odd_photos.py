@@ -252,3 +252,8 @@ def jpeg_parts(content):
 
 
 DAMAGES = (flip_bits, cut, zero_block, insert_bytes, swap_parts, change_a_field)
+
+
+def draw(path, seed=0, size=(32, 24)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    textured(seed, size).save(path)

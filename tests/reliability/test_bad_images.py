@@ -15,8 +15,8 @@ import pytest
 from flowercls.data.decode import decode_rgb, read_photo, read_thumbnail
 from flowercls.data.image_formats import FIXES, UnreadablePhoto
 from flowercls.data.prepare import copying
-from flowercls.data.prepare import scan as scan_module
 from flowercls.data.prepare.preparation import prepare
+from flowercls.data.prepare.raw import scan as scan_module
 from helpers import odd_photos
 
 NUM_MUTANTS = 200

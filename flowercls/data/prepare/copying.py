@@ -18,7 +18,7 @@ from flowercls.core.files import disk_errors
 from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.decode import read_photo
 from flowercls.data.image_formats import UnreadablePhoto, read_content
-from flowercls.data.prepare.scan import RawPhoto
+from flowercls.data.prepare.raw.scan import RawPhoto
 from flowercls.data.prepare.split_plan import Plan, PlannedPhoto
 
 

@@ -20,8 +20,9 @@ from flowercls.data.prepare.copying import check_space, copy_photos
 from flowercls.data.prepare.manifest import write_lists, write_manifest
 from flowercls.data.prepare.overview import draw_overview
 from flowercls.data.prepare.prepare_summary import PrepareResult
-from flowercls.data.prepare.scan import Scan, scan_folder
-from flowercls.data.prepare.split import SplitOptions
+from flowercls.data.prepare.raw.raw_folder import find_files
+from flowercls.data.prepare.raw.scan import Scan, scan_photos
+from flowercls.data.prepare.sets.split import SplitOptions
 from flowercls.data.prepare.split_plan import Plan, make_plan
 from flowercls.data.prepare.staging import clear_leftovers, is_used, publish, refusal, staging_folder
 
@@ -69,11 +70,11 @@ def prepare(
     decide = partial(make_plan, options=options, allow_tiny_classes=allow_tiny_classes)
     if dry_run:
         raw = fetch_raw() if fetch_raw else raw
-        return PrepareResult(decide(raw, scan_folder(raw, workers)), out, dry_run=True)
+        return PrepareResult(decide(raw, scan_photos(raw, find_files(raw), workers)), out, dry_run=True)
     leftovers = clear_leftovers(out)
     with staging_folder(out) as staging:  # before the photos are read: a folder that cannot be made is reported at once
         raw = fetch_raw() if fetch_raw else raw
-        scan = scan_folder(raw, workers)
+        scan = scan_photos(raw, find_files(raw), workers)
         plan, hashes = _fill_sets(raw, scan, decide, staging, workers)
         write_lists(plan, staging)
         draw_overview(staging, plan, staging / OVERVIEW_FILE)

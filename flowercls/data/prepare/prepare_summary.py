@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowercls.core.layout import SET_TITLES, TRAIN_DIR, VAL_DIR
-from flowercls.data.prepare.scan import Skipped, class_of
+from flowercls.data.prepare.raw.raw_folder import Skipped
 from flowercls.data.prepare.split_plan import Plan, rename_reason
 
 # BaseDT calls this many photos of a class enough. Fewer are only mentioned.
@@ -77,11 +77,14 @@ class PrepareResult:
         parts = [
             f'{self.out_dir}: {total:,} photos of {num_classes} classes, seed {options.seed}{folds}{would}',
             _table(self.plan.classes, self.counts),
+            '\n'.join(map(printable, self.plan.notes)),
             f'{scanned:,} files scanned = ' + ' + '.join(f'{number:,} {what}' for what, number in files.items()),
             _by_reason('left out', left_out),
             _by_reason('converted to plain RGB', converted),
             _by_reason('renamed', renamed),
-            _near_duplicates(self.near_duplicates),
+            _near_duplicates(
+                self.near_duplicates, {planned.photo.path: planned.photo.class_name for planned in self.plan.photos}
+            ),
             _few_photos(self.counts),
             f'the folder that was there before is now {self.backup}' if self.backup else '',
             '\n'.join(map(printable, self.leftovers)),
@@ -115,10 +118,10 @@ def _by_reason(title: str, rows: list[tuple[str, str, str]]) -> str:
     return '\n'.join(lines)
 
 
-def _near_duplicates(groups: tuple[tuple[str, ...], ...]) -> str:
+def _near_duplicates(groups: tuple[tuple[str, ...], ...], class_of: dict[str, str]) -> str:
     lines = [f'near-duplicates: groups of photos that look the same ({len(groups)}), kept in one set'] if groups else []
     for paths in groups:
-        is_mixed = len(set(map(class_of, paths))) > 1
+        is_mixed = len({class_of[path] for path in paths}) > 1
         note = '  (different classes: check them)' if is_mixed else ''
         lines.append('  ' + '  '.join(map(printable, paths)) + note)
     return '\n'.join(lines)

@@ -9,9 +9,11 @@ from pathlib import Path
 from flowercls.core.errors import DataError
 from flowercls.core.layout import MAX_NAME_BYTES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
-from flowercls.data.prepare.duplicates import find_exact_duplicates, group_near_duplicates
-from flowercls.data.prepare.scan import RawPhoto, Scan, Skipped, class_of, nfc, path_order
-from flowercls.data.prepare.split import SplitItem, SplitOptions, make_folds, split_photos
+from flowercls.data.prepare.alike.duplicates import find_exact_duplicates
+from flowercls.data.prepare.alike.near_duplicates import group_near_duplicates
+from flowercls.data.prepare.raw.raw_folder import Skipped, by_path, nfc
+from flowercls.data.prepare.raw.scan import RawPhoto, Scan
+from flowercls.data.prepare.sets.split import SplitItem, SplitOptions, make_folds, split_photos
 
 # Format -> its extension, then others of the same meaning. Photos of other formats become PNG.
 EXTENSIONS = {'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo'), 'PNG': ('.png', '.apng')}
@@ -54,6 +56,7 @@ class Plan:
     skipped: tuple[Skipped, ...]
     duplicates: tuple[tuple[RawPhoto, RawPhoto], ...]
     num_scanned: int
+    notes: tuple[str, ...] = ()
 
     @property
     def set_names(self) -> tuple[str, ...]:
@@ -91,7 +94,7 @@ def make_plan(raw_dir: Path, scan: Scan, options: SplitOptions, allow_tiny_class
     """
     kept, duplicates, conflicts = find_exact_duplicates(scan.photos)
     groups = group_near_duplicates([photo.dhash for photo in kept])
-    skipped = sorted([*scan.skipped, *conflicts], key=lambda skip: path_order(skip.path))
+    skipped = by_path([*scan.skipped, *conflicts])
     items = [SplitItem(photo.class_name, photo.sha256, group) for photo, group in zip(kept, groups, strict=True)]
     _check_class_sizes(raw_dir, scan.classes, items, skipped, allow_tiny_classes)
     sets = split_photos(items, options)
@@ -104,7 +107,7 @@ def make_plan(raw_dir: Path, scan: Scan, options: SplitOptions, allow_tiny_class
         fold_of = dict(zip(folded, folds, strict=True))
     photos = sorted(_named(kept, groups, sets, fold_of), key=lambda planned: tuple(planned.file.split('/')))
     num_scanned = len(scan.photos) + len(scan.skipped)
-    return Plan(options, scan.classes, tuple(photos), tuple(skipped), tuple(duplicates), num_scanned)
+    return Plan(options, scan.classes, tuple(photos), skipped, tuple(duplicates), num_scanned, scan.notes)
 
 
 def _named(
@@ -196,6 +199,6 @@ def _check_class_sizes(
 def _why_tiny(name: str, size: int, skipped: Sequence[Skipped]) -> str:
     if size > 1:
         return f'{size} photos, but all are near-duplicates of each other and must stay in one set'
-    reasons = Counter(skip.reason for skip in skipped if class_of(skip.path) == name)
+    reasons = Counter(skip.reason for skip in skipped if skip.class_name == name)
     left_out = ', '.join(f'{number} {reason}' for reason, number in sorted(reasons.items()))
     return f'{size} usable photo{"s" * (size != 1)}' + (f' (left out: {left_out})' if left_out else '')

@@ -1,6 +1,6 @@
 """Names in the prepared folder: kept where possible, valid and unique everywhere."""
 
-from flowercls.data.prepare.scan import RawPhoto
+from flowercls.data.prepare.raw.scan import RawPhoto
 from flowercls.data.prepare.split_plan import name_in_class
 
 

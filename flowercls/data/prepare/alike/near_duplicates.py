@@ -1,15 +1,9 @@
-"""Duplicates among photos: exact ones by their bytes, near ones (saved again, resized, of one burst) by their look.
+"""Near-duplicates among photos, by their look: saved again, resized, of one burst."""
 
-A copy of a training photo in the validation set raises every accuracy, and nothing else reveals it.
-"""
-
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 
 import numpy as np
-
-from flowercls.data.prepare.scan import RawPhoto, Skipped
 
 # Measured on 2,848 flower photos: all 12 pairs that differ in at most 4 of 64 bits along rows really show one scene and
 # differ in at most 6 along columns; unrelated pairs that come close along rows differ in 12 or more along columns.
@@ -19,31 +13,6 @@ HASH_BITS = 64
 # 4 wrong bits touch at most 4 of 6 bands, so a near pair has two equal bands. Sorted by these two bands, near photos
 # are neighbours, and only neighbours are compared.
 NUM_BANDS = MAX_DISTANCE + 2
-
-
-def find_exact_duplicates(
-    photos: Sequence[RawPhoto],
-) -> tuple[list[RawPhoto], list[tuple[RawPhoto, RawPhoto]], list[Skipped]]:
-    """Sort out photos of equal bytes; ``photos`` is sorted by path.
-
-    Returns:
-        One photo for each content, the first by path; (left out, kept instead) of one class each; all photos whose
-        bytes lie in two classes, so that one label must be wrong.
-    """
-    by_content = defaultdict(list)
-    for photo in photos:
-        by_content[photo.sha256].append(photo)
-    kept, duplicates, conflicts = [], [], []
-    for photo in photos:
-        same = by_content[photo.sha256]
-        if len({copy.class_name for copy in same}) > 1:
-            copies = ', '.join(copy.path for copy in same if copy is not photo)
-            conflicts.append(Skipped(photo.path, 'label conflict', f'the same photo as {copies}'))
-        elif photo is same[0]:
-            kept.append(photo)
-        else:
-            duplicates.append((photo, same[0]))
-    return kept, duplicates, conflicts
 
 
 def group_near_duplicates(hashes: Sequence[tuple[int, int]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Copies are found: exact ones by content, near ones by looks, without comparing every pair."""
+"""Near copies are found by looks, without comparing every pair."""
 
 import io
 from itertools import combinations
@@ -8,35 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from flowercls.data.prepare import duplicates
-from flowercls.data.prepare.duplicates import find_exact_duplicates, group_near_duplicates
-from flowercls.data.prepare.scan import RawPhoto
-
-
-def photo(path, content):
-    return RawPhoto(path, path.split('/')[0], content, 1, (8, 8), 'JPEG', (), (0, 0))
-
-
-def test_of_equal_photos_in_one_class_the_first_path_is_kept():
-    kept, duplicates, conflicts = find_exact_duplicates(
-        [photo('rose/a', 'x'), photo('rose/b', 'y'), photo('rose/c', 'x'), photo('rose/d', 'x')]
-    )
-    assert [photo.path for photo in kept] == ['rose/a', 'rose/b']
-    assert [(copy.path, first.path) for copy, first in duplicates] == [('rose/c', 'rose/a'), ('rose/d', 'rose/a')]
-    assert conflicts == []
-
-
-def test_one_photo_in_two_classes_leaves_all_its_copies_out():
-    kept, duplicates, conflicts = find_exact_duplicates(
-        [photo('daisy/a', 'x'), photo('rose/a', 'x'), photo('rose/b', 'x'), photo('rose/c', 'y')]
-    )
-    assert [photo.path for photo in kept] == ['rose/c']
-    assert duplicates == []
-    assert [(skip.path, skip.reason, skip.detail) for skip in conflicts] == [
-        ('daisy/a', 'label conflict', 'the same photo as rose/a, rose/b'),
-        ('rose/a', 'label conflict', 'the same photo as daisy/a, rose/b'),
-        ('rose/b', 'label conflict', 'the same photo as daisy/a, rose/a'),
-    ]
+from flowercls.data.prepare.alike import near_duplicates
+from flowercls.data.prepare.alike.near_duplicates import group_near_duplicates
 
 
 def flip_bits(value, bits):
@@ -92,7 +65,7 @@ def test_plain_pictures_are_not_taken_for_copies_of_each_other():
 def test_the_search_does_not_compare_every_pair(monkeypatch, high):
     compared = []
     real = np.bitwise_count
-    monkeypatch.setattr(duplicates.np, 'bitwise_count', lambda array: compared.append(array.size) or real(array))
+    monkeypatch.setattr(near_duplicates.np, 'bitwise_count', lambda array: compared.append(array.size) or real(array))
     rng = np.random.default_rng(0)
     pairs = rng.integers(0, high, (4000, 2)).tolist()
     group_near_duplicates([(0x0F0F_0F0F_0F0F ^ along, across) for along, across in pairs])

@@ -8,7 +8,7 @@ import pytest
 
 from flowercls.core.errors import ConfigError
 from flowercls.core.layout import TEST_DIR, TRAIN_DIR, VAL_DIR
-from flowercls.data.prepare.split import SplitItem, SplitOptions, count_for_share, make_folds, split_photos
+from flowercls.data.prepare.sets.split import SplitItem, SplitOptions, count_for_share, make_folds, split_photos
 
 
 def items(groups):

@@ -1,32 +1,21 @@
-"""Scan of a raw folder: every photo decoded once, hashed and measured; every other file with a reason.
+"""Files of a raw folder that should become photos, each with its class; every other entry with the reason to skip it.
 
-Each folder directly inside the raw folder is a class. Of each photo only a short record is kept, no pixels.
+Start reading at `find_files`. Each folder directly inside the raw folder is a class. No file is opened here.
 """
 
-import hashlib
 import os
 import stat
-import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
-
-import imagehash
-import numpy as np
 
 from flowercls.core.errors import DataError
 from flowercls.core.layout import DATA_PREFIXES, FOLDS_DIR, SPLIT_TITLES
 from flowercls.core.prepared_folder import is_system_file
-from flowercls.core.workers import map_in_processes, with_progress
-from flowercls.data.decode import read_thumbnail
-from flowercls.data.image_formats import UnreadablePhoto, read_content
 
-THUMBNAIL_PX = 72, 64  # 8 times what the hashes look at; a larger thumbnail changes a few bits in a thousand
-MIN_SIDE_PX = 8  # smaller pictures are icons and tracking pixels
 SPLIT_FOLDERS = {*DATA_PREFIXES, *DATA_PREFIXES.values(), *SPLIT_TITLES.values(), 'valid', FOLDS_DIR}
 EXPECTED_TREE = """Expected one folder for each class, at least 2:
   {raw_dir}/
@@ -35,60 +24,54 @@ EXPECTED_TREE = """Expected one folder for each class, at least 2:
 
 
 @dataclass(frozen=True, slots=True)
-class RawPhoto:
-    """A photo that decodes to its last row.
+class RawFile:
+    """A file that should become a photo.
 
     Attributes:
         path: Relative to the raw folder, with ``/``.
-        class_name: Name of its class folder, in Unicode form NFC.
-        sha256: Of the file's bytes, in hex.
-        num_bytes: Size of the file.
-        size: Width and height in pixels, upright.
-        format: The file's real format, see `flowercls.data.image_formats.FORMATS`.
-        conversions: Changes needed to make it plain RGB, see `flowercls.data.decode.Photo`.
-        dhash: Difference hashes, along rows and along columns, 64 bits each.
+        class_name: Its class, in Unicode form NFC.
+        set_name: ``training_set``, ``val_set`` or ``test_set`` where the raw folder is split already, else None.
+        group: The user's name of its group (a plant, a patient, a camera), None where it has none.
     """
 
     path: str
     class_name: str
-    sha256: str
-    num_bytes: int
-    size: tuple[int, int]
-    format: str
-    conversions: tuple[str, ...]
-    dhash: tuple[int, int]
+    set_name: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file or folder that does not become part of the prepared folder."""
+    """A file or folder that does not become part of the prepared folder; ``class_name`` is empty outside a class."""
 
     path: str
     reason: str
     detail: str = ''
+    class_name: str = ''
 
 
 @dataclass(frozen=True)
-class Scan:
-    """The content of a raw folder, sorted by path."""
+class RawFolder:
+    """The content of a raw folder, before a file is opened.
+
+    Attributes:
+        classes: Names of the classes, sorted.
+        files: Files that should become photos.
+        skipped: Every other entry.
+        notes: Lines for the summary on everything that was recognised or guessed.
+    """
 
     classes: tuple[str, ...]
-    photos: tuple[RawPhoto, ...]
+    files: tuple[RawFile, ...]
     skipped: tuple[Skipped, ...]
-
-    def without(self, photos: Iterable[RawPhoto], reason: str, detail: str) -> 'Scan':
-        """Return the scan with some photos skipped after all."""
-        skipped = {photo.path: Skipped(photo.path, reason, detail) for photo in photos}
-        kept = tuple(photo for photo in self.photos if photo.path not in skipped)
-        return Scan(self.classes, kept, _sorted([*self.skipped, *skipped.values()]))
+    notes: tuple[str, ...] = ()
 
 
-def scan_folder(raw_dir: str | os.PathLike, workers: int | None = None) -> Scan:
-    """Find, decode and hash all photos of a raw folder.
+def find_files(raw_dir: str | os.PathLike) -> RawFolder:
+    """Find all files of a raw folder.
 
     Args:
         raw_dir: Folder with one folder for each class.
-        workers: Processes that decode; None takes one per CPU, 0 decodes in this process.
 
     Raises:
         DataError: if there are fewer than two classes, or classes whose names cannot be kept.
@@ -108,23 +91,10 @@ def scan_folder(raw_dir: str | os.PathLike, workers: int | None = None) -> Scan:
     _check_number_of_classes(raw_dir, folders, has_files=bool(loose))
     _check_class_names(raw_dir, folders)
     skipped = [Skipped(path, 'not in a class folder' if kind == 'file' else kind) for path, kind in loose]
-    paths = []
+    files = []
     for entry in chain.from_iterable(_walk(raw_dir, folder) for folder in folders):
-        (skipped if isinstance(entry, Skipped) else paths).append(entry)
-    records = map_in_processes(
-        partial(read_record, raw_dir),
-        paths,
-        workers,
-        on_crash=lambda path: Skipped(path, 'decoder crashed', 'it ended the process that read it'),
-    )
-    photos = []
-    for record in with_progress(records, len(paths), 'Reading photos'):
-        skipped.append(record) if isinstance(record, Skipped) else photos.append(record)
-    return Scan(tuple(sorted(map(nfc, folders))), _sorted(photos), _sorted(skipped))
-
-
-def _sorted(records: Iterable) -> tuple:
-    return tuple(sorted(records, key=lambda record: path_order(record.path)))
+        (skipped if isinstance(entry, Skipped) else files).append(entry)
+    return RawFolder(tuple(sorted(map(nfc, folders))), tuple(files), tuple(skipped))
 
 
 def nfc(name: str) -> str:
@@ -137,9 +107,9 @@ def path_order(path: str) -> tuple[str, str]:
     return nfc(path), path
 
 
-def class_of(path: str) -> str:
-    """Return the class of a photo, the first folder of its path."""
-    return nfc(path.split('/', 1)[0])
+def by_path(records: Iterable) -> tuple:
+    """Return records that have a ``path``, in the order of `path_order`."""
+    return tuple(sorted(records, key=lambda record: path_order(record.path)))
 
 
 def _list_folder(raw_dir: Path, folder: str) -> list[tuple[str, str]]:
@@ -163,21 +133,22 @@ def _kind(entry: os.DirEntry) -> str:
     return 'file' if stat.S_ISREG(mode) else 'not a regular file'
 
 
-def _walk(raw_dir: Path, folder: str) -> Iterator[str | Skipped]:
-    """Yield the path of every file below a class folder, relative to the raw folder, or why it is skipped."""
+def _walk(raw_dir: Path, folder: str) -> Iterator[RawFile | Skipped]:
+    """Yield every file below a class folder, or why it is skipped."""
+    class_name = nfc(folder)
     pending = [folder]  # a list and no recursion: folders may be thousands of levels deep
     while pending:
         folder = pending.pop()
         try:
             entries = _list_folder(raw_dir, folder)
         except OSError as error:
-            yield Skipped(folder, 'unreadable folder', error.strerror or str(error))
+            yield Skipped(folder, 'unreadable folder', error.strerror or str(error), class_name)
             continue
         for path, kind in entries:
             if kind == 'folder':
                 pending.append(path)
             else:
-                yield path if kind == 'file' else Skipped(path, kind)
+                yield RawFile(path, class_name) if kind == 'file' else Skipped(path, kind, class_name=class_name)
 
 
 def _check_number_of_classes(raw_dir: Path, folders: Sequence[str], has_files: bool) -> None:
@@ -222,26 +193,3 @@ def _name_problem(name: str) -> str | None:
     if 'Cs' in categories:
         return 'is not UTF-8 (or your locale is not: try PYTHONUTF8=1)'
     return None
-
-
-def read_record(raw_dir: Path, path: str) -> RawPhoto | Skipped:
-    """Decode and hash one file of the raw folder, from one reading of its bytes."""
-    try:
-        content = read_content(raw_dir / path)
-        thumbnail = read_thumbnail(content, THUMBNAIL_PX)
-    except UnreadablePhoto as error:
-        return Skipped(path, error.reason, error.detail)
-    width, height = thumbnail.size
-    if min(width, height) < MIN_SIDE_PX:
-        return Skipped(path, 'too small', f'{width}x{height} pixels, at least {MIN_SIDE_PX} each way')
-    hashes = imagehash.dhash(thumbnail.grey), imagehash.dhash_vertical(thumbnail.grey)
-    return RawPhoto(
-        path=path,
-        class_name=sys.intern(class_of(path)),  # photos of one message share the text
-        sha256=hashlib.sha256(content).hexdigest(),
-        num_bytes=len(content),
-        size=thumbnail.size,
-        format=thumbnail.format,
-        conversions=thumbnail.conversions,
-        dhash=tuple(int.from_bytes(np.packbits(bits.hash).tobytes()) for bits in hashes),
-    )

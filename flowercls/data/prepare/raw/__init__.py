@@ -1,0 +1,1 @@
+"""Raw folder → its photos, each with class, given set and group."""

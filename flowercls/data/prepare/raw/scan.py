@@ -1,0 +1,114 @@
+"""Scan of a raw folder: every photo decoded once, hashed and measured.
+
+Of each photo only a short record is kept, no pixels.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import imagehash
+import numpy as np
+
+from flowercls.core.workers import map_in_processes, with_progress
+from flowercls.data.decode import read_thumbnail
+from flowercls.data.image_formats import UnreadablePhoto, read_content
+from flowercls.data.prepare.raw.raw_folder import RawFile, RawFolder, Skipped, by_path
+
+THUMBNAIL_PX = 72, 64  # 8 times what the hashes look at; a larger thumbnail changes a few bits in a thousand
+MIN_SIDE_PX = 8  # smaller pictures are icons and tracking pixels
+
+
+@dataclass(frozen=True, slots=True)
+class RawPhoto:
+    """A photo that decodes to its last row.
+
+    Attributes:
+        path: Relative to the raw folder, with ``/``.
+        class_name: As in `RawFile`.
+        sha256: Of the file's bytes, in hex.
+        num_bytes: Size of the file.
+        size: Width and height in pixels, upright.
+        format: The file's real format, see `flowercls.data.image_formats.FORMATS`.
+        conversions: Changes needed to make it plain RGB, see `flowercls.data.decode.Photo`.
+        dhash: Difference hashes, along rows and along columns, 64 bits each.
+        set_name: As in `RawFile`.
+        group: As in `RawFile`.
+    """
+
+    path: str
+    class_name: str
+    sha256: str
+    num_bytes: int
+    size: tuple[int, int]
+    format: str
+    conversions: tuple[str, ...]
+    dhash: tuple[int, int]
+    set_name: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The photos of a raw folder, and every other file, sorted by path; ``notes`` as in `RawFolder`."""
+
+    classes: tuple[str, ...]
+    photos: tuple[RawPhoto, ...]
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...] = ()
+
+    def without(self, photos: Iterable[RawPhoto], reason: str, detail: str) -> 'Scan':
+        """Return the scan with some photos skipped after all."""
+        skipped = {photo.path: Skipped(photo.path, reason, detail, photo.class_name) for photo in photos}
+        kept = tuple(photo for photo in self.photos if photo.path not in skipped)
+        return replace(self, photos=kept, skipped=by_path([*self.skipped, *skipped.values()]))
+
+
+def scan_photos(raw_dir: str | os.PathLike, folder: RawFolder, workers: int | None = None) -> Scan:
+    """Decode and hash the files that `find_files` found.
+
+    Args:
+        raw_dir: The raw folder.
+        folder: Its content.
+        workers: Processes that decode; None takes one per CPU, 0 decodes in this process.
+    """
+
+    def crashed(file: RawFile) -> Skipped:
+        return Skipped(file.path, 'decoder crashed', 'it ended the process that read it', file.class_name)
+
+    read = partial(read_record, Path(raw_dir))
+    photos, skipped = [], list(folder.skipped)
+    records = map_in_processes(read, folder.files, workers, on_crash=crashed)
+    for record in with_progress(records, len(folder.files), 'Reading photos'):
+        skipped.append(record) if isinstance(record, Skipped) else photos.append(record)
+    return Scan(folder.classes, by_path(photos), by_path(skipped), folder.notes)
+
+
+def read_record(raw_dir: Path, file: RawFile) -> RawPhoto | Skipped:
+    """Decode and hash one file of the raw folder, from one reading of its bytes."""
+    try:
+        content = read_content(raw_dir / file.path)
+        thumbnail = read_thumbnail(content, THUMBNAIL_PX)
+    except UnreadablePhoto as error:
+        return Skipped(file.path, error.reason, error.detail, file.class_name)
+    width, height = thumbnail.size
+    if min(width, height) < MIN_SIDE_PX:
+        detail = f'{width}x{height} pixels, at least {MIN_SIDE_PX} each way'
+        return Skipped(file.path, 'too small', detail, file.class_name)
+    hashes = imagehash.dhash(thumbnail.grey), imagehash.dhash_vertical(thumbnail.grey)
+    return RawPhoto(
+        path=file.path,
+        class_name=sys.intern(file.class_name),  # photos of one message share the text
+        sha256=hashlib.sha256(content).hexdigest(),
+        num_bytes=len(content),
+        size=thumbnail.size,
+        format=thumbnail.format,
+        conversions=thumbnail.conversions,
+        dhash=tuple(int.from_bytes(np.packbits(bits.hash).tobytes()) for bits in hashes),
+        set_name=file.set_name,
+        group=file.group,
+    )

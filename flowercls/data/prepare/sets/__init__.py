@@ -1,0 +1,1 @@
+"""Photos → training, validation and test set, and folds."""
