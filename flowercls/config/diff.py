@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from flowercls.config.dump import THIS_START, load_dumped
 from flowercls.core.errors import ConfigError
-from flowercls.core.layout import CONFIG_FILE
+from flowercls.core.layout import CHECKPOINT_PATTERNS, CONFIG_FILE
 
 # Roles of keys. A key has a role if its last parts are one of the role's names. `THIS_START` is in `dump`.
 # LEDGER_IGNORES, DATA_LOCATION and THIS_START must not change: a sweep's ledger knows trials by a hash of all other
@@ -102,12 +102,28 @@ def changes_since(folder: Path, cfg: Config) -> dict[str, tuple[Any, Any]]:
     """Return the changes that matter from the ``config.py`` of a run folder to ``cfg``.
 
     The location of the data may change if its manifest is the same. Without a ``config.py`` nothing has changed.
+
+    Raises:
+        ConfigError: if the classes have changed: no checkpoint of the run fits them.
     """
     if not (folder / CONFIG_FILE).is_file():
         return {}
     before, now = load_dumped(folder / CONFIG_FILE), cfg.to_dict()
     same_data = before.get('data_manifest') is not None and before['data_manifest'] == now.get('data_manifest')
-    return changed_keys(before, now, THIS_START, RUNTIME_ONLY, *([DATA_LOCATION] if same_data else []))
+    changes = changed_keys(before, now, THIS_START, RUNTIME_ONLY, *([DATA_LOCATION] if same_data else []))
+    if classes := next((values for key, values in changes.items() if key.endswith('metainfo.classes')), None):
+        raise ConfigError(_other_classes(folder, *classes))
+    return changes
+
+
+def _other_classes(folder: Path, before: Any, now: Any) -> str:
+    names = [', '.join(map(str, each)) if isinstance(each, list | tuple) else str(each) for each in (before, now)]
+    found = [path for pattern in reversed(CHECKPOINT_PATTERNS) for path in sorted(folder.glob(pattern))]  # best first
+    return (
+        f'{folder}: the run was started with the classes {names[0]}; the data now has {names[1]}. No run goes on with '
+        'other classes. Fix: leave out --resume and start from its weights, which keep what they know of the same '
+        f'classes: --cfg-options load_from={found[0] if found else folder / "CHECKPOINT.pth"}'
+    )
 
 
 def check_unchanged(folder: Path, cfg: Config) -> None:

@@ -1,18 +1,20 @@
 """Loading weights into a model: starting weights, weights of the same model, or weights of an ``init_cfg``.
 
 mmengine loads the names that match and leaves random weights for the rest. Here the backbone and the neck of starting
-weights must fit completely; only the classification layer may be new. ``weight_files`` finds the file.
+weights must fit completely; only the classification layer may be new, or some of its rows: it has one for each class.
+``weight_files`` finds the file.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.runner import CheckpointLoader
-from torch import Tensor, nn
+from torch import Tensor, nn, no_grad
 
 from flowercls.core.errors import CheckpointError
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
@@ -31,14 +33,14 @@ class WeightsReport:
 
     source: str
     num_loaded: int  # tensors of the model that come from the file
-    head: str  # 'loaded', 'new, …' or 'none'
+    head: str  # 'loaded', '5 of 6 classes kept, …', 'new, …' or 'none'
 
     def __str__(self) -> str:
         return f'starting weights: {self.num_loaded} tensors from {self.source}; head: {self.head}'
 
 
 def apply_weights(
-    model: nn.Module, content: Mapping[str, Any], *, source: str, same_classes: bool | None
+    model: nn.Module, content: Mapping[str, Any], *, source: str, class_names: Sequence[str]
 ) -> WeightsReport:
     """Load starting weights into ``model``: every tensor that belongs to it, or none.
 
@@ -46,8 +48,9 @@ def apply_weights(
         model: A classifier with ``backbone``, ``neck`` and ``head``.
         content: Of a weights file: of a full model (keys ``backbone.…``) or of a bare backbone.
         source: Path of the file, for messages.
-        same_classes: Whether the file was trained on the model's classes in their order; None if it does not say.
-            The classification layer is loaded unless this is False or its shape differs.
+        class_names: The model's classes in their order. Where the file names its classes, the classification layer
+            gets the rows of those it knows by name; the others start anew. Where it does not, the layer is loaded if
+            its shape is the same.
 
     Raises:
         CheckpointError: if backbone or neck do not fit by name and shape, or contain NaN or inf. The model is
@@ -60,16 +63,29 @@ def apply_weights(
     layer_keys = [f'{layer[0]}.{key}' for key in layer[1].state_dict()] if layer else []
     _check_fit(adapted, expected, layer_keys, source, type(model.backbone).__name__)
     skipped = {key for key in expected if not _same_shape(key, adapted, expected)}
-    if same_classes is False or skipped.intersection(layer_keys):
+    classes, known = [[_nfc(name) for name in names or []] for names in (class_names, class_names_in(content))]
+    rows: dict[int, int] = {}  # of the layer: number in the model -> number in the file
+    if skipped.intersection(layer_keys) or (known and known != classes):
         skipped.update(layer_keys)
+        if all(_has_rows(adapted.get(key), expected[key], len(known)) for key in layer_keys):
+            number_of = {name: number for number, name in enumerate(known)}
+            rows = {i: number_of[name] for i, name in enumerate(classes) if name in number_of}
     loaded = {key: value for key, value in tensors.items() if key not in skipped}
-    for name, value in loaded.items():
+    for name, value in [*loaded.items(), *((key, adapted[key]) for key in layer_keys if rows)]:
         if value.is_floating_point() and not value.is_meta and not value.isfinite().all():
             raise CheckpointError(
                 f'{source}: {name} contains NaN or inf, as after a diverged run. Fix: start from other weights.'
             )
     model.load_state_dict(loaded, strict=False)  # adapts the tensors again, so it gets them as they are in the file
-    head = _describe_head(adapted, expected, layer_keys, skipped)
+    if rows:
+        # The other rows keep the small values that the layer starts with. They give scores near those of a class that
+        # does not fit, and a few steps set them right; copies of known rows would claim photos of known classes.
+        with no_grad():
+            for key in layer_keys:
+                expected[key][list(rows)] = adapted[key][list(rows.values())].to(expected[key])
+        head = _describe_rows([name for i, name in enumerate(class_names) if i not in rows], len(classes), len(known))
+    else:
+        head = _describe_head(adapted, expected, layer_keys, skipped)
     return WeightsReport(source, len(expected.keys() - skipped), head)
 
 
@@ -124,6 +140,15 @@ def _same_shape(key: str, tensors: dict[str, Tensor], expected: dict[str, Tensor
     return key in tensors and tensors[key].shape == expected[key].shape
 
 
+def _has_rows(value: Tensor | None, expected: Tensor, number: int) -> bool:
+    """Return whether a file's tensor of the layer has a row for each of its ``number`` classes, and they fit."""
+    return value is not None and value.shape == (number, *expected.shape[1:])
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize('NFC', name)  # macOS may store é as e + accent
+
+
 def _check_fit(
     tensors: dict[str, Tensor], expected: dict[str, Tensor], layer_keys: list[str], source: str, backbone: str
 ) -> None:
@@ -174,6 +199,20 @@ def _describe_head(
         return f'new, {classes} classes'
     before = len(tensors[key])
     return f'new, {before} → {classes} classes' if before != classes else f'new, {classes} other classes'
+
+
+def _describe_rows(new: list[str], number: int, before: int) -> str:
+    """Return which rows were kept.
+
+    Args:
+        new: Classes of the model that the file does not know.
+        number: Of the model's classes.
+        before: Of the file's classes.
+    """
+    if not new:
+        return f'all {number} classes kept, {f"of {before}" if before != number else "in another order"} in the file'
+    more = f' and {len(new) - _MAX_KEYS_SHOWN} more' if len(new) > _MAX_KEYS_SHOWN else ''
+    return f'{number - len(new)} of {number} classes kept, new: {", ".join(new[:_MAX_KEYS_SHOWN])}{more}'
 
 
 def load_strictly(model: nn.Module, state: dict, path: str | Path) -> None:

@@ -26,7 +26,7 @@ from flowercls.core.layout import (
     PREDICTIONS_VAL_LAST_FILE,
     epoch_checkpoint,
 )
-from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint, read_progress
+from flowercls.models.checkpoint_reader import read_checkpoint, read_progress
 from flowercls.models.weights import apply_weights, check_classes, load_strictly
 from flowercls.train.checkpoint import (
     RunState,
@@ -80,7 +80,7 @@ class FromWeights:
         self.description = f'starting weights: {path}'
 
     def load(self, runner: Runner, changed: Sequence[str] = ()) -> None:
-        """Give the model the weights; those of the head too, if the file is of the same classes.
+        """Give the model the weights; in the last layer those of the classes that the file knows.
 
         Raises:
             CheckpointError: if the file cannot be read or is of another architecture.
@@ -88,9 +88,9 @@ class FromWeights:
         if self.trusted:
             warn_of_trust(self.path)
         checkpoint = read_checkpoint(self.path, trusted=self.trusted)
-        classes = class_names_in(checkpoint)
-        same_classes = None if classes is None else classes == class_names(runner)
-        report = apply_weights(unwrapped(runner.model), checkpoint, source=str(self.path), same_classes=same_classes)
+        model, names = unwrapped(runner.model), class_names(runner)
+        report = apply_weights(model, checkpoint, source=str(self.path), class_names=names)
+        self.description = f'starting weights: {self.path} (head: {report.head})'
         runner.logger.info(str(report))
 
 

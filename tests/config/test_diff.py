@@ -9,6 +9,7 @@ from flowercls.config.diff import (
     RUNTIME_ONLY,
     SAVING,
     changed_keys,
+    changes_since,
     check_unchanged,
     format_changes,
     has_role,
@@ -54,6 +55,23 @@ def test_a_changed_config_is_refused(start):
     check_unchanged(folder, Config(harmless))
     with pytest.raises(ConfigError, match='another config:\n  new: not set -> True\n  optim.lr: 0.1 -> 0.2\nFix'):
         check_unchanged(folder, Config({**harmless, 'optim': dict(lr=0.2), 'new': True}))
+
+
+@pytest.mark.parametrize('now', ['ABC', 'BA', 'AZ'])
+def test_a_run_that_cannot_go_on_with_other_classes_is_a_start_for_a_new_one(start, now):
+    def config(classes):
+        return dict(train_dataloader=dict(dataset=dict(metainfo=dict(classes=list(classes)))))
+
+    folder = start(**config('AB'))
+    for name in ('epoch_2.pth', 'best_accuracy_top1_epoch_1.pth'):
+        (folder / name).touch()
+    for compare in (check_unchanged, changes_since):  # the latter is what --allow-config-change does
+        compare(folder, Config(config('AB')))
+        with pytest.raises(ConfigError) as caught:
+            compare(folder, Config(config(now)))
+        assert f'classes A, B; the data now has {", ".join(now)}.' in str(caught.value)
+        assert str(caught.value).endswith(f'load_from={folder}/best_accuracy_top1_epoch_1.pth')
+        assert 'allow-config-change' not in str(caught.value)
 
 
 def test_photos_may_lie_elsewhere_if_they_are_the_same(start):

@@ -6,6 +6,7 @@ import torchvision
 from mmpretrain.registry import MODELS
 
 from flowercls.core.errors import CheckpointError
+from flowercls.models.freezing import classification_layer
 from flowercls.models.weights import apply_weights, unwrap_state_dict
 
 STACKED = dict(type='StackedLinearClsHead', mid_channels=[16])
@@ -16,8 +17,16 @@ def weights_of(model):
     return {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
 
 
-def apply(model, content, same_classes=None):
-    return apply_weights(model, content, source='zoo/tiny.pth', same_classes=same_classes)
+FIVE = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
+
+
+def apply(model, content, class_names=FIVE):
+    return apply_weights(model, content, source='zoo/tiny.pth', class_names=class_names)
+
+
+def naming(classes, weights):
+    """The content of a file that names its classes."""
+    return dict(state_dict=weights, meta=dict(dataset_meta=dict(classes=classes)))
 
 
 def loaded(model, weights):
@@ -30,7 +39,7 @@ def loaded(model, weights):
 def test_a_file_of_the_same_model_is_loaded_whole(build, family, frozen):
     weights, model = weights_of(build(family)), build(family, frozen_stages=frozen, channels_last=True)
     trainable = [p.requires_grad for p in model.parameters()]
-    report = apply(model, dict(state_dict=weights, meta={}), same_classes=True)
+    report = apply(model, naming(FIVE, weights))
     assert loaded(model, weights) == set(weights)
     assert (report.head, report.num_loaded) == ('loaded', len(weights))
     assert str(report) == f'starting weights: {len(weights)} tensors from zoo/tiny.pth; head: loaded'
@@ -71,13 +80,54 @@ def test_a_head_of_another_size_starts_anew(build):
     assert report.num_loaded == len(weights) - 2
 
 
+OTHERS = ['aster', 'iris', 'lily', 'poppy', 'zinnia']
+
+
 @pytest.mark.parametrize(
-    ('same_classes', 'head'), [(None, 'loaded'), (True, 'loaded'), (False, 'new, 5 other classes')]
+    ('content', 'head'),
+    [
+        (lambda weights: weights, 'loaded'),
+        (lambda weights: naming(FIVE, weights), 'loaded'),
+        (lambda weights: naming(OTHERS, weights), 'new, 5 other classes'),
+        (lambda weights: naming(FIVE[:4], weights), 'new, 5 other classes'),  # they do not fit the rows
+    ],
 )
-def test_a_head_of_the_same_size_is_kept_unless_its_classes_are_others(build, same_classes, head):
+def test_a_head_of_the_same_size_is_kept_unless_its_classes_are_others(build, content, head):
     weights, model = weights_of(build()), build()
-    assert apply(model, weights, same_classes).head == head
+    assert apply(model, content(weights)).head == head
     assert ('head.fc.bias' in loaded(model, weights)) == (head == 'loaded')
+
+
+@pytest.mark.parametrize('head', [dict(type='LinearClsHead'), STACKED])
+@pytest.mark.parametrize('frozen', [0, 'all'])
+@pytest.mark.parametrize(
+    ('before', 'now', 'kept', 'words'),
+    [
+        ('ABCDE', 'ABCDEZ', [0, 1, 2, 3, 4, None], '5 of 6 classes kept, new: Z'),
+        ('BCDEF', 'ABCDE', [None, 0, 1, 2, 3], '4 of 5 classes kept, new: A'),
+        ('ABCDEF', 'BDEF', [1, 3, 4, 5], 'all 4 classes kept, of 6 in the file'),
+        ('ABCDE', 'EDCBA', [4, 3, 2, 1, 0], 'all 5 classes kept, in another order in the file'),
+        ('ABCDE', 'EXYZUVW', [4, *[None] * 6], '1 of 7 classes kept, new: X, Y, Z, U, V and 1 more'),
+        (['e\N{COMBINING ACUTE ACCENT}', 'b'], ['b', 'c', 'é'], [1, None, 0], '2 of 3 classes kept, new: c'),
+    ],
+)
+def test_rows_of_known_classes_are_kept_and_the_others_start_anew(build, before, now, kept, words, head, frozen):
+    weights = weights_of(build(head=head, num_classes=len(before)))
+    model = build(head=head, num_classes=len(now), frozen_stages=frozen)
+    name, layer = classification_layer(model.backbone, model.head)
+    start = {key: value.clone() for key, value in layer.state_dict().items()}
+    assert apply(model, naming(list(before), weights), list(now)).head == words
+    for key, value in layer.state_dict().items():
+        for row, old in enumerate(kept):
+            assert torch.equal(value[row], start[key][row] if old is None else weights[f'{name}.{key}'][old]), row
+    assert loaded(model, weights) >= {key for key in weights if not key.startswith(name)}
+
+
+def test_rows_that_are_kept_must_be_numbers_too(build):
+    weights = weights_of(build())
+    weights['head.fc.weight'][0, 0] = float('inf')
+    with pytest.raises(CheckpointError, match=r'head\.fc\.weight contains NaN or inf'):
+        apply(build(num_classes=6), naming(FIVE, weights), [*FIVE, 'zinnia'])
 
 
 def test_hidden_layers_of_the_head_are_kept(build):
