@@ -47,7 +47,7 @@ def tool():
 @pytest.fixture(scope='session')
 def drawn_root(tmp_path_factory):
     """A prepared folder of 60 drawn flowers: 45 to train with, 15 to validate."""
-    from flowercls.data.drawn import draw_flowers
+    from flowercls.data.drawn_flowers.drawn import draw_flowers
     from flowercls.data.prepare.preparation import prepare
 
     folder = tmp_path_factory.mktemp('drawn')

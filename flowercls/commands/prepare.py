@@ -110,7 +110,7 @@ def prepare(
         ConfigError: if ``out_dir`` is not free to be written.
     """
     if demo:
-        from flowercls.data.drawn import prepare_drawn
+        from flowercls.data.drawn_flowers.drawn import prepare_drawn
 
         return prepare_drawn(out_dir, **options)
     if download:

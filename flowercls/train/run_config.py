@@ -64,7 +64,7 @@ def ensure_data(cfg: Config, launcher: str = 'none', drawn_folder: str | None = 
     def data_root() -> str | None:
         if not cfg.get('drawn') or cfg.get('data_root') is None:
             return cfg.get('data_root')
-        from flowercls.data.drawn import ensure_drawn
+        from flowercls.data.drawn_flowers.drawn import ensure_drawn
 
         return ensure_drawn(cfg.data_root, cfg.drawn, drawn_folder)
 

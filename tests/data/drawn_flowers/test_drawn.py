@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from flowercls.core.errors import ConfigError, DiskError
-from flowercls.data.drawn import draw_flower, draw_flowers, ensure_drawn, prepare_drawn
+from flowercls.data.drawn_flowers.drawn import draw_flower, draw_flowers, ensure_drawn, prepare_drawn
 
 SPECIES = ['daisy', 'dandelion', 'rose', 'sunflower', 'tulip']
 
@@ -137,6 +137,8 @@ def test_a_manifest_of_something_else_is_left_to_its_reader(tmp_path, manifest):
 
 def test_nothing_is_drawn_for_a_folder_that_is_taken(tmp_path, monkeypatch):
     (tmp_path / 'mine.jpg').write_bytes(b'mine')
-    monkeypatch.setattr('flowercls.data.drawn.draw_flowers', lambda *_, **__: pytest.fail('flowers were drawn'))
+    monkeypatch.setattr(
+        'flowercls.data.drawn_flowers.drawn.draw_flowers', lambda *_, **__: pytest.fail('flowers were drawn')
+    )
     with pytest.raises(ConfigError, match='is there already'):
         prepare_drawn(tmp_path)

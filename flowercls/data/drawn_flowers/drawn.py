@@ -19,7 +19,7 @@ from flowercls.core.errors import ConfigError
 from flowercls.core.files import disk_errors
 from flowercls.core.layout import MANIFEST_FILE
 from flowercls.core.prepared_folder import VAL_RATIO
-from flowercls.data.drawn_species import SPECIES, Brush, Colour, flat, shade
+from flowercls.data.drawn_flowers.drawn_species import SPECIES, Brush, Colour, flat, shade
 
 if TYPE_CHECKING:
     from flowercls.data.prepare.prepare_summary import PrepareResult

@@ -1,0 +1,1 @@
+"""Drawn flowers: photos for the demo and for tests."""
