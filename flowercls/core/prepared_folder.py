@@ -15,7 +15,7 @@ VAL_RATIO = 0.2  # share of each class for validation, if nothing is said
 REQUIRED_FILES = (CLASSES_FILE, ANN_FILES['train'], ANN_FILES['val'])
 PHOTO_SUFFIXES = {
     *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.gif', '.bmp', '.dib', '.webp', '.tif', '.tiff', '.avif'),
-    *('.jp2', '.j2k', '.ppm', '.pgm', '.pbm', '.pnm', '.mpo', '.heic'),
+    *('.jp2', '.j2k', '.ppm', '.pgm', '.pbm', '.pnm', '.mpo', '.heic', '.heif', '.hif'),
 }
 # Names that systems leave in folders of photos, beside those with a leading dot (.DS_Store, ._photo.jpg).
 SYSTEM_NAMES = {

@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,19 +28,16 @@ from PIL import (
 )
 
 from flowercls.core.errors import DataError
+from flowercls.data.foreign_files import HEAD_BYTES, camera_raw_kind, describe_unknown, foreign_kind, is_heif
 
+# Pillow warns of odd metadata without the file's name. What counts is whether the photo decodes, and that is reported.
+warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.')
 MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 512 << 20
-FORMATS = ('JPEG', 'PNG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'AVIF', 'JPEG2000', 'PPM')
-# Files that people take for photos: first bytes, what the file is, reason for the refusal.
-_FOREIGN = (
-    (rb'.{4}ftyp(hei|hev|mif1|msf1)', 'a HEIC photo', 'unsupported format'),
-    (rb'%PDF', 'a PDF', 'unsupported format'),
-    (rb'8BPS', 'a Photoshop file', 'unsupported format'),
-    (rb'\x00\x00\x01\x00', 'an icon', 'unsupported format'),
-    (rb'\s*(<\?xml.*)?<svg', 'an SVG drawing', 'unsupported format'),
-    (rb'\s*<(!doctype html|html)', 'a web page', 'not an image'),
-)
+_BY_PILLOW = ('JPEG', 'PNG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'AVIF', 'JPEG2000', 'PPM')
+FORMATS = (*_BY_PILLOW, 'HEIF')
+# Pillow and libheif say so of a file whose end is missing.
+_CUT = re.compile('truncat|unexpected end of file|cannot read full|file size too small', re.IGNORECASE)
 # Reason for a refusal -> fix. The keys are all possible reasons.
 FIXES = {
     'missing file': 'check the path',
@@ -48,6 +46,10 @@ FIXES = {
     'empty file': 'copy or download it again',
     'not an image': 'remove it, or put the photo itself in its place',
     'unsupported format': 'save it as JPEG or PNG',
+    'HEIC': 'pip install "flowercls[heic]", or save it as JPEG',
+    'camera raw': 'export it as JPEG with the program of the camera',
+    'DICOM': 'export it as PNG of 16 bits with a DICOM viewer',
+    'video': 'save its frames as JPEG',
     'too large': f'save it with at most {MAX_PIXELS // 1_000_000} megapixels',
     'too narrow': 'cut out the part that matters',  # for a network, which sees a square; `prepare` takes it
     'truncated': 'copy or download it again, the end of the file is missing',
@@ -79,8 +81,8 @@ def pillow_errors(name: str) -> Iterator[None]:
     except (UnreadablePhoto, MemoryError):
         raise
     except Exception as error:
-        cut = isinstance(error, EOFError | struct.error) or 'truncat' in str(error).lower()
-        raise unreadable(name, 'truncated' if cut else 'damaged', error) from error
+        cut = isinstance(error, EOFError | struct.error) or _CUT.search(str(error))
+        raise unreadable(name, 'truncated' if cut else 'damaged', str(error).strip()) from error
 
 
 def read_content(path: str | os.PathLike) -> bytes:
@@ -92,6 +94,8 @@ def read_content(path: str | os.PathLike) -> bytes:
             raise unreadable(name, 'not a file', 'a pipe, a socket or a device')
         with Path(name).open('rb', buffering=0) as file:
             if status.st_size > MAX_FILE_BYTES:
+                if foreign := foreign_kind(file.read(HEAD_BYTES)):
+                    raise unreadable(name, *foreign)
                 raise unreadable(name, 'too large', f'{status.st_size >> 20} MiB, at most {MAX_FILE_BYTES >> 20}')
             return file.read()
     except FileNotFoundError as error:
@@ -120,18 +124,27 @@ def open_checked(content: bytes, name: str) -> tuple[Image.Image, str, tuple[str
 def _open(content: bytes, name: str) -> Image.Image:
     # As Image.open, but without its warning on large photos (its filter is global to the process), without formats
     # that start other programs (EPS), and with the plugin's own error instead of "cannot identify".
-    head = content[:16]
-    for image_format in FORMATS:
+    head = content[:HEAD_BYTES]
+    if is_heif(head):
+        return _open_heif(content, name)
+    for image_format in _BY_PILLOW:
         factory, accepts = Image.OPEN[image_format]
-        accepted = accepts(head)
+        accepted = accepts(head[:16])
         if isinstance(accepted, str):  # the plugin says that its library is missing
             raise unreadable(name, 'unsupported format', accepted)
         if accepted:
+            if image_format == 'TIFF' and (camera_raw := camera_raw_kind(content)):
+                raise unreadable(name, 'camera raw', camera_raw)
             return factory(io.BytesIO(content), name)
-    for first_bytes, description, reason in _FOREIGN:
-        if re.match(first_bytes, content[:1024], re.IGNORECASE | re.DOTALL):
-            raise unreadable(name, reason, description)
-    raise unreadable(name, 'not an image', f'starts with {content[:12]!r}')
+    raise unreadable(name, *(foreign_kind(head) or ('not an image', describe_unknown(head))))
+
+
+def _open_heif(content: bytes, name: str) -> Image.Image:
+    try:
+        from pillow_heif import HeifImageFile  # here: an extra, and only HEIC files need it
+    except ImportError as error:
+        raise unreadable(name, 'HEIC', 'pillow-heif is not installed') from error
+    return HeifImageFile(io.BytesIO(content), name)  # upright: libheif turns it, and the EXIF tag says so
 
 
 def _check_png_pixels(content: bytes) -> None:

@@ -1,12 +1,15 @@
 """One decoder: rules that tests/reliability/test_bad_images.py does not try, file by file."""
 
+import io
 import pickle
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from flowercls.data import image_formats
 from flowercls.data.decode import decode_rgb, read_photo, read_thumbnail
@@ -132,8 +135,8 @@ def test_the_size_is_checked_in_the_header_before_decoding(side, recwarn):
 
 def test_a_huge_file_is_not_even_read(tmp_path, monkeypatch):
     monkeypatch.setattr(image_formats, 'MAX_FILE_BYTES', 10)
-    (tmp_path / 'video.jpg').write_bytes(bytes(11))
-    assert reason_of(tmp_path / 'video.jpg') == 'too large'
+    (tmp_path / 'huge.jpg').write_bytes(b'\xff\xd8' + bytes(9))
+    assert reason_of(tmp_path / 'huge.jpg') == 'too large'
 
 
 def test_the_error_survives_a_loader_worker():
@@ -195,3 +198,126 @@ def test_a_thumbnail_refuses_what_the_decoder_refuses(sort):
                 found.append((error.reason, error.detail))
         assert found[0] == found[1], end
     assert reason_of(whole[: len(whole) // 2]) == 'truncated'
+
+
+def heic(image, exif=None, **options):
+    """A HEIC as phones write it: the turn stands in its structure and in the EXIF data."""
+    pillow_heif = pytest.importorskip('pillow_heif')
+    return saved(pillow_heif.from_pillow(image), exif=exif, **{'quality': 95} | options)
+
+
+def saved(heif, **options):
+    heif.save(buffer := io.BytesIO(), **options)
+    return buffer.getvalue()
+
+
+def test_a_heic_is_turned_upright_once():
+    # Orientation 6: what is stored on the left is seen at the top.
+    content = heic(half_red_half_blue().resize((64, 48)), exif=turned(6).tobytes())
+    assert b'irot' in content
+    rgb = decode_rgb(content)
+    assert rgb.shape == (64, 48, 3)
+    assert rgb[5, 24, 0] > 200 and rgb[60, 24, 2] > 200
+    assert read_photo(content).format == 'HEIF'
+    seen = read_thumbnail(content, (8, 8))
+    assert (seen.size, seen.format) == ((48, 64), 'HEIF')
+
+
+def test_of_several_pictures_in_a_heic_the_main_one_is_read_and_transparency_is_white():
+    pillow_heif = pytest.importorskip('pillow_heif')
+    both = pillow_heif.from_pillow(Image.new('RGB', (32, 32), 'blue'))
+    both.add_from_pillow(Image.new('RGBA', (64, 48), (255, 0, 0, 0)))
+    photo = read_photo(saved(both, primary_index=1))
+    assert photo.rgb.shape == (48, 64, 3) and (photo.rgb == 255).all()
+    assert photo.conversions == ('first of 2 frames', 'alpha on white')
+
+
+def test_a_heic_of_10_bits_becomes_8():
+    pillow_heif = pytest.importorskip('pillow_heif')
+    deep = np.arange(64 * 48 * 3, dtype=np.uint16).reshape(48, 64, 3) * 7
+    heif = pillow_heif.from_bytes('RGB;16', (64, 48), deep.tobytes())
+    rgb = decode_rgb(saved(heif, quality=-1, chroma=444, matrix_coefficients=0))
+    assert np.abs(rgb - (deep / 257)).max() <= 1
+
+
+@pytest.mark.parametrize('share', [0.02, 0.5, 0.95])
+def test_a_cut_heic_is_truncated(share):
+    content = heic(textured(0, (400, 300)))
+    assert reason_of(content[: int(len(content) * share)]) == 'truncated'
+
+
+@pytest.mark.parametrize('brands', [b'heic....heic', b'heix....mif1', b'mif1....heicmif1', b'msf1....hevc'])
+def test_a_heic_without_its_plugin_names_the_remedy(brands, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    content = struct.pack('>I', 8 + len(brands)) + b'ftyp' + brands + bytes(100)
+    with pytest.raises(UnreadablePhoto, match=r'pip install "flowercls\[heic\]"') as caught:
+        decode_rgb(content)
+    assert caught.value.reason == 'HEIC'
+
+
+def test_an_avif_of_a_container_brand_is_no_heic():
+    content = encoded(textured(0), 'AVIF')
+    assert read_photo(content.replace(b'ftypavif', b'ftypmif1', 1)).format == 'AVIF'
+
+
+def test_the_heic_plugin_is_imported_for_heic_files_alone():
+    code = 'import sys, flowercls.data.decode, flowercls.use.photos; sys.exit("pillow_heif" in sys.modules)'
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def tiff_of_a_camera(**tags):
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    for number, value in tags.items():
+        info[int(number.removeprefix('tag'))] = value
+    return encoded(textured(0), 'TIFF', tiffinfo=info)
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (bytes(128) + b'DICM' + bytes(100), 'DICOM'),
+        (b'\x08\x00\x05\x00CS' + bytes(100), 'DICOM'),
+        (tiff_of_a_camera(tag50706=b'\x01\x04\x00\x00'), 'camera raw'),
+        (tiff_of_a_camera(tag254=1, tag330=8, tag271='NIKON'), 'camera raw'),
+        (b'II*\x00\x10\x00\x00\x00CR\x02\x00' + bytes(100), 'camera raw'),
+        (b'\x00\x00\x00\x18ftypcrx ' + bytes(100), 'camera raw'),
+        (b'FUJIFILMCCD-RAW 0201', 'camera raw'),
+        (b'\x00\x00\x00\x20ftypisom' + bytes(100), 'video'),
+        (b'\x00\x00\x00\x14ftypqt  ' + bytes(100), 'video'),
+        (b'RIFF\x00\x00\x00\x00AVI LIST', 'video'),
+        (b'\x1aE\xdf\xa3' + bytes(100), 'video'),
+        (b'\x00\x00\x00\x0cJXL \r\n\x87\n', 'unsupported format'),
+        (bytes(344) + b'n+1\x00', 'unsupported format'),
+        (bytes(2000), 'not an image'),
+        (b'version https://git-lfs.github.com/spec/v1', 'not an image'),
+        (b'PK\x03\x04' + bytes(100), 'not an image'),
+    ],
+)
+def test_files_that_are_taken_for_photos_are_named(content, reason):
+    assert reason_of(content) == reason
+
+
+def test_a_tiff_with_a_smaller_copy_beside_it_is_no_camera_raw():
+    assert read_photo(tiff_of_a_camera(tag330=8, tag271='Zeiss')).format == 'TIFF'
+
+
+def test_an_unknown_file_is_described_in_plain_words():
+    for content, words in ((b'water on Mondays', 'a text: "water on Mondays'), (b'\x01\x02\x03', 'unknown kind')):
+        with pytest.raises(UnreadablePhoto, match=words) as caught:
+            decode_rgb(content)
+        assert "b'" not in str(caught.value)
+
+
+def test_a_video_is_named_however_large_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_formats, 'MAX_FILE_BYTES', 10)
+    (tmp_path / 'a.mp4').write_bytes(b'\x00\x00\x00\x20ftypisom' + bytes(100))
+    assert reason_of(tmp_path / 'a.mp4') == 'video'
+
+
+def test_pillow_warns_nobody_of_odd_metadata(tmp_path):
+    # An EXIF directory that says it has more entries than bytes; in a process of its own, as pytest shows all warnings.
+    exif = b'Exif\x00\x00II*\x00\x08\x00\x00\x00\x09\x00' + b'\x0f\x01\x02\x00\xff\x00\x00\x00\x50\x00\x00\x00'
+    (tmp_path / 'a.jpg').write_bytes(encoded(textured(0), 'JPEG', exif=exif))
+    code = 'import sys; from flowercls.data.decode import decode_rgb; decode_rgb(sys.argv[1])'
+    done = subprocess.run([sys.executable, '-c', code, tmp_path / 'a.jpg'], capture_output=True, text=True, check=True)
+    assert done.stderr == ''

@@ -1,4 +1,7 @@
-"""Classify photos. Usage: python predict.py PHOTO... It needs: pip install onnxruntime numpy pillow."""
+"""Classify photos. Usage: python predict.py PHOTO... It needs: pip install onnxruntime numpy pillow.
+
+HEIC, the photos of iPhones, need one more: pip install pillow-heif.
+"""
 
 import json
 import sys
@@ -7,6 +10,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
+
+try:
+    from pillow_heif import register_heif_opener
+except ImportError:
+    HEIC_FIX = '; for a HEIC photo: pip install pillow-heif'
+else:
+    HEIC_FIX = ''
+    register_heif_opener()
 
 
 def read_rgb(path):
@@ -31,7 +42,7 @@ if __name__ == '__main__':
         try:
             probabilities = model.run(['probabilities'], {'photos': read_rgb(path)[None]})[0][0]
         except OSError as error:
-            print(f'{path}: {error}. Fix: name a photo, such as a JPEG or PNG file.', file=sys.stderr)
+            print(f'{path}: {error}. Fix: name a photo, such as a JPEG or PNG file{HEIC_FIX}.', file=sys.stderr)
             exit_code = 3  # of a photo that cannot be read
             continue
         best = probabilities.argsort()[::-1][:3]

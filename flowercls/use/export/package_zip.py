@@ -61,7 +61,8 @@ def _licence_notes(facts: dict) -> str:
   Whoever trained it chooses its licence. None is recorded in this package.
 Photos: none are in this package. The photos that it was trained on have licences of their own.
 {SCRIPT_FILE}: an example that comes with flowercls.
-It needs onnxruntime (MIT), numpy (BSD-3-Clause) and Pillow (MIT-CMU). None of them is in this package.
+It needs onnxruntime (MIT), numpy (BSD-3-Clause) and Pillow (MIT-CMU); for HEIC photos pillow-heif (BSD-3-Clause,
+with libheif, LGPL-3.0). None of them is in this package.
 """
 
 

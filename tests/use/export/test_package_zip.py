@@ -250,3 +250,13 @@ def test_its_script_reads_photos_as_flowercls_does(convert, suffix, options, tmp
     rgb = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     convert(rgb).save(path, **options)
     assert np.array_equal(read_rgb(path), decode_rgb(path))
+
+
+def test_its_script_turns_a_heic_once_as_flowercls_does(tmp_path):
+    pillow_heif = pytest.importorskip('pillow_heif')
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    pillow_heif.from_pillow(Image.fromarray(rgb)).save(tmp_path / 'a.heic', exif=exif.tobytes())
+    assert read_rgb(tmp_path / 'a.heic').shape == (64, 48, 3)
+    assert np.array_equal(read_rgb(tmp_path / 'a.heic'), decode_rgb(tmp_path / 'a.heic'))
