@@ -14,6 +14,7 @@ from flowercls.core.layout import (
     EXPORT_FILE,
     LOG_PATTERN,
     MANIFEST_FILE,
+    NEAR_DUPLICATES_FILE,
     OVERVIEW_FILE,
     SET_TITLES,
     SPLIT_TITLES,
@@ -125,7 +126,7 @@ def data_card(config: dict) -> dict:
         ``look_alikes``: (groups, photos in them) that look the same and were kept together.
         ``split``: seed and ratios, and how the photos were drawn, if they were drawn.
         ``lists``: annotation files of the run that are not the usual ones.
-        ``overview``: the contact sheet, or None.
+        ``overview``: the contact sheet, or None; ``near_duplicates``: that of the groups, or None.
         ``prepare``: the command that prepares the same folder; empty without a manifest, or if the training does so.
     """
     root = str(config.get('data_root') or '')
@@ -160,6 +161,7 @@ def _card(config: dict, root: str, manifest: dict) -> dict:
         'split': split,
         'lists': lists,
         'overview': existing_picture(Path(root, OVERVIEW_FILE)) if manifest else None,
+        'near_duplicates': existing_picture(Path(root, NEAR_DUPLICATES_FILE)) if groups else None,
         'prepare': '' if 'drawn' in split and config.get('drawn') else _prepare_command(root, split),
     }
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowercls.core.errors import DataError
-from flowercls.core.layout import CLASSES_FILE, OVERVIEW_FILE
+from flowercls.core.layout import CLASSES_FILE, PREPARED_PICTURES
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file
 from flowercls.core.terminal import printable, shortened
 
@@ -139,9 +139,9 @@ def _walk(folder: Path, unreadable: list) -> Iterator[File]:
         except OSError as error:
             unreadable.append((str(place), f'unreadable folder ({error.strerror})'))
             continue
-        overview = OVERVIEW_FILE if Path(place, CLASSES_FILE).is_file() else None  # drawn by `prepare`
+        drawn_by_prepare = PREPARED_PICTURES if Path(place, CLASSES_FILE).is_file() else ()
         for entry in entries:
-            if is_system_file(entry.name) or entry.name == overview:
+            if is_system_file(entry.name) or entry.name in drawn_by_prepare:
                 continue
             if _is_folder(entry):
                 (links if entry.is_symlink() else pending).append((*parts, entry.name))

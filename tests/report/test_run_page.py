@@ -94,6 +94,16 @@ def test_a_strange_command_is_shown_all_the_same(page, run_folder, command):
     assert page().ids == SECTIONS
 
 
+def test_groups_that_look_alike_are_shown_if_they_were_drawn(page, tmp_path):
+    title = 'Photos that look alike'
+    assert title not in page().text  # prepared by an older version
+    Image.new('RGB', (40, 30)).save(tmp_path / 'flower' / 'near_duplicates.png')
+    assert title in page().text
+    manifest = tmp_path / 'flower' / 'manifest.json'
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {'images': [{'duplicate_group': None}]}))
+    assert title not in page().text  # the picture is of something else
+
+
 def test_drawn_flowers_are_drawn_by_the_training_or_by_their_own_command(page, run_folder, tmp_path):
     path = tmp_path / 'flower' / 'manifest.json'
     path.write_text(json.dumps({**json.loads(path.read_text()), 'drawn': {'num_per_class': 9}}))

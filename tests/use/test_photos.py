@@ -66,8 +66,8 @@ def test_files_of_systems_are_left_out_but_not_what_is_named(make):
     assert find_photos(['set/.hidden.jpg', 'set/.git']).images == ['set/.hidden.jpg', 'a.jpg']
 
 
-def test_the_overview_of_a_prepared_folder_is_no_photo(make):
-    make('flower/classes.txt', 'flower/overview.png', 'flower/val_set/rose/overview.png')
+def test_a_picture_that_prepare_draws_is_no_photo(make):
+    make('flower/classes.txt', 'flower/overview.png', 'flower/near_duplicates.png', 'flower/val_set/rose/overview.png')
     assert find_photos(['flower']).images == ['val_set/rose/overview.png']
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from flowercls.core.errors import ConfigError, DataError, DiskError, FlowerclsError
 from flowercls.core.files import disk_errors
-from flowercls.core.layout import MANIFEST_FILE, MAX_NAME_BYTES, OVERVIEW_FILE
+from flowercls.core.layout import MANIFEST_FILE, MAX_NAME_BYTES, NEAR_DUPLICATES_FILE, OVERVIEW_FILE
 from flowercls.core.prepared_folder import VAL_RATIO
 from flowercls.data.prepare.copying import check_space, copy_photos
+from flowercls.data.prepare.group_sheet import draw_near_duplicates
 from flowercls.data.prepare.manifest import write_lists, write_manifest
 from flowercls.data.prepare.overview import draw_overview
 from flowercls.data.prepare.prepare_summary import PrepareResult
@@ -78,6 +79,7 @@ def prepare(
         plan, hashes = _fill_sets(raw, scan, decide, staging, workers)
         write_lists(plan, staging)
         draw_overview(staging, plan, staging / OVERVIEW_FILE)
+        draw_near_duplicates(staging, plan, staging / NEAR_DUPLICATES_FILE)
         write_manifest(staging / MANIFEST_FILE, plan, hashes, drawn)
         _check_layout(plan, staging)
         backup = publish(staging, out, overwrite)

@@ -16,7 +16,7 @@ from typing import IO
 
 from flowercls.core.errors import ConfigError, DiskError
 from flowercls.core.files import disk_errors, numbered, sync_folder
-from flowercls.core.layout import ANN_FILES, CLASSES_FILE, DATA_PREFIXES, FOLDS_DIR, MANIFEST_FILE, OVERVIEW_FILE
+from flowercls.core.layout import ANN_FILES, CLASSES_FILE, DATA_PREFIXES, FOLDS_DIR, MANIFEST_FILE, PREPARED_PICTURES
 
 try:
     import fcntl
@@ -25,7 +25,7 @@ except ImportError:  # Windows: nothing is locked there, and so nothing is remov
 
 MARKER = '.preparing'
 MAX_WITHOUT_MARKER_S = 10  # between folder and marker, or marker and final name; really microseconds
-_FILES = '|'.join(map(re.escape, (CLASSES_FILE, *ANN_FILES.values(), MANIFEST_FILE, OVERVIEW_FILE)))
+_FILES = '|'.join(map(re.escape, (CLASSES_FILE, *ANN_FILES.values(), MANIFEST_FILE, *PREPARED_PICTURES)))
 _FOLDERS = '|'.join((*DATA_PREFIXES.values(), FOLDS_DIR))
 _OURS = re.compile(rf'({_FILES})|\.({_FILES})\.\d+\.tmp|{_FOLDERS}|{re.escape(MARKER)}')
 _APPEARED = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
