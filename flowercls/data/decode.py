@@ -2,8 +2,8 @@
 
 Two decoders disagree on rotated, transparent, 16-bit and damaged files; a model would be tested on other pixels than it
 was trained on. So each odd case has one rule here: the EXIF orientation is applied, transparency is laid on white,
-16 bits are scaled to 8, an animation gives its first frame, and a file that does not decode to its last row is an
-error. The size is checked in the header, before any pixel is decoded.
+16 bits are scaled to 8, an animation gives its first frame, a photo above 50 megapixels is reduced, and a file that
+does not decode to its last row is an error. The size is checked in the header, before any pixel is decoded.
 
 `read_thumbnail` is faster: it checks the whole file too, but makes only a small grey picture.
 """
@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from flowercls.data.image_formats import open_checked, pillow_errors, read_content, unreadable
+from flowercls.data.image_formats import (
+    open_checked,
+    pillow_errors,
+    read_content,
+    reduction,
+    unreadable,
+    wavelet_levels,
+)
 
 # EXIF orientation -> the transpose that turns the stored pixels upright (EXIF 2.32, table 4, tag 0x0112).
 _ORIENTATION_TAG = 0x0112
@@ -28,6 +35,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_BAND_PX = 512  # rows that are reduced at once, a multiple of every factor
 # Pillow's name of a PNG's grey of 2 or 4 bits -> the factor it applies to pixels, but not to the transparent value.
 _GREY_STEPS = {'L;2': 85, 'L;4': 17}
 
@@ -86,8 +94,9 @@ def read_photo(source: str | os.PathLike | bytes, name: str | None = None) -> Ph
     name = name or (f'<{len(source)} bytes>' if isinstance(source, bytes) else os.fspath(source))
     with pillow_errors(name):
         image, image_format, conversions = open_checked(content, name)
+        factor = reduction(image.size) // _decode_small(image, content)
         _apply_transparent_colour(image, content, name)
-        image, orientation = _load_upright(image)
+        image, orientation = _load_upright(image, name, factor)
         rgb = _to_rgb(image, image_format, name)
     return Photo(rgb, image_format, _with_turn(conversions, orientation))
 
@@ -95,7 +104,8 @@ def read_photo(source: str | os.PathLike | bytes, name: str | None = None) -> Ph
 def image_to_rgb(image: Image.Image) -> np.ndarray:
     """Return the pixels of an opened image by the same rules as `decode_rgb`; errors as there."""
     with pillow_errors('the image'):
-        return _to_rgb(_load_upright(image)[0], image.format or 'image', 'the image')
+        name = 'the image'
+        return _to_rgb(_load_upright(image, name, reduction(image.size))[0], image.format or 'image', name)
 
 
 def read_thumbnail(content: bytes, min_px: tuple[int, int]) -> Thumbnail:
@@ -110,10 +120,12 @@ def read_thumbnail(content: bytes, min_px: tuple[int, int]) -> Thumbnail:
     name = f'<{len(content)} bytes>'
     with pillow_errors(name):
         image, image_format, conversions = open_checked(content, name)
-        size = image.size
+        factor = reduction(image.size)
+        size = tuple(-(-side // factor) for side in image.size)
         is_draft = image.format == 'JPEG' and image.mode in ('L', 'RGB') and image.draft('L', min_px) is not None
+        factor = 1 if is_draft else factor // _decode_small(image, content)
         _apply_transparent_colour(image, content, name)
-        grey, orientation = _load_upright(image)
+        grey, orientation = _load_upright(image, name, factor)
         if not is_draft:
             grey = Image.fromarray(_to_rgb(grey, image_format, name)).convert('L')
             size = grey.size
@@ -145,17 +157,43 @@ def _apply_transparent_colour(image: Image.Image, content: bytes, name: str) -> 
         image.paste((255, 255, 255), mask=Image.fromarray((values == transparent).all(axis=2)))
 
 
-def _load_upright(image: Image.Image) -> tuple[Image.Image, int]:
-    """Load the pixels; returns them upright, and the EXIF orientation that was undone or 1."""
-    if image.format == 'TIFF':  # Pillow turns a TIFF upright while it loads, and drops the tag
-        orientation = _orientation(image)
-        image.load()
-        return image, orientation if orientation in _UPRIGHT else 1
+def _decode_small(image: Image.Image, content: bytes) -> int:
+    """Have a large photo decoded small where its format allows; returns the factor, 1 where it does not."""
+    factor = reduction(image.size)
+    if factor > 1 and image.format in ('JPEG', 'MPO'):
+        factor = min(factor, 8)
+        image.draft(None, tuple(max(1, side // factor) for side in image.size))
+        return factor
+    if factor > 1 and image.format == 'JPEG2000':
+        # Of the sides Pillow rounds the halves and the decoder rounds them up; where they disagree it refuses.
+        agree = all((side + factor // 2) // factor == -(-side // factor) for side in image.size)
+        levels = factor.bit_length() - 1
+        if agree and levels <= wavelet_levels(content):
+            image.reduce = levels
+            return factor
+    return 1
+
+
+def _load_upright(image: Image.Image, name: str, factor: int) -> tuple[Image.Image, int]:
+    """Load the pixels; returns them reduced and upright, and the EXIF orientation that was undone or 1."""
+    is_tiff = image.format == 'TIFF'  # Pillow turns a TIFF upright while it loads, and drops the tag
+    orientation = _orientation(image) if is_tiff else 1
     image.load()
-    orientation = _orientation(image)
+    orientation = orientation if is_tiff else _orientation(image)
+    image = _reduced(image, name, factor) if factor > 1 else image
     if orientation not in _UPRIGHT:
         return image, 1
-    return image.transpose(_UPRIGHT[orientation]), orientation
+    return image if is_tiff else image.transpose(_UPRIGHT[orientation]), orientation
+
+
+def _reduced(image: Image.Image, name: str, factor: int) -> Image.Image:
+    """Return a loaded photo in RGB with its sides reduced, made band by band: the whole in RGB would be far larger."""
+    small = Image.new('RGB', tuple(-(-side // factor) for side in image.size))
+    for top in range(0, image.height, _BAND_PX):
+        band = image.crop((0, top, image.width, min(top + _BAND_PX, image.height)))
+        rgb = Image.fromarray(_to_rgb(band, image.format or 'image', name))
+        small.paste(rgb.reduce(factor), (0, top // factor))
+    return small
 
 
 def _orientation(image: Image.Image) -> int:

@@ -5,6 +5,7 @@ Only headers are looked at, and a PNG's checksums. The pixels are decoded in `fl
 
 import contextlib
 import io
+import math
 import os
 import re
 import stat
@@ -32,8 +33,9 @@ from flowercls.data.foreign_files import HEAD_BYTES, camera_raw_kind, describe_u
 
 # Pillow warns of odd metadata without the file's name. What counts is whether the photo decodes, and that is reported.
 warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.')
-MAX_PIXELS = 50_000_000
-MAX_FILE_BYTES = 512 << 20
+MAX_PIXELS = 250_000_000  # of a file
+MAX_DECODED_PIXELS = 50_000_000  # a photo of more is decoded reduced
+MAX_FILE_BYTES = 1 << 30  # 250 megapixels without compression
 _BY_PILLOW = ('JPEG', 'PNG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'AVIF', 'JPEG2000', 'PPM')
 FORMATS = (*_BY_PILLOW, 'HEIF')
 # Pillow and libheif say so of a file whose end is missing.
@@ -121,6 +123,20 @@ def open_checked(content: bytes, name: str) -> tuple[Image.Image, str, tuple[str
     return image, image_format, _conversions(image)
 
 
+def reduction(size: tuple[int, int]) -> int:
+    """Return the factor by which the sides of a photo of ``size`` are reduced: the smallest power of 2 that will do."""
+    factor = 1
+    while math.prod(-(-side // factor) for side in size) > MAX_DECODED_PIXELS:
+        factor *= 2
+    return factor
+
+
+def wavelet_levels(content: bytes) -> int:
+    """Return how many times a JPEG 2000 can be halved while it is decoded."""
+    start = content.find(b'\xff\x52')  # marker COD; the byte 9 behind it is the number (ISO/IEC 15444-1, A.6.1)
+    return content[start + 9] if 0 <= start < len(content) - 9 else 0
+
+
 def _open(content: bytes, name: str) -> Image.Image:
     # As Image.open, but without its warning on large photos (its filter is global to the process), without formats
     # that start other programs (EPS), and with the plugin's own error instead of "cannot identify".
@@ -169,5 +185,6 @@ def _conversions(image: Image.Image) -> tuple[str, ...]:
         '16-bit scaled': image.mode.startswith('I') or any(';16' in str(tile[3]) for tile in image.tile),
         'palette to RGB': image.mode in ('P', 'PA'),
         'alpha on white': image.has_transparency_data,
+        f'reduced by {reduction(image.size)}': reduction(image.size) > 1,
     }
     return tuple(conversion for conversion, is_needed in needed.items() if is_needed)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from flowercls.data import image_formats
+from flowercls.data import decode, image_formats
 from flowercls.data.decode import decode_rgb, read_photo, read_thumbnail
 from flowercls.data.image_formats import UnreadablePhoto
 from helpers.odd_photos import encoded, textured
@@ -124,7 +124,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
         decode_rgb(tmp_path / 'nowhere.jpg')
 
 
-@pytest.mark.parametrize('side', [8000, 10_000])
+@pytest.mark.parametrize('side', [16_000, 60_000])
 def test_the_size_is_checked_in_the_header_before_decoding(side, recwarn):
     header = struct.pack('>2I5B', side, side, 8, 2, 0, 0, 0)
     content = b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + b'IHDR' + header
@@ -183,6 +183,36 @@ def test_a_thumbnail_shows_what_the_decoder_decodes(sort):
         assert 72 <= seen.grey.width < width and 64 <= seen.grey.height < height
     grey = Image.fromarray(whole.rgb).convert('L').resize(seen.grey.size, Image.Resampling.BOX)
     assert np.abs(np.asarray(grey, int) - np.asarray(seen.grey, int)).mean() < 1.5  # of 255
+
+
+LARGE = {
+    **SORTS,
+    'JPEG 2000': encoded(smooth((399, 299)), 'JPEG2000'),
+    'JPEG 2000 that cannot be halved': encoded(smooth(), 'JPEG2000', num_resolutions=1),
+    'JPEG 2000 of 4n + 1 pixels': encoded(smooth((397, 297)), 'JPEG2000'),
+    'phone JPEG': encoded(smooth(), 'MPO', save_all=True, append_images=[Image.new('RGB', (8, 8))]),
+    'RGBA': encoded(smooth().convert('RGBA'), 'PNG'),
+    '16 bits': encoded(Image.fromarray(np.asarray(smooth().convert('L'), np.uint16) << 8), 'PNG'),
+}
+
+
+@pytest.mark.parametrize('sort', LARGE)
+@pytest.mark.parametrize(('most', 'factor'), [(30_000, 2), (28_000, 4), (7_500, 4)])
+def test_a_photo_above_the_limit_is_reduced_by_a_power_of_two(sort, most, factor, monkeypatch):
+    # 400 x 300 = 120,000 pixels; 30,000 with half the sides.
+    content = LARGE[sort]
+    whole = read_photo(content)
+    monkeypatch.setattr(image_formats, 'MAX_DECODED_PIXELS', most)
+    monkeypatch.setattr(decode, '_BAND_PX', 64)
+    photo, seen = read_photo(content), read_thumbnail(content, (20, 15))
+    assert (seen.size, seen.conversions) == (photo.rgb.shape[1::-1], photo.conversions)
+    number = {'large JPEG': 16 if most > 20_000 else 32, 'small JPEG': 1}.get(sort, factor)
+    small = [-(-side // number) for side in whole.rgb.shape[:2]]
+    assert photo.rgb.shape == (*small, 3)
+    assert [text for text in photo.conversions if 'reduced' in text] == [f'reduced by {number}'] * (number > 1)
+    expected = Image.fromarray(whole.rgb).reduce(number)
+    most_differing = 5 if '2000' in sort else 1.5  # of 255; wavelets keep every other place, not the mean of two
+    assert np.abs(np.asarray(expected, int) - photo.rgb).mean() < most_differing
 
 
 @pytest.mark.parametrize('sort', SORTS)

@@ -127,8 +127,8 @@ def broken_files():
         'drawing.svg': b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
         '1x1.png': encoded(Image.new('RGB', (1, 1))),
         '1x2000.png': encoded(Image.new('RGB', (1, 2000))),
-        '100 megapixels.png': bomb(14_144),
-        '200 megapixels.png': bomb(20_000),
+        '288 megapixels.png': bomb(24_000),
+        '512 megapixels.png': bomb(32_000),
         '3600 megapixels.png': png((60_000, 60_000), 8, 2, b''),
         'text bomb.png': png((16, 12), 8, 0, bytes(12 * 17), (b'zTXt', TEXT_BOMB)),
     }

@@ -45,8 +45,8 @@ BROKEN = {
     'drawing.svg': 'unsupported format',
     '1x1.png': 'too small',
     '1x2000.png': 'too small',
-    '100 megapixels.png': 'too large',
-    '200 megapixels.png': 'too large',
+    '288 megapixels.png': 'too large',
+    '512 megapixels.png': 'too large',
     '3600 megapixels.png': 'too large',
     'text bomb.png': 'damaged',
 }

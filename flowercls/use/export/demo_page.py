@@ -18,7 +18,7 @@ from PIL import ImageColor
 
 from flowercls.core import palette
 from flowercls.core.files import atomic_write
-from flowercls.data.image_formats import MAX_FILE_BYTES, MAX_PIXELS
+from flowercls.data.image_formats import MAX_DECODED_PIXELS, MAX_FILE_BYTES
 from flowercls.use.model import MAX_RATIO
 
 PART_BYTES = 3 << 20  # of a parcel in one element: a browser limits the length of a text; divisible by 3
@@ -51,7 +51,8 @@ def write_page(
     text = {name: (web / f'page.{name}').read_text(encoding='utf-8') for name in ('html', 'css', 'js')}
     style = _filled(text['css'], light=_variables(LIGHT), dark=_variables(DARK))
     heat = [ImageColor.getrgb(colour) for colour in palette.HEAT]
-    limits = {'max_pixels': MAX_PIXELS, 'max_file_bytes': MAX_FILE_BYTES, 'max_ratio': MAX_RATIO}
+    # A browser decodes a photo at its full size, so the page takes only those that need no reduction.
+    limits = {'max_pixels': MAX_DECODED_PIXELS, 'max_file_bytes': MAX_FILE_BYTES, 'max_ratio': MAX_RATIO}
     shares = [palette.HEAT_OPACITY, palette.HEAT_OPAQUE_FROM, palette.UNSEEN_LIGHT]
     script = _filled(text['js'], **limits, heat=json.dumps(heat), heat_shares=json.dumps(shares))
     parcels = {
