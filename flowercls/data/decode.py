@@ -48,11 +48,13 @@ class Photo:
         rgb: Pixels, shape (H, W, 3), uint8, upright.
         format: The file's real format, whatever its name says: one of `FORMATS`.
         conversions: Steps that another decoder might do otherwise, in the order in which they were done.
+        is_lossy: As in `OpenedPhoto`.
     """
 
     rgb: np.ndarray
     format: str
     conversions: tuple[str, ...] = ()
+    is_lossy: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +66,14 @@ class Thumbnail:
         size: Width and height of the photo in pixels, upright.
         format: As in `Photo`.
         conversions: As in `Photo`.
+        is_lossy: As in `OpenedPhoto`.
     """
 
     grey: Image.Image
     size: tuple[int, int]
     format: str
     conversions: tuple[str, ...] = ()
+    is_lossy: bool = False
 
 
 def decode_rgb(source: str | os.PathLike | bytes, name: str | None = None) -> np.ndarray:
@@ -93,12 +97,13 @@ def read_photo(source: str | os.PathLike | bytes, name: str | None = None) -> Ph
     content = source if isinstance(source, bytes) else read_content(source)
     name = name or (f'<{len(source)} bytes>' if isinstance(source, bytes) else os.fspath(source))
     with pillow_errors(name):
-        image, image_format, conversions = open_checked(content, name)
+        opened = open_checked(content, name)
+        image = opened.image
         factor = reduction(image.size) // _decode_small(image, content)
         _apply_transparent_colour(image, content, name)
         image, orientation = _load_upright(image, name, factor)
-        rgb = _to_rgb(image, image_format, name)
-    return Photo(rgb, image_format, _with_turn(conversions, orientation))
+        rgb = _to_rgb(image, opened.format, name)
+    return Photo(rgb, opened.format, _with_turn(opened.conversions, orientation), opened.is_lossy)
 
 
 def image_to_rgb(image: Image.Image) -> np.ndarray:
@@ -119,7 +124,8 @@ def read_thumbnail(content: bytes, min_px: tuple[int, int]) -> Thumbnail:
     """
     name = f'<{len(content)} bytes>'
     with pillow_errors(name):
-        image, image_format, conversions = open_checked(content, name)
+        opened = open_checked(content, name)
+        image = opened.image
         factor = reduction(image.size)
         size = tuple(-(-side // factor) for side in image.size)
         is_draft = image.format == 'JPEG' and image.mode in ('L', 'RGB') and image.draft('L', min_px) is not None
@@ -127,13 +133,13 @@ def read_thumbnail(content: bytes, min_px: tuple[int, int]) -> Thumbnail:
         _apply_transparent_colour(image, content, name)
         grey, orientation = _load_upright(image, name, factor)
         if not is_draft:
-            grey = Image.fromarray(_to_rgb(grey, image_format, name)).convert('L')
+            grey = Image.fromarray(_to_rgb(grey, opened.format, name)).convert('L')
             size = grey.size
         elif orientation >= _MIN_SIDEWAYS:
             size = size[::-1]
     factor = min(grey.width // min_px[0], grey.height // min_px[1])
     grey = grey.reduce(factor) if factor > 1 else grey
-    return Thumbnail(grey, size, image_format, _with_turn(conversions, orientation))
+    return Thumbnail(grey, size, opened.format, _with_turn(opened.conversions, orientation), opened.is_lossy)
 
 
 def _with_turn(conversions: tuple[str, ...], orientation: int) -> tuple[str, ...]:
@@ -150,7 +156,7 @@ def _apply_transparent_colour(image: Image.Image, content: bytes, name: str) -> 
         image.info['transparency'] = transparent * _GREY_STEPS[raw]
     if raw == 'RGB;16B':
         # The pixels hold the high bytes; reading the same data in the other byte order gives the low bytes.
-        low_bytes, _, _ = open_checked(content, name)
+        low_bytes = open_checked(content, name).image
         low_bytes.tile = [tile._replace(args='RGB;16L') for tile in low_bytes.tile]
         values = np.array(image, np.uint16) << 8 | np.array(low_bytes)
         del image.info['transparency']

@@ -13,6 +13,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import (
@@ -40,6 +41,7 @@ _BY_PILLOW = ('JPEG', 'PNG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'AVIF', 'JPEG2000', '
 FORMATS = (*_BY_PILLOW, 'HEIF')
 # Pillow and libheif say so of a file whose end is missing.
 _CUT = re.compile('truncat|unexpected end of file|cannot read full|file size too small', re.IGNORECASE)
+_WAVELETS = b'\xff\x52\x00\x0c'  # marker COD of a JPEG 2000; behind it how it is compressed (ISO/IEC 15444-1, A.6.1)
 # Reason for a refusal -> fix. The keys are all possible reasons.
 FIXES = {
     'missing file': 'check the path',
@@ -108,8 +110,25 @@ def read_content(path: str | os.PathLike) -> bytes:
         raise unreadable(name, 'unreadable file', error.strerror or error) from error
 
 
-def open_checked(content: bytes, name: str) -> tuple[Image.Image, str, tuple[str, ...]]:
-    """Open a photo without decoding it; returns the image, its real format and the conversions it will need."""
+@dataclass(frozen=True)
+class OpenedPhoto:
+    """A photo whose header was read.
+
+    Attributes:
+        image: Not decoded yet.
+        format: The file's real format, whatever its name says: one of `FORMATS`.
+        conversions: Those it will need, see `flowercls.data.decode.Photo`.
+        is_lossy: Whether its pixels were compressed with a loss, as a JPEG's are.
+    """
+
+    image: Image.Image
+    format: str
+    conversions: tuple[str, ...]
+    is_lossy: bool
+
+
+def open_checked(content: bytes, name: str) -> OpenedPhoto:
+    """Open a photo without decoding it."""
     if not content:
         raise unreadable(name, 'empty file', '0 bytes')
     image = _open(content, name)
@@ -120,7 +139,31 @@ def open_checked(content: bytes, name: str) -> tuple[Image.Image, str, tuple[str
         _check_png_pixels(content)
     # Phones store JPEGs with an extra picture behind the first ("MPO"); every reader takes the file for a JPEG.
     image_format = 'JPEG' if content.startswith(b'\xff\xd8') else image.format
-    return image, image_format, _conversions(image)
+    return OpenedPhoto(image, image_format, _conversions(image), _is_lossy(image, image_format, content))
+
+
+def _is_lossy(image: Image.Image, image_format: str, content: bytes) -> bool:
+    if image_format == 'WEBP':
+        return _webp_pixels(content) == b'VP8 '
+    if image_format in ('AVIF', 'HEIF'):  # only without a loss the planes hold RGB itself: matrix 0 of ISO/IEC 23091-2
+        start = content.find(b'colrnclx')
+        return start < 0 or content[start + 12 : start + 14] != bytes(2)
+    if image_format == 'JPEG2000':  # the wavelet 9-7 instead of 5-3, a byte of marker COD (ISO/IEC 15444-1, A.6.1)
+        start = content.find(_WAVELETS)
+        return start >= 0 and content[start + 13 : start + 14] == b'\x00'
+    return image_format == 'JPEG' or image.info.get('compression') in ('jpeg', 'webp')  # a TIFF may hold those
+
+
+def _webp_pixels(content: bytes) -> bytes:
+    """Return the name of the chunk with the pixels of the first picture: ``VP8 `` with a loss, ``VP8L`` without."""
+    start = 12
+    while start + 8 <= len(content):
+        kind, size = content[start : start + 4], int.from_bytes(content[start + 4 : start + 8], 'little')
+        if kind in (b'VP8 ', b'VP8L'):
+            return kind
+        # A frame of an animation holds further chunks behind 16 bytes of its own.
+        start += 24 if kind == b'ANMF' else 8 + size + size % 2
+    return b''
 
 
 def reduction(size: tuple[int, int]) -> int:
@@ -133,7 +176,7 @@ def reduction(size: tuple[int, int]) -> int:
 
 def wavelet_levels(content: bytes) -> int:
     """Return how many times a JPEG 2000 can be halved while it is decoded."""
-    start = content.find(b'\xff\x52')  # marker COD; the byte 9 behind it is the number (ISO/IEC 15444-1, A.6.1)
+    start = content.find(_WAVELETS)
     return content[start + 9] if 0 <= start < len(content) - 9 else 0
 
 

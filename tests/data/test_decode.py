@@ -351,3 +351,31 @@ def test_pillow_warns_nobody_of_odd_metadata(tmp_path):
     code = 'import sys; from flowercls.data.decode import decode_rgb; decode_rgb(sys.argv[1])'
     done = subprocess.run([sys.executable, '-c', code, tmp_path / 'a.jpg'], capture_output=True, text=True, check=True)
     assert done.stderr == ''
+
+
+@pytest.mark.parametrize(
+    ('kind', 'options', 'is_lossy'),
+    [
+        ('JPEG', {}, True),
+        ('PNG', {}, False),
+        ('WEBP', {'quality': 80}, True),
+        ('WEBP', {'lossless': True}, False),
+        ('WEBP', {'quality': 80, 'save_all': True, 'append_images': [Image.new('RGB', (64, 48))]}, True),
+        ('WEBP', {'lossless': True, 'save_all': True, 'append_images': [Image.new('RGB', (64, 48))]}, False),
+        ('WEBP', {'quality': 80, 'exif': turned(6).tobytes()}, True),
+        ('AVIF', {}, True),
+        ('JPEG2000', {}, False),
+        ('JPEG2000', {'irreversible': True}, True),
+        ('TIFF', {'compression': 'jpeg'}, True),
+        ('TIFF', {'compression': 'tiff_lzw'}, False),
+        ('BMP', {}, False),
+    ],
+)
+def test_it_is_known_whether_pixels_were_compressed_with_a_loss(kind, options, is_lossy):
+    content = encoded(textured(0), kind, **options)
+    assert read_photo(content).is_lossy == read_thumbnail(content, (8, 8)).is_lossy == is_lossy
+
+
+def test_a_heic_without_loss_is_known():
+    assert read_photo(heic(textured(0))).is_lossy
+    assert not read_photo(heic(textured(0), quality=-1, chroma=444, matrix_coefficients=0)).is_lossy

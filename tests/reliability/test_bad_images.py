@@ -77,7 +77,7 @@ GOOD = {
     'bmp.bmp': (('BMP to PNG',), PLAIN),
     'ppm.ppm': (('PPM to PNG',), PLAIN),
     'jp2.jp2': (('JPEG2000 to PNG',), PLAIN),
-    'avif.avif': (('AVIF to PNG',), PLAIN),
+    'avif.avif': (('AVIF to JPEG',), PLAIN),
     'bad colour profile.png': ((), PLAIN),
     'more after its end.jpg': ((), PLAIN),
 }

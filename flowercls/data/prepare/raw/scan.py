@@ -38,6 +38,7 @@ class RawPhoto:
         dhash: Difference hashes, along rows and along columns, 64 bits each.
         set_name: As in `RawFile`.
         group: As in `RawFile`.
+        is_lossy: See `flowercls.data.image_formats.OpenedPhoto`.
     """
 
     path: str
@@ -50,6 +51,7 @@ class RawPhoto:
     dhash: tuple[int, int]
     set_name: str | None = None
     group: str | None = None
+    is_lossy: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,4 +113,5 @@ def read_record(raw_dir: Path, file: RawFile) -> RawPhoto | Skipped:
         dhash=tuple(int.from_bytes(np.packbits(bits.hash).tobytes()) for bits in hashes),
         set_name=file.set_name,
         group=file.group,
+        is_lossy=thumbnail.is_lossy,
     )
