@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from flowercls.commands.shared import check_parents, share_text
+from flowercls.commands.shared import check_parents, unreadable_text
 from flowercls.core import signals
 from flowercls.core.errors import ConfigError, DataError, DiskError
 from flowercls.core.layout import CONFIG_FILE
@@ -27,7 +27,7 @@ NOT_WITH_CALIBRATE = (
     *('photos', 'out', 'sheet', 'heatmap', 'batch_size', 'min_confidence', 'none_of_these', 'resume', 'overwrite'),
     *('precision', 'topk'),
 )
-ROWS_SHOWN, CLASSES_SHOWN, BROKEN_SHOWN = 20, 10, 10  # on the terminal
+ROWS_SHOWN, CLASSES_SHOWN = 20, 10  # on the terminal
 NAME_LENGTH, CLASS_LENGTH = 44, 24  # letters there
 SHEET_PHOTOS = 60
 
@@ -228,7 +228,7 @@ def predict(
         raise
     broken = summary.broken + found.unreadable
     if not summary.answered:
-        raise DataError(_broken_text(broken, total, 'nothing is written'))
+        raise DataError(unreadable_text(broken, total, 'nothing is written'))
     if sheet:
         _draw_sheet(sheet, [row for row in summary.shown if row['number'] in on_sheet], summary, loaded, found)
     labels, others = found.labels(loaded.class_names)
@@ -237,7 +237,7 @@ def predict(
     )
     if broken:
         print(text)
-        raise DataError(_broken_text(broken, total, f'the others are {f"in {out}" if out else "above"}'))
+        raise DataError(unreadable_text(broken, total, f'the others are {f"in {out}" if out else "above"}'))
     return text
 
 
@@ -292,6 +292,7 @@ def describe(summary, *, has_labels: bool, others: Sequence[str] = (), written: 
         others: Folders that are no classes, where some are.
         written: Files.
     """
+    from flowercls.evaluate.intervals import share_text
     from flowercls.use.unknown.doubts import NONE_OF_THESE, UNKNOWN
 
     rows = sorted(summary.shown, key=lambda row: row['number'])[:ROWS_SHOWN]
@@ -340,10 +341,3 @@ def _table(rows: Sequence[dict]) -> list[str]:
 
 def _name(text: str, length: int) -> str:
     return shortened(printable(text), length)
-
-
-def _broken_text(broken: Sequence[tuple[str, str]], total: int, rest: str) -> str:
-    lines = [f'{len(broken):,} of {total:,} photos cannot be read; {rest}.']
-    lines += [f'  {printable(name)}: {printable(reason)}' for name, reason in broken[:BROKEN_SHOWN]]
-    lines += [f'  and {len(broken) - BROKEN_SHOWN:,} more'] * (len(broken) > BROKEN_SHOWN)
-    return '\n'.join([*lines, 'Fix: replace these files, or leave them out.'])

@@ -6,24 +6,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercls.core.errors import ConfigError
+from flowercls.core.terminal import printable
 
 if TYPE_CHECKING:
     from flowercls.report.gallery import DrawHeatmaps
+
+BROKEN_SHOWN = 10  # photos, on the terminal
 
 Overrides = Sequence[str] | dict
 
 
 def accuracy_text(metrics: dict) -> str:
-    """Return top-1 of a metrics.json with its interval: ``top-1 96.32 % (549 of 570, 95 % interval 94.4-97.6)``."""
+    """Return top-1 of a metrics.json with its interval, as `share_text`."""
+    from flowercls.evaluate.intervals import share_text
+
     return share_text(sum(row[i] for i, row in enumerate(metrics['confusion'])), metrics['n'])
 
 
-def share_text(hits: int, n: int) -> str:
-    """Return the accuracy of ``hits`` right answers for ``n`` photos, as `accuracy_text`."""
-    from flowercls.evaluate.intervals import INTERVAL, wilson_interval
+def unreadable_text(broken: Sequence[tuple[str, str]], total: int, rest: str) -> str:
+    """Return a message on photos that cannot be read.
 
-    low, high = wilson_interval(hits, n)
-    return f'top-1 {100 * hits / n:.2f} % ({hits} of {n}, {INTERVAL} {low:.1f}-{high:.1f})'
+    Args:
+        broken: Name and reason of each.
+        total: Number of all photos.
+        rest: What became of the others.
+    """
+    lines = [f'{len(broken):,} of {total:,} photos cannot be read; {rest}.']
+    lines += [f'  {printable(name)}: {printable(reason)}' for name, reason in broken[:BROKEN_SHOWN]]
+    lines += [f'  and {len(broken) - BROKEN_SHOWN:,} more'] * (len(broken) > BROKEN_SHOWN)
+    return '\n'.join([*lines, 'Fix: replace these files, or leave them out.'])
 
 
 def check_parents(option: str, path: str | os.PathLike) -> None:

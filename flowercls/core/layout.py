@@ -42,9 +42,10 @@ CALIBRATION_FILE = 'calibration.json'  # of the best checkpoint
 EXPORT_DIR = 'export'
 EXPORT_FILE = 'export.json'  # in it: what was exported, and how it compares with the checkpoint
 
-# Folder of a test, test_<checkpoint stem>/ in a run folder
+# Folder of a test, test_<checkpoint stem>/ in a run folder; test_<checkpoint stem>_<folder>/ of a labelled folder
 TEST_PREFIX = 'test_'
 PREDICTIONS_FILE = 'predictions.csv'
+SEEN_FILE = 'seen_in_training.csv'  # photos of the folder that were trained on, or chose the epoch
 
 # Beside the file that `predict` writes, until it is complete
 PARTIAL_SUFFIX = '.partial'  # the rows so far

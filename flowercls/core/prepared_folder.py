@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from pathlib import Path, PurePosixPath
 
 from flowercls.core.errors import DataError
@@ -107,6 +108,11 @@ def is_system_file(name: str) -> bool:
     return name.startswith('.') or name.casefold() in SYSTEM_NAMES
 
 
+def nfc(name: str) -> str:
+    """Return the name of a class or folder as names are compared: macOS may store é as e + accent."""
+    return unicodedata.normalize('NFC', name)
+
+
 def has_test_set(data_root: str | os.PathLike) -> bool:
     """Return whether the prepared folder has a test set of its own."""
     return (Path(data_root) / ANN_FILES['test']).is_file()
@@ -129,15 +135,30 @@ def photo_groups(data_root: str | os.PathLike, digest: str) -> dict[str, int]:
         digest: SHA-256 of its manifest in hex.
 
     Raises:
+        DataError: As `photo_rows`.
+    """
+    return _connected_groups(photo_rows(data_root, 'duplicate_group', 'group', digest=digest))
+
+
+def photo_rows(data_root: str | os.PathLike, *columns: str, digest: str | None = None) -> list[tuple]:
+    """Return what the manifest of a prepared folder says of each photo: ``<set>/<class>/<file>``, then ``columns``.
+
+    Args:
+        data_root: The prepared folder.
+        columns: Names; the value is None where a row lacks one.
+        digest: SHA-256 of the manifest in hex; None takes any manifest.
+
+    Raises:
         DataError: if the folder has no manifest, another one, or one that cannot be read.
     """
     manifest = Path(data_root, MANIFEST_FILE)
     try:
         content = manifest.read_bytes()
-        if hashlib.sha256(content).hexdigest() != digest:
+        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
             raise DataError(f'{manifest}: has changed since.')
-        rows = [(row['file'], row.get('duplicate_group'), row.get('group')) for row in json.loads(content)['images']]
-        return _connected_groups(rows)
+        rows = [(row['file'], *(row.get(name) for name in columns)) for row in json.loads(content)['images']]
+        hash(tuple(rows))  # a list in place of a name is a TypeError
+        return rows
     except FileNotFoundError as error:
         raise DataError(f'{manifest}: no such file.') from error
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
@@ -182,6 +203,7 @@ def _not_prepared(folder: Path, missing: list[str]) -> str:
         prepared = folder.with_name(f'{folder.name}_prepared')
         return (
             f'data_root {folder}: is a raw folder (one folder of photos per class), not a prepared one. '
-            f'{prepare_command(prepared, folder)}\nThen set data_root={prepared}'
+            f'Fix: to test a model on all its photos as they are: {tool_command("test", "MODEL", "--data", folder)}\n'
+            f'To train on it: {prepare_command(prepared, folder).removeprefix("Fix: ")}\nThen set data_root={prepared}'
         )
     return f'data_root {folder}: is not a prepared folder: {", ".join(missing)} missing. {prepare_command(folder)}'

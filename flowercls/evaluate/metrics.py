@@ -12,7 +12,10 @@ import numpy as np
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from sklearn.metrics import precision_recall_fscore_support
 
+from flowercls.core.layout import SPLIT_TITLES
 from flowercls.evaluate.intervals import wilson_interval
+
+DATA_SPLIT = 'data'  # in place of a set: a folder of labelled photos, named under ``data``
 
 
 def all_figures(scores: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict:
@@ -42,6 +45,12 @@ def _rows(columns: dict[str, np.ndarray]) -> list[dict]:
 def predicted_labels(scores: np.ndarray) -> np.ndarray:
     """Return the class with the highest score, shape (N,); of equal scores the first."""
     return scores.argmax(axis=1)
+
+
+def photos_title(metrics: dict) -> str:
+    """Return which photos a metrics.json is of: ``the validation set``, or the name of a folder that was tested."""
+    split = metrics.get('split') or 'val'
+    return str(metrics.get('data')) if split == DATA_SPLIT else f'the {SPLIT_TITLES.get(split, split)} set'
 
 
 def top1_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -128,12 +137,16 @@ def per_class_scores(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.nda
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted_labels(scores), labels=range(scores.shape[1]), zero_division=0
     )
-    return {'precision': 100 * precision, 'recall': 100 * recall, 'f1': 100 * f1, 'support': support}
+    return {'precision': 100 * precision, 'recall': 100 * recall, 'f1': 100 * f1, 'support': support.astype(int)}
 
 
 def macro_scores(per_class: dict[str, np.ndarray]) -> dict[str, float]:
-    """Return the unweighted mean over classes of the precision, recall and F1 of `per_class_scores`, in percent."""
-    return {key: float(per_class[key].mean()) for key in ('precision', 'recall', 'f1')}
+    """Return the mean of the precision, recall and F1 of `per_class_scores` over the classes that have photos.
+
+    Each of these classes counts the same; the result is in percent. The others have no recall, so nothing to average.
+    """
+    has_photos = per_class['support'] > 0
+    return {key: float(per_class[key][has_photos].mean()) for key in ('precision', 'recall', 'f1')}
 
 
 class Scalar(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 
 from flowercls.core.errors import DataError
 from flowercls.core.layout import METRICS_FILE, PREDICTIONS_VAL_FILE, PREDICTIONS_VAL_LAST_FILE, SCALARS_FILE
+from flowercls.evaluate.intervals import share_text
 from flowercls.evaluate.predictions import Answers
 from flowercls.evaluate.scalars import read_epochs
 
@@ -137,6 +138,27 @@ def selection_clause(points: float | None, chosen: str = 'the epoch') -> str:
         return ''
     size = '' if points is None else f'{optimism_text(points)} '
     return f'expect {size}less on other photos, as these chose {chosen}'
+
+
+def seen_clause(metrics: dict) -> str:
+    """Return what to print on photos of a test that the model has seen in its training; nothing for a set of its run.
+
+    ``of 430 photos 12 were trained on; without them top-1 71.29 % (298 of 418, 95 % interval 66.8-75.4)``
+    """
+    seen = metrics.get('seen')
+    if not isinstance(seen, dict):
+        return ''
+    if 'unknown' in seen:
+        return f'not checked: whether some photos were trained on, as {seen["unknown"]}'
+    parts = [
+        f'{seen[key]:,} {what}'
+        for key, what in (('trained_on', 'were trained on'), ('chose_epoch', 'chose the epoch'))
+        if seen[key]
+    ]
+    if not parts:
+        return f'none of the {metrics["n"]:,} photos was trained on or chose the epoch, by their SHA-256'
+    without = f'without them {share_text(seen["hits"], seen["n"])}' if seen['n'] else 'no photo is left without them'
+    return f'of {metrics["n"]:,} photos {" and ".join(parts)}; {without}'
 
 
 def optimism_text(points: float) -> str:

@@ -6,7 +6,6 @@ weights must fit completely; only the classification layer may be new, or some o
 """
 
 import copy
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn, no_grad
 
 from flowercls.core.errors import CheckpointError
+from flowercls.core.prepared_folder import nfc
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
 from flowercls.models.freezing import classification_layer
 
@@ -63,7 +63,7 @@ def apply_weights(
     layer_keys = [f'{layer[0]}.{key}' for key in layer[1].state_dict()] if layer else []
     _check_fit(adapted, expected, layer_keys, source, type(model.backbone).__name__)
     skipped = {key for key in expected if not _same_shape(key, adapted, expected)}
-    classes, known = [[_nfc(name) for name in names or []] for names in (class_names, class_names_in(content))]
+    classes, known = [[nfc(name) for name in names or []] for names in (class_names, class_names_in(content))]
     rows: dict[int, int] = {}  # of the layer: number in the model -> number in the file
     if skipped.intersection(layer_keys) or (known and known != classes):
         skipped.update(layer_keys)
@@ -143,10 +143,6 @@ def _same_shape(key: str, tensors: dict[str, Tensor], expected: dict[str, Tensor
 def _has_rows(value: Tensor | None, expected: Tensor, number: int) -> bool:
     """Return whether a file's tensor of the layer has a row for each of its ``number`` classes, and they fit."""
     return value is not None and value.shape == (number, *expected.shape[1:])
-
-
-def _nfc(name: str) -> str:
-    return unicodedata.normalize('NFC', name)  # macOS may store é as e + accent
 
 
 def _check_fit(

@@ -11,7 +11,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from flowercls.core.files import atomic_write
-from flowercls.core.layout import SPLIT_TITLES
+from flowercls.evaluate.metrics import photos_title
 
 matplotlib.use('Agg')  # files only, also on machines without a display
 
@@ -58,6 +58,5 @@ def _fallback_fonts() -> list[str]:
 
 def origin_text(metrics: dict) -> str:
     """Return which photos and which checkpoint the figures of a metrics.json are about."""
-    title = SPLIT_TITLES.get(metrics['split'], metrics['split'])
     augmented = ', with test-time augmentation' if metrics.get('tta') else ''
-    return f'{metrics["n"]} photos of the {title} set{augmented}\n{metrics["checkpoint"]}'
+    return f'{metrics["n"]} photos of {photos_title(metrics)}{augmented}\n{metrics["checkpoint"]}'

@@ -11,8 +11,8 @@ from flowercls.core import layout
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.terminal import tool_command
 from flowercls.evaluate.intervals import wilson_interval
-from flowercls.evaluate.metrics import SCALARS, most_confused
-from flowercls.evaluate.optimism import best_epoch_optimism, chose_the_epoch, selection_clause
+from flowercls.evaluate.metrics import SCALARS, most_confused, photos_title
+from flowercls.evaluate.optimism import best_epoch_optimism, chose_the_epoch, seen_clause, selection_clause
 from flowercls.evaluate.predictions import Answers, unescaped
 from flowercls.evaluate.scalars import read_epochs
 from flowercls.report import page
@@ -110,7 +110,9 @@ def _evaluations(folder: Path, metrics: dict) -> list[dict]:
         if content.keys() >= REQUIRED:
             try:
                 is_selected = place == folder or _is_test_selected(place, content, folder)
-                evaluations.append({**_evaluation(place, content), 'clause': clause if is_selected else ''})
+                evaluations.append(
+                    {**_evaluation(place, content), 'clause': clause if is_selected else seen_clause(content)}
+                )
             except page.MALFORMED:
                 continue
     return evaluations
@@ -126,10 +128,9 @@ def _is_test_selected(folder: Path, metrics: dict, run: Path) -> bool:
 def _evaluation(folder: Path, metrics: dict) -> dict:
     confusion, names = metrics['confusion'], list(metrics['per_class'])
     hits = sum(row[i] for i, row in enumerate(confusion))
-    split = metrics.get('split') or 'val'
     predicted = [sum(column) for column in zip(*confusion, strict=True)]
     return {
-        'title': f'{layout.SPLIT_TITLES.get(split, split)} set'
+        'title': photos_title(metrics).removeprefix('the ')
         + ', with test-time augmentation' * bool(metrics.get('tta')),
         'folder': folder.name,
         'is_test': folder.name.startswith(layout.TEST_PREFIX),

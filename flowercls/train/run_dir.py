@@ -22,6 +22,7 @@ from flowercls.core.layout import (
     COMMAND_FILE,
     CONFIG_FILE,
     LOCK_FILE,
+    MAX_NAME_BYTES,
     METRICS_FILE,
     OLD_CONFIG_PREFIX,
     SOURCE_PREFIX,
@@ -271,8 +272,13 @@ def make_folder(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def results_folder(work_dir: Path, checkpoint: Path) -> Iterator[Path]:
+def results_folder(work_dir: Path, checkpoint: Path, data: str = '') -> Iterator[Path]:
     """Make the folder for the results of testing ``checkpoint``: the first by its name that holds none yet.
+
+    Args:
+        work_dir: Where it is made.
+        checkpoint: The file that is tested.
+        data: Name of the folder of photos, where it is not a set of the run.
 
     A new folder is removed if the ``with`` block ends in an error and has written no more than a log.
 
@@ -280,7 +286,8 @@ def results_folder(work_dir: Path, checkpoint: Path) -> Iterator[Path]:
         ConfigError: As `make_folder`.
         DiskError: As `make_folder`.
     """
-    folders = numbered(work_dir / f'{TEST_PREFIX}{checkpoint.stem}')
+    name = f'{TEST_PREFIX}{checkpoint.stem}' + (f'_{data}' if data else '')
+    folders = numbered(work_dir / os.fsdecode(os.fsencode(name)[:MAX_NAME_BYTES]))
     folder = next(folder for folder in folders if not (folder / METRICS_FILE).exists())
     was_made = make_folder(folder)
     try:

@@ -1,7 +1,11 @@
-"""A model to use, from whatever file: what it knows, and its answers for photos."""
+"""A model to use, from whatever file: what it knows, its answers for photos, and how a notebook shows them."""
 
+import base64
+import html
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -10,14 +14,79 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from flowercls.core import palette
 from flowercls.core.errors import CheckpointError, DataError
 from flowercls.core.files import sha256_of
 from flowercls.data.decode import decode_rgb, image_to_rgb
 from flowercls.data.image_formats import unreadable
-from flowercls.use.prediction import Prediction, PredictionList, thumbnail_of
 
 MAX_RATIO = 200  # of a photo's sides: a strip of a few pixels would be scaled up to gigabytes
+THUMBNAIL_PX, JPEG_QUALITY = 240, 85
+BARS_SHOWN, NAMES_SHOWN = 5, 3
 PhotoLike = str | os.PathLike | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The answer for one photo.
+
+    Attributes:
+        image: The photo's path as it was given; ``''`` for pixels.
+        scores: Probability of each class, 0-1, in the order of classes.txt.
+        thumbnail: The photo, small, for a notebook.
+    """
+
+    image: str
+    scores: dict[str, float]
+    thumbnail: Image.Image
+
+    @property
+    def pred(self) -> str:
+        """The most likely class; of equal ones the first."""
+        return max(self.scores, key=self.scores.__getitem__)
+
+    @property
+    def score(self) -> float:
+        """The probability of the most likely class, 0-1."""
+        return self.scores[self.pred]
+
+    def top(self, k: int) -> list[tuple[str, float]]:
+        """Return the ``k`` most likely classes with their probabilities, the most likely first."""
+        return sorted(self.scores.items(), key=lambda item: -item[1])[:k]
+
+    def __repr__(self) -> str:
+        return ', '.join(f'{name} {100 * score:.1f} %' for name, score in self.top(NAMES_SHOWN))
+
+    def _repr_html_(self) -> str:
+        """Return the photo and its bars, as a notebook shows it."""
+        buffer = io.BytesIO()
+        self.thumbnail.save(buffer, 'JPEG', quality=JPEG_QUALITY)
+        picture = base64.b64encode(buffer.getvalue()).decode()
+        bars = ''.join(
+            f'<tr><td style="text-align:left">{html.escape(name)}</td><td style="text-align:left;width:12em">'
+            f'<div style="width:{100 * score:.1f}%;height:1em;background:{palette.BLUE}"></div></td>'
+            f'<td>{100 * score:.1f} %</td></tr>'
+            for name, score in self.top(BARS_SHOWN)
+        )
+        alt = html.escape(self.image or 'photo')
+        return (
+            f'<div style="display:flex;gap:1em;align-items:center"><img alt="{alt}" title="{alt}" '
+            f'src="data:image/jpeg;base64,{picture}"><table>{bars}</table></div>'
+        )
+
+
+class PredictionList(list[Prediction]):
+    """The answers for several photos, in the order of the photos."""
+
+    def _repr_html_(self) -> str:
+        return ''.join(prediction._repr_html_() for prediction in self)
+
+
+def thumbnail_of(rgb: np.ndarray) -> Image.Image:
+    """Return a photo, shape (H, W, 3), uint8, as a small picture."""
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    return image
 
 
 class Model:
@@ -29,6 +98,7 @@ class Model:
         facts: Origin and figures as plain values, see `TorchModel`; holds no absolute path.
         calibration: Content of the calibration.json of this very checkpoint; None without one.
         batch_size: Photos that are computed at once; a run's validation had the same number.
+        data_root: The prepared folder as its config names it; None for an export, which carries no paths.
     """
 
     source: Path
@@ -36,6 +106,7 @@ class Model:
     facts: dict
     calibration: dict | None
     batch_size: int
+    data_root: str | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -49,6 +120,14 @@ class Model:
             rgb: Shape (H, W, 3), uint8.
         """
         raise NotImplementedError
+
+    def mirrored(self, prepared: Any) -> Any:
+        """Return the mirror image of a photo of `prepare`."""
+        raise NotImplementedError
+
+    def photos_of(self, split: str, data_root: str | os.PathLike | None = None) -> list[tuple[Path, int]]:
+        """Return files and labels as `TorchModel.photos_of`; none where the model's file does not list them."""
+        return []
 
     def classify(self, prepared: Sequence[Any]) -> np.ndarray:
         """Return probabilities, float32, shape (N, C), for N photos of `prepare`, computed as one batch."""

@@ -79,6 +79,10 @@ class OnnxModel(Model):
         """Return the photo as it is: the file holds the test pipeline."""
         return rgb
 
+    def mirrored(self, prepared: np.ndarray) -> np.ndarray:
+        """Return the mirror image of a photo."""
+        return prepared[:, ::-1]
+
     def classify(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
         """Return probabilities as `Model.classify`; photos of one size are computed together."""
         return self._outputs([PROBABILITIES], prepared)[0]

@@ -6,14 +6,13 @@ Nothing is opened here. No file comes twice, and the order does not depend on th
 import glob
 import os
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowercls.core.errors import DataError
 from flowercls.core.layout import CLASSES_FILE, PREPARED_PICTURES
-from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file
+from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file, nfc
 from flowercls.core.terminal import printable, shortened
 
 STDIN = '-'  # in place of a path: a list on standard input
@@ -43,15 +42,20 @@ class Photos:
         The labels are None unless every photo lies in a folder that is called as a class. If none does, no folder is
         returned.
         """
-        names = {_nfc(name): name for name in class_names}
+        names = {nfc(name): name for name in class_names}
         class_of = {
-            parts: next((names[_nfc(part)] for part in reversed(parts) if _nfc(part) in names), None)
+            parts: next((names[nfc(part)] for part in reversed(parts) if nfc(part) in names), None)
             for parts in set(self.folders)
         }
         others = sorted('/'.join(parts) for parts, name in class_of.items() if name is None)
         if not others:
             return [class_of[parts] for parts in self.folders], []
         return None, others if any(class_of.values()) else []
+
+    def chosen(self, numbers: Sequence[int]) -> 'Photos':
+        """Return some of the photos; folders that could not be searched stay."""
+        lists = ([values[i] for i in numbers] for values in (self.paths, self.images, self.folders))
+        return Photos(*lists, self.unreadable)
 
 
 def find_photos(arguments: Sequence[str | os.PathLike]) -> Photos:
@@ -189,7 +193,3 @@ def _problem_with(path: str) -> str | None:
 
 def _is_photo(path: str) -> bool:
     return Path(path).suffix.lower() in PHOTO_SUFFIXES
-
-
-def _nfc(name: str) -> str:
-    return unicodedata.normalize('NFC', name)  # macOS may store é as e + accent

@@ -75,6 +75,7 @@ class TorchModel(Model):
         checkpoint = read_checkpoint(source, trusted=trusted)
         self.meta = checkpoint.get('meta') or {}
         self.config = _config_in(self.meta, source)
+        self.data_root = self.config.get('data_root')
         self.class_names = class_names_in(checkpoint)
         if not isinstance(checkpoint.get('state_dict'), dict) or not self.class_names:
             raise _no_checkpoint_of_a_run(source, 'it holds no weights, or names no classes')
@@ -164,6 +165,10 @@ class TorchModel(Model):
         if self.cache_size is not None:
             rgb = shrunk(rgb, self.cache_size)
         return self.pipeline({'img': rgb[..., ::-1], 'img_path': ''})['inputs']
+
+    def mirrored(self, prepared: Tensor) -> Tensor:
+        """Return the mirror image of a photo of `prepare`."""
+        return prepared.flip(-1)
 
     @torch.no_grad()
     def classify(self, prepared: Sequence[Tensor]) -> np.ndarray:
@@ -289,6 +294,20 @@ class TorchModel(Model):
         return {name: labels[label] for label, name in enumerate(self.class_names)}
 
 
+def carried_config(source: Path, *, trusted: bool = False) -> tuple[Config, dict]:
+    """Return the resolved config that a checkpoint carries, and its record of the run; no network is built.
+
+    Raises:
+        CheckpointError: if it carries none, or one that asks for code of its own.
+    """
+    meta = read_checkpoint(source, trusted=trusted).get('meta') or {}
+    config = _config_in(meta, source)
+    config._cfg_dict.pop('_base_', None)  # a resolved config has none; another one would name a file to run
+    if not trusted:
+        _refuse_foreign_code(config, source, is_whole=True)
+    return config, meta
+
+
 def without_folder(text: str) -> str:
     """Return ``text``, and of an absolute path or a file's address only the last name."""
     path = PureWindowsPath(text)  # it reads both kinds of slashes
@@ -359,8 +378,13 @@ def _built_from(source: Path, part: str) -> Iterator[None]:
         ) from error
 
 
-def _refuse_foreign_code(config: Config, source: Path) -> None:
+def _refuse_foreign_code(config: Config, source: Path, *, is_whole: bool = False) -> None:
     """Refuse a config that names code outside of the registries: the checkpoint may be a stranger's.
+
+    Args:
+        config: From the checkpoint.
+        source: The checkpoint.
+        is_whole: Whether more than the model and its pipeline will be built from it: also hooks, metrics and so on.
 
     Raises:
         CheckpointError: if the config imports modules, or a ``type`` is not registered and so would be imported.
@@ -373,6 +397,9 @@ def _refuse_foreign_code(config: Config, source: Path) -> None:
         name = str(part.get('type', 'StagedClassifier'))
         if name not in known or part.get('trust_remote_code'):
             foreign.add(name)
+    if is_whole:  # a name that no registry has is imported if it has a dot
+        names = {str(part['type']) for part in dicts_in(config._cfg_dict) if part.get('type')}
+        foreign |= {name for name in names - known if '.' in name}
     if foreign:
         raise CheckpointError(
             f'{source}: its config asks for code outside of flowercls and mmpretrain '

@@ -80,11 +80,36 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
 @pytest.mark.parametrize('seed', range(5))
 def test_macro_averages_agree_with_scikit_learn(seed):
     scores, labels = random_case(seed, n=40, classes=7)
-    labels[labels == 6] = 0  # a class without photos counts too
-    report = classification_report(labels, scores.argmax(1), labels=range(7), output_dict=True, zero_division=0)
+    labels[labels == 6] = 0  # a class without photos does not count
+    report = classification_report(labels, scores.argmax(1), labels=range(6), output_dict=True, zero_division=0)
     macro = metrics.macro_scores(metrics.per_class_scores(scores, labels))
     for ours, theirs in (('precision', 'precision'), ('recall', 'recall'), ('f1', 'f1-score')):
         assert macro[ours] == pytest.approx(100 * report['macro avg'][theirs])
+
+
+def test_a_class_without_photos_does_not_pull_averages_down():
+    scores = np.array([[0.9, 0.1, 0.0], [0.8, 0.1, 0.1], [0.1, 0.9, 0.0]])
+    figures = metrics.all_figures(scores, np.array([0, 0, 1]), ['a', 'b', 'c'])
+    assert figures['macro'] == {'precision': 100.0, 'recall': 100.0, 'f1': 100.0}
+    assert [row['support'] for row in figures['per_class'].values()] == [2, 1, 0]
+
+
+def test_supports_are_whole_numbers_where_all_photos_are_of_one_class():
+    supports = metrics.per_class_scores(np.eye(3)[[0, 1]], np.array([2, 2]))['support']
+    assert supports.tolist() == [0, 0, 2] and supports.dtype.kind == 'i'
+
+
+@pytest.mark.parametrize(
+    ('origin', 'title'),
+    [
+        ({}, 'the validation set'),
+        ({'split': 'test'}, 'the test set'),
+        ({'split': 'fold_0_val'}, 'the fold_0_val set'),
+        ({'split': 'data', 'data': 'heldout'}, 'heldout'),
+    ],
+)
+def test_photos_have_a_title(origin, title):
+    assert metrics.photos_title(origin) == title
 
 
 def test_the_most_confused_pairs_come_first_and_hits_are_none():

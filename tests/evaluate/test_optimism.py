@@ -12,6 +12,7 @@ from flowercls.evaluate.optimism import (
     chose_the_epoch,
     epoch_optimism,
     optimism_text,
+    seen_clause,
     selection_clause,
     selection_optimism,
 )
@@ -111,3 +112,20 @@ def test_the_size_in_words():
     assert [optimism_text(points) for points in (0.66, 0.04)] == ['about 0.7 points', 'less than 0.1 points']
     assert 'expect about 0.7 points less on other photos' in selection_clause(0.66)
     assert 'expect less on other photos' in selection_clause(None) and selection_clause(0.0) == ''
+
+
+@pytest.mark.parametrize(
+    ('seen', 'clause'),
+    [
+        (None, ''),
+        (dict(unknown='it is gone'), 'not checked: whether some photos were trained on, as it is gone'),
+        (dict(trained_on=0, chose_epoch=0, n=430, hits=300), 'none of the 430 photos was trained on'),
+        (dict(trained_on=12, chose_epoch=0, n=418, hits=298), '12 were trained on; without them top-1 71.29'),
+        (dict(trained_on=0, chose_epoch=30, n=400, hits=1), 'of 430 photos 30 chose the epoch; without them top-1 0.2'),
+        (dict(trained_on=12, chose_epoch=8, n=410, hits=41), '12 were trained on and 8 chose the epoch; without'),
+        (dict(trained_on=430, chose_epoch=0, n=0, hits=0), 'of 430 photos 430 were trained on; no photo is left'),
+    ],
+)
+def test_photos_that_were_trained_on_are_told(seen, clause):
+    found = seen_clause({'n': 430} if seen is None else {'n': 430, 'seen': seen})
+    assert clause in found if clause else found == ''

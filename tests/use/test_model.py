@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from flowercls.use.prediction import Prediction, PredictionList, thumbnail_of
+from flowercls.use.model import Prediction, PredictionList, thumbnail_of
 
 
 def answer(scores, image='a.jpg'):

@@ -1,0 +1,122 @@
+"""The true class of each photo of a folder, as its folders say."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowercls.config.suggest import nearest_name
+from flowercls.core.errors import DataError
+from flowercls.core.layout import CLASSES_FILE, SET_TITLES
+from flowercls.core.prepared_folder import nfc
+from flowercls.core.terminal import printable, shortened
+from flowercls.use.photos import Photos, find_photos
+
+NEAR = 0.66  # of names: daisies and daisy, 01_rose and rose; aster and daisy are farther apart
+NAMES_SHOWN, NAME_LENGTH = 10, 60
+
+
+@dataclass(frozen=True)
+class LabelledPhotos:
+    """Photos of a folder, N of them with a class that the model knows.
+
+    Attributes:
+        photos: Those N.
+        labels: Their classes, numbers in the order of the model's; length N.
+        left_out: Photos of no class of the model, by what they are called instead: a folder or a label.
+        suggestions: Of what is left out, the class that was probably meant, where one is near.
+        missing: Classes of the model without a photo.
+        sets: Photos of each set, where the folder is a prepared one.
+    """
+
+    photos: Photos
+    labels: list[int]
+    left_out: dict[str, int]
+    suggestions: dict[str, str]
+    missing: list[str]
+    sets: dict[str, int]
+
+
+def find_labelled(folder: Path, class_names: Sequence[str], model: str) -> LabelledPhotos:
+    """Return the photos at any depth of a folder; the innermost folder that is called as a class is the class of each.
+
+    Args:
+        folder: With folders of photos.
+        class_names: Of the model, in the order of its labels.
+        model: Its name in messages.
+
+    Raises:
+        DataError: if there are no photos, or no folder is called as a class.
+    """
+    if not folder.is_dir():
+        raise DataError(f'--data {folder}: is no folder. Fix: name a folder that holds a folder of photos per class.')
+    found = find_photos([folder])
+    numbers = {nfc(name): number for number, name in enumerate(class_names)}
+    # The folder's own name is its photos' class only where none of its folders is one.
+    start = int(any(nfc(part) in numbers for parts in set(found.folders) for part in parts[1:]))
+    names: list[int | str] = []
+    for parts in found.folders:
+        inside = [numbers[nfc(part)] for part in parts[start:] if nfc(part) in numbers]
+        names.append(inside[-1] if inside else '/'.join(parts[1:]))
+    is_prepared = (folder / CLASSES_FILE).is_file()
+    sets = Counter(parts[1] for parts in found.folders if is_prepared and parts[1:2] and parts[1] in SET_TITLES)
+    return _matched(found, names, dict(sets), folder, class_names, model)
+
+
+def _matched(
+    found: Photos,
+    names: Sequence[int | str],
+    sets: dict[str, int],
+    folder: Path,
+    class_names: Sequence[str],
+    model: str,
+) -> LabelledPhotos:
+    """Return the photos whose name is a number of a class, and what the others are called."""
+    left_out = dict(Counter(name for name in names if isinstance(name, str)))
+    suggestions = {}
+    for name in left_out:
+        near = (nearest_name(part, class_names, NEAR) for part in reversed(name.split('/')) if part)
+        if meant := next(filter(None, near), None):
+            suggestions[name] = meant
+    good = [i for i, name in enumerate(names) if isinstance(name, int)]
+    if not good:
+        raise DataError(
+            f'--data {folder}: none of its {len(names):,} photos is of a class of {model}.\n'
+            f'  there: {listed(_called(name, number, suggestions) for name, number in left_out.items())}\n'
+            f'  classes of the model: {listed(class_names)}\n'
+            'Fix: call the folders as the classes.'
+        )
+    labels = [names[i] for i in good]
+    missing = [name for number, name in enumerate(class_names) if number not in set(labels)]
+    return LabelledPhotos(found.chosen(good), labels, left_out, suggestions, missing, sets)
+
+
+def describe_labelled(found: LabelledPhotos) -> list[str]:
+    """Return lines on what was found beside the photos of the model's classes."""
+    lines = []
+    if found.sets:
+        sets = ', '.join(f'{number:,} {SET_TITLES[name]}' for name, number in sorted(found.sets.items()))
+        lines.append(f'sets        a prepared folder: {sets} photos, all of them counted')
+    if found.left_out:
+        named = listed(_called(name, number, found.suggestions) for name, number in found.left_out.items())
+        number = sum(found.left_out.values())
+        lines.append(
+            f'LEFT OUT    {number:,} of {number + len(found.labels):,} photos, which are of no class of the model and '
+            f'count in no figure: {named}'
+        )
+    if found.missing:
+        lines.append(f'no photos   of: {listed(found.missing)}; averages are over the other classes')
+    return lines
+
+
+def _called(name: str, number: int, suggestions: dict[str, str]) -> str:
+    shown = shortened(printable(name), NAME_LENGTH) if name else 'photos in no folder'
+    meant = f", did you mean '{suggestions[name]}'?" if name in suggestions else ''
+    return f'{shown} ({number:,}{meant})'
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names with commas, the first ones of many."""
+    names = list(names)
+    more = [f'{len(names) - NAMES_SHOWN} more'] * (len(names) > NAMES_SHOWN)
+    return ', '.join([*names[:NAMES_SHOWN], *more])

@@ -1,0 +1,98 @@
+"""The class of each photo of a folder, what is left out, and what was probably meant."""
+
+import pytest
+from PIL import Image
+
+from flowercls.core.errors import DataError
+from flowercls.use.labelled.truth import describe_labelled, find_labelled
+
+CLASSES = ['daisy', 'rosé', 'tulip']
+
+
+@pytest.fixture
+def folder_of(tmp_path):
+    """Make a folder with photos at these paths."""
+
+    def make(*paths, name='held'):
+        for path in paths:
+            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.new('RGB', (8, 8)).save(tmp_path / name / path)
+        return tmp_path / name
+
+    return make
+
+
+def classes_of(found):
+    return {image: CLASSES[label] for image, label in zip(found.photos.images, found.labels, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ('name', 'expected'),
+    [
+        ('tulip/a.png', 'tulip'),
+        ('site 1/tulip/phone/a.png', 'tulip'),
+        ('daisy/tulip/a.png', 'tulip'),  # the innermost
+        ('rose\N{COMBINING ACUTE ACCENT}/a.png', 'rosé'),  # as macOS may write it
+    ],
+)
+def test_the_innermost_folder_that_is_called_as_a_class_counts(folder_of, name, expected):
+    found = find_labelled(folder_of(name, 'daisy/b.png'), CLASSES, 'run')
+    assert classes_of(found) == {name: expected, 'daisy/b.png': 'daisy'}
+    assert found.missing == [each for each in CLASSES if each not in (expected, 'daisy')] and found.left_out == {}
+
+
+def test_a_folder_of_one_class_is_that_class(folder_of):
+    found = find_labelled(folder_of('a.png', 'phone/b.png', name='tulip'), CLASSES, 'run')
+    assert classes_of(found) == {'a.png': 'tulip', 'phone/b.png': 'tulip'}
+
+
+def test_a_folder_that_is_only_called_as_a_class_is_none_beside_class_folders(folder_of):
+    found = find_labelled(folder_of('daisy/a.png', 'zinnia/b.png', 'c.png', name='tulip'), CLASSES, 'run')
+    assert classes_of(found) == {'daisy/a.png': 'daisy'}
+    assert found.left_out == {'zinnia': 1, '': 1}
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'meant'),
+    [
+        *(('Daisy', 'daisy'), ('daisies', 'daisy'), ('tulips', 'tulip'), ('01_tulip', 'tulip'), ('rose', 'rosé')),
+        *(('Tulip/phone', 'tulip'), ('aster', None), ('unsorted', None), ('1', None)),
+    ],
+)
+def test_a_near_miss_is_left_out_and_the_class_it_meant_is_named(folder_of, wrong, meant):
+    found = find_labelled(folder_of(f'{wrong}/a.png', f'{wrong}/b.png', 'tulip/c.png'), CLASSES, 'run')
+    assert classes_of(found) == {'tulip/c.png': 'tulip'}
+    assert (found.left_out, found.suggestions) == ({wrong: 2}, {wrong: meant} if meant else {})
+    left_out, missing = describe_labelled(found)
+    assert '2 of 3 photos' in left_out and f'{wrong} (2' in left_out
+    assert ('did you mean' in left_out) == (meant is not None)
+    assert missing.startswith('no photos   of: daisy, rosé;')
+
+
+def test_the_sets_of_a_prepared_folder_are_no_classes_and_all_are_counted(folder_of):
+    folder = folder_of('training_set/tulip/a.png', 'training_set/tulip/b.png', 'val_set/daisy/c.png', 'overview.png')
+    (folder / 'classes.txt').write_text('daisy\ntulip\n')
+    found = find_labelled(folder, CLASSES, 'run')
+    assert len(found.labels) == 3 and found.left_out == {}
+    assert '2 training, 1 validation photos, all of them counted' in describe_labelled(found)[0]
+
+
+def test_without_any_class_both_lists_are_named(folder_of):
+    with pytest.raises(DataError) as caught:
+        find_labelled(folder_of('aster/a.png', 'Tulip/b.png', 'c.png'), CLASSES, 'work_dirs/mine')
+    for words in ('none of its 3 photos', 'work_dirs/mine', 'aster (1)', "Tulip (1, did you mean 'tulip'?)",
+                  'photos in no folder (1)', 'daisy, rosé, tulip', 'Fix: '):  # fmt: skip
+        assert words in str(caught.value)
+
+
+def test_of_many_unknown_folders_the_first_are_named(folder_of):
+    found = find_labelled(folder_of('tulip/x.png', *(f'{i:02}/x.png' for i in range(12))), CLASSES, 'run')
+    text = describe_labelled(found)[0]
+    assert '09 (1), 2 more' in text and '10 (1)' not in text
+
+
+@pytest.mark.parametrize('name', ['gone', 'file.png'])
+def test_no_folder(tmp_path, name):
+    (tmp_path / 'file.png').touch()
+    with pytest.raises(DataError, match='is no folder.*Fix: '):
+        find_labelled(tmp_path / name, CLASSES, 'run')
