@@ -164,7 +164,7 @@ def test_mistakes_with_models_and_folders(trained_run, tool, tmp_path, said, mon
 @pytest.fixture
 def held_out(tmp_path, drawn_root):
     """30 new photos and 2 known ones in class folders, one that cannot be read, and others of no class."""
-    from flowercls.data.drawn import draw_flowers
+    from flowercls.data.drawn_flowers.drawn import draw_flowers
 
     folder = tmp_path / 'held out'
     draw_flowers(folder, num_per_class=6, image_size=48, seed=9)
