@@ -20,6 +20,7 @@ EXAMPLES = (
     'my_photos data/flower            # my_photos/daisy/..., my_photos/rose/..., split 8:2',
     'my_photos data/flower --dry-run  # only say what would be done',
     'my_photos data/flower --test-ratio 0.1 --folds 5',
+    'my_sets data/flower --leaks drop # my_sets/train/daisy/..., my_sets/val/daisy/...: the split stays',
     'data/drawn --demo                # draw flowers, no photos needed',
     'data/flower --download https://example.org/flowers.zip --sha256 1f5c...',
 )
@@ -36,11 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'folders', nargs='+', metavar='RAW OUT', help='folder with one folder per class; folder to make'
     )
     parser.add_argument(
-        '--val-ratio', type=float, default=VAL_RATIO, help='share of each class for validation (default: %(default)s)'
+        '--split',
+        choices=('auto', 'keep', 'new', 'ignore'),
+        default='auto',
+        help='if RAW has sets (train, val, ...): keep them, also merge them into a new split, or ignore them and take '
+        'the top folders for classes (default: auto, which keeps sets that are plain, and else asks)',
     )
     parser.add_argument(
-        '--test-ratio', type=float, default=0.0, help='share of each class for a test set (default: none)'
+        '--leaks',
+        choices=('error', 'drop', 'allow'),
+        default='error',
+        help='photos in two sets of RAW: refuse them, drop them from training (against test also from validation), or '
+        'allow them (default: error)',
     )
+    parser.add_argument('--val-ratio', type=float, help=f'share of each class for validation (default: {VAL_RATIO})')
+    parser.add_argument('--test-ratio', type=float, help='share of each class for a test set (default: none)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the split (default: %(default)s)')
     parser.add_argument('--folds', type=int, metavar='K', help='also write lists for K-fold cross-validation')
     parser.add_argument('--workers', type=int, help='processes that decode photos (default: one a CPU; 0: none)')

@@ -78,13 +78,15 @@ def test_every_flag_reaches_the_verb(main, monkeypatch, capsys):
 
     monkeypatch.setattr(sys.modules['flowercls.commands.prepare'], 'prepare', prepare)
     flags = '--val-ratio 0.3 --test-ratio 0.1 --seed 4 --folds 5 --workers 6 --overwrite --allow-tiny-classes --dry-run'
+    flags += ' --split new --leaks drop'
     assert main(['raw', 'out', *flags.split()]) == 0
     assert main(['out', '--demo']) == 0
     assert main(['out', '--download', 'file:///x.zip', '--sha256', 'ab']) == 0
     switches = ('overwrite', 'allow_tiny_classes', 'dry_run')
-    plain = dict(val_ratio=0.2, test_ratio=0.0, seed=0, folds=None, workers=None, **dict.fromkeys(switches, False))
-    plain |= dict(demo=False, download=None, sha256=None)
+    plain = dict(val_ratio=None, test_ratio=None, seed=0, folds=None, workers=None, **dict.fromkeys(switches, False))
+    plain |= dict(demo=False, download=None, sha256=None, split='auto', leaks='error')
     chosen = dict(val_ratio=0.3, test_ratio=0.1, seed=4, folds=5, workers=6, **dict.fromkeys(switches, True))
+    chosen |= dict(split='new', leaks='drop')
     assert calls == [
         ('raw', 'out', {**plain, **chosen}),
         (None, 'out', {**plain, 'demo': True}),

@@ -12,6 +12,7 @@ from typing import Any
 
 from flowercls.core.files import atomic_write
 from flowercls.core.layout import ANN_FILES, CLASSES_FILE, DATA_PREFIXES, FOLDS_DIR, fold_file
+from flowercls.data.prepare.sets.leaks import count_leaks
 from flowercls.data.prepare.split_plan import Plan, PlannedPhoto
 
 MANIFEST_VERSION = 1
@@ -55,6 +56,8 @@ def write_manifest(path: Path, plan: Plan, hashes: dict[str, str], drawn: dict[s
         drawn: How the photos were drawn, None for photos that are not drawn.
     """
     head = {'version': MANIFEST_VERSION, 'classes': list(plan.classes), **asdict(plan.options)}
+    leaks = None if plan.leaks is None else {'option': plan.leaks, **count_leaks(plan.leaked)}
+    head |= {'split': 'new' if plan.leaks is None else 'given', 'leaks': leaks}
     head |= ({} if drawn is None else {'drawn': drawn}) | {'counts': {**plan.file_counts(), 'sets': plan.counts()}}
     skipped = (
         {'raw': writable(skip.path), 'reason': skip.reason, 'detail': writable(skip.detail)} for skip in plan.skipped

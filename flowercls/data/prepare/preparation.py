@@ -8,21 +8,31 @@ import contextlib
 import io
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
 from flowercls.core.errors import ConfigError, DataError, DiskError, FlowerclsError
 from flowercls.core.files import disk_errors
-from flowercls.core.layout import MANIFEST_FILE, MAX_NAME_BYTES, NEAR_DUPLICATES_FILE, OVERVIEW_FILE
+from flowercls.core.layout import (
+    MANIFEST_FILE,
+    MAX_NAME_BYTES,
+    NEAR_DUPLICATES_FILE,
+    OVERVIEW_FILE,
+    SET_TITLES,
+    TEST_DIR,
+    VAL_DIR,
+)
 from flowercls.core.prepared_folder import VAL_RATIO
 from flowercls.data.prepare.copying import check_space, copy_photos
 from flowercls.data.prepare.group_sheet import draw_near_duplicates
 from flowercls.data.prepare.manifest import write_lists, write_manifest
 from flowercls.data.prepare.overview import draw_overview
 from flowercls.data.prepare.prepare_summary import PrepareResult
+from flowercls.data.prepare.raw.given_split import SPLIT_CHOICES
 from flowercls.data.prepare.raw.raw_folder import find_files
 from flowercls.data.prepare.raw.scan import Scan, scan_photos
+from flowercls.data.prepare.sets.leaks import LEAK_CHOICES
 from flowercls.data.prepare.sets.split import SplitOptions
 from flowercls.data.prepare.split_plan import Plan, make_plan
 from flowercls.data.prepare.staging import clear_leftovers, is_used, publish, refusal, staging_folder
@@ -32,8 +42,10 @@ def prepare(
     raw_dir: str | os.PathLike,
     out_dir: str | os.PathLike,
     *,
-    val_ratio: float = VAL_RATIO,
-    test_ratio: float = 0.0,
+    split: str = 'auto',
+    leaks: str = 'error',
+    val_ratio: float | None = None,
+    test_ratio: float | None = None,
     seed: int = 0,
     folds: int | None = None,
     workers: int | None = None,
@@ -46,10 +58,13 @@ def prepare(
     """Verify, de-duplicate and split a folder of photos.
 
     Args:
-        raw_dir: Folder with one folder of photos for each class; never written to.
+        raw_dir: Folder with one folder of photos for each class, or with sets that hold these; never written to.
         out_dir: Folder to make.
-        val_ratio: Share of each class for validation, rounded half up, at least one photo.
-        test_ratio: Share of each class for a test set; 0 makes none.
+        split: What becomes of sets that ``raw_dir`` has: ``'auto'`` keeps a split that is plain, ``'keep'`` expects
+            one, ``'new'`` merges the sets, ``'ignore'`` takes the top folders for classes.
+        leaks: What becomes of photos in two of these sets: ``'error'``, ``'drop'`` or ``'allow'``.
+        val_ratio: Share of each class for validation, rounded half up, at least one photo; None is a fifth.
+        test_ratio: Share of each class for a test set; None or 0 makes none.
         seed: Another seed gives another split; the same seed gives the same files.
         folds: Also write lists for this many-fold cross-validation over training and validation photos.
         workers: Processes that decode; None takes one per CPU, 0 decodes in this process.
@@ -64,18 +79,24 @@ def prepare(
         DataError: if the raw folder cannot be used, or changes meanwhile.
         DiskError: if there is not enough space, or ``out_dir`` is not writable.
     """
-    options = SplitOptions(seed, val_ratio, test_ratio, folds)
-    _check_options(options, workers)
+    options = SplitOptions(seed, VAL_RATIO if val_ratio is None else val_ratio, test_ratio or 0.0, folds)
+    _check_options(options, workers, split, leaks)
     raw, out = Path(raw_dir), Path(out_dir)
     _check_folders(raw, out, overwrite)
-    decide = partial(make_plan, options=options, allow_tiny_classes=allow_tiny_classes)
+    decide = partial(make_plan, options=options, allow_tiny_classes=allow_tiny_classes, leaks=leaks)
+
+    def scan_folder() -> Scan:
+        folder = find_files(raw, split, out)
+        _check_ratios(raw, {file.set_name for file in folder.files}, val_ratio, test_ratio)
+        return scan_photos(raw, folder, workers)
+
     if dry_run:
         raw = fetch_raw() if fetch_raw else raw
-        return PrepareResult(decide(raw, scan_photos(raw, find_files(raw), workers)), out, dry_run=True)
+        return PrepareResult(decide(raw, scan_folder()), out, dry_run=True)
     leftovers = clear_leftovers(out)
     with staging_folder(out) as staging:  # before the photos are read: a folder that cannot be made is reported at once
         raw = fetch_raw() if fetch_raw else raw
-        scan = scan_photos(raw, find_files(raw), workers)
+        scan = scan_folder()
         plan, hashes = _fill_sets(raw, scan, decide, staging, workers)
         write_lists(plan, staging)
         draw_overview(staging, plan, staging / OVERVIEW_FILE)
@@ -86,12 +107,25 @@ def prepare(
     return PrepareResult(plan, out, leftovers, backup)
 
 
-def _check_options(options: SplitOptions, workers: int | None) -> None:
+def _check_options(options: SplitOptions, workers: int | None, split: str, leaks: str) -> None:
     mistakes = options.mistakes()
+    if split not in SPLIT_CHOICES:
+        mistakes.append(f'--split {split}: expected {", ".join(SPLIT_CHOICES)}')
+    if leaks not in LEAK_CHOICES:
+        mistakes.append(f'--leaks {leaks}: expected {", ".join(LEAK_CHOICES)}')
     if workers is not None and workers < 0:
         mistakes.append(f'--workers {workers}: expected 0 (no extra process) or more')
     if mistakes:
         raise ConfigError('; '.join(mistakes) + '.')
+
+
+def _check_ratios(raw: Path, sets: Collection[str | None], val_ratio: float | None, test_ratio: float | None) -> None:
+    for name, flag, ratio in ((VAL_DIR, '--val-ratio', val_ratio), (TEST_DIR, '--test-ratio', test_ratio)):
+        if name in sets and ratio is not None:
+            raise ConfigError(
+                f'{raw}: has a {SET_TITLES[name]} set, which is kept, so {flag} {ratio} means nothing. Fix: leave it '
+                'out, or make new sets with --split new.'
+            )
 
 
 def _check_folders(raw: Path, out: Path, overwrite: bool) -> None:

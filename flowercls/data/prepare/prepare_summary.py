@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowercls.core.layout import SET_TITLES, TRAIN_DIR, VAL_DIR
+from flowercls.core.layout import SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.data.prepare.raw.raw_folder import Skipped
+from flowercls.data.prepare.sets.leaks import leak_lines
 from flowercls.data.prepare.split_plan import Plan, rename_reason
 
 # BaseDT calls this many photos of a class enough. Fewer are only mentioned.
@@ -65,6 +66,8 @@ class PrepareResult:
         files, options = self.plan.file_counts(), self.plan.options
         scanned = files.pop('scanned')
         total, num_classes = len(self.plan.photos), len(self.plan.classes)
+        is_drawn = options.folds or options.val_ratio is not None  # else nothing depends on the seed
+        seed = f', seed {options.seed}' if is_drawn else ''
         folds = f', {options.folds} folds' if options.folds else ''
         would = ' (dry run: nothing was written)' if self.dry_run else ''
         left_out = [(skip.path, skip.reason, skip.detail) for skip in self.skipped]
@@ -75,9 +78,9 @@ class PrepareResult:
             (photo.path, reason, f'now {name}') for photo, name in names if (reason := rename_reason(photo, name))
         )
         parts = [
-            f'{self.out_dir}: {total:,} photos of {num_classes} classes, seed {options.seed}{folds}{would}',
+            f'{self.out_dir}: {total:,} photos of {num_classes} classes{seed}{folds}{would}',
             _table(self.plan.classes, self.counts),
-            '\n'.join(map(printable, self.plan.notes)),
+            '\n'.join(map(printable, [*self.plan.notes, *_given_split(self.plan)])),
             f'{scanned:,} files scanned = ' + ' + '.join(f'{number:,} {what}' for what, number in files.items()),
             _by_reason('left out', left_out),
             _by_reason('converted to plain RGB', converted),
@@ -105,6 +108,28 @@ def _table(classes: Iterable[str], counts: dict[str, dict[str, int]]) -> str:
         lines.append(f'{name:{width}}' + ''.join(f'{of_set[label]:>12,}' for of_set in counts.values()))
     totals = [sum(of_set.values()) for of_set in counts.values()]
     return '\n'.join([*lines, f'{"total":{width}}' + ''.join(f'{total:>12,}' for total in totals)])
+
+
+def _given_split(plan: Plan) -> list[str]:
+    """Return lines on sets that the raw folder has: what is missing in them, what was added, what they share."""
+    if plan.leaks is None:
+        return []
+    lines, ratios = [], {VAL_DIR: plan.options.val_ratio, TEST_DIR: plan.options.test_ratio}
+    for set_name, of_set in plan.counts().items():
+        if ratios.get(set_name):
+            lines.append(
+                f'no {SET_TITLES[set_name]} set was given: {100 * ratios[set_name]:g} % of each class were taken from '
+                'the training set'
+            )
+        if missing := [label for label, number in of_set.items() if not number]:
+            lines.append(f'no {SET_TITLES[set_name]} photos of: {", ".join(missing)}')
+    if plan.leaks == 'allow' and plan.leaked:
+        lines.append(
+            f'WARNING: {len(plan.leaked):,} photos of one set are also in another, and stay (--leaks allow), so the '
+            'accuracy there will be too high'
+        )
+        lines += leak_lines(plan.leaked)
+    return lines
 
 
 def _by_reason(title: str, rows: list[tuple[str, str, str]]) -> str:

@@ -11,8 +11,10 @@ from flowercls.core.layout import MAX_NAME_BYTES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
 from flowercls.data.prepare.alike.duplicates import find_exact_duplicates
 from flowercls.data.prepare.alike.near_duplicates import group_near_duplicates
-from flowercls.data.prepare.raw.raw_folder import Skipped, by_path, nfc
+from flowercls.data.prepare.raw.listing import nfc
+from flowercls.data.prepare.raw.raw_folder import Skipped, by_path
 from flowercls.data.prepare.raw.scan import RawPhoto, Scan
+from flowercls.data.prepare.sets.leaks import Leak, find_leaks, refuse
 from flowercls.data.prepare.sets.split import SplitItem, SplitOptions, make_folds, split_photos
 
 # Formats of prepared photos -> the extension, then others of the same meaning.
@@ -61,7 +63,13 @@ def prepared_format(photo: RawPhoto) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole future prepared folder. Photos are sorted by class and file name within each set."""
+    """The whole future prepared folder. Photos are sorted by class and file name within each set.
+
+    Attributes:
+        options: Of the split; a share is None where the set was given.
+        leaks: What became of photos in two given sets (``--leaks``); None if the raw folder had no sets.
+        leaked: These photos.
+    """
 
     options: SplitOptions
     classes: tuple[str, ...]
@@ -70,6 +78,8 @@ class Plan:
     duplicates: tuple[tuple[RawPhoto, RawPhoto], ...]
     num_scanned: int
     notes: tuple[str, ...] = ()
+    leaks: str | None = None
+    leaked: tuple[Leak, ...] = ()
 
     @property
     def set_names(self) -> tuple[str, ...]:
@@ -98,19 +108,31 @@ class Plan:
         return {name: {label: counted[name, label] for label in self.classes} for name in self.set_names}
 
 
-def make_plan(raw_dir: Path, scan: Scan, options: SplitOptions, allow_tiny_classes: bool) -> Plan:
+def make_plan(raw_dir: Path, scan: Scan, options: SplitOptions, allow_tiny_classes: bool, leaks: str = 'error') -> Plan:
     """Sort out duplicates, split, and name every file. Arguments as in `flowercls.data.prepare.preparation.prepare`.
 
     Raises:
-        DataError: if a class has too few photos, or no photo is left to validate.
+        DataError: if a class has too few photos, or no photo is left to validate; if sets that are given share photos.
         ConfigError: if a class has fewer groups of photos than folds.
     """
     kept, duplicates, conflicts = find_exact_duplicates(scan.photos)
     groups = group_near_duplicates([photo.dhash for photo in kept])
-    skipped = by_path([*scan.skipped, *conflicts])
+    is_given = any(photo.set_name for photo in kept)
+    found = find_leaks(kept, groups) if is_given else []
+    if leaks == 'error':
+        refuse(raw_dir, found)
+    left_out = {leak.photo.path: leak.skipped() for leak in found} if leaks == 'drop' else {}
+    groups = [group for photo, group in zip(kept, groups, strict=True) if photo.path not in left_out]
+    kept = [photo for photo in kept if photo.path not in left_out]
+    skipped = by_path([*scan.skipped, *conflicts, *left_out.values()])
     items = [SplitItem(photo.class_name, photo.sha256, group) for photo, group in zip(kept, groups, strict=True)]
-    _check_class_sizes(raw_dir, scan.classes, items, skipped, allow_tiny_classes)
-    sets = split_photos(items, options)
+    options = options.with_given({photo.set_name for photo in kept})
+    free = [index for index, photo in enumerate(kept) if photo.set_name in (None, TRAIN_DIR)]
+    free_items, sets = [items[index] for index in free], [photo.set_name for photo in kept]
+    min_size = 1 if allow_tiny_classes or options.val_ratio is None else 2
+    _check_class_sizes(raw_dir, scan.classes, free_items, skipped, min_size, 'training ' if is_given else '')
+    for index, name in zip(free, split_photos(free_items, options), strict=True):
+        sets[index] = name
     if VAL_DIR not in sets:
         raise DataError(f'{raw_dir}: no class has two different photos, so none is left to validate. Fix: add photos.')
     fold_of = {}
@@ -120,7 +142,8 @@ def make_plan(raw_dir: Path, scan: Scan, options: SplitOptions, allow_tiny_class
         fold_of = dict(zip(folded, folds, strict=True))
     photos = sorted(_named(kept, groups, sets, fold_of), key=lambda planned: tuple(planned.file.split('/')))
     num_scanned = len(scan.photos) + len(scan.skipped)
-    return Plan(options, scan.classes, tuple(photos), skipped, tuple(duplicates), num_scanned, scan.notes)
+    sources = {'leaks': leaks, 'leaked': tuple(found)} if is_given else {}
+    return Plan(options, scan.classes, tuple(photos), skipped, tuple(duplicates), num_scanned, scan.notes, **sources)
 
 
 def _named(
@@ -128,10 +151,11 @@ def _named(
 ) -> Iterator[PlannedPhoto]:
     shared = [group for group, size in sorted(Counter(groups).items()) if size > 1]
     numbers = {group: number for number, group in enumerate(shared, start=1)}
-    # Names are unique in the whole class, not only in one set: so a photo may change its set and keep its name.
+    # Names are unique in the whole class, not only in one set: so a photo may change its set and keep its name. Sets
+    # that are given often have equal names, and keep them.
     taken = defaultdict(set)
     for index, photo in enumerate(photos):
-        name = name_in_class(photo, taken[photo.class_name])
+        name = name_in_class(photo, taken[photo.set_name, photo.class_name])
         file = f'{sets[index]}/{photo.class_name}/{name}'
         yield PlannedPhoto(photo, sets[index], file, numbers.get(groups[index]), fold_of.get(index))
 
@@ -187,23 +211,23 @@ def _check_class_sizes(
     classes: Sequence[str],
     items: Sequence[SplitItem],
     skipped: Sequence[Skipped],
-    allow_tiny_classes: bool,
+    min_size: int,
+    where: str,
 ) -> None:
     sizes = Counter(item.class_name for item in items)
     groups_of = defaultdict(set)
     for item in items:
         groups_of[item.class_name].add(item.group)
-    min_size = 1 if allow_tiny_classes else 2
     tiny = [name for name in classes if len(groups_of[name]) < min_size]
     if not tiny:
         return
     lines = [f'  {name}: {_why_tiny(name, sizes[name], skipped)}' for name in tiny]
     fix = 'add photos or remove the class folder'
-    if not allow_tiny_classes and all(groups_of[name] for name in tiny):
+    if min_size > 1 and all(groups_of[name] for name in tiny):
         fix += ', or allow it with --allow-tiny-classes (its photos then only train)'
     raise DataError(
-        f'{raw_dir}: too few usable photos in {len(tiny)} of {len(classes)} classes (a class needs at least {min_size}'
-        f'{"" if allow_tiny_classes else ", one to train and one to validate"}).\n'
+        f'{raw_dir}: too few usable {where}photos in {len(tiny)} of {len(classes)} classes (a class needs at least '
+        f'{min_size}{", one to train and one to validate" if min_size > 1 else ""}).\n'
         + '\n'.join(lines)
         + f'\nFix: {fix}.'
     )

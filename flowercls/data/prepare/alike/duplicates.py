@@ -16,10 +16,11 @@ def find_exact_duplicates(
     """Sort out photos of equal bytes; ``photos`` is sorted by path.
 
     Returns:
-        One photo for each content, the first by path; (left out, kept instead) of one class each; all photos whose
-        bytes lie in two classes, so that one label must be wrong.
+        One photo for each content and given set, the first by path; (left out, kept instead) of one class and set
+        each; all photos whose bytes lie in two classes, so that one label must be wrong.
     """
     by_content = defaultdict(list)
+    first = {}
     for photo in photos:
         by_content[photo.sha256].append(photo)
     kept, duplicates, conflicts = [], [], []
@@ -28,8 +29,8 @@ def find_exact_duplicates(
         if len({copy.class_name for copy in same}) > 1:
             copies = ', '.join(copy.path for copy in same if copy is not photo)
             conflicts.append(Skipped(photo.path, 'label conflict', f'the same photo as {copies}', photo.class_name))
-        elif photo is same[0]:
+        elif photo is (kept_instead := first.setdefault((photo.sha256, photo.set_name), photo)):
             kept.append(photo)
         else:
-            duplicates.append((photo, same[0]))
+            duplicates.append((photo, kept_instead))
     return kept, duplicates, conflicts

@@ -1,22 +1,20 @@
 """Files of a raw folder that should become photos, each with its class; every other entry with the reason to skip it.
 
-Start reading at `find_files`. Each folder directly inside the raw folder is a class. No file is opened here.
+Start reading at `find_files`. Each folder directly inside the raw folder is a class, unless these are sets, see
+`given_split`. Links to folders are followed. No file is opened here.
 """
 
 import os
-import stat
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from flowercls.core.errors import DataError
-from flowercls.core.layout import DATA_PREFIXES, FOLDS_DIR, SPLIT_TITLES
-from flowercls.core.prepared_folder import is_system_file
+from flowercls.data.prepare.raw.given_split import ClassFolder, class_folders, described, where_labels_are
+from flowercls.data.prepare.raw.listing import Listing, nfc, path_order
 
-SPLIT_FOLDERS = {*DATA_PREFIXES, *DATA_PREFIXES.values(), *SPLIT_TITLES.values(), 'valid', FOLDS_DIR}
 EXPECTED_TREE = """Expected one folder for each class, at least 2:
   {raw_dir}/
     daisy/   its photos
@@ -67,44 +65,47 @@ class RawFolder:
     notes: tuple[str, ...] = ()
 
 
-def find_files(raw_dir: str | os.PathLike) -> RawFolder:
+def find_files(raw_dir: str | os.PathLike, split: str = 'auto', out_dir: str | os.PathLike = 'OUT') -> RawFolder:
     """Find all files of a raw folder.
 
     Args:
-        raw_dir: Folder with one folder for each class.
+        raw_dir: Folder with one folder for each class, or with sets that hold one for each class.
+        split: What becomes of sets, see `flowercls.data.prepare.raw.given_split.class_folders`.
+        out_dir: The folder to make, for messages.
 
     Raises:
-        DataError: if there are fewer than two classes, or classes whose names cannot be kept.
+        DataError: if there are fewer than two classes, or classes whose names cannot be kept; if it is not plain
+            whether folders are sets.
+        ConfigError: if a split is to be kept where there is none.
     """
     raw_dir = Path(raw_dir)
     if not raw_dir.is_dir():
         problem = 'is not a folder' if raw_dir.exists() else 'does not exist'
         raise DataError(f'{raw_dir}: the raw folder {problem}. {EXPECTED_TREE.format(raw_dir=raw_dir)}')
+    listing = Listing(raw_dir)
     try:
-        entries = _list_folder(raw_dir, '')
+        listing.entries('')
     except OSError as error:
         raise DataError(
             f'{raw_dir}: the raw folder cannot be read ({error.strerror}). Fix: allow reading it.'
         ) from error
-    folders = [path for path, kind in entries if kind == 'folder']
-    loose = [(path, kind) for path, kind in entries if kind != 'folder']
-    _check_number_of_classes(raw_dir, folders, has_files=bool(loose))
-    _check_class_names(raw_dir, folders)
-    skipped = [Skipped(path, 'not in a class folder' if kind == 'file' else kind) for path, kind in loose]
+    layout = class_folders(listing, split, raw_dir, out_dir)
+    classes = {nfc(folder.class_name) for folder in layout.folders}
+    _check_class_names(raw_dir, layout.folders)
+    _check_number_of_classes(raw_dir, out_dir, listing, sorted(classes))
+    _check_shared_folders(raw_dir, listing, layout.folders)
+    skipped = list(_outside(listing, layout.folders, layout.beside))
     files = []
-    for entry in chain.from_iterable(_walk(raw_dir, folder) for folder in folders):
-        (skipped if isinstance(entry, Skipped) else files).append(entry)
-    return RawFolder(tuple(sorted(map(nfc, folders))), tuple(files), tuple(skipped))
-
-
-def nfc(name: str) -> str:
-    """Return the composed form of a name: macOS stores é as e + accent (NFD), Linux and Windows as it was typed."""
-    return unicodedata.normalize('NFC', name)
-
-
-def path_order(path: str) -> tuple[str, str]:
-    """Return a sorting key: by code point, the same on every system and in every locale."""
-    return nfc(path), path
+    for folder in layout.folders:
+        for entry in _walk(listing, folder):
+            (skipped if isinstance(entry, Skipped) else files).append(entry)
+    notes = [f'{path} was not taken: {why}' for path, why in layout.beside.items()]
+    if any(file.set_name for file in files):
+        counts = Counter(file.set_name for file in files)
+        notes.insert(0, f'split kept as it is: {described(layout.sets, counts)}')
+    elif layout.sets:
+        notes.insert(0, f'sets merged and split anew: {", ".join(layout.sets)}')
+    return RawFolder(tuple(sorted(classes)), tuple(files), tuple(skipped), tuple(notes))
 
 
 def by_path(records: Iterable) -> tuple:
@@ -112,74 +113,89 @@ def by_path(records: Iterable) -> tuple:
     return tuple(sorted(records, key=lambda record: path_order(record.path)))
 
 
-def _list_folder(raw_dir: Path, folder: str) -> list[tuple[str, str]]:
-    """Return the entries of a folder, sorted: path relative to the raw folder, and kind, see `_kind`."""
-    with os.scandir(raw_dir / folder) as entries:
-        entries = sorted(entries, key=lambda entry: path_order(entry.name))
-    return [(f'{folder}/{entry.name}' if folder else entry.name, _kind(entry)) for entry in entries]
+def _outside(listing: Listing, folders: Iterable[ClassFolder], beside: dict[str, str]) -> Iterator[Skipped]:
+    """Yield every entry beside the class folders, and beside the folders that hold them."""
+    inside = {folder.path for folder in folders}
+    around = {''}
+    for path in inside:
+        while path := path.rpartition('/')[0]:
+            around.add(path)
+    for folder in sorted(around):
+        for path, kind in listing.entries(folder):
+            if kind == 'file':
+                yield Skipped(path, 'not in a class folder')
+            elif kind == 'folder' and path not in inside and path not in around:
+                yield Skipped(path, 'not a set', beside.get(path, 'holds no photos'))
+            elif kind != 'folder':
+                yield Skipped(path, kind)
 
 
-def _kind(entry: os.DirEntry) -> str:
-    """Return ``'file'``, ``'folder'``, or the reason to skip the entry."""
-    if is_system_file(entry.name):
-        return 'system file'
-    try:
-        mode = Path(entry.path).stat().st_mode
-    except OSError as error:  # also a link that leads to itself
-        is_dangling = entry.is_symlink() and not isinstance(error, PermissionError)
-        return 'dangling link' if is_dangling else 'unreadable file'
-    if stat.S_ISDIR(mode):
-        return 'link to a folder' if entry.is_symlink() else 'folder'
-    return 'file' if stat.S_ISREG(mode) else 'not a regular file'
-
-
-def _walk(raw_dir: Path, folder: str) -> Iterator[RawFile | Skipped]:
+def _walk(listing: Listing, root: ClassFolder) -> Iterator[RawFile | Skipped]:
     """Yield every file below a class folder, or why it is skipped."""
-    class_name = nfc(folder)
-    pending = [folder]  # a list and no recursion: folders may be thousands of levels deep
-    while pending:
-        folder = pending.pop()
+    class_name = nfc(root.class_name)
+    for folder, same in listing.walk(root.path):
+        if same is not None:
+            yield Skipped(folder, 'folder read already', f'the same as {same}', class_name)
+            continue
         try:
-            entries = _list_folder(raw_dir, folder)
+            entries = listing.entries(folder)
         except OSError as error:
             yield Skipped(folder, 'unreadable folder', error.strerror or str(error), class_name)
             continue
         for path, kind in entries:
-            if kind == 'folder':
-                pending.append(path)
-            else:
-                yield RawFile(path, class_name) if kind == 'file' else Skipped(path, kind, class_name=class_name)
+            if kind == 'file':
+                yield RawFile(path, class_name, root.set_name)
+            elif kind != 'folder':
+                yield Skipped(path, kind, class_name=class_name)
 
 
-def _check_number_of_classes(raw_dir: Path, folders: Sequence[str], has_files: bool) -> None:
-    tree = EXPECTED_TREE.format(raw_dir=raw_dir)
-    if len(folders) < 2:
-        content, hint = 'no class folder', ''
-        if folders:
-            content = f'1 class folder, {folders[0]!r}'
-            num_folders = len(list(Path(raw_dir, folders[0]).glob('[!.]*/')))
-            if num_folders > 1:
-                hint = f'\nDid you mean {raw_dir / folders[0]}? It holds {num_folders} folders.'
-        elif has_files:
+def _check_number_of_classes(raw_dir: Path, out_dir: str | os.PathLike, listing: Listing, classes: list[str]) -> None:
+    if len(classes) > 1:
+        return
+    content, hint = 'no class folder', ''
+    if classes:
+        content = f'1 class folder, {classes[0]!r}'
+        inside = [name for name in listing.folders('') if nfc(name) == classes[0]]
+        num_folders = len(listing.folders(inside[0])) if inside else 0
+        if num_folders > 1:
+            hint = f'\nDid you mean {raw_dir / inside[0]}? It holds {num_folders} folders.'
+    if not hint and (listing.photos('') or (classes and listing.photos(classes[0]))):
+        hint = f'\n{where_labels_are(raw_dir, out_dir)}'
+        siblings = Listing(raw_dir.absolute().parent)
+        if not classes and sum(map(siblings.holds_photos, siblings.folders(''))) > 1:
             hint = (
                 f'\nFiles lie directly in it. Fix: if {raw_dir.name} is one of several classes, give {raw_dir.parent}.'
+                f'\n{where_labels_are(raw_dir, out_dir)}'
             )
-        raise DataError(f'{raw_dir}: the raw folder holds {content}. {tree}{hint}')
-    if {folder.casefold() for folder in folders} <= SPLIT_FOLDERS:
-        raise DataError(
-            f'{raw_dir}: is split already ({", ".join(folders)}), these are not classes. {tree}\n'
-            'Fix: put the photos of each class into one folder again; prepare_data makes the split.'
-        )
+    raise DataError(f'{raw_dir}: the raw folder holds {content}. {EXPECTED_TREE.format(raw_dir=raw_dir)}{hint}')
 
 
-def _check_class_names(raw_dir: Path, folders: Sequence[str]) -> None:
-    mistakes = [f'{name!r} {problem}' for name in folders if (problem := _name_problem(name))]
-    same = defaultdict(list)
-    for name in folders:
-        same[nfc(nfc(name).casefold())].append(name)
-    mistakes += [f'{names} are one name on macOS and Windows' for names in same.values() if len(names) > 1]
+def _check_class_names(raw_dir: Path, folders: Iterable[ClassFolder]) -> None:
+    names = sorted({folder.class_name for folder in folders})
+    mistakes = [f'{name!r} {problem}' for name in names if (problem := _name_problem(name))]
+    same = defaultdict(set)
+    for folder in folders:
+        name = nfc(folder.class_name)
+        key = nfc(name.casefold())
+        same[key].add(name)
+        same[folder.path.rpartition('/')[0], key].add(folder.class_name)  # beside each other two forms of one accent
+    twins = {tuple(sorted(names)) for names in same.values() if len(names) > 1}
+    mistakes += [f'{list(names)} are one name on macOS and Windows' for names in sorted(twins)]
     if mistakes:
         raise DataError(f'{raw_dir}: {"; ".join(mistakes)}. Fix: rename these class folders.')
+
+
+def _check_shared_folders(raw_dir: Path, listing: Listing, folders: Iterable[ClassFolder]) -> None:
+    """Check that no link brings the folder of one class into another: its photos would have two labels."""
+    owners = {}
+    for root in folders:
+        for path, same in listing.walk(root.path):
+            other, other_path = owners.setdefault(listing.identity(path), (nfc(root.class_name), path))
+            if same is None and other != nfc(root.class_name):
+                raise DataError(
+                    f'{raw_dir}: {path} and {other_path} are one folder, by a link, so its photos would be both '
+                    f'{root.class_name} and {other}. Fix: remove the link.'
+                )
 
 
 def _name_problem(name: str) -> str | None:

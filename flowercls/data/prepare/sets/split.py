@@ -6,8 +6,8 @@ system matters, and photos that are added later leave most others where they wer
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from math import floor
 from typing import NamedTuple
 
@@ -22,14 +22,14 @@ class SplitOptions:
 
     Attributes:
         seed: Another seed gives another split.
-        val_ratio: Share of each class for validation, in (0, 1).
-        test_ratio: Share of each class for the test set, in [0, 1).
+        val_ratio: Share of each class for validation, in (0, 1); None where the raw folder has a validation set.
+        test_ratio: Share of each class for the test set, in [0, 1); None where the raw folder has a test set.
         folds: Number of folds for cross-validation; None makes none.
     """
 
     seed: int = 0
-    val_ratio: float = VAL_RATIO
-    test_ratio: float = 0.0
+    val_ratio: float | None = VAL_RATIO
+    test_ratio: float | None = 0.0
     folds: int | None = None
 
     def mistakes(self) -> list[str]:
@@ -49,6 +49,11 @@ class SplitOptions:
             mistakes.append(f'--folds {self.folds}: expected 2 or more')
         return mistakes
 
+    def with_given(self, sets: Collection[str]) -> 'SplitOptions':
+        """Return the options for a raw folder that has these sets."""
+        val_ratio = None if VAL_DIR in sets else self.val_ratio
+        return replace(self, val_ratio=val_ratio, test_ratio=None if TEST_DIR in sets else self.test_ratio)
+
 
 class SplitItem(NamedTuple):
     """A photo as the split sees it; photos of one ``group`` (near-duplicates) go to one set."""
@@ -67,14 +72,14 @@ def split_photos(photos: Sequence[SplitItem], options: SplitOptions) -> list[str
     """Assign each photo to `TRAIN_DIR`, `VAL_DIR` or `TEST_DIR`.
 
     Args:
-        photos: Of all classes, in any order.
+        photos: Of all classes, in any order. Of a split that is given, those of the training set.
         options: Ratios and seed.
 
     Returns:
         The set of each photo. Every class has exactly its share, or comes close if its groups are too large. The
         training set keeps at least one photo of each class, so a class of one group is all in it.
     """
-    val_ratio, test_ratio = options.val_ratio, options.test_ratio
+    val_ratio, test_ratio = options.val_ratio or 0.0, options.test_ratio or 0.0
     groups = _Groups(photos, options.seed)
     sizes = Counter(photo.class_name for photo in photos)
     # In a class that is too small for all sets, training comes first, then validation, then test.

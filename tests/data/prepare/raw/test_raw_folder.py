@@ -7,6 +7,7 @@ import pytest
 
 from flowercls.core.errors import DataError
 from flowercls.data.prepare.raw import raw_folder
+from flowercls.data.prepare.raw.given_split import ClassFolder
 from flowercls.data.prepare.raw.raw_folder import find_files
 from helpers.odd_photos import draw
 
@@ -51,11 +52,11 @@ def test_system_files_are_reported_and_never_a_class(raw):
 
 
 def test_folders_may_be_thousands_of_levels_deep(monkeypatch, tmp_path):
-    def list_folder(raw_dir, folder):
-        return [(f'{folder}/d', 'folder' if folder.count('/') < 2000 else 'file')]
-
-    monkeypatch.setattr(raw_folder, '_list_folder', list_folder)
-    (file,) = raw_folder._walk(tmp_path, 'rose')
+    listing = raw_folder.Listing(tmp_path)
+    monkeypatch.setattr(
+        listing, 'entries', lambda folder: [(f'{folder}/d', 'folder' if folder.count('/') < 2000 else 'file')]
+    )
+    (file,) = raw_folder._walk(listing, ClassFolder('rose', 'rose'))
     assert file.path.count('/') == 2001
 
 
@@ -70,12 +71,12 @@ def test_links_and_pipes_do_not_lead_astray(raw, tmp_path):
     os.mkfifo(raw / 'rose/pipe.jpg')
     assert skipped(raw) == {
         'rose/gone.jpg': 'dangling link',
-        'rose/loop': 'link to a folder',
+        'rose/loop': 'link to a folder around it',
         'rose/pipe.jpg': 'not a regular file',
         'rose/self.jpg': 'dangling link',
-        'tulip': 'link to a folder',
     }
-    assert 'rose/linked.jpg' in [photo.path for photo in find_files(raw).files]
+    found = {file.path: file.class_name for file in find_files(raw).files}
+    assert found['rose/linked.jpg'] == 'rose' and found['tulip/c.jpg'] == 'tulip'
 
 
 def test_an_unreadable_folder_is_reported(raw, monkeypatch):
