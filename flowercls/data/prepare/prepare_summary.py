@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowercls.core.layout import SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
+from flowercls.core.terminal import printable
 from flowercls.data.prepare.raw.raw_folder import Skipped
+from flowercls.data.prepare.raw.scan import SKIP_FIXES
 from flowercls.data.prepare.sets.leaks import leak_lines
 from flowercls.data.prepare.split_plan import Plan, rename_reason
 
@@ -95,11 +97,6 @@ class PrepareResult:
         return '\n\n'.join(filter(None, parts))
 
 
-def printable(text: str) -> str:
-    """Return ``text`` on one line of any terminal: line breaks, control characters and broken bytes are escaped."""
-    return ''.join(letter if letter.isprintable() else letter.encode('unicode_escape').decode() for letter in text)
-
-
 def _table(classes: Iterable[str], counts: dict[str, dict[str, int]]) -> str:
     names = [printable(name) for name in classes]
     width = max(map(len, [*names, 'class', 'total']))
@@ -139,7 +136,8 @@ def _by_reason(title: str, rows: list[tuple[str, str, str]]) -> str:
         lines_of[reason].append(f'    {printable(path)}' + (f': {printable(detail)}' if detail else ''))
     lines = [f'{title}: {len(rows):,} files'] if rows else []
     for reason, reason_lines in sorted(lines_of.items()):
-        lines += [f'  {reason} ({len(reason_lines):,})', *reason_lines]
+        fix = f'. Fix: {SKIP_FIXES[reason]}' if reason in SKIP_FIXES else ''
+        lines += [f'  {reason} ({len(reason_lines):,}){fix}', *reason_lines]
     return '\n'.join(lines)
 
 

@@ -9,17 +9,19 @@ from pathlib import Path
 from flowercls.core.errors import DataError
 from flowercls.core.layout import MAX_NAME_BYTES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
+from flowercls.core.terminal import printable
 from flowercls.data.prepare.alike.duplicates import find_exact_duplicates
 from flowercls.data.prepare.alike.near_duplicates import group_near_duplicates
 from flowercls.data.prepare.raw.listing import nfc
 from flowercls.data.prepare.raw.raw_folder import Skipped, by_path
-from flowercls.data.prepare.raw.scan import RawPhoto, Scan
+from flowercls.data.prepare.raw.scan import SKIP_FIXES, RawPhoto, Scan
 from flowercls.data.prepare.sets.leaks import Leak, find_leaks, refuse
 from flowercls.data.prepare.sets.split import SplitItem, SplitOptions, make_folds, split_photos
 
 # Formats of prepared photos -> the extension, then others of the same meaning.
 EXTENSIONS = {'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo'), 'PNG': ('.png', '.apng')}
 _MAX_JPEG_PX = 65_500  # of a side, in libjpeg
+_NUM_SHOWN = 10  # classes, in a message
 # Line breaks would break the lists of photos; surrogates (not UTF-8) cannot be written at all.
 _BAD_CATEGORIES = ('Cc', 'Zl', 'Zp', 'Cs')
 
@@ -221,7 +223,8 @@ def _check_class_sizes(
     tiny = [name for name in classes if len(groups_of[name]) < min_size]
     if not tiny:
         return
-    lines = [f'  {name}: {_why_tiny(name, sizes[name], skipped)}' for name in tiny]
+    lines = [f'  {name}: {_why_tiny(name, sizes[name], skipped)}' for name in tiny[:_NUM_SHOWN]]
+    lines += [f'  and {len(tiny) - _NUM_SHOWN} more classes'] if len(tiny) > _NUM_SHOWN else []
     fix = 'add photos or remove the class folder'
     if min_size > 1 and all(groups_of[name] for name in tiny):
         fix += ', or allow it with --allow-tiny-classes (its photos then only train)'
@@ -236,6 +239,14 @@ def _check_class_sizes(
 def _why_tiny(name: str, size: int, skipped: Sequence[Skipped]) -> str:
     if size > 1:
         return f'{size} photos, but all are near-duplicates of each other and must stay in one set'
-    reasons = Counter(skip.reason for skip in skipped if skip.class_name == name)
-    left_out = ', '.join(f'{number} {reason}' for reason, number in sorted(reasons.items()))
-    return f'{size} usable photo{"s" * (size != 1)}' + (f' (left out: {left_out})' if left_out else '')
+    lines = [f'{size} usable photo{"s" * (size != 1)}']
+    of_reason = defaultdict(list)
+    for skip in skipped:
+        if skip.class_name == name:
+            of_reason[skip.reason].append(skip)
+    for reason, skips in sorted(of_reason.items()):
+        examples = [printable(f'{skip.path} ({skip.detail})' if skip.detail else skip.path) for skip in skips[:3]]
+        more = f' and {len(skips) - 3} more' if len(skips) > 3 else ''
+        fix = f'. Fix: {SKIP_FIXES[reason]}' if reason in SKIP_FIXES else ''
+        lines.append(f'    left out, {reason} ({len(skips)}): {", ".join(examples)}{more}{fix}')
+    return '\n'.join(lines)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from flowercls.core.errors import ConfigError, DataError, DiskError
 from flowercls.data.prepare import preparation as prepare_module
 from flowercls.data.prepare.preparation import prepare
-from helpers.odd_photos import textured
+from helpers.odd_photos import bomb, encoded, textured
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_a_class_with_one_usable_photo_is_refused_unless_allowed(raw, out):
     (raw / 'tulip').mkdir()
     textured(70).save(raw / 'tulip/a.jpg')
     (raw / 'tulip/b.jpg').write_bytes(b'')
-    with pytest.raises(DataError, match=r'tulip: 1 .*1 empty file[\s\S]*--allow-tiny-classes'):
+    with pytest.raises(DataError, match=r'tulip: 1 usable photo\n.*empty file \(1\)[\s\S]*--allow-tiny-classes'):
         run(raw, out)
     assert not out.exists()
     assert run(raw, out, allow_tiny_classes=True).counts['training_set']['tulip'] == 1
@@ -427,3 +428,35 @@ def test_basedt_is_asked_quietly_and_its_refusal_is_ours(raw, out, tmp_path, mon
     with pytest.raises(DataError, match='BaseDT does not accept'):
         run(raw, tmp_path / 'second')
     assert not (tmp_path / 'second').exists()
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (b'\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic', ['HEIC', 'pillow-heif', 'pip install "flowercls[heic]"']),
+        (b'\x00\x00\x00\x18ftypisom\x00\x00\x00\x00isommp42', ['video', 'MP4', 'frames']),
+        (b'II*\x00\x10\x00\x00\x00CR\x02\x00' + bytes(100), ['camera raw', 'Canon', 'JPEG']),
+        (bytes(128) + b'DICM' + bytes(100), ['DICOM', 'PNG']),
+        (bomb(24_000), ['too large', '24000x12000', '250 megapixels']),
+        (encoded(Image.new('RGB', (4, 4))), ['too small', '4x4', 'larger']),
+        (b'water on Mondays', ['not an image', 'a text: "water on Mondays', 'remove it']),
+        (b'', ['empty file', 'copy or download it again']),
+    ],
+    ids=['heic', 'video', 'raw', 'dicom', 'large', 'small', 'text', 'empty'],
+)
+def test_where_all_files_of_a_class_fail_the_reason_and_the_fix_are_shown(raw, out, content, words, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    (raw / 'tulip').mkdir()
+    for number in range(5):
+        (raw / 'tulip' / f'{number}.HEIC').write_bytes(content)
+    with pytest.raises(DataError, match='tulip: 0 usable photos') as caught:
+        run(raw, out)
+    line = next(line for line in str(caught.value).splitlines() if 'left out' in line)
+    assert all(word in line for word in ['(5): tulip/0.HEIC', 'tulip/2.HEIC', 'and 2 more. Fix: ', *words])
+    shutil.rmtree(raw / 'daisy')  # in a set that can be prepared, the summary shows them as well
+    shutil.move(raw / 'tulip', raw / 'rose' / 'sub')
+    for number in range(20, 24):
+        (raw / 'daisy').mkdir(exist_ok=True)
+        textured(number).save(raw / 'daisy' / f'{number}.png')
+    summary = run(raw, out).summary()
+    assert f'{words[0]} (5). Fix: ' in summary and words[-1] in summary

@@ -16,11 +16,21 @@ import numpy as np
 
 from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.decode import read_thumbnail
-from flowercls.data.image_formats import UnreadablePhoto, read_content
+from flowercls.data.image_formats import FIXES, UnreadablePhoto, read_content
 from flowercls.data.prepare.raw.raw_folder import RawFile, RawFolder, Skipped, by_path
 
 THUMBNAIL_PX = 72, 64  # 8 times what the hashes look at; a larger thumbnail changes a few bits in a thousand
 MIN_SIDE_PX = 8  # smaller pictures are icons and tracking pixels
+# Reason to leave a file out -> what its owner can do about it; reasons that ask for nothing are not here.
+SKIP_FIXES = {
+    **FIXES,
+    'too small': 'put a larger copy in its place',
+    'decoder crashed': 'open and save it in an image editor',
+    'label conflict': 'delete the copies in the wrong class',
+    'not in a class folder': 'move it into the folder of its class',
+    'dangling link': 'correct where it leads',
+    'unreadable folder': 'allow reading it (chmod +rx)',
+}
 
 
 @dataclass(frozen=True, slots=True)
