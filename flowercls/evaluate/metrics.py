@@ -48,9 +48,9 @@ def predicted_labels(scores: np.ndarray) -> np.ndarray:
 
 
 def photos_title(metrics: dict) -> str:
-    """Return which photos a metrics.json is of: ``the validation set``, or the name of a folder that was tested."""
+    """Return which photos a metrics.json is of: ``the validation set``, or ``the folder heldout``."""
     split = metrics.get('split') or 'val'
-    return str(metrics.get('data')) if split == DATA_SPLIT else f'the {SPLIT_TITLES.get(split, split)} set'
+    return f'the folder {metrics.get("data")}' if split == DATA_SPLIT else f'the {SPLIT_TITLES.get(split, split)} set'
 
 
 def top1_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:

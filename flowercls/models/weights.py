@@ -17,6 +17,7 @@ from torch import Tensor, nn, no_grad
 
 from flowercls.core.errors import CheckpointError
 from flowercls.core.prepared_folder import nfc
+from flowercls.core.terminal import tool_command
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
 from flowercls.models.freezing import classification_layer
 
@@ -235,7 +236,8 @@ def check_classes(checkpoint: dict, expected: list[str], path: str | Path) -> No
     if classes is not None and classes != expected:
         raise CheckpointError(
             f'{path}: trained for the classes {", ".join(classes)}; the data has {", ".join(expected)}. '
-            'Fix: use the data_root this checkpoint was trained on, or train on this one.'
+            'Fix: use the data_root this checkpoint was trained on, or train on this one. To test it on photos of the '
+            f'classes that it knows: {tool_command("test", path, "--data", "FOLDER")}'
         )
 
 

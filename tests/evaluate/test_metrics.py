@@ -105,7 +105,7 @@ def test_supports_are_whole_numbers_where_all_photos_are_of_one_class():
         ({}, 'the validation set'),
         ({'split': 'test'}, 'the test set'),
         ({'split': 'fold_0_val'}, 'the fold_0_val set'),
-        ({'split': 'data', 'data': 'heldout'}, 'heldout'),
+        ({'split': 'data', 'data': 'heldout'}, 'the folder heldout'),
     ],
 )
 def test_photos_have_a_title(origin, title):

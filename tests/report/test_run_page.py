@@ -138,6 +138,17 @@ def test_a_test_adds_its_figures(page, run_folder):
     assert 'validation photos' not in page().text
 
 
+def test_a_test_of_a_folder_names_it_and_says_what_was_trained_on(page, run_folder):
+    (run_folder / 'test_best_Held Out').mkdir()
+    metrics = json.loads((run_folder / 'metrics.json').read_text())
+    seen = dict(trained_on=2, chose_epoch=0, n=4, hits=3)
+    content = json.dumps({**metrics, 'split': 'data', 'data': 'Held Out', 'seen': seen})
+    (run_folder / 'test_best_Held Out' / 'metrics.json').write_text(content)
+    text = page().text
+    assert 'Folder Held Out, 6 photos' in text
+    assert 'of 6 photos 2 were trained on; without them top-1 75.00 % (3 of 4' in text
+
+
 def test_a_folder_with_nothing_says_what_is_missing(tmp_path, read_page):
     (tmp_path / 'run').mkdir()
     content = read_page(write_run_report(tmp_path / 'run'))
