@@ -21,6 +21,8 @@ EXAMPLES = (
     'my_photos data/flower --dry-run  # only say what would be done',
     'my_photos data/flower --test-ratio 0.1 --folds 5',
     'my_sets data/flower --leaks drop # my_sets/train/daisy/..., my_sets/val/daisy/...: the split stays',
+    'my_photos data/flower --labels labels.csv   # image,label: classes from a table',
+    'my_photos data/flower --group-by "plant\\d+" # all photos of plant7 in one set',
     'data/drawn --demo                # draw flowers, no photos needed',
     'data/flower --download https://example.org/flowers.zip --sha256 1f5c...',
 )
@@ -49,6 +51,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='error',
         help='photos in two sets of RAW: refuse them, drop them from training (against test also from validation), or '
         'allow them (default: error)',
+    )
+    parser.add_argument(
+        '--labels',
+        metavar='FILE',
+        help='table (.csv, .tsv, .xlsx, .parquet) that says the class of each photo below RAW, instead of folders',
+    )
+    columns = 'column of the table, its name or number (default: guessed where obvious; none: no such column)'
+    for what, of in (('image', 'photos'), ('label', 'classes'), ('set', 'sets'), ('group', 'groups')):
+        parser.add_argument(
+            f'--{what}-column', metavar='NAME', help=f'{of}: {columns if what == "image" else "as above"}'
+        )
+    parser.add_argument(
+        '--groups',
+        metavar='FILE',
+        help='table that says the group (plant, patient, camera, ...) of each photo; photos of one group stay in one '
+        'set',
+    )
+    parser.add_argument(
+        '--group-by',
+        metavar='REGEX',
+        help="photos are one group if this finds the same in their paths below RAW, such as 'plant\\d+' (what it "
+        'captures in brackets, if anything)',
+    )
+    parser.add_argument(
+        '--group-copies',
+        action='store_true',
+        help='photos that look like copies of one by their names (x_flip.jpg, x (1).jpg) stay in one set',
     )
     parser.add_argument('--val-ratio', type=float, help=f'share of each class for validation (default: {VAL_RATIO})')
     parser.add_argument('--test-ratio', type=float, help='share of each class for a test set (default: none)')

@@ -137,7 +137,7 @@ def photo_groups(data_root: str | os.PathLike, digest: str) -> dict[str, int]:
     Raises:
         DataError: As `photo_rows`.
     """
-    return _connected_groups(photo_rows(data_root, 'duplicate_group', 'group', digest=digest))
+    return connected_groups(photo_rows(data_root, 'duplicate_group', 'group', digest=digest))
 
 
 def photo_rows(data_root: str | os.PathLike, *columns: str, digest: str | None = None) -> list[tuple]:
@@ -165,7 +165,7 @@ def photo_rows(data_root: str | os.PathLike, *columns: str, digest: str | None =
         raise DataError(f'{manifest}: cannot be read ({type(error).__name__}).') from error
 
 
-def _connected_groups(rows: list[tuple]) -> dict[str, int]:
+def connected_groups(rows: list[tuple]) -> dict[str, int]:
     """Return a number for each photo, equal for photos that share any label, also by way of others.
 
     Args:

@@ -75,6 +75,7 @@ def write_manifest(path: Path, plan: Plan, hashes: dict[str, str], drawn: dict[s
 
 
 def _images(plan: Plan, hashes: dict[str, str]) -> Iterator[dict[str, Any]]:
+    has_groups = any(planned.photo.group for planned in plan.photos)
     for planned in plan.photos:
         yield {
             'file': planned.file,
@@ -85,6 +86,7 @@ def _images(plan: Plan, hashes: dict[str, str]) -> Iterator[dict[str, Any]]:
             'raw_sha256': planned.photo.sha256,
             'sha256': hashes[planned.file],
             'duplicate_group': planned.group,
+            **({'group': writable(planned.photo.group or '') or None} if has_groups else {}),
             'converted': list(planned.converted),
         }
 

@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Collection
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,8 +31,11 @@ from flowercls.data.prepare.manifest import write_lists, write_manifest
 from flowercls.data.prepare.overview import draw_overview
 from flowercls.data.prepare.prepare_summary import PrepareResult
 from flowercls.data.prepare.raw.given_split import SPLIT_CHOICES
+from flowercls.data.prepare.raw.group_rules import with_groups
+from flowercls.data.prepare.raw.label_table import label_files
 from flowercls.data.prepare.raw.raw_folder import find_files
 from flowercls.data.prepare.raw.scan import Scan, scan_photos
+from flowercls.data.prepare.raw.table_columns import NONE, ColumnChoice
 from flowercls.data.prepare.sets.leaks import LEAK_CHOICES
 from flowercls.data.prepare.sets.split import SplitOptions
 from flowercls.data.prepare.split_plan import Plan, make_plan
@@ -44,6 +48,14 @@ def prepare(
     *,
     split: str = 'auto',
     leaks: str = 'error',
+    labels: str | os.PathLike | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    set_column: str | None = None,
+    group_column: str | None = None,
+    groups: str | os.PathLike | None = None,
+    group_by: str | None = None,
+    group_copies: bool = False,
     val_ratio: float | None = None,
     test_ratio: float | None = None,
     seed: int = 0,
@@ -63,6 +75,14 @@ def prepare(
         split: What becomes of sets that ``raw_dir`` has: ``'auto'`` keeps a split that is plain, ``'keep'`` expects
             one, ``'new'`` merges the sets, ``'ignore'`` takes the top folders for classes.
         leaks: What becomes of photos in two of these sets: ``'error'``, ``'drop'`` or ``'allow'``.
+        labels: Table that says the class of each photo, instead of folders.
+        image_column: Column of photos in ``labels``, else in ``groups``: name or number; None guesses it.
+        label_column: Column of classes in ``labels``.
+        set_column: Column of sets in ``labels``, ``'none'`` if it has none.
+        group_column: Column of groups in ``groups``, else in ``labels``; ``'none'`` if it has none.
+        groups: Table that says the group of each photo. Photos of one group stay in one set.
+        group_by: Regular expression; what it captures of a photo's path is the photo's group.
+        group_copies: Whether photos that look like copies of one photo by their names are a group.
         val_ratio: Share of each class for validation, rounded half up, at least one photo; None is a fifth.
         test_ratio: Share of each class for a test set; None or 0 makes none.
         seed: Another seed gives another split; the same seed gives the same files.
@@ -83,10 +103,24 @@ def prepare(
     _check_options(options, workers, split, leaks)
     raw, out = Path(raw_dir), Path(out_dir)
     _check_folders(raw, out, overwrite)
+    choice = ColumnChoice(image_column, label_column, set_column, group_column)
+    _check_tables(choice, labels, groups, group_by)
     decide = partial(make_plan, options=options, allow_tiny_classes=allow_tiny_classes, leaks=leaks)
 
     def scan_folder() -> Scan:
-        folder = find_files(raw, split, out)
+        if labels is None:
+            folder = find_files(raw, split, out)
+        else:
+            has_groups = groups is not None or group_by is not None  # then the table of labels says none
+            folder = label_files(raw, labels, replace(choice, group=NONE) if has_groups else choice, split)
+        folder = with_groups(
+            folder,
+            raw,
+            groups=groups,
+            choice=choice if labels is None else ColumnChoice(group=choice.group),
+            group_by=group_by,
+            group_copies=group_copies,
+        )
         _check_ratios(raw, {file.set_name for file in folder.files}, val_ratio, test_ratio)
         return scan_photos(raw, folder, workers)
 
@@ -117,6 +151,16 @@ def _check_options(options: SplitOptions, workers: int | None, split: str, leaks
         mistakes.append(f'--workers {workers}: expected 0 (no extra process) or more')
     if mistakes:
         raise ConfigError('; '.join(mistakes) + '.')
+
+
+def _check_tables(choice: ColumnChoice, labels: object, groups: object, group_by: str | None) -> None:
+    for what, column in asdict(choice).items():
+        if column is not None and labels is None and (groups is None or what in ('label', 'set')):
+            raise ConfigError(f'--{what}-column {column}: no table is given. Fix: add --labels FILE.')
+    named = choice.group not in (None, NONE) and groups is None
+    sources = {'--groups': groups, '--group-by': group_by, '--group-column': choice.group if named else None}
+    if len(given := [flag for flag, value in sources.items() if value is not None]) > 1:
+        raise ConfigError(f'{" and ".join(given)} both say the groups. Fix: leave one out.')
 
 
 def _check_ratios(raw: Path, sets: Collection[str | None], val_ratio: float | None, test_ratio: float | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flowercls.core.errors import DataError
 from flowercls.core.layout import MAX_NAME_BYTES, TEST_DIR, TRAIN_DIR, VAL_DIR
-from flowercls.core.prepared_folder import PHOTO_SUFFIXES
+from flowercls.core.prepared_folder import PHOTO_SUFFIXES, connected_groups
 from flowercls.core.terminal import printable
 from flowercls.data.prepare.alike.duplicates import find_exact_duplicates
 from flowercls.data.prepare.alike.near_duplicates import group_near_duplicates
@@ -127,7 +127,8 @@ def make_plan(raw_dir: Path, scan: Scan, options: SplitOptions, allow_tiny_class
     groups = [group for photo, group in zip(kept, groups, strict=True) if photo.path not in left_out]
     kept = [photo for photo in kept if photo.path not in left_out]
     skipped = by_path([*scan.skipped, *conflicts, *left_out.values()])
-    items = [SplitItem(photo.class_name, photo.sha256, group) for photo, group in zip(kept, groups, strict=True)]
+    together = connected_groups([(photo.path, group, photo.group) for photo, group in zip(kept, groups, strict=True)])
+    items = [SplitItem(photo.class_name, photo.sha256, together[photo.path]) for photo in kept]
     options = options.with_given({photo.set_name for photo in kept})
     free = [index for index, photo in enumerate(kept) if photo.set_name in (None, TRAIN_DIR)]
     free_items, sets = [items[index] for index in free], [photo.set_name for photo in kept]
