@@ -46,6 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: the run's test set, or its validation set where it has none)",
     )
     parser.add_argument(
+        '--labels', metavar='FILE', help='the classes of the photos in --data: a table (.csv, .tsv, .xlsx, .parquet)'
+    )
+    for what in ('image', 'label'):
+        parser.add_argument(
+            f'--{what}-column',
+            metavar='NAME',
+            help=f'of --labels: the column of {what}s (default: guessed where obvious)',
+        )
+    parser.add_argument(
         '--work-dir',
         help='where test_<checkpoint>/ or test_<checkpoint>_<folder>/ with figures and pictures is put (default: '
         'beside the checkpoint)',
@@ -86,6 +95,9 @@ def test(
     checkpoint: str | os.PathLike | None = None,
     *,
     data: str | os.PathLike | None = None,
+    labels: str | os.PathLike | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
     work_dir: str | None = None,
     out: str | None = None,
     out_item: str | None = None,
@@ -102,6 +114,9 @@ def test(
             package. With ``checkpoint``: a config file.
         checkpoint: A checkpoint of the config, or a run folder, whose best checkpoint is taken.
         data: A folder of photos, at any depth in folders that are called as the classes.
+        labels: A table of the classes of the photos in ``data``, in place of its folders.
+        image_column: Name or number of the table's column of photos; None guesses where it is obvious.
+        label_column: As ``image_column``, of labels.
         work_dir: Folder of the run; the results go to ``<work_dir>/test_<checkpoint stem>/`` (with ``data`` followed by
             ``_<folder>``), or ``-2``, ``-3``, ... where it holds results already. The default is the folder the
             checkpoint lies in.
@@ -126,10 +141,14 @@ def test(
     _check_show_dir(show_dir)
     if checkpoint is None and Path(model).suffix.lower() in CONFIG_SUFFIXES:
         raise ConfigError(f'{model}: is a config without a checkpoint. Fix: {_with_checkpoint(Path(model), data)}')
+    for flags_given, needed in (((image_column, label_column), labels), ((labels,), data)):
+        if needed is None and any(flags_given):
+            raise ConfigError('--labels FILE, with its columns, is for the photos of --data FOLDER. Fix: give both.')
     if data is not None:
-        _check_data_alone(model, checkpoint, overrides, flags.get('launcher', 'none'))
+        _check_data_alone(model, checkpoint, data, overrides, flags.get('launcher', 'none'))
+        table = {'table': labels and Path(labels), 'image': image_column, 'label': label_column}
         options = {'tta': tta, 'trusted': trust_checkpoint, 'amp': flags.get('amp', False)}
-        evaluation, clause, notes, broken = _on_folder(Path(model), Path(data), work_dir, **options)
+        evaluation, clause, notes, broken = _on_folder(Path(model), Path(data), work_dir, **table, **options)
     else:
         model, checkpoint = Path(model), None if checkpoint is None else Path(checkpoint)
         evaluation, clause = _on_own_photos(model, checkpoint, work_dir, overrides, flags, tta, trust_checkpoint)
@@ -172,18 +191,24 @@ def _with_checkpoint(config: Path, data: str | os.PathLike | None) -> str:
 
 
 def _check_data_alone(
-    model: str | os.PathLike, checkpoint: str | os.PathLike | None, overrides: Overrides, launcher: str
+    model: str | os.PathLike,
+    checkpoint: str | os.PathLike | None,
+    data: str | os.PathLike,
+    overrides: Overrides,
+    launcher: str,
 ) -> None:
     """Refuse what does not go with ``--data``: the model's own config is used, in one process."""
     if checkpoint is not None:
         raise ConfigError(
             f'--data: a checkpoint carries its own config. Fix: leave out {model}: '
-            f'{tool_command("test", checkpoint, "--data", "FOLDER")}'
+            f'{tool_command("test", checkpoint, "--data", data)}'
         )
     if overrides:
         raise ConfigError('--cfg-options: with --data the model is used as it was trained. Fix: leave it out.')
     if launcher != 'none':
         raise ConfigError('--launcher: with --data one process does the work. Fix: leave it out.')
+    if not Path(data).is_dir():
+        raise DataError(f'--data {data}: is no folder. Fix: name a folder that holds a folder of photos per class.')
 
 
 def _on_own_photos(
@@ -263,7 +288,16 @@ def _carried_config(
 
 
 def _on_folder(
-    model: Path, data: Path, work_dir: str | None, *, tta: bool, trusted: bool, amp: bool
+    model: Path,
+    data: Path,
+    work_dir: str | None,
+    *,
+    table: Path | None,
+    image: str | None,
+    label: str | None,
+    tta: bool,
+    trusted: bool,
+    amp: bool,
 ) -> 'tuple[Evaluation, str, list[str], list[tuple[str, str]]]':
     """Evaluate a model on the photos of a folder, and write the results.
 
@@ -278,6 +312,7 @@ def _on_folder(
 
     from flowercls.core.files import write_json
     from flowercls.core.layout import METRICS_FILE, MISTAKES_FILE, PREDICTIONS_FILE, SEEN_FILE
+    from flowercls.data.prepare.raw.table_columns import ColumnChoice
     from flowercls.evaluate.optimism import seen_clause
     from flowercls.train.run_dir import results_folder
     from flowercls.train.tester import Evaluation
@@ -285,7 +320,7 @@ def _on_folder(
     from flowercls.use.labelled.truth import describe_labelled, find_labelled
 
     loaded = load(model, precision='bf16' if amp else 'auto', trusted=trusted)
-    found = find_labelled(data, loaded.class_names, str(model))
+    found = find_labelled(data, loaded.class_names, str(model), table, ColumnChoice(image, label))
     with results_folder(Path(work_dir or file.parent), file, data.resolve().name) as folder:
         result = evaluate_folder(loaded, data, found, tta=tta)
         if result is None:

@@ -139,10 +139,13 @@ def test_a_checkpoint_of_a_stranger_runs_no_code(trained_run, tool, tmp_path, sa
         (['{run}', '{run}/epoch_2.pth'], 2, 'flowercls test {run}/epoch_2.pth'),
         (['model.onnx'], 2, 'add --data FOLDER'),
         (['model.onnx', '--data', '{tmp}', '--amp'], 2, '--amp'),
-        (['{config}', '{run}', '--data', 'x'], 2, 'flowercls test {run} --data FOLDER'),
+        (['{config}', '{run}', '--data', 'x'], 2, 'flowercls test {run} --data x'),
         (['{run}', '--data', 'x', '--cfg-options', 'a=1'], 2, '--cfg-options'),
         (['{run}', '--data', 'x', '--launcher', 'pytorch'], 2, '--launcher'),
         (['{run}', '--data', 'x'], 3, 'x: is no folder'),
+        (['{run}', '--data', 'model.onnx'], 3, 'model.onnx: is no folder'),
+        (['{run}', '--labels', 'x.csv'], 2, 'give both'),
+        (['{run}', '--data', '{tmp}', '--label-column', 'x'], 2, 'give both'),
         (['{run}', '--data', '{tmp}'], 3, 'no photos'),
         (['{run}/gone.pth', '--data', '{tmp}'], 4, 'gone.pth: no such'),
     ],
@@ -227,6 +230,21 @@ def test_a_folder_of_the_runs_own_photos_gives_the_runs_own_scores(
     own, folder = map(Predictions.read_csv, files)
     assert folder.images == own.images and folder.scores == pytest.approx(own.scores, abs=1e-6)
     assert 'of 15 photos 15 chose the epoch; no photo is left' in said()
+
+
+def test_a_flat_folder_is_tested_with_a_table(trained_run, drawn_root, tool, tmp_path, said, monkeypatch):
+    monkeypatch.setattr('flowercls.report.run_pictures.draw_evaluation', lambda *_: None)
+    (tmp_path / 'flat').mkdir()
+    rows = ['photo;kind']
+    for number, photo in enumerate(sorted((drawn_root / 'val_set').rglob('*.*'))):
+        shutil.copy(photo, tmp_path / 'flat' / f'{number}.png')
+        rows.append(f'{number};{photo.parent.name}')
+    (tmp_path / 'table.csv').write_text('\n'.join(rows))
+    options = ('--data', tmp_path / 'flat', '--labels', tmp_path / 'table.csv', '--label-column', 'kind')
+    assert tool('test', trained_run[1], *options, '--work-dir', tmp_path) == 0, said()
+    (found,) = tmp_path.glob('test_*_flat/metrics.json')
+    figures, run = json.loads(found.read_text()), json.loads((trained_run[1] / 'metrics.json').read_text())
+    assert (figures['confusion'], figures['seen']['chose_epoch']) == (run['confusion'], 15)
 
 
 def test_a_folder_without_any_readable_photo(trained_run, tool, tmp_path, said):

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from flowercls.core.errors import DataError
+from flowercls.data.prepare.raw.table_columns import ColumnChoice
 from flowercls.use.labelled.truth import describe_labelled, find_labelled
 
 CLASSES = ['daisy', 'rosé', 'tulip']
@@ -91,8 +92,35 @@ def test_of_many_unknown_folders_the_first_are_named(folder_of):
     assert '09 (1), 2 more' in text and '10 (1)' not in text
 
 
-@pytest.mark.parametrize('name', ['gone', 'file.png'])
-def test_no_folder(tmp_path, name):
-    (tmp_path / 'file.png').touch()
-    with pytest.raises(DataError, match='is no folder.*Fix: '):
-        find_labelled(tmp_path / name, CLASSES, 'run')
+def test_a_table_says_the_class_whatever_the_folders_are_called(folder_of, tmp_path):
+    folder = folder_of('a.png', 'b.png', 'daisy/c.png', 'd.png', 'e.png', 'f.png', 'g.png')
+    rows = [
+        'file,species,set',
+        'a,tulip,',
+        'b.png,daisy,train',
+        'daisy/c.png,tulip,',
+        'd,aster,',
+        'e,Tulips,',
+        'f,daisy,',
+    ]
+    (tmp_path / 'labels.csv').write_text('\n'.join([*rows, 'f,tulip,', 'gone,tulip,']))
+    found = find_labelled(folder, CLASSES, 'run', tmp_path / 'labels.csv')
+    assert classes_of(found) == {'a.png': 'tulip', 'b.png': 'daisy', 'daisy/c.png': 'tulip'}
+    assert found.left_out == {'aster': 1, 'Tulips': 1, 'several labels for one photo': 1, 'no row in the table': 1}
+    assert found.suggestions == {'Tulips': 'tulip'} and found.missing == ['rosé']
+    lines = '\n'.join(describe_labelled(found))
+    assert "images from 'file', labels from 'species'" in lines and 'gone' in lines and '4 of 7 photos' in lines
+
+
+def test_columns_of_a_table_may_be_named(folder_of, tmp_path):
+    (tmp_path / 'labels.csv').write_text('x,y,z\ntulip,a.png,daisy\ndaisy,b.png,daisy\n')
+    folder = folder_of('a.png', 'b.png')
+    for column, expected in (('x', 'tulip'), ('3', 'daisy')):
+        found = find_labelled(folder, CLASSES, 'run', tmp_path / 'labels.csv', ColumnChoice('y', column))
+        assert classes_of(found) == {'a.png': expected, 'b.png': 'daisy'}
+
+
+def test_a_table_of_other_classes_is_shown_beside_those_of_the_model(folder_of, tmp_path):
+    (tmp_path / 'labels.csv').write_text('file,label\na.png,0\nb.png,1\n')
+    with pytest.raises(DataError, match=r'there: 0 \(1\), 1 \(1\)\n.*daisy, rosé, tulip\nFix: correct the table'):
+        find_labelled(folder_of('a.png', 'b.png'), CLASSES, 'run', tmp_path / 'labels.csv')

@@ -2,16 +2,10 @@
 
 import os
 import stat
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file
-
-
-def nfc(name: str) -> str:
-    """Return the composed form of a name: macOS stores é as e + accent (NFD), Linux and Windows as it was typed."""
-    return unicodedata.normalize('NFC', name)
+from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file, nfc
 
 
 def path_order(path: str) -> tuple[str, str]:
