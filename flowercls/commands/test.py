@@ -271,10 +271,10 @@ def _carried_config(
 
     config, meta = carried_config(checkpoint, trusted=trusted)
     overrides = parse_overrides(overrides)
-    root = config.get('data_root')
-    if root and 'data_root' not in overrides and not Path(root).is_dir():
-        found = find_data(checkpoint, root, meta.get('data_manifest'))
-        if found is None and not config.get('drawn'):
+    root, digest = config.get('data_root'), meta.get('data_manifest')
+    if root and 'data_root' not in overrides:
+        found = find_data(checkpoint, root, digest)  # first the folder seen from here
+        if found is None and not config.get('drawn') and not Path(root).is_dir():
             raise DataError(
                 f'{checkpoint}: the photos of its run are not here: data_root {root}, seen from {Path.cwd()}. Fix: '
                 'start from the folder that holds them, set --cfg-options data_root=..., or test on other labelled '

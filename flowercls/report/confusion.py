@@ -1,5 +1,6 @@
 """``confusion.png``: the confusion matrix of a set."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from flowercls.report.figures import new_picture, origin_text
 # Cells get smaller in steps. Up to so many classes, cells hold count and percent; the count; and every class is named.
 MAX_WITH_PERCENT, MAX_WITH_COUNT, MAX_NAMED = 12, 30, 100
 NAME_LENGTH = 24
+TITLE_LETTERS = 72  # on a line of the smallest picture
 
 
 def plot_confusion(metrics: dict, path: str | Path, clause: str = '') -> None:
@@ -21,7 +23,7 @@ def plot_confusion(metrics: dict, path: str | Path, clause: str = '') -> None:
     Args:
         metrics: Content of a metrics.json.
         path: PNG file to write.
-        clause: A last line of the title: how optimistic the accuracy is.
+        clause: Last lines of the title: how optimistic the accuracy is.
 
     Raises:
         DiskError: if the disk is full or may not be written to.
@@ -52,8 +54,9 @@ def plot_confusion(metrics: dict, path: str | Path, clause: str = '') -> None:
         if cell_size:
             _write_cells(axes, counts, percent, cell_size)
         # The title of the whole picture: with few classes, the text is wider than the matrix.
-        title = f'Confusion matrix: top-1 {metrics["top1"]:.2f} %, {origin_text(metrics)}'
-        figure.suptitle(f'{title}\n{clause}'.strip(), fontsize=title_size)
+        title = f'Confusion matrix: top-1 {metrics["top1"]:.2f} %, {origin_text(metrics)}\n{clause}'
+        lines = [textwrap.fill(line, TITLE_LETTERS) for line in title.strip().splitlines()]
+        figure.suptitle('\n'.join(lines), fontsize=title_size)
 
 
 def row_percent(counts: np.ndarray) -> np.ndarray:

@@ -11,12 +11,14 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from flowercls.core.files import atomic_write
+from flowercls.core.terminal import shortened
 from flowercls.evaluate.metrics import photos_title
 
 matplotlib.use('Agg')  # files only, also on machines without a display
 
 DPI = 120
 DASHES = ('-', '--', ':', '-.')  # of lines beside each other
+TITLE_LENGTH = 40  # letters of a folder's name with its article
 MAIN_FONT = 'DejaVu Sans'
 # The main font has no East Asian letters; these fill in if the machine has one of them.
 FALLBACK_FONTS = (
@@ -59,4 +61,5 @@ def _fallback_fonts() -> list[str]:
 def origin_text(metrics: dict) -> str:
     """Return which photos and which checkpoint the figures of a metrics.json are about."""
     augmented = ', with test-time augmentation' if metrics.get('tta') else ''
-    return f'{metrics["n"]} photos of {photos_title(metrics)}{augmented}\n{metrics["checkpoint"]}'
+    title = shortened(photos_title(metrics), TITLE_LENGTH)
+    return f'{metrics["n"]} photos of {title}\n{metrics["checkpoint"]}{augmented}'

@@ -14,6 +14,7 @@ from flowercls.core.distributed import on_main_process, print_once
 from flowercls.core.errors import ConfigError
 from flowercls.core.files import write_json
 from flowercls.core.layout import METRICS_FILE, MISTAKES_FILE, PREDICTIONS_FILE
+from flowercls.core.terminal import tool_command
 from flowercls.evaluate.mm_metric import CompactEvaluator
 from flowercls.evaluate.predictions import Predictions, image_name
 from flowercls.train.checkpoint import provenance, report_of
@@ -102,7 +103,8 @@ def _warn_of_other_data(runner: ClassifierRunner, checkpoint: Path, trained_on: 
         print_once(
             f'warning: {checkpoint.name} was trained on photos that were prepared otherwise than those in '
             f'{runner.cfg.data_root}. If both come from one collection, some test photos were trained on, and the '
-            'figures are too high. Fix: test it on the folder it was trained on, or on photos that it never saw.',
+            'figures are too high. Fix: test it on the folder it was trained on, or on photos that it never saw. This '
+            f'says how many were trained on: {tool_command("test", checkpoint, "--data", runner.cfg.data_root)}',
             file=sys.stderr,
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine import registry
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import Registry
@@ -398,8 +399,10 @@ def _refuse_foreign_code(config: Config, source: Path, *, is_whole: bool = False
         if name not in known or part.get('trust_remote_code'):
             foreign.add(name)
     if is_whole:  # a name that no registry has is imported if it has a dot
-        names = {str(part['type']) for part in dicts_in(config._cfg_dict) if part.get('type')}
-        foreign |= {name for name in names - known if '.' in name}
+        names = {str(part['type']) for part in dicts_in(config._cfg_dict) if part.get('type')} - known
+        if dotted := {name for name in names if '.' in name}:
+            all_kinds = [kind for kind in vars(registry).values() if isinstance(kind, Registry)]
+            foreign |= dotted.difference(*map(_registered_names, all_kinds))
     if foreign:
         raise CheckpointError(
             f'{source}: its config asks for code outside of flowercls and mmpretrain '
