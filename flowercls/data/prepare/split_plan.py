@@ -196,7 +196,7 @@ def rename_reason(photo: RawPhoto, name: str) -> str | None:
 
 def _stem_and_suffix(photo: RawPhoto) -> tuple[str, str]:
     """Split the name of a raw file; the suffix is empty if it is not one of photos."""
-    name = nfc(photo.path.rsplit('/', 1)[1])
+    name = nfc(photo.path.rpartition('/')[2])
     stem, dot, suffix = name.rpartition('.')
     return (stem, f'{dot}{suffix}') if f'{dot}{suffix}'.lower() in PHOTO_SUFFIXES else (name, '')
 

@@ -52,3 +52,7 @@ def test_a_photo_that_had_a_loss_becomes_a_jpeg(raw_format, is_lossy, conversion
     changed = () if raw_format == expected else (f'{raw_format} to {expected}',)
     assert planned.converted == (*conversions, *changed)
     assert rename_reason(photo, 'a.jpg') == ('really a JPEG' if raw_format == 'JPEG' else None)
+
+
+def test_a_photo_directly_in_the_raw_folder_keeps_its_name():
+    assert name_in_class(raw_photo('a.jpg'), set()) == 'a.jpg'  # its class is from a table
