@@ -23,6 +23,7 @@ EXAMPLES = (
     'my_sets data/flower --leaks drop # my_sets/train/daisy/..., my_sets/val/daisy/...: the split stays',
     'my_photos data/flower --labels labels.csv   # image,label: classes from a table',
     'my_photos data/flower --group-by "plant\\d+" # all photos of plant7 in one set',
+    'my_photos data/flower2 --extend data/flower  # more photos: those of data/flower keep their set',
     'data/drawn --demo                # draw flowers, no photos needed',
     'data/flower --download https://example.org/flowers.zip --sha256 1f5c...',
 )
@@ -81,8 +82,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--val-ratio', type=float, help=f'share of each class for validation (default: {VAL_RATIO})')
     parser.add_argument('--test-ratio', type=float, help='share of each class for a test set (default: none)')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the split (default: %(default)s)')
+    parser.add_argument('--seed', type=int, help='seed of the split (default: 0)')
     parser.add_argument('--folds', type=int, metavar='K', help='also write lists for K-fold cross-validation')
+    parser.add_argument(
+        '--extend',
+        metavar='MANIFEST',
+        help='manifest.json of an old prepared folder, or the folder: its photos keep their set, new ones are split by '
+        'its seed and shares',
+    )
     parser.add_argument('--workers', type=int, help='processes that decode photos (default: one a CPU; 0: none)')
     parser.add_argument('--overwrite', action='store_true', help='move an existing OUT to OUT.bak-<time>')
     parser.add_argument(

@@ -162,15 +162,18 @@ def _card(config: dict, root: str, manifest: dict) -> dict:
         'lists': lists,
         'overview': existing_picture(Path(root, OVERVIEW_FILE)) if manifest else None,
         'near_duplicates': existing_picture(Path(root, NEAR_DUPLICATES_FILE)) if groups else None,
-        'prepare': '' if 'drawn' in split and config.get('drawn') else _prepare_command(root, split),
+        'prepare': ''
+        if 'drawn' in split and config.get('drawn')
+        else _prepare_command(root, split, bool(manifest.get('extends'))),
     }
 
 
-def _prepare_command(root: str, split: dict) -> str:
-    """Return the command that prepares the same folder. The raw folder is not recorded."""
+def _prepare_command(root: str, split: dict, is_extended: bool) -> str:
+    """Return the command that prepares the same folder. The raw folder is not recorded, nor that which was extended."""
     if not split:
         return ''
     words = [root, '--demo'] if 'drawn' in split else ['RAW_DIR', root]
+    words += ['--extend', 'OLD_MANIFEST'] if is_extended else []
     for key, flag in SPLIT_FLAGS.items():
         if split.get(key) or key == 'seed':
             words += [flag, str(split.get(key, 0))]

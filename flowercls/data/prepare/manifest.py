@@ -58,6 +58,7 @@ def write_manifest(path: Path, plan: Plan, hashes: dict[str, str], drawn: dict[s
     head = {'version': MANIFEST_VERSION, 'classes': list(plan.classes), **asdict(plan.options)}
     leaks = None if plan.leaks is None else {'option': plan.leaks, **count_leaks(plan.leaked)}
     head |= {'split': 'new' if plan.leaks is None else 'given', 'leaks': leaks}
+    head |= {} if plan.extends is None else {'extends': plan.extends}
     head |= ({} if drawn is None else {'drawn': drawn}) | {'counts': {**plan.file_counts(), 'sets': plan.counts()}}
     skipped = (
         {'raw': writable(skip.path), 'reason': skip.reason, 'detail': writable(skip.detail)} for skip in plan.skipped

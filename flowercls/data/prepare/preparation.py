@@ -24,7 +24,6 @@ from flowercls.core.layout import (
     TEST_DIR,
     VAL_DIR,
 )
-from flowercls.core.prepared_folder import VAL_RATIO
 from flowercls.data.prepare.copying import check_space, copy_photos
 from flowercls.data.prepare.group_sheet import draw_near_duplicates
 from flowercls.data.prepare.manifest import write_lists, write_manifest
@@ -36,6 +35,7 @@ from flowercls.data.prepare.raw.label_table import label_files
 from flowercls.data.prepare.raw.raw_folder import find_files
 from flowercls.data.prepare.raw.scan import Scan, scan_photos
 from flowercls.data.prepare.raw.table_columns import NONE, ColumnChoice
+from flowercls.data.prepare.sets.extension import read_known_split
 from flowercls.data.prepare.sets.leaks import LEAK_CHOICES
 from flowercls.data.prepare.sets.split import SplitOptions
 from flowercls.data.prepare.split_plan import Plan, make_plan
@@ -58,7 +58,7 @@ def prepare(
     group_copies: bool = False,
     val_ratio: float | None = None,
     test_ratio: float | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     folds: int | None = None,
     workers: int | None = None,
     overwrite: bool = False,
@@ -66,6 +66,7 @@ def prepare(
     dry_run: bool = False,
     fetch_raw: Callable[[], Path] | None = None,
     drawn: dict | None = None,
+    extend: str | os.PathLike | None = None,
 ) -> PrepareResult:
     """Verify, de-duplicate and split a folder of photos.
 
@@ -85,7 +86,7 @@ def prepare(
         group_copies: Whether photos that look like copies of one photo by their names are a group.
         val_ratio: Share of each class for validation, rounded half up, at least one photo; None is a fifth.
         test_ratio: Share of each class for a test set; None or 0 makes none.
-        seed: Another seed gives another split; the same seed gives the same files.
+        seed: Another seed gives another split; the same seed gives the same files. None is 0.
         folds: Also write lists for this many-fold cross-validation over training and validation photos.
         workers: Processes that decode; None takes one per CPU, 0 decodes in this process.
         overwrite: Move an existing ``out_dir`` aside instead of refusing.
@@ -93,19 +94,23 @@ def prepare(
         dry_run: Write nothing, only return the result.
         fetch_raw: Downloads or draws the photos after the options are checked, and returns their raw folder.
         drawn: How the photos were drawn, for manifest.json; None for photos that are not drawn.
+        extend: Manifest of an old prepared folder, or the folder: photos that it knows keep their set, and it gives the
+            seed, shares and folds that are None.
 
     Raises:
         ConfigError: if an option is impossible or ``out_dir`` is not free.
         DataError: if the raw folder cannot be used, or changes meanwhile.
         DiskError: if there is not enough space, or ``out_dir`` is not writable.
     """
-    options = SplitOptions(seed, VAL_RATIO if val_ratio is None else val_ratio, test_ratio or 0.0, folds)
+    known = None if extend is None else read_known_split(extend)
+    given = {'seed': seed, 'val_ratio': val_ratio, 'test_ratio': test_ratio, 'folds': folds}
+    options = (SplitOptions() if known is None else known.options).changed(given)
     _check_options(options, workers, split, leaks)
     raw, out = Path(raw_dir), Path(out_dir)
     _check_folders(raw, out, overwrite)
     choice = ColumnChoice(image_column, label_column, set_column, group_column)
     _check_tables(choice, labels, groups, group_by)
-    decide = partial(make_plan, options=options, allow_tiny_classes=allow_tiny_classes, leaks=leaks)
+    decide = partial(make_plan, options=options, allow_tiny_classes=allow_tiny_classes, leaks=leaks, known=known)
 
     def scan_folder() -> Scan:
         if labels is None:

@@ -3,10 +3,12 @@
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
+from typing import Any
 
-from flowercls.core.errors import DataError
+from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import MAX_NAME_BYTES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, connected_groups
 from flowercls.core.terminal import printable
@@ -15,6 +17,7 @@ from flowercls.data.prepare.alike.near_duplicates import group_near_duplicates
 from flowercls.data.prepare.raw.listing import nfc
 from flowercls.data.prepare.raw.raw_folder import Skipped, by_path
 from flowercls.data.prepare.raw.scan import SKIP_FIXES, RawPhoto, Scan
+from flowercls.data.prepare.sets.extension import KnownSplit, describe, extended_folds, extended_sets, refuse_torn
 from flowercls.data.prepare.sets.leaks import Leak, find_leaks, refuse
 from flowercls.data.prepare.sets.split import SplitItem, SplitOptions, make_folds, split_photos
 
@@ -71,6 +74,7 @@ class Plan:
         options: Of the split; a share is None where the set was given.
         leaks: What became of photos in two given sets (``--leaks``); None if the raw folder had no sets.
         leaked: These photos.
+        extends: Of an extended folder: SHA-256 of the old manifest, and the numbers of photos that it knows or not.
     """
 
     options: SplitOptions
@@ -82,6 +86,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     leaks: str | None = None
     leaked: tuple[Leak, ...] = ()
+    extends: dict[str, Any] | None = None
 
     @property
     def set_names(self) -> tuple[str, ...]:
@@ -110,7 +115,14 @@ class Plan:
         return {name: {label: counted[name, label] for label in self.classes} for name in self.set_names}
 
 
-def make_plan(raw_dir: Path, scan: Scan, options: SplitOptions, allow_tiny_classes: bool, leaks: str = 'error') -> Plan:
+def make_plan(
+    raw_dir: Path,
+    scan: Scan,
+    options: SplitOptions,
+    allow_tiny_classes: bool,
+    leaks: str = 'error',
+    known: KnownSplit | None = None,
+) -> Plan:
     """Sort out duplicates, split, and name every file. Arguments as in `flowercls.data.prepare.preparation.prepare`.
 
     Raises:
@@ -120,6 +132,11 @@ def make_plan(raw_dir: Path, scan: Scan, options: SplitOptions, allow_tiny_class
     kept, duplicates, conflicts = find_exact_duplicates(scan.photos)
     groups = group_near_duplicates([photo.dhash for photo in kept])
     is_given = any(photo.set_name for photo in kept)
+    if is_given and known is not None:
+        raise ConfigError(
+            f'{raw_dir}: has sets, which are kept, so --extend means nothing. Fix: merge them with --split new, or '
+            'leave --extend out.'
+        )
     found = find_leaks(kept, groups) if is_given else []
     if leaks == 'error':
         refuse(raw_dir, found)
@@ -134,19 +151,37 @@ def make_plan(raw_dir: Path, scan: Scan, options: SplitOptions, allow_tiny_class
     free_items, sets = [items[index] for index in free], [photo.set_name for photo in kept]
     min_size = 1 if allow_tiny_classes or options.val_ratio is None else 2
     _check_class_sizes(raw_dir, scan.classes, free_items, skipped, min_size, 'training ' if is_given else '')
-    for index, name in zip(free, split_photos(free_items, options), strict=True):
+    new_sets = split_photos(free_items, options) if known is None else extended_sets(known, free_items, options)
+    for index, name in zip(free, new_sets, strict=True):
         sets[index] = name
+    if known is not None:
+        found = find_leaks([replace(photo, set_name=name) for photo, name in zip(kept, sets, strict=True)], groups)
+        if leaks == 'error':
+            refuse_torn(raw_dir, known, found)
+        if leaks == 'drop':
+            left_out = {leak.photo.path: leak.skipped() for leak in found}
+            stays = [photo.path not in left_out for photo in kept]
+            kept, groups, items, sets = (list(compress(each, stays)) for each in (kept, groups, items, sets))
+            skipped, found = by_path([*skipped, *left_out.values()]), []
     if VAL_DIR not in sets:
         raise DataError(f'{raw_dir}: no class has two different photos, so none is left to validate. Fix: add photos.')
     fold_of = {}
     if options.folds is not None:
         folded = [index for index, name in enumerate(sets) if name != TEST_DIR]
-        folds = make_folds([items[index] for index in folded], options.folds, options.seed)
+        folded_items = [items[index] for index in folded]
+        if known is not None and known.num_folds == options.folds:
+            folds = extended_folds(known, folded_items, options.folds)
+        else:
+            folds = make_folds(folded_items, options.folds, options.seed)
         fold_of = dict(zip(folded, folds, strict=True))
     photos = sorted(_named(kept, groups, sets, fold_of), key=lambda planned: tuple(planned.file.split('/')))
     num_scanned = len(scan.photos) + len(scan.skipped)
-    sources = {'leaks': leaks, 'leaked': tuple(found)} if is_given else {}
-    return Plan(options, scan.classes, tuple(photos), skipped, tuple(duplicates), num_scanned, scan.notes, **sources)
+    sources, notes = {'leaks': leaks, 'leaked': tuple(found)} if is_given else {}, scan.notes
+    if known is not None:
+        planned = [(each.photo, each.set_name) for each in photos]
+        sources['extends'], lines = describe(known, scan.photos, planned, found, options.folds)
+        notes += lines
+    return Plan(options, scan.classes, tuple(photos), skipped, tuple(duplicates), num_scanned, notes, **sources)
 
 
 def _named(

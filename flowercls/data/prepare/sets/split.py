@@ -6,10 +6,10 @@ system matters, and photos that are added later leave most others where they wer
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowercls.core.errors import ConfigError
 from flowercls.core.layout import TEST_DIR, TRAIN_DIR, VAL_DIR
@@ -49,6 +49,10 @@ class SplitOptions:
             mistakes.append(f'--folds {self.folds}: expected 2 or more')
         return mistakes
 
+    def changed(self, options: Mapping[str, Any]) -> 'SplitOptions':
+        """Return the options with those values that are not None."""
+        return replace(self, **{name: value for name, value in options.items() if value is not None})
+
     def with_given(self, sets: Collection[str]) -> 'SplitOptions':
         """Return the options for a raw folder that has these sets."""
         val_ratio = None if VAL_DIR in sets else self.val_ratio
@@ -68,12 +72,15 @@ def count_for_share(num_photos: int, share: float) -> int:
     return max(1, floor(share * num_photos + 0.5)) if share > 0 else 0
 
 
-def split_photos(photos: Sequence[SplitItem], options: SplitOptions) -> list[str]:
+def split_photos(
+    photos: Sequence[SplitItem], options: SplitOptions, fixed: Mapping[int, str] | None = None
+) -> list[str]:
     """Assign each photo to `TRAIN_DIR`, `VAL_DIR` or `TEST_DIR`.
 
     Args:
         photos: Of all classes, in any order. Of a split that is given, those of the training set.
         options: Ratios and seed.
+        fixed: Sets of groups that keep theirs; they count in the shares.
 
     Returns:
         The set of each photo. Every class has exactly its share, or comes close if its groups are too large. The
@@ -81,6 +88,8 @@ def split_photos(photos: Sequence[SplitItem], options: SplitOptions) -> list[str
     """
     val_ratio, test_ratio = options.val_ratio or 0.0, options.test_ratio or 0.0
     groups = _Groups(photos, options.seed)
+    for group, name in (fixed or {}).items():
+        groups.put(group, name)
     sizes = Counter(photo.class_name for photo in photos)
     # In a class that is too small for all sets, training comes first, then validation, then test.
     spare = {name: size - 1 - (test_ratio > 0 and size > 2) for name, size in sizes.items()}
@@ -119,11 +128,16 @@ class _Groups:
         for group in sorted(large, key=lambda group: self._sizes[group].total()):
             self._take_if(self._brings_closer, name, group, wanted)
 
+    def put(self, group: int, name: str) -> None:
+        """Put a group into a set."""
+        self.set_of[group] = name
+        self.taken[name].update(self._sizes[group])
+        if name != TRAIN_DIR:  # what is left may train
+            self._left.subtract(self._sizes[group])
+
     def _take_if(self, is_suitable: Callable[..., bool], name: str, group: int, wanted: dict[str, int]) -> None:
         if group not in self.set_of and is_suitable(self._sizes[group], self.taken[name], wanted):
-            self.set_of[group] = name
-            self.taken[name].update(self._sizes[group])
-            self._left.subtract(self._sizes[group])
+            self.put(group, name)
 
     def _fits(self, size: Counter, taken: Counter, wanted: dict[str, int]) -> bool:
         return all(taken[label] + count <= wanted[label] for label, count in size.items())
@@ -153,15 +167,7 @@ def make_folds(photos: Sequence[SplitItem], num_folds: int, seed: int = 0) -> li
     """
     from sklearn.model_selection import StratifiedGroupKFold  # here: slow to import, and rarely needed
 
-    groups = defaultdict(set)
-    for photo in photos:
-        groups[photo.class_name].add(photo.group)
-    small = [f'{name} has {len(of)}' for name, of in sorted(groups.items()) if len(of) < num_folds]
-    if small:
-        raise ConfigError(
-            f'folds={num_folds}: every class needs a different photo for each fold, but {", ".join(small)}. '
-            'Fix: ask for fewer folds, or add photos.'
-        )
+    check_folds(photos, num_folds)
     order = sorted(range(len(photos)), key=lambda index: (photos[index].class_name, photos[index].sha256))
     number = {}  # groups are numbered by first appearance in this order, so that nothing else decides
     group_ids = [number.setdefault(photos[index].group, len(number)) for index in order]
@@ -172,3 +178,16 @@ def make_folds(photos: Sequence[SplitItem], num_folds: int, seed: int = 0) -> li
         for position in validated:
             folds[order[position]] = fold
     return folds
+
+
+def check_folds(photos: Sequence[SplitItem], num_folds: int) -> None:
+    """Raise a `ConfigError` if a class has fewer groups of photos than folds."""
+    groups = defaultdict(set)
+    for photo in photos:
+        groups[photo.class_name].add(photo.group)
+    small = [f'{name} has {len(of)}' for name, of in sorted(groups.items()) if len(of) < num_folds]
+    if small:
+        raise ConfigError(
+            f'folds={num_folds}: every class needs a different photo for each fold, but {", ".join(small)}. '
+            'Fix: ask for fewer folds, or add photos.'
+        )
