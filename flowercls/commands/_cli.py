@@ -16,7 +16,7 @@ from flowercls.core.terminal import set_up_console
 VERBS = {
     'prepare': 'raw photos -> a verified, de-duplicated, split data folder',
     'train': 'a config -> a fine-tuned model in a run folder',
-    'test': 'a checkpoint -> its accuracy, class by class',
+    'test': 'a model and labelled photos -> its accuracy, class by class',
     'predict': 'a model and photos -> what they show',
     'export': 'a model -> ONNX and other files',
     'sweep': 'a sweep file -> many runs, and which setting is better',

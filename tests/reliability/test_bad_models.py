@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from flowercls.core.prepared_folder import PHOTO_SUFFIXES
 from flowercls.use.export.package_zip import write_package
 from flowercls.use.load import model_file
 from helpers import odd_photos
@@ -29,6 +30,12 @@ class Place:
         self.folder, self.run = folder, run
         self.good = model_file(run)
         self.photo = shutil.copy(photo, folder / 'good.jpg')
+
+    def labelled(self):
+        """A folder with the good photo in a folder of its class."""
+        (self.folder / 'labelled/rose').mkdir(parents=True)
+        shutil.copy(self.photo, self.folder / 'labelled/rose')
+        return self.folder / 'labelled'
 
     def file(self, name, content):
         path = self.folder / name
@@ -156,18 +163,22 @@ def check_message(text, keyword):
 
 
 @pytest.mark.parametrize('name', MODELS)
-@pytest.mark.parametrize('verb', ['predict', 'export'])
+@pytest.mark.parametrize('verb', ['predict', 'export', 'test'])
 def test_a_model_that_is_none(name, verb, place, tool, said):
     make, keyword = MODELS[name]
     model = make(place)
-    more = [place.photo, '--out', place.folder / 'a.csv'] if verb == 'predict' else ['--format', 'card', 'slim']
+    more = {
+        'predict': [place.photo, '--out', place.folder / 'a.csv'],
+        'export': ['--format', 'card', 'slim'],
+        'test': ['--data', place.labelled(), '--work-dir', place.folder],
+    }[verb]
     if verb == 'export' and (name == 'NaN weights' or Path(model).suffix in ('.onnx', '.zip')):
         keyword = '.'  # seen only where photos are classified; an export is never exported again
     before = files_in(place.folder)
     code = tool(verb, model, *more)
     if verb == 'export' and name == 'NaN weights':
         return
-    assert code in ((4,) if verb == 'predict' else (2, 4))
+    assert code in ((2, 4) if verb == 'export' else (4,))
     check_message(said(), keyword)
     assert files_in(place.folder) == before
 
@@ -245,6 +256,24 @@ def test_an_odd_photo_gets_its_answer(name, kind, place, tool, said):
     out = place.folder / 'a.csv'
     assert tool('predict', model, ODD_PHOTOS[name](place), '--out', out) == 0
     assert 'image' in said() and out.is_file() and not list(place.folder.glob('*.partial*'))
+
+
+def test_every_readable_photo_of_a_labelled_folder_counts(place, tool, said, monkeypatch):
+    """Odd and broken files: each is a photo that counts, or is named; of a stranger's export nothing else is known."""
+    monkeypatch.setattr('flowercls.report.run_pictures.draw_evaluation', lambda *_: None)
+    folder, model = place.labelled(), place.file('m.onnx', place.onnx())
+    good, broken = odd_photos.good_files(), odd_photos.broken_files()
+    for name, content in {**good, **broken}.items():
+        path = folder / 'tulip' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    before = files_in(folder)
+    assert tool('test', model, '--data', folder, '--work-dir', place.folder / 'out') == 3
+    photos = {path for path in folder.rglob('*') if path.suffix.lower() in PHOTO_SUFFIXES}
+    figures = json.loads((place.folder / 'out/test_m_labelled/metrics.json').read_text())
+    assert figures['n'] + figures['unreadable'] == len(photos) and figures['n'] > len(good) / 2
+    assert 'does not say what it was trained on' in (text := said()) and 'photos cannot be read' in text
+    assert files_in(folder) == before
 
 
 def under_a_file(place):

@@ -10,7 +10,7 @@ from flowercls.core.files import atomic_write
 from flowercls.core.prepared_folder import manifest_hash
 from flowercls.evaluate.metrics import DATA_SPLIT
 from flowercls.evaluate.predictions import Predictions, csv_line, escaped
-from flowercls.use.labelled.overlap import Seen, seen_photos
+from flowercls.use.labelled.overlap import Seen, seen_photos, training_of
 from flowercls.use.labelled.truth import LabelledPhotos
 from flowercls.use.model import Model
 from flowercls.use.predict import predict
@@ -96,7 +96,7 @@ def evaluate_folder(model: Model, folder: Path, found: LabelledPhotos, *, tta: b
     labels = np.array([found.labels[number] for number in good])
     predictions = Predictions(photos.images, labels, np.stack([row.scores for row in rows]), model.class_names)
     seen = seen_photos(model, folder, photos)
-    training = model.facts['training']
+    training = training_of(model)
     metrics = {
         **predictions.metrics(),
         'epoch': training.get('epoch'),

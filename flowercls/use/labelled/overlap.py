@@ -45,9 +45,9 @@ def seen_photos(model: Model, folder: Path, photos: Photos) -> Seen:
             are compared as well.
         photos: Found in that folder.
     """
-    training = model.facts['training']
+    training = training_of(model)
     root, digest = model.data_root or training.get('data'), training.get('data_manifest')
-    if not digest:
+    if not (digest and isinstance(root, str)):
         return Seen(unknown='the model does not say what it was trained on')
     if (training_folder := find_data(model.source, root, digest, folder)) is None:
         return Seen(unknown=f'the prepared folder of its training ({root}) is not here any more, or has changed')
@@ -69,6 +69,12 @@ def seen_photos(model: Model, folder: Path, photos: Photos) -> Seen:
         elif digests & chose_epoch:
             seen.chose_epoch.append(number)
     return seen
+
+
+def training_of(model: Model) -> dict:
+    """Return what a model tells of its training; nothing for a stranger's export without such facts."""
+    training = model.facts.get('training')
+    return training if isinstance(training, dict) else {}
 
 
 def find_data(source: Path, root: str | None, digest: str | None, *others: Path) -> Path | None:
