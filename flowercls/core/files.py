@@ -1,4 +1,4 @@
-"""Atomic writes, disk errors, digests, free names and CSV delimiters."""
+"""Atomic writes, disk errors, digests, free names, links that lead up, and CSV delimiters."""
 
 import contextlib
 import errno
@@ -103,3 +103,8 @@ def numbered(path: Path, suffix: str = '') -> Iterator[Path]:
 def delimiter_of(table: str) -> str:
     """Return the delimiter of a CSV table: the most frequent candidate in its first line."""
     return max(DELIMITERS, key=''.join(table.splitlines()[:1]).count)
+
+
+def leads_up(link: str | os.PathLike) -> bool:
+    """Return whether a link leads to a folder that holds it: who followed it would never come to an end."""
+    return Path(link).parent.resolve().is_relative_to(Path(link).resolve())

@@ -142,7 +142,7 @@ def _card(config: dict, root: str, manifest: dict) -> dict:
     sets = counts.get('sets', {})
     groups = [image.get('duplicate_group') for image in manifest.get('images', [])]
     groups = [group for group in groups if group is not None]
-    split = {key: manifest[key] for key in (*SPLIT_FLAGS, 'drawn') if key in manifest}
+    split = {key: manifest[key] for key in (*SPLIT_FLAGS, 'split', 'leaks', 'drawn') if key in manifest}
     lists = {}
     for name in ('train', 'val'):
         ann_file = ((config.get(f'{name}_dataloader') or {}).get('dataset') or {}).get('ann_file')
@@ -157,6 +157,7 @@ def _card(config: dict, root: str, manifest: dict) -> dict:
         'rows': {name: [photos.get(name, 0) for photos in sets.values()] for name in manifest.get('classes', [])},
         'files': counts,
         'skipped': Counter(skip.get('reason', 'unknown') for skip in manifest.get('skipped', [])),
+        'leaked': sum(manifest['leaked'].values()) if manifest.get('leaks') == 'allow' else 0,
         'look_alikes': (len(set(groups)), len(groups)),
         'split': split,
         'lists': lists,
@@ -177,6 +178,8 @@ def _prepare_command(root: str, split: dict, is_extended: bool) -> str:
     for key, flag in SPLIT_FLAGS.items():
         if split.get(key) or key == 'seed':
             words += [flag, str(split.get(key, 0))]
+    if split.get('split') == 'given':
+        words += ['--split', 'keep', '--leaks', split['leaks']]
     return tool_command('prepare', *words)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowercls.core.errors import DataError
+from flowercls.core.files import leads_up
 from flowercls.core.layout import CLASSES_FILE, PREPARED_PICTURES
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file, nfc
 from flowercls.core.terminal import printable, shortened
@@ -128,7 +129,10 @@ def _as_given(path: str) -> File:
 
 
 def _walk(folder: Path, unreadable: list) -> Iterator[File]:
-    """Yield the photos below a folder, sorted; a link to a folder is followed where its photos are not found anyway."""
+    """Yield the photos below a folder, sorted.
+
+    A link to a folder is followed where its photos are not found anyway, but not to a folder that holds the link.
+    """
     files, links, visited = [], [], set()
     pending: list[tuple[str, ...]] = [()]  # a list and no recursion: folders may be thousands of levels deep
     while pending or links:
@@ -147,7 +151,7 @@ def _walk(folder: Path, unreadable: list) -> Iterator[File]:
         for entry in entries:
             if is_system_file(entry.name) or entry.name in drawn_by_prepare:
                 continue
-            if _is_folder(entry):
+            if _is_folder(entry) and not (entry.is_symlink() and leads_up(entry.path)):
                 (links if entry.is_symlink() else pending).append((*parts, entry.name))
             elif _is_photo(entry.name):
                 files.append((*parts, entry.name))

@@ -1,7 +1,7 @@
 """Raw folders as they are found in the world: 40 bad ones made by hand, 300 drawn at random.
 
 Whatever lies in a raw folder, preparing succeeds or says why not; the raw folder stays as it is; every file is
-accounted for; copies of one photo never lie on both sides of the split.
+accounted for; copies of one photo never lie on both sides of the split, unless the split is the user's and he says so.
 """
 
 import hashlib
@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowercls.core.errors import DataError, FlowerclsError
+from flowercls.core.errors import ConfigError, DataError, FlowerclsError
 from flowercls.core.layout import MAX_NAME_BYTES
 from flowercls.data.image_folder import ImageFolder
 from flowercls.data.prepare.preparation import prepare
 
 NUM_RANDOM = 300
+SETS = ['train', 'val', 'test', 'Training', 'Testing', 'seg_train', 'seg_test', 'siteA', 'siteB']  # folders in trees
 LISTS = {'training_set': 'train.txt', 'val_set': 'val.txt', 'test_set': 'test.txt'}
 
 
@@ -67,12 +68,13 @@ def write_tree(raw, files):
             path.write_bytes(content)
 
 
-def check_prepared(raw, out):
+def check_prepared(raw, out, top_is_class=False):
     """What holds of every prepared folder; returns its manifest."""
     manifest = json.loads((out / 'manifest.json').read_text(encoding='utf-8'))
     check_counts(raw, manifest)
-    check_disjoint(manifest)
-    check_labels(raw, out, manifest)
+    if manifest['leaks'] != 'allow':
+        check_disjoint(manifest)
+    check_labels(raw, out, manifest, top_is_class)
     return manifest
 
 
@@ -100,7 +102,7 @@ def check_disjoint(manifest):
     assert len(digests) == len(set(digests))
 
 
-def check_labels(raw, out, manifest):
+def check_labels(raw, out, manifest, top_is_class):
     classes = (out / 'classes.txt').read_bytes().decode().removesuffix('\n').split('\n')
     assert classes == manifest['classes'] == sorted(classes)
     digests = {written(path.relative_to(raw).as_posix()): digest for path, digest in snapshot(raw).items()}
@@ -115,8 +117,12 @@ def check_labels(raw, out, manifest):
     for image in manifest['images']:
         assert image['file'].split('/')[1] == image['class']
         assert hashlib.sha256((out / image['file']).read_bytes()).hexdigest() == image['sha256']
-        assert image['raw'] in links or digests[image['raw']] == image['raw_sha256']
-        assert unicodedata.normalize('NFC', image['raw'].split('/')[0]) == image['class']
+        parts = image['raw'].split('/')
+        is_linked = any('/'.join(parts[:depth]) in links for depth in range(1, len(parts) + 1))
+        assert is_linked or digests[image['raw']] == image['raw_sha256']
+        is_top = top_is_class or set(classes) <= set(SETS)  # siteA/rose, siteB/rose may be two classes of one folder
+        class_name = parts[0] if is_top else next(part for part in parts if part not in SETS)
+        assert unicodedata.normalize('NFC', class_name) == image['class']
         assert image['converted'] or image['sha256'] == image['raw_sha256']
     photos = {path.relative_to(out).as_posix() for name in LISTS for path in (out / name).rglob('*') if path.is_file()}
     assert photos == set(listed)
@@ -210,19 +216,74 @@ def test_there_are_forty_trees():
 
 @pytest.mark.parametrize(('files', 'expected'), [tree[1:] for tree in TREES], ids=[tree[0] for tree in TREES])
 def test_a_bad_tree_has_the_outcome_written_here(tmp_path, files, expected):
+    check_outcome(tmp_path, files, {}, expected)
+
+
+def check_outcome(tmp_path, files, options, expected):
     raw, out = tmp_path / 'raw', tmp_path / 'out'
     write_tree(raw, files)
     before = snapshot(raw)
     if isinstance(expected[0], type):
         with pytest.raises(expected[0], match=expected[1]):
-            prepare(raw, out, workers=0)
+            prepare(raw, out, workers=0, **options)
         assert [path.name for path in tmp_path.iterdir()] == ['raw']
     else:
-        prepare(raw, out, workers=0).summary().encode()  # also of names that are not UTF-8
-        counts = check_prepared(raw, out)['counts']
+        prepare(raw, out, workers=0, **options).summary().encode()  # also of names that are not UTF-8
+        counts = check_prepared(raw, out, options.get('split') == 'ignore')['counts']
         assert tuple(counts[name] for name in ('copied', 'converted', 'skipped', 'duplicates')) == expected
         assert all(len(path.name.encode()) <= MAX_NAME_BYTES for path in out.rglob('*'))
     assert snapshot(raw) == before
+
+
+# --- 20 trees that are split already --------------------------------------------------------------------------------
+
+
+def in_sets(*sets, classes='ab'):
+    """Three photos of each class in each set, all different."""
+    return {
+        f'{folder}/{name}/{number}.png': photo(100 * place + 10 * row + number)
+        for place, folder in enumerate(sets)
+        for row, name in enumerate(classes)
+        for number in range(3)
+    }
+
+
+SPLIT = in_sets('train', 'val')
+LEAKING = {**SPLIT, 'val/b/x.png': photo(10), 'train/a/y.png': photo(102, scale=8)}
+BELOW = {f'{name}/{folder}/{number}.png': photo(20 * ('ab'.index(name)) + 10 * (folder == 'train') + number)
+         for name in 'ab' for folder in ('train', 'val') for number in range(3)}  # fmt: skip
+# (the tree, options, what comes of it): as above
+SPLIT_TREES = [
+    (SPLIT, {}, (12, 0, 0, 0)),
+    (SPLIT, {'split': 'new', 'val_ratio': 0.5}, (12, 0, 0, 0)),
+    (SPLIT, {'split': 'ignore'}, (12, 0, 0, 0)),
+    (SPLIT, {'val_ratio': 0.3}, (ConfigError, '--val-ratio')),
+    (SPLIT, {'split': 'keep', 'folds': 2, 'test_ratio': 0.3}, (12, 0, 0, 0)),
+    (LEAKING, {}, (DataError, r'train/b/0.png and val/b/x.png[\s\S]*train/a/y.png and val/a/2.png')),
+    (LEAKING, {'leaks': 'drop'}, (12, 0, 2, 0)),
+    (LEAKING, {'leaks': 'allow'}, (14, 0, 0, 0)),
+    (LEAKING, {'split': 'new'}, (13, 0, 0, 1)),
+    (in_sets('seg_train/seg_train', 'seg_test/seg_test'), {'folds': 2}, (12, 0, 0, 0)),
+    (in_sets('siteA', 'siteB'), {}, (DataError, r'--split keep[\s\S]*--split new')),
+    (in_sets('siteA', 'siteB'), {'split': 'keep'}, (DataError, 'rename them')),
+    (in_sets('siteA', 'siteB'), {'split': 'new'}, (12, 0, 0, 0)),
+    (in_sets('siteA', 'siteB'), {'split': 'ignore'}, (12, 0, 0, 0)),
+    (BELOW, {}, (12, 0, 0, 0)),
+    (BELOW, {'split': 'new'}, (12, 0, 0, 0)),
+    (BASE, {'split': 'keep'}, (ConfigError, 'no name of a folder says')),
+    (
+        {**SPLIT, 'val/up': '..', 'val/more': '../train', 'val/a/in': '../../train/a'},
+        {},
+        (DataError, 'one folder, by a link'),
+    ),
+    ({**SPLIT, 'test': 'val'}, {'leaks': 'drop'}, (DataError, 'validation set is empty')),
+    ({**SPLIT, 'test': 'train'}, {}, (DataError, 'train/a/0.png and test/a/0.png')),
+]
+
+
+@pytest.mark.parametrize(('files', 'options', 'expected'), SPLIT_TREES)
+def test_a_tree_that_is_split_has_the_outcome_written_here(tmp_path, files, options, expected):
+    check_outcome(tmp_path, files, options, expected)
 
 
 # --- 300 trees at random --------------------------------------------------------------------------------------------
@@ -233,6 +294,10 @@ GOOD_NAMES = [
 BAD_NAMES = [
     'Daisy', '\ufeffbom', ' rose', 'tulip ', 'li\nly', 'back\\slash', os.fsdecode(b'caf\xe9'), '\u00e9te',
     'x\u2028y',
+]  # fmt: skip
+LAYOUTS = [
+    ['train', 'train', 'val'], ['train', 'train', 'val', 'test'], ['Training', 'Training', 'Training', 'Testing'],
+    ['seg_train/seg_train', 'seg_train/seg_train', 'seg_test'], ['siteA', 'siteB'],
 ]  # fmt: skip
 IGNORED = ['.git', '@eaDir', '__MACOSX', '.x']
 FILE_NAMES = [
@@ -254,9 +319,21 @@ def random_tree(draw):
             files[path] = photo(origin[path], draw.choice(['PNG'] * 6 + ['BMP', 'PPM']), draw.choice([4, 4, 4, 6]))
         for _ in range(draw.choice([0, 0, 1, 2]) if files.get(name, b'') is not None else 0):
             files[f'{name}/{draw.choice(STRANGE).replace("{}", str(draw.random()))}'] = damaged(draw)
+    if draw.random() < 0.05:
+        files[f'{draw.choice(names)}/linked'] = f'../{draw.choice(names)}'
+    if draw.random() < 0.5:
+        sets, are_below = draw.choice(LAYOUTS), draw.random() < 0.2
+        moved = {path: moved_into_a_set(path, draw.choice(sets), are_below) for path in files}
+        files = {moved[path]: content for path, content in files.items()}
+        origin = {moved[path]: number for path, number in origin.items()}
     if draw.random() < 0.3:
         files[draw.choice(['notes.txt', 'top.png', 'train.txt'])] = photo(7)
     return files, origin
+
+
+def moved_into_a_set(path, folder, is_below):
+    name, slash, rest = path.partition('/')
+    return f'{name}/{folder}{slash}{rest}' if is_below else f'{folder}/{path}'
 
 
 def damaged(draw):
@@ -274,7 +351,7 @@ def damaged(draw):
 def test_random_trees_lose_nothing_and_leak_nothing(tmp_path, block):
     outcomes = [try_random_tree(tmp_path / str(seed), seed) for seed in range(block, NUM_RANDOM, 10)]
     assert len(outcomes) == NUM_RANDOM // 10
-    assert 'prepared' in outcomes and 'refused' in outcomes  # else the trees are all too good, or all too bad
+    assert {'new split', 'given split', 'refused'} <= {*outcomes}  # else the trees are all too good, or all too bad
 
 
 def try_random_tree(folder, seed):
@@ -282,15 +359,19 @@ def try_random_tree(folder, seed):
     files, origin = random_tree(draw)
     write_tree(raw, files)
     before = snapshot(raw)
-    test_ratio, tiny = draw.choice([0.0, 0.0, 0.2]), draw.random() < 0.5
+    options = {'test_ratio': draw.choice([None, None, 0.2]), 'allow_tiny_classes': draw.random() < 0.5}
+    options['split'] = draw.choice([*['auto'] * 8, *['new'] * 2, 'ignore', 'keep'])
+    options['leaks'] = draw.choice(['error', 'drop', 'drop', 'drop', 'allow', 'allow'])
     try:
-        prepare(raw, out, workers=0, seed=seed, test_ratio=test_ratio, allow_tiny_classes=tiny)
+        prepare(raw, out, workers=0, seed=seed, **options)
     except FlowerclsError as error:
         assert error.exit_code in (2, 3) and [path.name for path in folder.iterdir()] == ['raw'], seed
         outcome = 'refused'
     else:
-        check_origins(check_prepared(raw, out), origin)
-        outcome = 'prepared'
+        manifest = check_prepared(raw, out, options['split'] == 'ignore')
+        if manifest['leaks'] != 'allow':
+            check_origins(manifest, origin)
+        outcome = f'{manifest["split"]} split'
     assert snapshot(raw) == before, seed
     shutil.rmtree(folder)
     return outcome

@@ -104,6 +104,15 @@ def test_groups_that_look_alike_are_shown_if_they_were_drawn(page, tmp_path):
     assert title not in page().text  # the picture is of something else
 
 
+def test_a_split_that_was_given_is_told_with_its_leaks(page, tmp_path):
+    path = tmp_path / 'flower' / 'manifest.json'
+    given = {'split': 'given', 'leaks': 'allow', 'leaked': {'the same file': 2, 'look alike': 1}, 'val_ratio': None}
+    path.write_text(json.dumps(json.loads(path.read_text()) | given))
+    text = page().text
+    assert '--split keep --leaks allow' in text and 'split given' in text and '--val-ratio' not in text
+    assert '3 photos of one set are also in another' in text
+
+
 def test_drawn_flowers_are_drawn_by_the_training_or_by_their_own_command(page, run_folder, tmp_path):
     path = tmp_path / 'flower' / 'manifest.json'
     path.write_text(json.dumps({**json.loads(path.read_text()), 'drawn': {'num_per_class': 9}}))

@@ -114,7 +114,13 @@ def test_a_list_on_standard_input(make, type_in, content):
 
 def test_links_do_not_lead_in_circles_or_to_a_photo_twice(make, tmp_path):
     make('set/rose/a.jpg', 'elsewhere/b.jpg')
-    for link, target in [('up', '.'), ('a_link_first', 'rose'), ('itself', 'itself'), ('tulip', '../elsewhere')]:
+    for link, target in [
+        ('up', '.'),
+        ('top', '..'),
+        ('a_link_first', 'rose'),
+        ('itself', 'itself'),
+        ('tulip', '../elsewhere'),
+    ]:
         (tmp_path / 'set' / link).symlink_to(target)
     (tmp_path / 'set/gone.jpg').symlink_to('nowhere')
     # A dangling link is a photo that cannot be read: reading it says so.

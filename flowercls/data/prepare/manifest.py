@@ -56,8 +56,10 @@ def write_manifest(path: Path, plan: Plan, hashes: dict[str, str], drawn: dict[s
         drawn: How the photos were drawn, None for photos that are not drawn.
     """
     head = {'version': MANIFEST_VERSION, 'classes': list(plan.classes), **asdict(plan.options)}
-    leaks = None if plan.leaks is None else {'option': plan.leaks, **count_leaks(plan.leaked)}
-    head |= {'split': 'new' if plan.leaks is None else 'given', 'leaks': leaks}
+    if plan.leaks is None:
+        head |= {'split': 'new', 'leaks': None}
+    else:
+        head |= {'split': 'given', 'leaks': plan.leaks, 'leaked': count_leaks(plan.leaked)}
     head |= {} if plan.extends is None else {'extends': plan.extends}
     head |= ({} if drawn is None else {'drawn': drawn}) | {'counts': {**plan.file_counts(), 'sets': plan.counts()}}
     skipped = (

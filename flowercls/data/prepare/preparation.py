@@ -126,7 +126,9 @@ def prepare(
             group_by=group_by,
             group_copies=group_copies,
         )
-        _check_ratios(raw, {file.set_name for file in folder.files}, val_ratio, test_ratio)
+        _check_ratios(raw, folder.sets, val_ratio, test_ratio)
+        for place in {file.path.rpartition('/')[0] for file in folder.files}:  # a link may lead anywhere
+            _check_apart(raw / place, out)
         return scan_photos(raw, folder, workers)
 
     if dry_run:
@@ -168,7 +170,7 @@ def _check_tables(choice: ColumnChoice, labels: object, groups: object, group_by
         raise ConfigError(f'{" and ".join(given)} both say the groups. Fix: leave one out.')
 
 
-def _check_ratios(raw: Path, sets: Collection[str | None], val_ratio: float | None, test_ratio: float | None) -> None:
+def _check_ratios(raw: Path, sets: Collection[str], val_ratio: float | None, test_ratio: float | None) -> None:
     for name, flag, ratio in ((VAL_DIR, '--val-ratio', val_ratio), (TEST_DIR, '--test-ratio', test_ratio)):
         if name in sets and ratio is not None:
             raise ConfigError(
@@ -180,19 +182,25 @@ def _check_ratios(raw: Path, sets: Collection[str | None], val_ratio: float | No
 def _check_folders(raw: Path, out: Path, overwrite: bool) -> None:
     if len(os.fsencode(out.name)) > MAX_NAME_BYTES:  # staging folder and backups have even longer names
         raise ConfigError(f'{out}: is too long a name. Fix: choose one of at most {MAX_NAME_BYTES} bytes.')
-    real_raw, real_out = _resolved(raw, DataError), _resolved(out, DiskError)
-    if real_raw == real_out or real_raw in real_out.parents or real_out in real_raw.parents:
-        raise ConfigError(
-            f'{out}: the prepared folder and the raw folder {raw} may not lie within each other. Fix: choose a '
-            'prepared folder somewhere else.'
-        )
-    if _resolved(Path(), DiskError).is_relative_to(real_out):  # a shell would stay in the folder that is moved aside
+    _check_apart(raw, out)
+    if _resolved(Path(), DiskError).is_relative_to(
+        _resolved(out, DiskError)
+    ):  # a shell would stay in the folder that is moved aside
         raise ConfigError(f'{str(out)!r}: is or holds the current folder. Fix: give the name of a new folder.')
     if out.exists() and not out.is_dir():
         raise ConfigError(f'{out}: is a file. Fix: give the name of a new folder.')
     with disk_errors(out):
         if is_used(out) and not overwrite:
             raise refusal(out)
+
+
+def _check_apart(raw: Path, out: Path) -> None:
+    real_raw, real_out = _resolved(raw, DataError), _resolved(out, DiskError)
+    if real_raw.is_relative_to(real_out) or real_out.is_relative_to(real_raw):
+        raise ConfigError(
+            f'{out}: the prepared folder and the raw folder {raw} may not lie within each other. Fix: choose a '
+            'prepared folder somewhere else.'
+        )
 
 
 def _resolved(folder: Path, error_class: type[FlowerclsError]) -> Path:

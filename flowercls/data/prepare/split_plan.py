@@ -131,13 +131,12 @@ def make_plan(
     """
     kept, duplicates, conflicts = find_exact_duplicates(scan.photos)
     groups = group_near_duplicates([photo.dhash for photo in kept])
-    is_given = any(photo.set_name for photo in kept)
-    if is_given and known is not None:
+    if scan.sets and known is not None:
         raise ConfigError(
             f'{raw_dir}: has sets, which are kept, so --extend means nothing. Fix: merge them with --split new, or '
             'leave --extend out.'
         )
-    found = find_leaks(kept, groups) if is_given else []
+    found = find_leaks(kept, groups) if scan.sets else []
     if leaks == 'error':
         refuse(raw_dir, found)
     left_out = {leak.photo.path: leak.skipped() for leak in found} if leaks == 'drop' else {}
@@ -146,11 +145,11 @@ def make_plan(
     skipped = by_path([*scan.skipped, *conflicts, *left_out.values()])
     together = connected_groups([(photo.path, group, photo.group) for photo, group in zip(kept, groups, strict=True)])
     items = [SplitItem(photo.class_name, photo.sha256, together[photo.path]) for photo in kept]
-    options = options.with_given({photo.set_name for photo in kept})
+    options = options.with_given(scan.sets)
     free = [index for index, photo in enumerate(kept) if photo.set_name in (None, TRAIN_DIR)]
     free_items, sets = [items[index] for index in free], [photo.set_name for photo in kept]
     min_size = 1 if allow_tiny_classes or options.val_ratio is None else 2
-    _check_class_sizes(raw_dir, scan.classes, free_items, skipped, min_size, 'training ' if is_given else '')
+    _check_class_sizes(raw_dir, scan.classes, free_items, skipped, min_size, bool(scan.sets))
     new_sets = split_photos(free_items, options) if known is None else extended_sets(known, free_items, options)
     for index, name in zip(free, new_sets, strict=True):
         sets[index] = name
@@ -164,7 +163,8 @@ def make_plan(
             kept, groups, items, sets = (list(compress(each, stays)) for each in (kept, groups, items, sets))
             skipped, found = by_path([*skipped, *left_out.values()]), []
     if VAL_DIR not in sets:
-        raise DataError(f'{raw_dir}: no class has two different photos, so none is left to validate. Fix: add photos.')
+        reason = 'the validation set is empty' if scan.sets else 'no class has two different photos'
+        raise DataError(f'{raw_dir}: {reason}, so no photo is left to validate. Fix: add photos.')
     fold_of = {}
     if options.folds is not None:
         folded = [index for index, name in enumerate(sets) if name != TEST_DIR]
@@ -176,7 +176,7 @@ def make_plan(
         fold_of = dict(zip(folded, folds, strict=True))
     photos = sorted(_named(kept, groups, sets, fold_of), key=lambda planned: tuple(planned.file.split('/')))
     num_scanned = len(scan.photos) + len(scan.skipped)
-    sources, notes = {'leaks': leaks, 'leaked': tuple(found)} if is_given else {}, scan.notes
+    sources, notes = {'leaks': leaks, 'leaked': tuple(found)} if scan.sets else {}, scan.notes
     if known is not None:
         planned = [(each.photo, each.set_name) for each in photos]
         sources['extends'], lines = describe(known, scan.photos, planned, found, options.folds)
@@ -250,8 +250,9 @@ def _check_class_sizes(
     items: Sequence[SplitItem],
     skipped: Sequence[Skipped],
     min_size: int,
-    where: str,
+    is_given: bool,
 ) -> None:
+    kind = 'training ' if is_given else ''
     sizes = Counter(item.class_name for item in items)
     groups_of = defaultdict(set)
     for item in items:
@@ -264,8 +265,10 @@ def _check_class_sizes(
     fix = 'add photos or remove the class folder'
     if min_size > 1 and all(groups_of[name] for name in tiny):
         fix += ', or allow it with --allow-tiny-classes (its photos then only train)'
+    if is_given:
+        fix += ', or make new sets of all photos with --split new'
     raise DataError(
-        f'{raw_dir}: too few usable {where}photos in {len(tiny)} of {len(classes)} classes (a class needs at least '
+        f'{raw_dir}: too few usable {kind}photos in {len(tiny)} of {len(classes)} classes (a class needs at least '
         f'{min_size}{", one to train and one to validate" if min_size > 1 else ""}).\n'
         + '\n'.join(lines)
         + f'\nFix: {fix}.'

@@ -193,6 +193,161 @@ def test_tiny_classes_only_leave_nothing_to_validate(raw, out):
         run(raw, out, allow_tiny_classes=True)
 
 
+# --- a raw folder that is split already ----------------------------------------------------------------------------
+
+
+def photo(path, number, size=(64, 48)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    textured(number, size).save(path)
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """Sets train (4 + 4), valid (2 + 2) and test (1 + 1) of daisy and rose, all different, with equal names."""
+    for place, (name, size) in enumerate({'train': 4, 'valid': 2, 'test': 1}.items()):
+        for number in range(2 * size):
+            photo(tmp_path / 'raw' / name / ('daisy', 'rose')[number % 2] / f'{number // 2}.png', 20 * place + number)
+    return tmp_path / 'raw'
+
+
+def test_a_given_split_is_kept_photo_by_photo(sets, out):
+    report = run(sets, out, folds=2)
+    of_raw = {'train': 'training_set', 'valid': 'val_set', 'test': 'test_set'}
+    assert len(manifest_of(out)['images']) == 14
+    for image in manifest_of(out)['images']:
+        name, rest = image['raw'].split('/', 1)
+        assert image['file'] == f'{of_raw[name]}/{rest}'  # also the name of the file
+    manifest = manifest_of(out)
+    assert (manifest['split'], manifest['leaks'], manifest['val_ratio'], manifest['test_ratio']) == (
+        *('given', 'error', None, None),
+    )
+    assert sum(manifest['leaked'].values()) == 0
+    assert 'split kept as it is: train → training_set, valid → val_set, test → test_set' in report.summary()
+    folded = (out / 'folds/fold_0_train.txt').read_text() + (out / 'folds/fold_0_val.txt').read_text()
+    assert len(folded.splitlines()) == 12 and 'test_set' not in folded
+
+
+def test_new_merges_the_sets_and_keeps_equal_names_apart(sets, out):
+    report = run(sets, out, split='new', test_ratio=0.2)
+    assert report.counts == {
+        'training_set': {'daisy': 5, 'rose': 5},
+        **dict.fromkeys(['val_set', 'test_set'], {'daisy': 1, 'rose': 1}),
+    }
+    names = [image['file'].rpartition('/')[2] for image in manifest_of(out)['images'] if image['class'] == 'rose']
+    assert len(names) == len(set(names)) == 7
+    assert manifest_of(out)['split'] == 'new' and manifest_of(out)['leaks'] is None
+    assert 'sets merged and split anew: test, train, valid' in report.summary()
+
+
+def test_a_set_that_is_missing_is_cut_from_training(sets, out):
+    shutil.rmtree(sets / 'valid')
+    report = run(sets, out, val_ratio=0.25)
+    assert report.counts['val_set'] == {'daisy': 1, 'rose': 1} and report.counts['training_set']['daisy'] == 3
+    assert {image['raw'][:4] for image in manifest_of(out)['images'] if image['set'] == 'test_set'} == {'test'}
+    assert 'no validation set was given: 25 %' in report.summary()
+
+
+def test_a_test_set_may_be_cut_from_a_split_without_one(sets, out):
+    shutil.rmtree(sets / 'test')
+    report = run(sets, out, split='keep', test_ratio=0.25)
+    assert report.counts['test_set'] == {'daisy': 1, 'rose': 1} and report.counts['val_set'] == {'daisy': 2, 'rose': 2}
+    assert {image['raw'][:5] for image in manifest_of(out)['images'] if image['set'] == 'test_set'} == {'train'}
+
+
+@pytest.mark.parametrize('options', [{'val_ratio': 0.2}, {'test_ratio': 0.1}, {'val_ratio': 0.2, 'split': 'keep'}])
+def test_a_share_of_a_set_that_is_kept_is_refused(sets, out, tmp_path, options):
+    with pytest.raises(ConfigError, match='means nothing.*--split new'):
+        run(sets, out, **options)
+    assert nothing_left(tmp_path)
+    assert run(sets, out, **(options | {'split': 'new'})).counts
+
+
+def test_classes_that_a_set_lacks_are_named_and_one_without_training_is_refused(sets, out):
+    photo(sets / 'train/tulip/0.png', 90)
+    assert 'no validation photos of: tulip\nno test photos of: tulip' in run(sets, out).summary()
+    photo(sets / 'test/zinnia/0.png', 91)
+    with pytest.raises(DataError, match='usable training photos[\\s\\S]*zinnia: 0[\\s\\S]*--split new'):
+        run(sets, out, overwrite=True)
+
+
+@pytest.fixture
+def leaking(sets):
+    """A photo in train and test, twice in train, one in valid and test, one in train and larger in valid."""
+    for path in ('train/rose/a.png', 'train/rose/b.png', 'test/rose/c.png'):
+        photo(sets / path, 70)
+    for path in ('valid/daisy/d.png', 'test/daisy/e.png'):
+        photo(sets / path, 71)
+    photo(sets / 'train/daisy/f.png', 72)
+    photo(sets / 'valid/daisy/g.png', 72, (128, 96))
+    return sets
+
+
+def test_leaks_are_an_error_that_names_both_paths(leaking, out, tmp_path):
+    with pytest.raises(DataError) as caught:
+        run(leaking, out)
+    for pair in (
+        *('train/rose/a.png and test/rose/c.png', 'valid/daisy/d.png and test/daisy/e.png'),
+        'train/daisy/f.png and valid/daisy/g.png',
+    ):
+        assert pair in str(caught.value)
+    assert nothing_left(tmp_path)
+
+
+def test_leaks_that_are_dropped_count_as_skipped(leaking, out):
+    report = run(leaking, out, leaks='drop')
+    counts = manifest_of(out)['counts']
+    assert {**counts, 'sets': 0} == {
+        'scanned': 21,
+        'copied': 17,
+        'converted': 0,
+        'skipped': 3,
+        'duplicates': 1,
+        'sets': 0,
+    }
+    assert {skip['raw']: skip['reason'] for skip in manifest_of(out)['skipped']} == dict.fromkeys(
+        ['train/daisy/f.png', 'train/rose/a.png', 'valid/daisy/d.png'], 'leak'
+    )
+    assert report.duplicates == (('train/rose/b.png', 'train/rose/a.png'),)
+    assert manifest_of(out)['leaks'] == 'drop' and sum(manifest_of(out)['leaked'].values()) == 3
+    sets_of_group = {image['duplicate_group']: image['set'] for image in manifest_of(out)['images']}
+    assert set(sets_of_group) == {None}
+
+
+def test_leaks_that_are_allowed_stay_and_are_told_loudly(leaking, out):
+    report = run(leaking, out, leaks='allow')
+    counts = manifest_of(out)['counts']
+    assert (counts['copied'], counts['skipped'], counts['duplicates']) == (20, 0, 1)
+    assert 'WARNING: 3 photos of one set are also in another' in report.summary()
+    assert 'valid/daisy/d.png and test/daisy/e.png' in report.summary()
+    assert manifest_of(out)['leaks'] == 'allow' and sum(manifest_of(out)['leaked'].values()) == 3
+
+
+def test_one_content_under_two_classes_is_left_out_of_all_sets(sets, out):
+    photo(sets / 'train/rose/a.png', 70)
+    photo(sets / 'test/daisy/a.png', 70)
+    run(sets, out)
+    assert {skip['raw']: skip['reason'] for skip in manifest_of(out)['skipped']} == dict.fromkeys(
+        ['test/daisy/a.png', 'train/rose/a.png'], 'label conflict'
+    )
+
+
+def test_a_validation_set_that_leaks_as_a_whole_is_not_replaced(sets, out):
+    shutil.rmtree(sets / 'valid')
+    shutil.copytree(sets / 'test', sets / 'valid')
+    with pytest.raises(DataError, match='validation set is empty'):
+        run(sets, out, leaks='drop')
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='links as on POSIX')
+def test_a_link_must_not_lead_to_the_prepared_folder_or_around_it(raw, tmp_path):
+    photo(tmp_path / 'elsewhere/tulip/0.png', 80)
+    (raw / 'tulip').symlink_to(tmp_path / 'elsewhere/tulip')
+    for place in ('elsewhere', 'elsewhere/tulip/new'):
+        with pytest.raises(ConfigError, match='within each other'):
+            run(raw, tmp_path / place, overwrite=True, allow_tiny_classes=True)
+    assert [path.name for path in (tmp_path / 'elsewhere/tulip').iterdir()] == ['0.png']
+
+
 # --- whole or absent ------------------------------------------------------------------------------------------------
 
 
@@ -337,6 +492,8 @@ def test_a_dry_run_says_the_same_and_writes_nothing(raw, out, tmp_path):
         ({'workers': -1}, '--workers -1'),
         ({'seed': -1, 'folds': 2}, '--seed -1'),
         ({'seed': 2**32}, '--seed 4294967296'),
+        ({'split': 'maybe'}, '--split maybe: expected auto, keep'),
+        ({'leaks': 'ignore'}, '--leaks ignore: expected error, drop'),
     ],
 )
 def test_impossible_options_are_refused(raw, out, tmp_path, options, message):

@@ -18,18 +18,21 @@ from flowercls.data.prepare.raw.listing import Listing, nfc
 SPLIT_CHOICES = ('auto', 'keep', 'new', 'ignore')
 # Usual names, whole or as one word of several: seg_train, TrainSet, images_val, test1, train2017.
 _SET_NAMES = {
-    TRAIN_DIR: 'train|training|trn|trainval|训练集?',
-    VAL_DIR: 'val|valid|validation|validate|dev|eval|evaluation|验证集?',
-    TEST_DIR: 'test|testing|tests|tst|holdout|heldout|测试集?',
+    TRAIN_DIR: 'train|trainings?|trn|trainval|entrenamiento|entra[iî]nement|apprentissage|treino|treinamento|训练集?',
+    VAL_DIR: 'val|valid|validation|validate|dev|eval|evaluation|validierungs?|validaci[oó]n|valida[cç][aã]o|验证集?',
+    TEST_DIR: 'tests?|testing|tst|holdout|heldout|pruebas?|teste|测试集?',
 }
-_SHORT_NAMES = {'tr': TRAIN_DIR, 'va': VAL_DIR, 'te': TEST_DIR}
-_CONTENT = 'set|sets|data|dataset|images?|imgs?|photos?|pics|pictures|samples|split|files|folder|dir|raw|originals?'
+_SHORT_NAMES = {'tr': TRAIN_DIR, 'va': VAL_DIR, 'te': TEST_DIR, 'ts': TEST_DIR}
+_CONTENT = 'sets?|data|dataset|images?|imgs?|photos?|pics|pictures|samples|split|files|folder|dir|raw|originals?'
+_CONTENT += '|daten|bilder'
 _SET_WORDS = {
     set_name: re.compile(f'(?:{_CONTENT})?(?:{names})(?:{_CONTENT})?') for set_name, names in _SET_NAMES.items()
 }
 _WORD = re.compile(r'[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_A-Za-z]+')
 _ANNOTATIONS = re.compile('masks?|labels?|annot|annotations?|groundtruth|xmls?')
-_NO_CLASS = re.compile(rf'{_CONTENT}|(19|20)\d\d([-_. ]?\d\d){{0,2}}')  # years, dates, images
+_NO_CLASS = re.compile(
+    rf'{_CONTENT}|{_ANNOTATIONS.pattern}|(19|20)\d\d([-_. ]?\d\d){{0,2}}'
+)  # images, masks, years, dates
 _TABLES = {'.csv', '.tsv', '.xlsx', '.parquet'}
 NO_SET = 'its name says no set'
 MAX_BESIDE = 2  # more folders of photos whose names say no set leave a doubt
@@ -56,14 +59,14 @@ class Layout:
 
     Attributes:
         folders: The class folders; of a split also those that are in no set.
-        sets: Folder of a set → which set it is; empty if no name says it.
+        sets: Folder of a set → which set it is, None if its name does not say it; empty without sets.
         beside: Folder with photos that is no part of it → why.
         doubt: Why this may be wrong; empty if it is plain.
         is_unlabelled: Whether the sets hold photos, and no class folders.
     """
 
     folders: tuple[ClassFolder, ...] = ()
-    sets: dict[str, str] = field(default_factory=dict)
+    sets: dict[str, str | None] = field(default_factory=dict)
     beside: dict[str, str] = field(default_factory=dict)
     doubt: str = ''
     is_unlabelled: bool = False
@@ -96,8 +99,8 @@ def class_folders(listing: Listing, split: str, raw_dir: Path, out_dir: str | Pa
         raise DataError(_unlabelled_message(found, raw_dir, out_dir))
     if split == 'new':
         return replace(found, folders=tuple(replace(folder, set_name=None) for folder in found.folders))
-    if found.doubt and (split == 'auto' or not found.sets):
-        raise DataError(_doubt_message(found, raw_dir, out_dir))
+    if found.doubt and (split == 'auto' or None in found.sets.values()):
+        raise DataError(_doubt_message(found, listing.folders(''), raw_dir, out_dir))
     if TRAIN_DIR not in found.sets.values():
         raise DataError(
             f'{raw_dir}: holds no training set ({described(found.sets)}). Fix: split these photos anew:\n'
@@ -116,7 +119,7 @@ def set_of(name: str) -> str | None:
         ['training_set', 'test_set', 'val_set', None]
     """
     words = _words(name)
-    if any(_ANNOTATIONS.fullmatch(word) for word in words):
+    if _says_annotations(name):
         return None
     found = {set_name for word in [*words, ''.join(words)] if (set_name := _set_of_word(word))}
     if (short := ''.join(word for word in words if not re.fullmatch(_CONTENT, word))) in _SHORT_NAMES:
@@ -128,6 +131,10 @@ def set_of(name: str) -> str | None:
 
 def _words(name: str) -> list[str]:
     return [word.casefold() for word in _WORD.findall(nfc(name))]
+
+
+def _says_annotations(name: str) -> bool:
+    return any(map(_ANNOTATIONS.fullmatch, _words(name)))
 
 
 def _set_of_word(word: str) -> str | None:
@@ -159,8 +166,21 @@ def _find_sets(listing: Listing) -> Layout | None:
         found = _sets_below_classes(listing, folders) or _sets_by_name(listing, folders) or _alike(listing, folders)
         # A single folder around everything, as archives have it, says nothing.
         if found or len(folders) != 1 or listing.photos(base):
-            return found
+            return found or _one_split_folder(listing, folders)
         base = folders[0]
+
+
+def _one_split_folder(listing: Listing, folders: Sequence[str]) -> Layout | None:
+    """Recognise flowers/train, flowers/val beside other folders."""
+    inside = {
+        path: _sets_by_name(listing, list(filter(listing.holds_photos, listing.folders(path)))) for path in folders
+    }
+    split = [path for path, found in inside.items() if found and len({*found.sets.values()}) > 1 and found.folders]
+    if len(split) != 1 or len(folders) > 1 + MAX_BESIDE:
+        return None
+    others = [path for path in folders if path not in split]
+    doubt = f'{split[0]} holds sets ({_some(inside[split[0]].sets)}), but not {_some(others)}'
+    return replace(inside[split[0]], beside=dict.fromkeys(others, NO_SET), doubt=doubt)
 
 
 def _sets_below_classes(listing: Listing, folders: Sequence[str]) -> Layout | None:
@@ -183,13 +203,16 @@ def _sets_below_classes(listing: Listing, folders: Sequence[str]) -> Layout | No
 
 def _sets_by_name(listing: Listing, folders: Sequence[str]) -> Layout | None:
     """Recognise train/rose, train/daisy, val/rose, val/daisy, also with other folders beside train and val."""
-    named = _names_of_sets(folders)
-    if not named:
+    if not (named := _names_of_sets(folders)):
         return None
+    for path in named:  # train/train, train/val
+        if len(inner := _names_of_sets(filter(listing.holds_photos, listing.folders(path)))) > 1:
+            folders = [*(other for other in folders if other != path), *inner]
+    named = _names_of_sets(folders)
     many = [_classes_in(listing, path, known=()) for path in named]
     known = {_key(sub) for subs in many if len(subs) > 1 for sub in subs}
     classes = {path: subs for path in named if (subs := _classes_in(listing, path, known))}
-    strange = [path for path in folders if path not in named]
+    strange = [path for path in folders if path not in named and not _says_annotations(_last(path))]
     roles, is_plainly_named = {*named.values()}, any(not _rest(_last(path)) for path in named)
     if not classes:
         return _flat_sets(named, strange, is_plainly_named) if len(roles) > 1 and len(strange) <= MAX_BESIDE else None
@@ -207,7 +230,9 @@ def _sets_by_name(listing: Listing, folders: Sequence[str]) -> Layout | None:
     beside |= {
         copy: 'a second copy of the folders beside it' for path in classes for copy in _second_copies(listing, path)
     }
-    for path in strange:
+    for path in folders:
+        if path in named:
+            continue
         again = [_last(sub) for sub in listing.folders(path) if set_of(_last(sub))]
         beside[path] = f'holds sets again: {_some(again)}' if again else NO_SET
     return Layout(tuple(found), {path: named[path] for path in classes}, beside, doubt)
@@ -231,9 +256,9 @@ def _classes_in(listing: Listing, folder: str, known: Collection[str]) -> list[s
         known: Names of classes in other sets: a folder of such a name is one class, also alone.
     """
     while True:
-        below = [path for path in listing.folders(folder) if not _is_annotation(listing, path)]
-        below = [path for path in below if path not in _second_copies(listing, folder)]
+        below = [path for path in listing.folders(folder) if path not in _second_copies(listing, folder)]
         full = [path for path in below if listing.holds_photos(path)]
+        below = [path for path in below if path in full or not _says_annotations(_last(path))]
         if len(listing.photos(folder)) >= max(len(full), 1):
             return []
         if len(full) != 1 or _key(full[0]) in known:
@@ -249,10 +274,6 @@ def _second_copies(listing: Listing, folder: str) -> list[str]:
     inner = [path for path in listing.folders(folder) if _key(path) == _key(folder)]
     names = {_key(path) for path in listing.folders(folder)}
     return [path for path in inner if (subs := listing.folders(path)) and {*map(_key, subs)} <= names]
-
-
-def _is_annotation(listing: Listing, path: str) -> bool:
-    return any(map(_ANNOTATIONS.fullmatch, _words(_last(path)))) and not listing.holds_photos(path)
 
 
 def _flat_sets(named: dict[str, str], strange: Sequence[str], is_plainly_named: bool) -> Layout | None:
@@ -279,19 +300,16 @@ def _alike(listing: Listing, folders: Sequence[str]) -> Layout | None:
     doubt = f'{_some(names)} hold folders of the same names ({_some(sorted(shared))})'
     found = tuple(ClassFolder(sub, _last(sub)) for subs in names.values() for sub in subs)
     beside = {path: 'holds other folders than most' for path in folders if path not in names}
-    return Layout(found, beside=beside, doubt=doubt)
+    return Layout(found, dict.fromkeys(names), beside, doubt)
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-def described(sets: dict[str, str], counts: Counter | None = None) -> str:
-    """Return the sets as text, ``train → training_set, valid → val_set``; with counts, the files of each set."""
-    order = list(SET_TITLES)
-    return ', '.join(
-        f'{path} → {set_name}' + (f' ({counts[set_name]:,} files)' if counts else '')
-        for path, set_name in sorted(sets.items(), key=lambda item: (order.index(item[1]), item[0]))
-    )
+def described(sets: dict[str, str]) -> str:
+    """Return the sets as text: ``train → training_set, train_aug → training_set, valid → val_set``."""
+    in_order = sorted(sets.items(), key=lambda item: (list(SET_TITLES).index(item[1]), item[0]))
+    return ', '.join(f'{path} → {set_name}' for path, set_name in in_order)
 
 
 def where_labels_are(raw_dir: Path, out_dir: str | Path) -> str:
@@ -317,29 +335,31 @@ def where_labels_are(raw_dir: Path, out_dir: str | Path) -> str:
 
 
 def _unlabelled_message(found: Layout, raw_dir: Path, out_dir: str | Path) -> str:
+    folders = [*found.sets, *found.beside]
+    ignore = f'\nIf {_some(folders)} are the classes:\n  {_command(raw_dir, out_dir, "ignore")}'
     return (
         f'{raw_dir}: {_some(found.sets)} hold photos and no class folders, so nothing says the class of a photo. '
-        f'{where_labels_are(raw_dir, out_dir)}\n'
-        f'If {_some([*found.sets, *found.beside])} are the classes:\n  {_command(raw_dir, out_dir, "ignore")}'
+        f'{where_labels_are(raw_dir, out_dir)}' + ignore * ('/' not in folders[0])
     )
 
 
-def _doubt_message(found: Layout, raw_dir: Path, out_dir: str | Path) -> str:
-    keep = 'sets, and the split stays'
-    if not found.sets:
-        paths = sorted({folder.path.rpartition('/')[0] for folder in found.folders})
-        names = [f'{name}_{_last(path)}' for name, path in zip(('train', 'val', 'test'), paths, strict=False)]
-        keep += f': rename them so that they say which, such as {", ".join(names)}, then'
+def _doubt_message(found: Layout, top: Sequence[str], raw_dir: Path, out_dir: str | Path) -> str:
+    keep = ''
+    if None in found.sets.values():
+        names = [f'{name}_{_last(path)}' for name, path in zip(('train', 'val', 'test'), found.sets, strict=False)]
+        keep = f' Before, rename them so that they say which is which, such as {", ".join(names)}.'
+    kept = _some(sorted({folder.class_name for folder in found.folders if folder.set_name or keep}))
+    merged = _some(sorted({folder.class_name for folder in found.folders}))
     return (
         f'{raw_dir}: may be split already: {found.doubt}. Fix: say what they are.\n'
-        f'- {keep}:\n  {_command(raw_dir, out_dir, "keep")}\n'
-        f'- sets, to be merged and split anew:\n  {_command(raw_dir, out_dir, "new")}\n'
-        f'- classes, whatever they hold:\n  {_command(raw_dir, out_dir, "ignore")}'
+        f'- Sets, which stay as they are (classes: {kept}).{keep}\n  {_command(raw_dir, out_dir, "keep")}\n'
+        f'- Sets, to be merged and split anew (classes: {merged}).\n  {_command(raw_dir, out_dir, "new")}\n'
+        f'- No sets (classes: {_some(top)}).\n  {_command(raw_dir, out_dir, "ignore")}'
     )
 
 
 def _command(raw_dir: Path, out_dir: str | Path, split: str | None, *words: object) -> str:
-    return tool_command('prepare', raw_dir, out_dir, *(['--split', split] if split else []), *words)
+    return tool_command('prepare', raw_dir, out_dir, *(['--split', split] if split else words))
 
 
 def _some(names: Collection[str]) -> str:

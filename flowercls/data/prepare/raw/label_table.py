@@ -117,7 +117,8 @@ def label_files(
             f'{labels}: {only} ({found.columns.described()}). Expected: at least 2 classes. Fix: correct the table, or '
             'name another column with --label-column.\n' + '\n'.join(found.notes)
         )
-    return RawFolder(tuple(classes), tuple(photos), tuple(skipped), tuple(found.notes))
+    sets = frozenset(photo.set_name for photo in photos if photo.set_name)
+    return RawFolder(tuple(classes), tuple(photos), tuple(skipped), tuple(found.notes), sets)
 
 
 def _with_sets_of_folders(photos: list[RawFile], notes: list[str]) -> list[RawFile]:

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from flowercls.core.files import leads_up
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file, nfc
 
 
@@ -96,10 +97,5 @@ def _kind(entry: os.DirEntry) -> str:
         is_dangling = entry.is_symlink() and not isinstance(error, PermissionError)
         return 'dangling link' if is_dangling else 'unreadable file'
     if stat.S_ISDIR(mode):
-        return 'link to a folder around it' if entry.is_symlink() and _leads_up(entry.path) else 'folder'
+        return 'link to a folder around it' if entry.is_symlink() and leads_up(entry.path) else 'folder'
     return 'file' if stat.S_ISREG(mode) else 'not a regular file'
-
-
-def _leads_up(link: str) -> bool:
-    """Return whether a link leads to a folder that holds it."""
-    return Path(link).parent.resolve().is_relative_to(Path(link).resolve())

@@ -6,12 +6,13 @@ Start reading at `find_files`. Each folder directly inside the raw folder is a c
 
 import os
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from flowercls.core.errors import DataError
+from flowercls.core.prepared_folder import PHOTO_SUFFIXES
 from flowercls.data.prepare.raw.given_split import ClassFolder, class_folders, described, where_labels_are
 from flowercls.data.prepare.raw.listing import Listing, nfc, path_order
 
@@ -57,12 +58,14 @@ class RawFolder:
         files: Files that should become photos.
         skipped: Every other entry.
         notes: Lines for the summary on everything that was recognised or guessed.
+        sets: The sets that it has and that are kept; none if the split is still to be made.
     """
 
     classes: tuple[str, ...]
     files: tuple[RawFile, ...]
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...] = ()
+    sets: frozenset[str] = frozenset()
 
 
 def find_files(raw_dir: str | os.PathLike, split: str = 'auto', out_dir: str | os.PathLike = 'OUT') -> RawFolder:
@@ -94,18 +97,19 @@ def find_files(raw_dir: str | os.PathLike, split: str = 'auto', out_dir: str | o
     _check_class_names(raw_dir, layout.folders)
     _check_number_of_classes(raw_dir, out_dir, listing, sorted(classes))
     _check_shared_folders(raw_dir, listing, layout.folders)
-    skipped = list(_outside(listing, layout.folders, layout.beside))
-    files = []
+    skipped, files = list(_outside(listing, layout.folders, layout.beside)), []
+    hidden = [skip.path for skip in skipped if _is_hidden_class(raw_dir / skip.path)]
     for folder in layout.folders:
         for entry in _walk(listing, folder):
             (skipped if isinstance(entry, Skipped) else files).append(entry)
     notes = [f'{path} was not taken: {why}' for path, why in layout.beside.items()]
-    if any(file.set_name for file in files):
-        counts = Counter(file.set_name for file in files)
-        notes.insert(0, f'split kept as it is: {described(layout.sets, counts)}')
+    notes += [f'{path} was not taken: its name begins with a dot. Fix: if it is a class, rename it' for path in hidden]
+    sets = frozenset(folder.set_name for folder in layout.folders if folder.set_name)
+    if sets:
+        notes.insert(0, f'split kept as it is: {described(layout.sets)}')
     elif layout.sets:
         notes.insert(0, f'sets merged and split anew: {", ".join(layout.sets)}')
-    return RawFolder(tuple(sorted(classes)), tuple(files), tuple(skipped), tuple(notes))
+    return RawFolder(tuple(sorted(classes)), tuple(files), tuple(skipped), tuple(notes), sets)
 
 
 def by_path(records: Iterable) -> tuple:
@@ -128,6 +132,14 @@ def _outside(listing: Listing, folders: Iterable[ClassFolder], beside: dict[str,
                 yield Skipped(path, 'not a set', beside.get(path, 'holds no photos'))
             elif kind != 'folder':
                 yield Skipped(path, kind)
+
+
+def _is_hidden_class(folder: Path) -> bool:
+    """Return whether a folder holds photos, but its name begins with a dot."""
+    try:
+        return folder.name.startswith('.') and any(path.suffix.lower() in PHOTO_SUFFIXES for path in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _walk(listing: Listing, root: ClassFolder) -> Iterator[RawFile | Skipped]:

@@ -66,12 +66,13 @@ class RawPhoto:
 
 @dataclass(frozen=True)
 class Scan:
-    """The photos of a raw folder, and every other file, sorted by path; ``notes`` as in `RawFolder`."""
+    """The photos of a raw folder, and every other file, sorted by path; ``notes`` and ``sets`` as in `RawFolder`."""
 
     classes: tuple[str, ...]
     photos: tuple[RawPhoto, ...]
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...] = ()
+    sets: frozenset[str] = frozenset()
 
     def without(self, photos: Iterable[RawPhoto], reason: str, detail: str) -> 'Scan':
         """Return the scan with some photos skipped after all."""
@@ -97,7 +98,7 @@ def scan_photos(raw_dir: str | os.PathLike, folder: RawFolder, workers: int | No
     records = map_in_processes(read, folder.files, workers, on_crash=crashed)
     for record in with_progress(records, len(folder.files), 'Reading photos'):
         skipped.append(record) if isinstance(record, Skipped) else photos.append(record)
-    return Scan(folder.classes, by_path(photos), by_path(skipped), folder.notes)
+    return Scan(folder.classes, by_path(photos), by_path(skipped), folder.notes, folder.sets)
 
 
 def read_record(raw_dir: Path, file: RawFile) -> RawPhoto | Skipped:

@@ -79,6 +79,62 @@ def test_links_and_pipes_do_not_lead_astray(raw, tmp_path):
     assert found['rose/linked.jpg'] == 'rose' and found['tulip/c.jpg'] == 'tulip'
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='links as on POSIX')
+def test_links_to_folders_are_followed_once_and_never_in_circles(tmp_path):
+    for number, name in enumerate(['real/a.jpg', 'one/b.jpg', 'two/c.jpg', 'raw/rose/d.jpg', 'raw/rose/deep/e.jpg']):
+        draw(tmp_path / name, seed=number)
+    for link, target in {
+        **{'raw/daisy': '../real', 'raw/rose/more': '../../one', 'one/two': '../two', 'two/one': '../one'},
+        **{
+            'raw/rose/again': 'deep',
+            'raw/rose/up': '../..',
+            'raw/rose/self': '.',
+            'raw/rose/a': 'b',
+            'raw/rose/b': 'a',
+        },
+    }.items():
+        (tmp_path / link).symlink_to(target)
+    found = find_files(tmp_path / 'raw')
+    assert {file.path: file.class_name for file in found.files} == {
+        'daisy/a.jpg': 'daisy',
+        **dict.fromkeys(['rose/d.jpg', 'rose/deep/e.jpg', 'rose/more/b.jpg', 'rose/more/two/c.jpg'], 'rose'),
+    }
+    assert {skip.path: skip.reason for skip in found.skipped} == {
+        **dict.fromkeys(['rose/up', 'rose/self'], 'link to a folder around it'),
+        **dict.fromkeys(['rose/again', 'rose/more/two/one'], 'folder read already'),
+        **dict.fromkeys(['rose/a', 'rose/b'], 'dangling link'),
+    }
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='links as on POSIX')
+@pytest.mark.parametrize(
+    ('link', 'target'), [('tulip', 'rose'), ('daisy/more', '../rose'), ('daisy/x', '../rose/deep')]
+)
+def test_a_link_to_the_folder_of_another_class_is_refused(raw, link, target):
+    draw(raw / 'rose/deep/a.jpg', seed=9)
+    (raw / link).symlink_to(target)
+    with pytest.raises(DataError, match='are one folder, by a link.*Fix: remove'):
+        find_files(raw)
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='links as on POSIX')
+def test_sets_may_be_links_too(raw, tmp_path):
+    (tmp_path / 'linked').mkdir()
+    (tmp_path / 'linked/train').symlink_to(raw)
+    draw(tmp_path / 'other/rose/a.jpg', seed=9)
+    (tmp_path / 'linked/val').symlink_to('../other')
+    assert find_files(tmp_path / 'linked').sets == {'training_set', 'val_set'}
+
+
+def test_a_hidden_folder_of_photos_is_told_loudly(raw):
+    draw(raw / '..x../a.jpg', seed=9)
+    draw(raw / '.git/a.jpg', seed=9)
+    (raw / '.git/a.jpg').rename(raw / '.git/HEAD')
+    assert find_files(raw).notes == (
+        '..x.. was not taken: its name begins with a dot. Fix: if it is a class, rename it',
+    )
+
+
 def test_an_unreadable_folder_is_reported(raw, monkeypatch):
     (raw / 'rose/locked').mkdir()
     real = os.scandir
