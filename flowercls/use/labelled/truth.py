@@ -1,5 +1,6 @@
 """The true class of each photo of a folder, as its folders or a table say."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from flowercls.data.prepare.raw.label_table import NO_ROW, PhotoTable, read_phot
 from flowercls.data.prepare.raw.table_columns import NONE, ColumnChoice
 from flowercls.use.photos import Photos, find_photos
 
-NEAR = 0.66  # of names: daisies and daisy, 01_rose and rose; aster and daisy are farther apart
+NEAR, SURE = 0.66, 0.85  # of names: daisies and daisy, not aster and daisy; roses and rose, not flower and sunflower
 NAMES_SHOWN, NAME_LENGTH = 10, 60
 GUESSED = ColumnChoice()
 
@@ -73,11 +74,7 @@ def find_labelled(
     is_prepared = (folder / CLASSES_FILE).is_file()
     sets = Counter(parts[1] for parts in found.folders if is_prepared and parts[1:2] and parts[1] in SET_TITLES)
     left_out = dict(Counter(name for name in names if isinstance(name, str)))
-    suggestions = {}
-    for name in left_out:
-        near = (nearest_name(part, class_names, NEAR) for part in reversed(name.split('/')) if part)
-        if meant := next(filter(None, near), None):
-            suggestions[name] = meant
+    suggestions = {name: meant for name in left_out if (meant := _meant_by(name, class_names))}
     good = [i for i, name in enumerate(names) if isinstance(name, int)]
     if not good:
         raise DataError(
@@ -89,6 +86,14 @@ def find_labelled(
     labels = [names[i] for i in good]
     missing = [name for number, name in enumerate(class_names) if number not in set(labels)]
     return LabelledPhotos(found.chosen(good), labels, left_out, suggestions, missing, dict(sets), notes)
+
+
+def _meant_by(name: str, class_names: Sequence[str]) -> str | None:
+    """Return the class that a label or a path of folders is probably meant to be."""
+    innermost = name.rpartition('/')[2]
+    tries = [(innermost, NEAR), *((word, SURE) for word in reversed(re.findall(r'[^\W\d_]+', name)))]
+    near = (nearest_name(text, class_names, cutoff) for text, cutoff in tries if text)
+    return next(filter(None, near), None)
 
 
 def _names_of_folders(found: Photos, numbers: dict[str, int]) -> list[int | str]:

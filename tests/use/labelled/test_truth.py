@@ -57,7 +57,8 @@ def test_a_folder_that_is_only_called_as_a_class_is_none_beside_class_folders(fo
     ('wrong', 'meant'),
     [
         *(('Daisy', 'daisy'), ('daisies', 'daisy'), ('tulips', 'tulip'), ('01_tulip', 'tulip'), ('rose', 'rosé')),
-        *(('Tulip/phone', 'tulip'), ('aster', None), ('unsorted', None), ('1', None)),
+        *(('Tulip/phone', 'tulip'), ('my tulip photos', 'tulip'), ('tulips_3/zinnia', 'tulip')),
+        *(('aster', None), ('unsorted', None), ('1', None), ('tul3/zinnia', None)),
     ],
 )
 def test_a_near_miss_is_left_out_and_the_class_it_meant_is_named(folder_of, wrong, meant):
