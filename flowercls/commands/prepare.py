@@ -96,6 +96,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--allow-tiny-classes', action='store_true', help='accept a class with a single photo, which only trains'
     )
     parser.add_argument(
+        '--near-duplicates',
+        choices=('group', 'drop', 'off'),
+        default='group',
+        help='photos that look alike: keep them in one set, keep one of them, or do not look for any (default: group)',
+    )
+    parser.add_argument(
+        '--near-duplicate-method', choices=('hash',), default='hash', help='how they are found (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--near-duplicate-distance',
+        type=float,
+        metavar='D',
+        help='the largest distance of two photos that look alike, 0: the same picture (default of hash: 0.6)',
+    )
+    parser.add_argument(
         '--dry-run',
         action='store_true',
         help='read and report, but write nothing (a download is removed again)',

@@ -24,6 +24,7 @@ from flowercls.core.layout import (
     TEST_DIR,
     VAL_DIR,
 )
+from flowercls.data.prepare.alike.near_duplicates import NearDuplicateOptions
 from flowercls.data.prepare.copying import check_space, copy_photos
 from flowercls.data.prepare.group_sheet import draw_near_duplicates
 from flowercls.data.prepare.manifest import write_lists, write_manifest
@@ -63,6 +64,9 @@ def prepare(
     workers: int | None = None,
     overwrite: bool = False,
     allow_tiny_classes: bool = False,
+    near_duplicates: str = 'group',
+    near_duplicate_method: str = 'hash',
+    near_duplicate_distance: float | None = None,
     dry_run: bool = False,
     fetch_raw: Callable[[], Path] | None = None,
     drawn: dict | None = None,
@@ -91,6 +95,10 @@ def prepare(
         workers: Processes that decode; None takes one per CPU, 0 decodes in this process.
         overwrite: Move an existing ``out_dir`` aside instead of refusing.
         allow_tiny_classes: Let a class with a single photo into the training set instead of refusing.
+        near_duplicates: What is done about photos that look alike: ``group`` keeps them in one set, ``drop`` keeps one
+            of them, ``off`` does not look for any.
+        near_duplicate_method: How photos are compared.
+        near_duplicate_distance: Largest distance of two photos of a group; None takes the default of the method.
         dry_run: Write nothing, only return the result.
         fetch_raw: Downloads or draws the photos after the options are checked, and returns their raw folder.
         drawn: How the photos were drawn, for manifest.json; None for photos that are not drawn.
@@ -105,12 +113,20 @@ def prepare(
     known = None if extend is None else read_known_split(extend)
     given = {'seed': seed, 'val_ratio': val_ratio, 'test_ratio': test_ratio, 'folds': folds}
     options = (SplitOptions() if known is None else known.options).changed(given)
-    _check_options(options, workers, split, leaks)
+    near = NearDuplicateOptions(near_duplicates, near_duplicate_method, near_duplicate_distance)
+    _check_options(options, near, workers, split, leaks)
     raw, out = Path(raw_dir), Path(out_dir)
     _check_folders(raw, out, overwrite)
     choice = ColumnChoice(image_column, label_column, set_column, group_column)
     _check_tables(choice, labels, groups, group_by)
-    decide = partial(make_plan, options=options, allow_tiny_classes=allow_tiny_classes, leaks=leaks, known=known)
+    decide = partial(
+        make_plan,
+        options=options,
+        allow_tiny_classes=allow_tiny_classes,
+        near_duplicates=near,
+        leaks=leaks,
+        known=known,
+    )
 
     def scan_folder() -> Scan:
         if labels is None:
@@ -148,8 +164,10 @@ def prepare(
     return PrepareResult(plan, out, leftovers, backup)
 
 
-def _check_options(options: SplitOptions, workers: int | None, split: str, leaks: str) -> None:
-    mistakes = options.mistakes()
+def _check_options(
+    options: SplitOptions, near_duplicates: NearDuplicateOptions, workers: int | None, split: str, leaks: str
+) -> None:
+    mistakes = options.mistakes() + near_duplicates.mistakes()
     if split not in SPLIT_CHOICES:
         mistakes.append(f'--split {split}: expected {", ".join(SPLIT_CHOICES)}')
     if leaks not in LEAK_CHOICES:

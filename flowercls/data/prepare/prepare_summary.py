@@ -1,12 +1,13 @@
 """Result of a preparation, and its summary as text; `manifest` has the same for programs."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from flowercls.core.layout import SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.terminal import printable
+from flowercls.data.prepare.alike.near_duplicates import LARGE_SHARE, large_groups
 from flowercls.data.prepare.raw.raw_folder import Skipped
 from flowercls.data.prepare.raw.scan import SKIP_FIXES
 from flowercls.data.prepare.sets.leaks import leak_lines
@@ -90,6 +91,7 @@ class PrepareResult:
             _near_duplicates(
                 self.near_duplicates, {planned.photo.path: planned.photo.class_name for planned in self.plan.photos}
             ),
+            _large_groups(self.plan),
             _few_photos(self.counts),
             f'the folder that was there before is now {self.backup}' if self.backup else '',
             '\n'.join(map(printable, self.leftovers)),
@@ -148,6 +150,26 @@ def _near_duplicates(groups: tuple[tuple[str, ...], ...], class_of: dict[str, st
         note = '  (different classes: check them)' if is_mixed else ''
         lines.append('  ' + '  '.join(map(printable, paths)) + note)
     return '\n'.join(lines)
+
+
+def _large_groups(plan: Plan) -> str:
+    """Return a line on each large group; empty without one."""
+    classes = [planned.photo.class_name for planned in plan.photos]
+    groups = [-index if planned.group is None else planned.group for index, planned in enumerate(plan.photos)]
+    sizes, lines = Counter(classes), []
+    for indices in large_groups(groups, classes):
+        ((name, count),) = Counter(classes[index] for index in indices).most_common(1)
+        where = SET_TITLES[plan.photos[indices[0]].set_name]
+        first = min(plan.photos[index].photo.path for index in indices)
+        lines.append(
+            f'  {len(indices):,} photos, {count / sizes[name]:.1%} of {printable(name)}, all in the {where} set: '
+            f'{printable(first)}, ...'
+        )
+    if not lines:
+        return ''
+    title = f'large groups: above {LARGE_SHARE:.0%} of a class, so the other sets lack such photos. They were compared'
+    fix = plan.near_duplicates.fix()
+    return '\n'.join([f'{title} again, at half the distance.', *lines, f'  If they show different things: {fix}.'])
 
 
 def _few_photos(counts: dict[str, dict[str, int]]) -> str:

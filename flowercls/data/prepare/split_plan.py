@@ -13,7 +13,7 @@ from flowercls.core.layout import MAX_NAME_BYTES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, connected_groups
 from flowercls.core.terminal import printable
 from flowercls.data.prepare.alike.duplicates import find_exact_duplicates
-from flowercls.data.prepare.alike.near_duplicates import group_near_duplicates
+from flowercls.data.prepare.alike.near_duplicates import NearDuplicateOptions, sort_out_near_duplicates
 from flowercls.data.prepare.raw.listing import nfc
 from flowercls.data.prepare.raw.raw_folder import Skipped, by_path
 from flowercls.data.prepare.raw.scan import SKIP_FIXES, RawPhoto, Scan
@@ -87,6 +87,7 @@ class Plan:
     leaks: str | None = None
     leaked: tuple[Leak, ...] = ()
     extends: dict[str, Any] | None = None
+    near_duplicates: NearDuplicateOptions = NearDuplicateOptions()
 
     @property
     def set_names(self) -> tuple[str, ...]:
@@ -120,6 +121,7 @@ def make_plan(
     scan: Scan,
     options: SplitOptions,
     allow_tiny_classes: bool,
+    near_duplicates: NearDuplicateOptions,
     leaks: str = 'error',
     known: KnownSplit | None = None,
 ) -> Plan:
@@ -130,7 +132,7 @@ def make_plan(
         ConfigError: if a class has fewer groups of photos than folds.
     """
     kept, duplicates, conflicts = find_exact_duplicates(scan.photos)
-    groups = group_near_duplicates([photo.dhash for photo in kept])
+    kept, groups, similar = sort_out_near_duplicates(kept, near_duplicates)
     if scan.sets and known is not None:
         raise ConfigError(
             f'{raw_dir}: has sets, which are kept, so --extend means nothing. Fix: merge them with --split new, or '
@@ -142,14 +144,14 @@ def make_plan(
     left_out = {leak.photo.path: leak.skipped() for leak in found} if leaks == 'drop' else {}
     groups = [group for photo, group in zip(kept, groups, strict=True) if photo.path not in left_out]
     kept = [photo for photo in kept if photo.path not in left_out]
-    skipped = by_path([*scan.skipped, *conflicts, *left_out.values()])
+    skipped = by_path([*scan.skipped, *conflicts, *similar, *left_out.values()])
     together = connected_groups([(photo.path, group, photo.group) for photo, group in zip(kept, groups, strict=True)])
     items = [SplitItem(photo.class_name, photo.sha256, together[photo.path]) for photo in kept]
     options = options.with_given(scan.sets)
     free = [index for index, photo in enumerate(kept) if photo.set_name in (None, TRAIN_DIR)]
     free_items, sets = [items[index] for index in free], [photo.set_name for photo in kept]
     min_size = 1 if allow_tiny_classes or options.val_ratio is None else 2
-    _check_class_sizes(raw_dir, scan.classes, free_items, skipped, min_size, bool(scan.sets))
+    _check_class_sizes(raw_dir, scan.classes, free_items, skipped, min_size, bool(scan.sets), near_duplicates)
     new_sets = split_photos(free_items, options) if known is None else extended_sets(known, free_items, options)
     for index, name in zip(free, new_sets, strict=True):
         sets[index] = name
@@ -163,8 +165,9 @@ def make_plan(
             kept, groups, items, sets = (list(compress(each, stays)) for each in (kept, groups, items, sets))
             skipped, found = by_path([*skipped, *left_out.values()]), []
     if VAL_DIR not in sets:
+        fix = near_duplicates.fix() if not scan.sets and len(set(groups)) < len(groups) else 'add photos'
         reason = 'the validation set is empty' if scan.sets else 'no class has two different photos'
-        raise DataError(f'{raw_dir}: {reason}, so no photo is left to validate. Fix: add photos.')
+        raise DataError(f'{raw_dir}: {reason}, so no photo is left to validate. Fix: {fix}.')
     fold_of = {}
     if options.folds is not None:
         folded = [index for index, name in enumerate(sets) if name != TEST_DIR]
@@ -176,7 +179,9 @@ def make_plan(
         fold_of = dict(zip(folded, folds, strict=True))
     photos = sorted(_named(kept, groups, sets, fold_of), key=lambda planned: tuple(planned.file.split('/')))
     num_scanned = len(scan.photos) + len(scan.skipped)
-    sources, notes = {'leaks': leaks, 'leaked': tuple(found)} if scan.sets else {}, scan.notes
+    sources, notes = {'near_duplicates': near_duplicates}, scan.notes
+    if scan.sets:
+        sources |= {'leaks': leaks, 'leaked': tuple(found)}
     if known is not None:
         planned = [(each.photo, each.set_name) for each in photos]
         sources['extends'], lines = describe(known, scan.photos, planned, found, options.folds)
@@ -251,6 +256,7 @@ def _check_class_sizes(
     skipped: Sequence[Skipped],
     min_size: int,
     is_given: bool,
+    near_duplicates: NearDuplicateOptions,
 ) -> None:
     kind = 'training ' if is_given else ''
     sizes = Counter(item.class_name for item in items)
@@ -267,6 +273,8 @@ def _check_class_sizes(
         fix += ', or allow it with --allow-tiny-classes (its photos then only train)'
     if is_given:
         fix += ', or make new sets of all photos with --split new'
+    if any(sizes[name] > 1 for name in tiny):
+        fix += f'. If they show different things: {near_duplicates.fix()}'
     raise DataError(
         f'{raw_dir}: too few usable {kind}photos in {len(tiny)} of {len(classes)} classes (a class needs at least '
         f'{min_size}{", one to train and one to validate" if min_size > 1 else ""}).\n'

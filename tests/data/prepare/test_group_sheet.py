@@ -81,7 +81,7 @@ def test_long_paths_keep_the_end_of_each_line():
     from flowercls.data.prepare.raw.scan import RawPhoto
 
     def caption(path, class_name):
-        return group_sheet._caption(RawPhoto(path, class_name, '', 0, (8, 8), 'PNG', (), (0, 0)))
+        return group_sheet._caption(RawPhoto(path, class_name, '', 0, (8, 8), 'PNG', (), b''))
 
     assert caption('daisy/a.png', 'daisy') == ['daisy', 'a.png', '']
     assert caption('2024/may/a.png', 'daisy') == ['daisy', '2024/may', 'a.png', '']

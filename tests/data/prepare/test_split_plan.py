@@ -7,7 +7,7 @@ from flowercls.data.prepare.split_plan import PlannedPhoto, name_in_class, prepa
 
 
 def raw_photo(path, sha256='ab' * 32):
-    return RawPhoto(path, 'rose', sha256, 1, (8, 8), 'JPEG', (), (0, 0))
+    return RawPhoto(path, 'rose', sha256, 1, (8, 8), 'JPEG', (), b'')
 
 
 def test_names_are_kept_where_possible_and_mended_where_not():

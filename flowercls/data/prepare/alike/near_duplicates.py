@@ -1,74 +1,143 @@
-"""Near-duplicates among photos, by their look: saved again, resized, of one burst."""
+"""Near-duplicates among photos, by their look: saved again, resized, brighter, mirrored, turned, or of one burst."""
 
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import combinations, pairwise
+from dataclasses import dataclass
 
 import numpy as np
 
-# Measured on 2,848 flower photos: all 12 pairs that differ in at most 4 of 64 bits along rows really show one scene and
-# differ in at most 6 along columns; unrelated pairs that come close along rows differ in 12 or more along columns.
-MAX_DISTANCE = 4
-MAX_DISTANCE_ACROSS = 10
-HASH_BITS = 64
-# 4 wrong bits touch at most 4 of 6 bands, so a near pair has two equal bands. Sorted by these two bands, near photos
-# are neighbours, and only neighbours are compared.
-NUM_BANDS = MAX_DISTANCE + 2
+from flowercls.core.workers import with_progress
+from flowercls.data.prepare.alike.look_search import LookComparison
+from flowercls.data.prepare.alike.whole_groups import Comparison, find_groups
+from flowercls.data.prepare.raw.raw_folder import Skipped
+from flowercls.data.prepare.raw.scan import RawPhoto
+
+ACTIONS = ('group', 'drop', 'off')
+# Measured on 2,848 flower photos: copies that are saved again, resized, mirrored, turned, blurred or of more contrast
+# are at most 0.46 apart, unrelated photos at least 0.9; frames of one camera mostly differ by 0.6 or more.
+DISTANCES = {'hash': 0.6}  # method -> largest distance within a group
+MAX_DISTANCE = 1.0
+# Photos without structure, such as plain colours and gradients, look the same whatever they show.
+MIN_CONTENT = 0.6
+# A group beyond both sizes may be one layout with different content; it is examined again with half the distance.
+LARGE_SHARE = 0.02  # of a class
+LARGE_SIZE = 20
 
 
-def group_near_duplicates(hashes: Sequence[tuple[int, int]]) -> list[int]:
-    """Group photos that look the same.
+@dataclass(frozen=True)
+class NearDuplicateOptions:
+    """What is done about near-duplicates, in the order of manifest.json.
+
+    Attributes:
+        action: ``group`` keeps a group in one set, ``drop`` keeps one photo of it, ``off`` does not look for any.
+        method: How photos are compared, a key of `DISTANCES`.
+        distance: Largest distance of two photos in a group; None takes the method's own.
+    """
+
+    action: str = 'group'
+    method: str = 'hash'
+    distance: float | None = None
+
+    @property
+    def limit(self) -> float:
+        """The distance that holds."""
+        return DISTANCES[self.method] if self.distance is None else self.distance
+
+    def fix(self) -> str:
+        """Return the remedy where different photos are taken for near-duplicates."""
+        return (
+            f'compare more strictly with --near-duplicate-distance (now {self.limit:g}) or another '
+            '--near-duplicate-method, or not at all with --near-duplicates off'
+        )
+
+    def mistakes(self) -> list[str]:
+        """Return a sentence on each impossible value."""
+        mistakes = []
+        if self.action not in ACTIONS:
+            mistakes.append(f'--near-duplicates {self.action}: expected {", ".join(ACTIONS[:-1])} or {ACTIONS[-1]}')
+        if self.method not in DISTANCES:
+            mistakes.append(f'--near-duplicate-method {self.method}: expected {" or ".join(DISTANCES)}')
+        if self.distance is not None and not (math.isfinite(self.distance) and 0 <= self.distance <= MAX_DISTANCE):
+            mistakes.append(
+                f'--near-duplicate-distance {self.distance}: expected a number from 0 (the same picture) to '
+                f'{MAX_DISTANCE:g}'
+            )
+        return mistakes
+
+
+def sort_out_near_duplicates(
+    photos: Sequence[RawPhoto], options: NearDuplicateOptions
+) -> tuple[list[RawPhoto], list[int], list[Skipped]]:
+    """Find the photos that look alike, and leave out all but one of each group if the options say so.
+
+    Returns:
+        The photos kept; for each the number of its group, which no other photo has without near-duplicates; the others.
+        Of a group with ``drop`` the photo with most pixels is kept, the first path of equal ones. Each class and each
+        given set keeps one, as it is not known which of two classes is right.
+    """
+    if options.action == 'off':
+        return list(photos), list(range(len(photos))), []
+    groups = group_near_duplicates([photo.look for photo in photos], [photo.class_name for photo in photos], options)
+    if options.action == 'group':
+        return list(photos), groups, []
+    best: dict[tuple, RawPhoto] = {}
+    keys = [(group, photo.class_name, photo.set_name) for photo, group in zip(photos, groups, strict=True)]
+    for key, photo in zip(keys, photos, strict=True):
+        if key not in best or math.prod(photo.size) > math.prod(best[key].size):
+            best[key] = photo
+    kept, kept_groups, skipped = [], [], []
+    for key, photo in zip(keys, photos, strict=True):
+        if photo is best[key]:
+            kept.append(photo)
+            kept_groups.append(key[0])
+        else:
+            skipped.append(Skipped(photo.path, 'near-duplicate', f'looks like {best[key].path}', photo.class_name))
+    return kept, kept_groups, skipped
+
+
+def group_near_duplicates(
+    looks: Sequence[bytes], class_names: Sequence[str], options: NearDuplicateOptions
+) -> list[int]:
+    """Group photos that look the same, in any of the eight orientations.
 
     Args:
-        hashes: Difference hashes of N photos, along rows and along columns, 64 bits each.
+        looks: Of N photos, see `flowercls.data.prepare.alike.photo_look`.
+        class_names: Of N photos.
+        options: Method and distance.
 
     Returns:
         For each photo the index of the first photo of its group; a photo without near-duplicates has its own index.
-        Groups are closed: if a is near b and b near c, all three are one group.
+        Any two photos of a group are at most the distance apart.
     """
-    first = np.arange(len(hashes))
-    along, across = np.array(hashes, dtype=np.uint64).reshape(-1, 2).T
-    for lefts, rights in _near_pairs(along, across):
-        is_new = first[lefts] != first[rights]  # most pairs of a large group are known already
-        for left, right in zip(lefts[is_new].tolist(), rights[is_new].tolist(), strict=True):
-            low, high = sorted((_root(first, left), _root(first, right)))
-            first[high] = low
-        while is_new.any() and (first[first] != first).any():
-            first[:] = first[first]
+    comparison = LookComparison(looks)
+    compared = comparison.with_structure(min(options.limit, MIN_CONTENT))
+    first = np.arange(len(looks))
+    pairs = _with_leader(compared, comparison, options.limit)
+    for photo, leader in with_progress(pairs, len(compared), 'Comparing photos'):
+        first[photo] = leader
+    for members in large_groups(first.tolist(), class_names):
+        for photo, leader in _with_leader(np.array(members), comparison, options.limit / 2):
+            first[photo] = leader
     return first.tolist()
 
 
-def _root(first: np.ndarray, index: int) -> int:
-    while first[index] != index:
-        index = int(first[index])
-    return index
+def large_groups(groups: Sequence[int], class_names: Sequence[str]) -> list[list[int]]:
+    """Return the indices of the photos of each group that is large for one of its classes, the largest group first."""
+    class_sizes = Counter(class_names)
+    members = defaultdict(list)
+    for index, group in enumerate(groups):
+        members[group].append(index)
+    large = []
+    for indices in members.values():
+        if len(indices) > LARGE_SIZE:
+            counts = Counter(class_names[index] for index in indices)
+            if any(count > LARGE_SHARE * class_sizes[name] for name, count in counts.items()):
+                large.append(indices)
+    return sorted(large, key=len, reverse=True)
 
 
-def _near_pairs(along: np.ndarray, across: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield all near pairs, many at a time, some more than once."""
-    # Photos of one plain colour or gradient have the same hashes whatever they show, so they are not compared.
-    num_bits = np.bitwise_count(along)
-    compared = np.flatnonzero((num_bits > MAX_DISTANCE) & (num_bits < HASH_BITS - MAX_DISTANCE))
-    # Thousands of photos may have the same hashes, as those of a fixed camera; only the first is compared further.
-    both = np.stack((along, across), axis=1)[compared]
-    _, first_of_same, same = np.unique(both, axis=0, return_index=True, return_inverse=True)
-    yield compared[first_of_same[same.ravel()]], compared
-    compared = compared[np.sort(first_of_same)]
-    edges = [HASH_BITS * band // NUM_BANDS for band in range(NUM_BANDS + 1)]
-    bands = [np.uint64((1 << high) - (1 << low)) for low, high in pairwise(edges)]
-    for band, other_band in combinations(bands, 2):
-        keys = along[compared] & (band | other_band)
-        order = np.argsort(keys, kind='stable')
-        for positions, distance in _equal_neighbours(keys[order]):
-            a, b = compared[order[positions]], compared[order[positions + distance]]
-            is_near = np.bitwise_count(along[a] ^ along[b]) <= MAX_DISTANCE
-            is_near &= np.bitwise_count(across[a] ^ across[b]) <= MAX_DISTANCE_ACROSS
-            yield a[is_near], b[is_near]
-
-
-def _equal_neighbours(keys: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield all pairs of equal keys in a sorted array: (positions, distance), for each distance that occurs."""
-    positions, distance = np.arange(len(keys)), 1
-    while len(positions := positions[: np.searchsorted(positions, len(keys) - distance)]):
-        positions = positions[keys[positions] == keys[positions + distance]]
-        yield positions, distance
-        distance += 1
+def _with_leader(photos: np.ndarray, comparison: Comparison, limit: float) -> Iterator[tuple[int, int]]:
+    for members in find_groups(photos, comparison, limit):
+        for member in members:
+            yield member, members[0]

@@ -1,6 +1,6 @@
 """Scan of a raw folder: every photo decoded once, hashed and measured.
 
-Of each photo only a short record is kept, no pixels.
+Of each photo only a short record is kept, with a picture of 32x32 pixels.
 """
 
 import hashlib
@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import imagehash
-import numpy as np
-
 from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.decode import read_thumbnail
 from flowercls.data.image_formats import FIXES, UnreadablePhoto, read_content
+from flowercls.data.prepare.alike.photo_look import LOOK_PX, photo_look
 from flowercls.data.prepare.raw.raw_folder import RawFile, RawFolder, Skipped, by_path
 
-THUMBNAIL_PX = 72, 64  # 8 times what the hashes look at; a larger thumbnail changes a few bits in a thousand
+THUMBNAIL_PX = 2 * LOOK_PX, 2 * LOOK_PX  # a larger thumbnail changes a look very little
 MIN_SIDE_PX = 8  # smaller pictures are icons and tracking pixels
 # Reason to leave a file out -> what its owner can do about it; reasons that ask for nothing are not here.
 SKIP_FIXES = {
@@ -45,7 +43,7 @@ class RawPhoto:
         size: Width and height in pixels, upright.
         format: The file's real format, see `flowercls.data.image_formats.FORMATS`.
         conversions: Changes needed to make it plain RGB, see `flowercls.data.decode.Photo`.
-        dhash: Difference hashes, along rows and along columns, 64 bits each.
+        look: A very small picture of it, see `flowercls.data.prepare.alike.photo_look`.
         set_name: As in `RawFile`.
         group: As in `RawFile`.
         is_lossy: See `flowercls.data.image_formats.OpenedPhoto`.
@@ -58,7 +56,7 @@ class RawPhoto:
     size: tuple[int, int]
     format: str
     conversions: tuple[str, ...]
-    dhash: tuple[int, int]
+    look: bytes
     set_name: str | None = None
     group: str | None = None
     is_lossy: bool = False
@@ -112,7 +110,6 @@ def read_record(raw_dir: Path, file: RawFile) -> RawPhoto | Skipped:
     if min(width, height) < MIN_SIDE_PX:
         detail = f'{width}x{height} pixels, at least {MIN_SIDE_PX} each way'
         return Skipped(file.path, 'too small', detail, file.class_name)
-    hashes = imagehash.dhash(thumbnail.grey), imagehash.dhash_vertical(thumbnail.grey)
     return RawPhoto(
         path=file.path,
         class_name=sys.intern(file.class_name),  # photos of one message share the text
@@ -121,7 +118,7 @@ def read_record(raw_dir: Path, file: RawFile) -> RawPhoto | Skipped:
         size=thumbnail.size,
         format=thumbnail.format,
         conversions=thumbnail.conversions,
-        dhash=tuple(int.from_bytes(np.packbits(bits.hash).tobytes()) for bits in hashes),
+        look=photo_look(thumbnail.grey),
         set_name=file.set_name,
         group=file.group,
         is_lossy=thumbnail.is_lossy,

@@ -5,7 +5,7 @@ from flowercls.data.prepare.raw.scan import RawPhoto
 
 
 def photo(path, content):
-    return RawPhoto(path, path.split('/')[0], content, 1, (8, 8), 'JPEG', (), (0, 0))
+    return RawPhoto(path, path.split('/')[0], content, 1, (8, 8), 'JPEG', (), b'')
 
 
 def test_of_equal_photos_in_one_class_the_first_path_is_kept():

@@ -1,101 +1,170 @@
-"""Near copies are found by looks, without comparing every pair."""
+"""Photos that look alike are grouped; photos of one layout with different content are not."""
 
-import io
 from itertools import combinations
 
-import imagehash
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageDraw
 
-from flowercls.data.prepare.alike import near_duplicates
-from flowercls.data.prepare.alike.near_duplicates import group_near_duplicates
+from flowercls.data.prepare.alike.near_duplicates import (
+    NearDuplicateOptions,
+    group_near_duplicates,
+    large_groups,
+    sort_out_near_duplicates,
+)
+from flowercls.data.prepare.alike.photo_look import look_distances, look_maps, photo_look
+from flowercls.data.prepare.raw.scan import RawPhoto
+from helpers.odd_photos import textured
+
+OPTIONS = NearDuplicateOptions()
 
 
-def flip_bits(value, bits):
-    for bit in bits:
-        value ^= 1 << int(bit)
-    return value
+def groups_of(images, **options):
+    looks = [photo_look(image.convert('L')) for image in images]
+    return group_near_duplicates(looks, ['rose'] * len(looks), NearDuplicateOptions(**options))
 
 
-def near_by_brute_force(hashes):
-    group = list(range(len(hashes)))
-    for a, b in combinations(range(len(hashes)), 2):
-        along, across = ((hashes[a][way] ^ hashes[b][way]).bit_count() for way in (0, 1))
-        if along <= 4 and across <= 10:
-            low, high = sorted((group[a], group[b]))
-            group = [low if number == high else number for number in group]
+def mixed(number, other, share):
+    """Photo ``number`` with some of another photo in it."""
+    return Image.blend(textured(number), textured(other), share)
+
+
+def greedy_groups(near):
+    """Whole groups by plain loops over a matrix of distances; ``near`` has the largest distance last."""
+    distances, limit = near
+    group = [None] * len(distances)
+    for leader in range(len(distances)):
+        if group[leader] is not None:
+            continue
+        left = [other for other in range(leader, len(distances)) if group[other] is None]
+        members = []
+        for other in sorted(left, key=lambda other: (distances[leader][other], other)):
+            if all(distances[other][member] <= limit for member in [leader, *members]):
+                members.append(other)
+        for member in members:
+            group[member] = leader
     return group
 
 
 @pytest.mark.parametrize('seed', range(3))
-def test_groups_are_those_that_comparing_every_pair_finds(seed):
+@pytest.mark.parametrize('limit', [0.25, 0.6])
+def test_groups_are_those_that_comparing_every_pair_finds(seed, limit):
     rng = np.random.default_rng(seed)
-    hashes = [tuple(int(word) for word in rng.integers(2**60, 2**63, 2)) for _ in range(60)]
-    for parent in rng.integers(0, 60, 120):  # children that are 0 to 6 bits away along, 0 to 13 across
-        along, across = hashes[parent]
-        along = flip_bits(along, rng.choice(64, rng.integers(0, 7), replace=False))
-        hashes.append((along, flip_bits(across, rng.choice(64, rng.integers(0, 14), replace=False))))
-    expected = near_by_brute_force(hashes)
-    assert 60 < len(set(expected)) < 180  # there is something to find, and something not to
-    assert group_near_duplicates(hashes) == expected
+    images = [mixed(*rng.integers(0, 16, 2), rng.choice([0, 0.05, 0.1, 0.2, 0.3, 0.5])) for _ in range(120)]
+    maps = look_maps([photo_look(image.convert('L')) for image in images])
+    distances = look_distances(maps, maps)
+    expected = greedy_groups((distances.tolist(), limit))
+    assert 16 < len(set(expected)) < 110
+    found = groups_of(images, distance=limit)
+    assert found == expected
+    for one, other in combinations(range(len(images)), 2):
+        assert found[one] != found[other] or distances[one, other] <= limit
 
 
-def test_exactly_four_bits_in_four_bands_are_near_and_five_are_not():
-    along = 0x0F0F_0F0F_0F0F_0F0F
-    assert group_near_duplicates([(along, 0), (flip_bits(along, [0, 20, 40, 63]), 0)]) == [0, 0]
-    assert group_near_duplicates([(along, 0), (flip_bits(along, [0, 14, 27, 40, 63]), 0)]) == [0, 1]
-    assert group_near_duplicates([(along, 0), (along, (1 << 10) - 1)]) == [0, 0]
-    assert group_near_duplicates([(along, 0), (along, (1 << 11) - 1)]) == [0, 1]
+@pytest.mark.parametrize('size', [(64, 64), (64, 48)])
+def test_all_eight_orientations_of_a_photo_are_one_group(size):
+    images = []
+    for number in range(20):
+        image = textured(number, size)
+        images += [image, *(image.transpose(how) for how in Image.Transpose)]
+    assert groups_of(images) == [8 * (index // 8) for index in range(160)]
 
 
-def test_a_chain_of_near_photos_is_one_group():
-    along = 0x0F0F_0F0F_0F0F_0F0F
-    chain = [(flip_bits(along, range(length)), 0) for length in (8, 0, 4)]
-    assert group_near_duplicates(chain) == [0, 0, 0]
+def test_a_symmetric_photo_is_found_in_any_orientation():
+    half = textured(0, (32, 64))
+    image = Image.new('RGB', (64, 64))
+    image.paste(half)
+    image.paste(half.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (32, 0))
+    assert groups_of([image, textured(5), *(image.transpose(how) for how in Image.Transpose)]) == [0, 1] + [0] * 7
+
+
+def test_a_chain_is_not_one_group():
+    chain = [mixed(1, 2, share) for share in (0, 0.15, 0.3, 0.45)]
+    assert groups_of(chain) == [0, 0, 2, 2]
+
+
+def frame(number):
+    """A belt under a fixed camera, with another part in each frame."""
+    rng = np.random.default_rng(number)
+    pixels = rng.normal(92, 6, (240, 320, 3))
+    pixels[26:34] = pixels[206:214] = 60
+    image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    x, y, half = (int(value) for value in rng.integers((145, 105, 18), (176, 136, 28)))
+    shape = ImageDraw.Draw(image).ellipse if number % 2 else ImageDraw.Draw(image).rectangle
+    shape((x - half, y - half, x + half, y + half), tuple(int(value) for value in rng.integers(40, 230, 3)))
+    return image
+
+
+def test_frames_of_one_camera_with_different_things_are_no_copies():
+    images = [frame(number) for number in range(60)]
+    sizes = np.bincount(groups_of(images))
+    assert sizes.max() <= 4 and (sizes > 0).sum() >= 45
+    assert groups_of([images[0], images[0].resize((160, 120))]) == [0, 0]
 
 
 def test_plain_pictures_are_not_taken_for_copies_of_each_other():
-    # The hashes of plain colours are all zero, those of plain gradients all ones.
-    assert group_near_duplicates([(0, 0), (0, 0), (2**64 - 1, 5), (2**64 - 1, 5)]) == [0, 1, 2, 3]
-    assert group_near_duplicates([]) == []
+    plain = [Image.new('L', (64, 64), level) for level in (0, 90, 90, 255)]
+    assert groups_of([*plain, Image.linear_gradient('L'), Image.linear_gradient('L')]) == list(range(6))
+    assert groups_of([]) == []
 
 
-@pytest.mark.parametrize('high', [2**63, 2], ids=['unlike photos', 'a fixed camera'])
-def test_the_search_does_not_compare_every_pair(monkeypatch, high):
-    compared = []
-    real = np.bitwise_count
-    monkeypatch.setattr(near_duplicates.np, 'bitwise_count', lambda array: compared.append(array.size) or real(array))
+def test_thousands_of_equal_looks_take_no_time_and_neither_do_thousands_of_frames_of_one_camera():
+    assert groups_of([textured(0)] * 3000) == [0] * 3000
     rng = np.random.default_rng(0)
-    pairs = rng.integers(0, high, (4000, 2)).tolist()
-    group_near_duplicates([(0x0F0F_0F0F_0F0F ^ along, across) for along, across in pairs])
-    every_pair = 4000 * 3999 // 2
-    assert sum(compared) < every_pair / 100
+    base = np.asarray(textured(0).convert('L').resize((32, 32))).astype(int)
+    looks = []
+    for _ in range(3000):
+        pixels = base.copy()
+        pixels[12:20, 12:20] = rng.integers(0, 255, (8, 8))
+        looks.append(pixels.astype(np.uint8).tobytes())
+    assert group_near_duplicates(looks, ['rose'] * 3000, OPTIONS) == list(range(3000))
 
 
-def saved_again(image, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, 'JPEG', **options)
-    return Image.open(buffer)
+def test_a_large_group_is_examined_again_at_half_the_distance():
+    images = [mixed(1, 2, share) for share in [0, 0.25] for _ in range(15)]
+    assert groups_of(images[:15] + images[15:20]) == [0] * 20  # 20 photos are not large
+    assert groups_of(images) == [0] * 15 + [15] * 15
+    assert groups_of(images + [textured(number) for number in range(10, 1510)])[:30] == [0] * 30  # 2 % of 1,530
 
 
-def hash_pair(image):
-    grey = image.convert('L')
-    return tuple(int(str(look(grey)), 16) for look in (imagehash.dhash, imagehash.dhash_vertical))
+def test_large_groups_are_above_twenty_photos_and_two_percent_of_a_class():
+    groups = [0] * 21 + [1] * 20 + [2] * 30 + list(range(100, 1300))
+    classes = ['a'] * 21 + ['a'] * 20 + ['b'] * 30 + ['a'] * 5 + ['b'] * 1195
+    assert large_groups(groups, classes) == [list(range(41, 71)), list(range(21))]
+    assert large_groups(groups, ['a'] * len(groups)) == [list(range(41, 71))]
+
+
+def photo(path, size=(8, 8), number=0):
+    look = photo_look(textured(number).convert('L'))
+    return RawPhoto(path, path.split('/')[0], path, 1, size, 'JPEG', (), look)
+
+
+def test_drop_keeps_the_largest_photo_of_each_group_and_class():
+    photos = [photo('a/1'), photo('a/2', (9, 8)), photo('a/3', (9, 8)), photo('a/4', number=4), photo('b/1')]
+    kept, groups, skipped = sort_out_near_duplicates(photos, NearDuplicateOptions('drop'))
+    assert [photo.path for photo in kept] == ['a/2', 'a/4', 'b/1'] and groups == [0, 3, 0]
+    assert [(skip.path, skip.reason, skip.detail, skip.class_name) for skip in skipped] == [
+        ('a/1', 'near-duplicate', 'looks like a/2', 'a'),
+        ('a/3', 'near-duplicate', 'looks like a/2', 'a'),
+    ]
+
+
+def test_off_looks_at_nothing():
+    photos = [photo('a/1'), photo('a/2')]
+    assert sort_out_near_duplicates(photos, NearDuplicateOptions('off')) == (photos, [0, 1], [])
 
 
 @pytest.mark.parametrize(
-    'change',
+    ('options', 'message'),
     [
-        lambda image: saved_again(image, quality=40),
-        lambda image: image.resize((200, 150)),
-        lambda image: image.resize((100, 133)),
-        lambda image: ImageEnhance.Brightness(image).enhance(1.15),
+        ({'action': 'keep'}, '--near-duplicates keep: expected group, drop or off'),
+        ({'method': 'nets'}, '--near-duplicate-method nets'),
+        ({'distance': -0.1}, '--near-duplicate-distance -0.1'),
+        ({'distance': 1.1}, '--near-duplicate-distance 1.1'),
+        ({'distance': float('nan')}, '--near-duplicate-distance nan'),
     ],
-    ids=['quality 40', 'smaller', 'squeezed', 'brighter'],
 )
-def test_a_photo_saved_again_is_a_near_copy(change):
-    blocks = np.random.default_rng(1).integers(30, 200, (8, 8, 3), dtype=np.uint8)
-    image = Image.fromarray(blocks).resize((320, 240), Image.Resampling.BICUBIC)
-    other = Image.fromarray(blocks[::-1]).resize((320, 240), Image.Resampling.BICUBIC)
-    assert group_near_duplicates([hash_pair(image), hash_pair(change(image)), hash_pair(other)]) == [0, 0, 2]
+def test_impossible_options_are_named(options, message):
+    (mistake,) = NearDuplicateOptions(**options).mistakes()
+    assert message in mistake
+    assert NearDuplicateOptions('drop', 'hash', 0.0).mistakes() == []

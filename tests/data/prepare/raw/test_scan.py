@@ -2,10 +2,9 @@
 
 import hashlib
 
-import imagehash
 import pytest
-from PIL import Image
 
+from flowercls.data.prepare.alike.photo_look import look_distances, look_maps
 from flowercls.data.prepare.raw.raw_folder import find_files
 from flowercls.data.prepare.raw.scan import scan_photos
 from helpers.odd_photos import draw
@@ -37,20 +36,14 @@ def test_each_folder_is_a_class_and_each_photo_a_record(raw):
     assert (first.class_name, first.size, first.format, first.conversions) == ('daisy', (32, 24), 'JPEG', ())
 
 
-def test_photos_are_hashed_as_imagehash_does(raw):
-    found = {photo.path: photo.dhash for photo in scan_folder(raw).photos}['daisy/b.png']
-    grey = Image.open(raw / 'daisy/b.png').convert('L')
-    assert [f'{number:016x}' for number in found] == [str(imagehash.dhash(grey)), str(imagehash.dhash_vertical(grey))]
-
-
-def test_a_large_photo_has_the_hashes_of_a_small_one(raw):
-    # What is hashed is made smaller in other ways, by the JPEG decoder or after it.
+def test_a_large_photo_looks_like_a_small_one(raw):
+    # What is looked at is made smaller in other ways, by the JPEG decoder or after it.
     draw(raw / 'daisy/large.jpg', seed=1, size=(1600, 1200))
     draw(raw / 'daisy/large.png', seed=1, size=(1600, 1200))
-    found = {photo.path: photo.dhash for photo in scan_folder(raw).photos}
-    for name in ('daisy/large.jpg', 'daisy/large.png'):
-        far = [(one ^ other).bit_count() for one, other in zip(found['daisy/b.png'], found[name], strict=True)]
-        assert max(far) <= 3
+    found = {photo.path: photo.look for photo in scan_folder(raw).photos}
+    maps = look_maps([found[name] for name in ('daisy/b.png', 'daisy/large.jpg', 'daisy/large.png', 'rose/a.jpg')])
+    distances = look_distances(maps[:1], maps[1:])[0]
+    assert max(distances[:2]) < 0.3 and distances[2] > 1
 
 
 def test_photos_below_8_pixels_are_too_small(raw):
