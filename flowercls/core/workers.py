@@ -74,11 +74,17 @@ def map_in_processes(
 def _start_pool(workers: int) -> ProcessPoolExecutor | None:
     """Start worker processes; returns None where none can start.
 
-    That is so if the main program cannot be imported: a script without a main guard, or one read from stdin.
+    That is so if the main program cannot be imported: a script without a main guard, or one read from stdin. It is also
+    so if /dev/shm, where processes keep their locks, is full or missing.
     """
     # spawn: a fork copies the locks of running threads in whatever state they are.
     context = multiprocessing.get_context('spawn')
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_set_up_worker)
+    try:
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_set_up_worker)
+    except OSError as error:
+        fix = 'Fix: docker run --shm-size=1g.'
+        print(f'note: one process does all, as /dev/shm cannot be used ({error.strerror}). {fix}', file=sys.stderr)
+        return None
     try:
         pool.submit(int).result()
     except BrokenProcessPool:

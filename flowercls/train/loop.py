@@ -6,7 +6,8 @@ import functools
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +22,9 @@ from flowercls.train.optimizer import NotFiniteError
 
 ONE_VALUE = re.compile('Expected more than 1 value per channel when training')
 WORKER_DIED = re.compile(r'DataLoader worker \(pid')
+# What torch says of /dev/shm, where workers leave their batches: full, missing, or gone under their feet (bus error).
+SHARED_MEMORY = re.compile(r'shared memory|</torch_|bus error', re.IGNORECASE)
+OPEN_FILES = re.compile('too many open files|items of ancdata', re.IGNORECASE)
 MAX_NAMES_SHOWN = 4
 MAX_WAIT_FOR_REPORT_S = 5  # a process that dumps its memory takes a while to end
 
@@ -221,29 +225,50 @@ def translate_evaluation_errors(loader: str, batch_size: int | None, how: str = 
 
 
 @contextlib.contextmanager
-def translate_worker_errors(
-    fix: str = 'go on with --resume; if it happens again, fewer train_dataloader.num_workers, or 0',
-) -> Iterator[None]:
-    """Turn the death of a loader worker, which torch can report at any moment of a run, into an error for users.
+def translate_worker_errors(loaders: Sequence[str] = ('train_dataloader', 'val_dataloader')) -> Iterator[None]:
+    """Turn what loader workers can fail of at any moment of a run into an error for users.
 
     Args:
-        fix: What to do about it.
+        loaders: Names in the config of the loaders at work.
 
     Raises:
-        WorkerError: if a worker has died.
+        WorkerError: if a worker has died, or shared memory or open files are short.
     """
     try:
         yield
-    except (ConnectionResetError, EOFError, RuntimeError) as error:  # the first two: a batch was on its way
-        if isinstance(error, RuntimeError):
-            if not WORKER_DIED.search(str(error)):
-                raise
-        else:
+    except (OSError, EOFError, RuntimeError) as error:
+        without_workers = ' '.join(f'{loader}.num_workers=0' for loader in loaders)
+        saved, again = '. What was saved is intact. Fix: ', ', and go on with --resume' * ('test' not in loaders[0])
+        if OPEN_FILES.search(str(error)):
+            raise WorkerError(
+                f'loader workers have too many files open ({_last_line(error)}){saved}ulimit -n 65535, or '
+                f'{without_workers}{again}.'
+            ) from error
+        is_lock = isinstance(error, OSError) and _is_from_multiprocessing(error)
+        if isinstance(error, ConnectionResetError | EOFError):  # a batch was on its way
             error = _death_of_worker(error)
+        elif is_lock or SHARED_MEMORY.search(str(error)):
+            raise WorkerError(
+                f'/dev/shm is full or too small: loader workers hand their batches over there ({_last_line(error)})'
+                f'{saved}docker run --shm-size=1g, or {without_workers}{again}.'
+            ) from error
+        elif not WORKER_DIED.search(str(error)):
+            raise
         raise WorkerError(
             f'a loader worker has died ({_shortened(error)}). Likely: memory ran out, /dev/shm is too small, or '
-            f'something killed it. What was saved is intact. Fix: {fix}.'
+            f'something killed it{saved}fewer workers, or none ({without_workers}){again}.'
         ) from error
+
+
+def _is_from_multiprocessing(error: OSError) -> bool:
+    """Return whether an error comes from a lock or a queue of workers, in this process or by a worker's report."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return any('multiprocessing' in Path(file).parts for file in files) or 'multiprocessing' in str(error)
+
+
+def _last_line(error: BaseException) -> str:
+    """Return the last line of an error that may hold a worker's traceback."""
+    return str(error).strip().rpartition('\n')[2][:160]
 
 
 def _death_of_worker(error: Exception) -> Exception:

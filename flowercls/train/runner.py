@@ -1,12 +1,14 @@
 """The mmengine Runner of a run: built from a checked config, its files in one folder, its checkpoints verified."""
 
 import contextlib
+import functools
 import gc
 import logging
 import textwrap
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import torch
@@ -17,6 +19,8 @@ from mmengine.registry.build_functions import build_from_cfg
 from mmengine.runner import Runner
 from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmpretrain.registry import LOOPS
+from torch._utils import ExceptionWrapper
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from flowercls.config.data_keys import IMAGE_FOLDER, datasets_in
@@ -106,7 +110,14 @@ class ClassifierRunner(Runner):
     build_optim_wrapper = config_error_for('optim_wrapper')(Runner.build_optim_wrapper)
     build_param_scheduler = config_error_for('param_scheduler')(Runner.build_param_scheduler)
     build_evaluator = config_error_for('val_evaluator or test_evaluator')(Runner.build_evaluator)
-    build_dataloader = staticmethod(config_error_for('a dataloader')(Runner.build_dataloader))
+
+    @staticmethod
+    def build_dataloader(*args, **kwargs) -> DataLoader:
+        """Build a loader as mmengine does; a batch that its workers cannot hand over becomes an error here."""
+        with config_error_for('a dataloader'):
+            loader = Runner.build_dataloader(*args, **kwargs)
+        loader.worker_init_fn = functools.partial(_start_worker, loader.worker_init_fn)
+        return loader
 
     @property
     def _log_dir(self) -> str:
@@ -345,6 +356,19 @@ def _loaders(runner: Runner) -> Iterator[dict]:
     for loader in (runner._train_dataloader, runner._val_dataloader, runner._test_dataloader):
         if isinstance(loader, dict):
             yield loader
+
+
+def _start_worker(init_worker: Callable[[int], object] | None, worker: int) -> None:
+    """Set up a loader worker, in its own process."""
+
+    def hand_over_error(queue: Queue, error: Exception, item: tuple) -> None:
+        number, _ = item
+        queue.put((number, ExceptionWrapper(where=f'in DataLoader worker process {worker}')))
+
+    # Where a batch cannot be sent, as /dev/shm is full, Python would drop it, and the run would wait for it for ever.
+    Queue._on_queue_feeder_error = hand_over_error
+    if init_worker is not None:
+        init_worker(worker)
 
 
 def set_num_threads() -> None:

@@ -61,7 +61,7 @@ def test(
         CheckpointError: if the checkpoint cannot be used, or is of another model or of other classes.
     """
     with contextlib.ExitStack() as stack:  # the main process alone makes the folder, and removes it after an error
-        stack.enter_context(translate_worker_errors(fix='fewer test_dataloader.num_workers, or 0'))
+        stack.enter_context(translate_worker_errors(['test_dataloader']))
         folder = results_folder(Path(work_dir or checkpoint.parent), checkpoint)
         cfg.work_dir = str(on_main_process(lambda: stack.enter_context(folder)))
         if trusted:

@@ -93,9 +93,9 @@ def train(
         cfg.work_dir = str(run.folder)
         with (
             contextlib.closing(build_runner(cfg)) as runner,
-            translate_worker_errors(),
             saved_when_interrupted(runner, run.checkpoint),
             disk_errors(run.folder),
+            translate_worker_errors(),
         ):
             is_main = runner.rank == 0
             print_once(run.announcement)
@@ -167,6 +167,7 @@ def dry_run(
         from mmengine.dist import barrier
 
         from flowercls.core.distributed import print_once
+        from flowercls.train.loop import translate_worker_errors
         from flowercls.train.preflight import describe_run, try_one_batch
         from flowercls.train.resume import check_epochs_left, choose_start
         from flowercls.train.runner import build_runner
@@ -177,7 +178,7 @@ def dry_run(
         if resume:
             print_once(run.announcement)
         cfg.work_dir, cfg.feature_cache = f'{folder}/run', None  # nothing is written
-        with contextlib.closing(build_runner(cfg)) as runner:
+        with contextlib.closing(build_runner(cfg)) as runner, translate_worker_errors():
             runner.prepare(start, changed)
             check_epochs_left(runner, run)
             if runner.rank == 0:

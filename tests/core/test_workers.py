@@ -1,5 +1,6 @@
 """Worker processes may crash, fail or never start: every item still has its result."""
 
+import errno
 import multiprocessing
 import signal
 import subprocess
@@ -39,3 +40,12 @@ def test_no_process_is_left_when_the_caller_stops_early():
 def test_an_error_in_a_worker_reaches_the_caller():
     with pytest.raises(ValueError, match='invalid literal'):
         list(map_in_processes(int, ['1', 'x'], 1, on_crash=str))
+
+
+def test_without_shared_memory_one_process_does_all(monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('multiprocessing.synchronize._multiprocessing.SemLock', refuse)
+    assert sorted(map_in_processes(abs, range(-20, 0), 2, on_crash=str)) == list(range(1, 21))
+    assert '/dev/shm' in capsys.readouterr().err
