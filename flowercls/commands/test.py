@@ -12,7 +12,7 @@ from flowercls.commands.shared import Overrides, accuracy_text, check_parents, u
 from flowercls.core import signals
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import CONFIG_FILE
-from flowercls.core.terminal import tool_command
+from flowercls.core.terminal import listed, tool_command
 
 if TYPE_CHECKING:
     from flowercls.train.tester import Evaluation
@@ -383,6 +383,8 @@ def describe_test(metrics: dict, folder: Path, clause: str = '', notes: Sequence
         lines.append(f'{name:<{width}}  {cells[0]:>9}  {cells[1]:>6}  {cells[2]:>5}  {row["support"]:6d}')
     confused = [f'{pair["true"]} as {pair["pred"]} ({pair["photos"]})' for pair in metrics['most_confused']]
     augmented = ', with test-time augmentation' if metrics['tta'] else ''
+    if missing := [name for name, row in metrics['per_class'].items() if not row['support']]:
+        notes = [*notes, f'no photos   of: {listed(missing)}; averages are over the other classes']
     lines += [
         f'{accuracy_text(metrics)} on {photos_title(metrics)}{augmented}',
         *([clause] if clause else []),

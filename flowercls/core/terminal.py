@@ -8,7 +8,7 @@ import select
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -164,3 +164,10 @@ def shortened(text: str, length: int) -> str:
         return text
     tail = (length - 1) // 2
     return f'{text[: length - 1 - tail]}…{text[-tail:]}'
+
+
+def listed(names: Iterable[str], number: int = 10) -> str:
+    """Return names with commas: the first ``number`` of them, and how many more there are."""
+    names = list(names)
+    more = [f'{len(names) - number:,} more'] * (len(names) > number)
+    return ', '.join([*names[:number], *more])

@@ -252,3 +252,15 @@ def test_a_folder_without_any_readable_photo(trained_run, tool, tmp_path, said):
     (tmp_path / 'rose/a.jpg').write_text('no photo')
     assert tool('test', trained_run[1], '--data', tmp_path, '--work-dir', tmp_path / 'out') == 3
     assert 'none of its 1 photos can be read' in said() and not list((tmp_path / 'out').iterdir())
+
+
+def test_a_class_without_photos_in_the_test_set_is_named(trained_run, tool, tmp_path, said, write_config, broken_data):
+    lines = (broken_data / 'val.txt').read_text().splitlines(keepends=True)
+    (broken_data / 'test.txt').write_text(''.join(line for line in lines if not line.startswith('tulip')))
+    (broken_data / 'test_set').symlink_to(broken_data / 'val_set')
+    config = write_config(tmp_path, data_root=broken_data)
+    assert tool('test', config, trained_run[1] / 'epoch_2.pth', '--work-dir', tmp_path) == 0
+    assert 'no photos   of: tulip;' in said()
+    figures = json.loads((tmp_path / 'test_epoch_2/metrics.json').read_text())
+    recalls = [row['recall'] for row in figures['per_class'].values() if row['support']]
+    assert figures['n'] == 12 and figures['macro']['recall'] == pytest.approx(sum(recalls) / 4)

@@ -4,6 +4,7 @@ from flowercls.core.terminal import (
     as_duration,
     as_size,
     is_size,
+    listed,
     markdown_table,
     num_bytes,
     number_of_points,
@@ -84,3 +85,7 @@ def test_a_name_cannot_steer_a_terminal(name, shown):
 
 def test_points_are_one_or_several():
     assert [number_of_points(number) for number in (1.0, 0.5, 12)] == ['1 point', '0.5 points', '12 points']
+
+
+def test_of_many_names_the_first_are_listed():
+    assert (listed(['a']), listed('abcd', 2), listed('abcd', 4), listed([])) == ('a', 'a, b, 2 more', 'a, b, c, d', '')

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from flowercls.config.suggest import nearest_name
 from flowercls.core.errors import DataError
 from flowercls.core.layout import CLASSES_FILE, SET_TITLES
 from flowercls.core.prepared_folder import nfc
-from flowercls.core.terminal import printable, shortened
+from flowercls.core.terminal import listed, printable, shortened
 from flowercls.data.prepare.raw.label_table import NO_ROW, PhotoTable, read_photo_table
 from flowercls.data.prepare.raw.table_columns import NONE, ColumnChoice
 from flowercls.use.photos import Photos, find_photos
 
 NEAR, SURE = 0.66, 0.85  # of names: daisies and daisy, not aster and daisy; roses and rose, not flower and sunflower
-NAMES_SHOWN, NAME_LENGTH = 10, 60
+NAME_LENGTH = 60
 GUESSED = ColumnChoice()
 
 
@@ -29,7 +29,6 @@ class LabelledPhotos:
         labels: Their classes, numbers in the order of the model's; length N.
         left_out: Photos of no class of the model, by what they are called instead: a folder or a label.
         suggestions: Of what is left out, the class that was probably meant, where one is near.
-        missing: Classes of the model without a photo.
         notes: What was seen in the table.
         sets: Photos of each set, where the folder is a prepared one.
     """
@@ -38,7 +37,6 @@ class LabelledPhotos:
     labels: list[int]
     left_out: dict[str, int]
     suggestions: dict[str, str]
-    missing: list[str]
     sets: dict[str, int]
     notes: list[str]
 
@@ -84,8 +82,7 @@ def find_labelled(
             f'Fix: {"correct the table" if table else "call the folders as the classes, or add --labels TABLE"}.'
         )
     labels = [names[i] for i in good]
-    missing = [name for number, name in enumerate(class_names) if number not in set(labels)]
-    return LabelledPhotos(found.chosen(good), labels, left_out, suggestions, missing, dict(sets), notes)
+    return LabelledPhotos(found.chosen(good), labels, left_out, suggestions, dict(sets), notes)
 
 
 def _meant_by(name: str, class_names: Sequence[str]) -> str | None:
@@ -132,8 +129,6 @@ def describe_labelled(found: LabelledPhotos) -> list[str]:
             f'LEFT OUT    {number:,} of {number + len(found.labels):,} photos, which are of no class of the model and '
             f'count in no figure: {named}'
         )
-    if found.missing:
-        lines.append(f'no photos   of: {listed(found.missing)}; averages are over the other classes')
     return lines
 
 
@@ -141,10 +136,3 @@ def _called(name: str, number: int, suggestions: dict[str, str]) -> str:
     shown = shortened(printable(name), NAME_LENGTH) if name else 'photos in no folder'
     meant = f", did you mean '{suggestions[name]}'?" if name in suggestions else ''
     return f'{shown} ({number:,}{meant})'
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return names with commas, the first ones of many."""
-    names = list(names)
-    more = [f'{len(names) - NAMES_SHOWN} more'] * (len(names) > NAMES_SHOWN)
-    return ', '.join([*names[:NAMES_SHOWN], *more])
