@@ -28,7 +28,7 @@ _WORDS = (
     r'|copy|copie|kopie|copia|c[oó]pia|kopia|kopya|копия|副本|コピー|dup(?:licate)?|edit(?:ed)?|original|orig'
 )
 _AMOUNT = r'(?:[-_ ]?[-+]?\d+(?:\.\d+)?(?:deg|px|pct|%|x|°)?| ?\(\d+\)){0,3}'
-_AFTER = re.compile(rf'(?:[-_. ]+(?:{_WORDS}){_AMOUNT}|[ _]?[(\[](?:{_WORDS}){_AMOUNT}[)\]])$')
+_AFTER = re.compile(rf'(?:[-_. ]+\d{{0,3}}(?:{_WORDS}){_AMOUNT}|[ _]?[(\[](?:{_WORDS}){_AMOUNT}[)\]])$')
 _BEFORE = re.compile(
     r'^(?:(?:copy|copie|kopie|copia|c[oó]pia|kopia)[-_ ](?:\d+[-_ ])?(?:of|von|de|van|di)[-_ ]'
     rf'|(?:{_WORDS}){_AMOUNT}[-_ ]+)(?=.)'

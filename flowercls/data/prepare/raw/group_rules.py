@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flowercls.core.errors import ConfigError
+from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.prepared_folder import connected_groups
 from flowercls.data.prepare.raw.copy_names import CopyNames, find_copies
 from flowercls.data.prepare.raw.label_table import first_of, read_photo_table
@@ -67,6 +67,9 @@ def with_groups(
     paths = [file.path for file in files]
     if groups is not None:
         found = read_photo_table(groups, paths, raw_dir, choice, labels=False)
+        if found.problems:
+            problems = [f'{path}: {reason} ({detail})' for path, (reason, detail) in found.problems.items()]
+            raise DataError(f'{groups}: {first_of(problems)}. Fix: name each photo by its path, in one group.')
         group_of = {path: row.group for path, row in found.rows.items() if row.group}
         notes += found.notes
         notes.append(_described(files, group_of, Path(groups).name))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import SET_TITLES, TRAIN_DIR
 from flowercls.data.prepare.raw.given_split import set_of
-from flowercls.data.prepare.raw.listing import Listing, nfc
+from flowercls.data.prepare.raw.listing import Listing, nfc, path_order
 from flowercls.data.prepare.raw.photo_names import PhotoNames
 from flowercls.data.prepare.raw.raw_folder import RawFile, RawFolder, Skipped
 from flowercls.data.prepare.raw.table_columns import NONE, ColumnChoice, Columns, find_columns, zero_one
@@ -91,7 +91,7 @@ def label_files(
         choice = replace(choice, set=NONE)
     found = read_photo_table(labels, files, raw_dir, choice)
     photos = []
-    for path in files:
+    for path in sorted(files, key=path_order):
         if path in found.rows:
             label, set_name, group = found.rows[path]
             photos.append(RawFile(path, label, set_name or None, group or None))

@@ -120,9 +120,8 @@ class _Finder:
         ]
 
     def _is_photo(self, cell: str) -> bool:
-        # A number alone may be a label as well.
         return PurePosixPath(cell).suffix.lower() in PHOTO_SUFFIXES or bool(
-            cell and self.photos.find(cell, by_number=False)
+            cell and self.photos.find(cell)
         )
 
     def columns(self, choice: ColumnChoice, labels: bool) -> Columns:
