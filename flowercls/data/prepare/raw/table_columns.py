@@ -120,9 +120,7 @@ class _Finder:
         ]
 
     def _is_photo(self, cell: str) -> bool:
-        return PurePosixPath(cell).suffix.lower() in PHOTO_SUFFIXES or bool(
-            cell and self.photos.find(cell)
-        )
+        return PurePosixPath(cell).suffix.lower() in PHOTO_SUFFIXES or bool(cell and self.photos.find(cell))
 
     def columns(self, choice: ColumnChoice, labels: bool) -> Columns:
         chosen = {key: self._chosen(getattr(choice, key), key) for key in ('image', 'label', 'set', 'group')}

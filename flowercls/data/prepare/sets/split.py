@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from math import floor
 from typing import Any, NamedTuple
 
@@ -57,6 +58,9 @@ class SplitOptions:
         """Return the options for a raw folder that has these sets."""
         val_ratio = None if VAL_DIR in sets else self.val_ratio
         return replace(self, val_ratio=val_ratio, test_ratio=None if TEST_DIR in sets else self.test_ratio)
+
+
+MAX_EXCHANGES = 20_000  # pairs of groups; where there are more, the shares are close anyway
 
 
 class SplitItem(NamedTuple):
@@ -121,12 +125,41 @@ class _Groups:
         # Large groups are taken by their own draw, like any photo: if they only filled gaps, or came first, the
         # near-duplicates would gather in one set. Then photos without near-duplicates make the numbers exact.
         large = [group for group in self._order if self._sizes[group].total() > 1]
+        movable = [group for group in large if group not in self.set_of]
         single = [group for group in self._order if self._sizes[group].total() == 1]
         for candidates in ([group for group in large if self._draw[group] < max_draw], single, large):
             for group in candidates:
                 self._take_if(self._fits, name, group, wanted)
         for group in sorted(large, key=lambda group: self._sizes[group].total()):
             self._take_if(self._brings_closer, name, group, wanted)
+        while exchange := self._best_exchange(name, wanted, movable):
+            out, into = exchange
+            if out is not None:
+                del self.set_of[out]
+                self.taken[name].subtract(self._sizes[out])
+                self._left.update(self._sizes[out])
+            if into is not None:
+                self.put(into, name)
+
+    def _best_exchange(
+        self, name: str, wanted: dict[str, int], movable: Sequence[int]
+    ) -> tuple[int | None, int | None] | None:
+        """Return the group to take out of a set, and the one to put in, that bring its shares closest to ``wanted``."""
+        taken = self.taken[name]
+        best, smallest = None, _deviation(taken, wanted)
+        inside = [group for group in movable if self.set_of.get(group) == name]
+        free = [group for group in movable if group not in self.set_of]
+        if not smallest or len(inside) * len(free) > MAX_EXCHANGES:
+            return None
+        for out, into in product([None, *inside], [None, *free]):
+            after, change = Counter(taken), Counter(self._sizes.get(into, {}))
+            change.subtract(self._sizes.get(out, {}))
+            after.update(change)
+            keeps_all = all(self._left[label] > count for label, count in change.items() if count > 0)
+            keeps_all &= all(after[label] > 0 for label in change if wanted[label] > 0)
+            if keeps_all and (deviation := _deviation(after, wanted)) < smallest:
+                best, smallest = (out, into), deviation
+        return best
 
     def put(self, group: int, name: str) -> None:
         """Put a group into a set."""
@@ -151,6 +184,11 @@ class _Groups:
         before = sum(abs(wanted[label] - taken[label]) for label in size)
         after = sum(abs(wanted[label] - taken[label] - count) for label, count in size.items())
         return after < before
+
+
+def _deviation(taken: Counter, wanted: dict[str, int]) -> float:
+    """Return how far a set is from the shares that are wanted, summed over classes."""
+    return sum(abs(number - taken[label]) / max(number, 1) for label, number in wanted.items())
 
 
 def _draw(photo: SplitItem, seed: int) -> float:
