@@ -89,7 +89,9 @@ class PrepareResult:
             _by_reason('converted to plain RGB', converted),
             _by_reason('renamed', renamed),
             _near_duplicates(
-                self.near_duplicates, {planned.photo.path: planned.photo.class_name for planned in self.plan.photos}
+                self.near_duplicates,
+                {planned.photo.path: planned.photo.class_name for planned in self.plan.photos},
+                '' if self.plan.leaks == 'allow' else ', kept in one set',
             ),
             _large_groups(self.plan),
             _few_photos(self.counts),
@@ -143,8 +145,8 @@ def _by_reason(title: str, rows: list[tuple[str, str, str]]) -> str:
     return '\n'.join(lines)
 
 
-def _near_duplicates(groups: tuple[tuple[str, ...], ...], class_of: dict[str, str]) -> str:
-    lines = [f'near-duplicates: groups of photos that look the same ({len(groups)}), kept in one set'] if groups else []
+def _near_duplicates(groups: tuple[tuple[str, ...], ...], class_of: dict[str, str], fate: str) -> str:
+    lines = [f'near-duplicates: groups of photos that look the same ({len(groups)}){fate}'] if groups else []
     for paths in groups:
         is_mixed = len({class_of[path] for path in paths}) > 1
         note = '  (different classes: check them)' if is_mixed else ''

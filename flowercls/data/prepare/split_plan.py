@@ -140,7 +140,7 @@ def make_plan(
         )
     found = find_leaks(kept, groups) if scan.sets else []
     if leaks == 'error':
-        refuse(raw_dir, found)
+        refuse(raw_dir, found, near_duplicates.fix())
     left_out = {leak.photo.path: leak.skipped() for leak in found} if leaks == 'drop' else {}
     groups = [group for photo, group in zip(kept, groups, strict=True) if photo.path not in left_out]
     kept = [photo for photo in kept if photo.path not in left_out]

@@ -86,12 +86,19 @@ def leak_lines(leaks: Sequence[Leak], limit: int | None = None) -> list[str]:
     return lines
 
 
-def refuse(raw_dir: Path, leaks: Sequence[Leak]) -> None:
-    """Raise a `DataError` that names leaks of each kind, if there are any."""
+def refuse(raw_dir: Path, leaks: Sequence[Leak], fix_looks: str) -> None:
+    """Raise a `DataError` that names leaks of each kind, if there are any.
+
+    Args:
+        raw_dir: The raw folder.
+        leaks: Of its sets.
+        fix_looks: The remedy where different photos are taken for one.
+    """
     if leaks:
+        different = f'\nIf those that look alike are different photos: {fix_looks}.'
         raise DataError(
             f'{raw_dir}: {len(leaks):,} photos of one set are also in another, so the accuracy there would be too '
             'high:\n' + '\n'.join(leak_lines(leaks, NUM_SHOWN)) + '\nFix: with --leaks drop they leave the training '
             'set (against the test set also the validation set); with --leaks allow all stay; with --split new the '
-            'sets are made anew.'
+            'sets are made anew.' + different * any(leak.kind == LOOK_ALIKE for leak in leaks)
         )

@@ -63,10 +63,12 @@ def test_looks_and_groups_leak_and_the_strongest_reason_is_told_once():
 def test_the_refusal_names_ten_of_each_kind_and_both_ways_out():
     photos = [photo(f'test/{number:02}', f'{number}') for number in range(12)]
     photos += [photo(f'train/{number:02}', f'{number}') for number in range(12)]
-    refuse('raw', [])
+    refuse('raw', [], 'look closer')
     with pytest.raises(DataError) as caught:
-        refuse('raw', find_leaks(photos, range(24)))
+        refuse('raw', find_leaks(photos, range(24)), 'look closer')
     text = str(caught.value)
     assert '12 photos of one set' in text and f'{SAME_FILE} (12)' in text and 'and 2 more' in text
     assert 'train/09 and test/09' in text and 'train/10' not in text
-    assert '--leaks drop' in text and '--leaks allow' in text
+    assert '--leaks drop' in text and '--leaks allow' in text and 'look closer' not in text
+    with pytest.raises(DataError, match='different photos: look closer'):
+        refuse('raw', find_leaks([photo('train/1'), photo('val/1')], [0, 0]), 'look closer')
