@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 import unicodedata
@@ -12,6 +13,7 @@ from flowercls.core.files import sha256_of
 from flowercls.core.layout import ANN_FILES, CLASSES_FILE, FOLDS_DIR, MANIFEST_FILE
 from flowercls.core.terminal import tool_command
 
+DEEP_KINDS = ('16-bit', '32-bit', 'float')  # of pixels, see flowercls.data.photo_kinds.deep_pixels
 VAL_RATIO = 0.2  # share of each class for validation, if nothing is said
 REQUIRED_FILES = (CLASSES_FILE, ANN_FILES['train'], ANN_FILES['val'])
 PHOTO_SUFFIXES = {
@@ -122,6 +124,32 @@ def manifest_hash(data_root: str | os.PathLike) -> str | None:
     """Return the SHA-256 of a prepared folder's manifest in hex; None without a manifest."""
     manifest = Path(data_root, MANIFEST_FILE)
     return sha256_of(manifest) if manifest.is_file() else None
+
+
+def value_range(data_root: str | os.PathLike) -> dict[str, list[float]]:
+    """Return the least and greatest value of each kind of deep pixels in the photos of a prepared folder.
+
+    Empty for ordinary photos, and for a folder without a manifest of ours.
+    """
+    try:
+        head = json.loads(Path(data_root, MANIFEST_FILE).read_bytes())
+        return checked_ranges(head.get('value_range', {}))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def checked_ranges(ranges: object) -> dict[str, list[float]]:
+    """Return a ``value_range`` that was read from a file.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    rows = list(ranges.items()) if isinstance(ranges, dict) else [('', ranges)]
+    for kind, ends in rows:
+        are_numbers = isinstance(ends, list | tuple) and all(type(end) in (int, float) for end in ends)
+        if kind not in DEEP_KINDS or not are_numbers or len(ends) != 2 or not -math.inf < ends[0] <= ends[1] < math.inf:
+            raise ValueError(f'value_range: {kind}: {ends}')
+    return {kind: list(ends) for kind, ends in rows}
 
 
 def photo_groups(data_root: str | os.PathLike, digest: str) -> dict[str, int]:

@@ -30,7 +30,14 @@ from PIL import (
 )
 
 from flowercls.core.errors import DataError
-from flowercls.data.foreign_files import HEAD_BYTES, camera_raw_kind, describe_unknown, foreign_kind, is_heif
+from flowercls.data.photo_kinds.deep_pixels import deep_kind
+from flowercls.data.photo_kinds.foreign_files import (
+    HEAD_BYTES,
+    camera_raw_kind,
+    describe_unknown,
+    foreign_kind,
+    is_heif,
+)
 
 # Pillow warns of odd metadata without the file's name. What counts is whether the photo decodes, and that is reported.
 warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.')
@@ -55,6 +62,7 @@ FIXES = {
     'DICOM': 'export it as PNG of 16 bits with a DICOM viewer',
     'video': 'save its frames as JPEG',
     'too large': f'save it with at most {MAX_PIXELS // 1_000_000} megapixels',
+    'unknown range': 'save it with 8 bits a colour, or train on photos of this kind: `prepare` measures their range',
     'too narrow': 'cut out the part that matters',  # for a network, which sees a square; `prepare` takes it
     'truncated': 'copy or download it again, the end of the file is missing',
     'damaged': 'copy or download it again, or open and save it in an image editor',
@@ -85,6 +93,8 @@ def pillow_errors(name: str) -> Iterator[None]:
     except (UnreadablePhoto, MemoryError):
         raise
     except Exception as error:
+        if 'unknown pixel mode' in str(error):
+            raise unreadable(name, 'unsupported format', 'a TIFF with pixels of a rare type') from error
         cut = isinstance(error, EOFError | struct.error) or _CUT.search(str(error))
         raise unreadable(name, 'truncated' if cut else 'damaged', str(error).strip()) from error
 
@@ -119,12 +129,14 @@ class OpenedPhoto:
         format: The file's real format, whatever its name says: one of `FORMATS`.
         conversions: Those it will need, see `flowercls.data.decode.Photo`.
         is_lossy: Whether its pixels were compressed with a loss, as a JPEG's are.
+        deep_kind: See `flowercls.data.photo_kinds.deep_pixels.deep_kind`.
     """
 
     image: Image.Image
     format: str
     conversions: tuple[str, ...]
     is_lossy: bool
+    deep_kind: str | None
 
 
 def open_checked(content: bytes, name: str) -> OpenedPhoto:
@@ -139,7 +151,8 @@ def open_checked(content: bytes, name: str) -> OpenedPhoto:
         _check_png_pixels(content)
     # Phones store JPEGs with an extra picture behind the first ("MPO"); every reader takes the file for a JPEG.
     image_format = 'JPEG' if content.startswith(b'\xff\xd8') else image.format
-    return OpenedPhoto(image, image_format, _conversions(image), _is_lossy(image, image_format, content))
+    is_lossy, kind = _is_lossy(image, image_format, content), deep_kind(image)
+    return OpenedPhoto(image, image_format, _conversions(image, kind), is_lossy, kind)
 
 
 def _is_lossy(image: Image.Image, image_format: str, content: bytes) -> bool:
@@ -218,14 +231,13 @@ def _check_png_pixels(content: bytes) -> None:
         start += 12 + size
 
 
-def _conversions(image: Image.Image) -> tuple[str, ...]:
+def _conversions(image: Image.Image, kind: str | None) -> tuple[str, ...]:
     # To be called before load(), which drops how the pixels were stored.
     frames = 1 if image.format in ('JPEG', 'MPO') else getattr(image, 'n_frames', 1)
     needed = {
         f'first of {frames} frames': frames > 1,
         'CMYK to RGB': image.mode == 'CMYK',
-        # Pillow reads 16-bit colour as mode RGB and scales it itself; only the layout of the raw data shows it.
-        '16-bit scaled': image.mode.startswith('I') or any(';16' in str(tile[3]) for tile in image.tile),
+        f'{kind or "16-bit"} scaled': kind is not None or any(';16' in str(tile[3]) for tile in image.tile),
         'palette to RGB': image.mode in ('P', 'PA'),
         'alpha on white': image.has_transparency_data,
         f'reduced by {reduction(image.size)}': reduction(image.size) > 1,

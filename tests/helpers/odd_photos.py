@@ -10,6 +10,7 @@ import random
 import struct
 import zlib
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -121,7 +122,7 @@ def broken_files():
         'empty.jpg': b'',
         'text.jpg': b'water on Mondays',
         'web page.jpg': b'<!DOCTYPE html><html>404</html>',
-        'float.tif': encoded(Image.new('F', (16, 12), 0.5), 'TIFF'),
+        'colours in floats.tif': cv2.imencode('.tif', np.full((12, 16, 3), 0.5, np.float32))[1].tobytes(),
         'icon.jpg': encoded(textured(2, (16, 16)), 'ICO'),
         'phone.heic': b'\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic',
         'drawing.svg': b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',

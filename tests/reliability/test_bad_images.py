@@ -39,7 +39,7 @@ BROKEN = {
     'empty.jpg': 'empty file',
     'text.jpg': 'not an image',
     'web page.jpg': 'not an image',
-    'float.tif': 'unsupported format',
+    'colours in floats.tif': 'unsupported format',
     'icon.jpg': 'unsupported format',
     'phone.heic': 'truncated' if find_spec('pillow_heif') else 'HEIC',
     'drawing.svg': 'unsupported format',

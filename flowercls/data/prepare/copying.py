@@ -18,6 +18,7 @@ from flowercls.core.files import disk_errors
 from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.decode import read_photo
 from flowercls.data.image_formats import UnreadablePhoto, read_content
+from flowercls.data.photo_kinds.deep_pixels import Ranges
 from flowercls.data.prepare.raw.scan import RawPhoto
 from flowercls.data.prepare.split_plan import Plan, PlannedPhoto, prepared_format
 
@@ -50,7 +51,7 @@ def copy_photos(raw: Path, plan: Plan, staging: Path, workers: int | None) -> di
     for name in plan.set_names:
         for label in plan.classes:
             (staging / name / label).mkdir(parents=True)
-    copy = partial(_copy, raw, staging)
+    copy = partial(_copy, raw, staging, plan.value_range)
     converted = [planned for planned in plan.photos if planned.converted]
     copied = itertools.chain(
         # Plain copies are faster than starting processes; decoding and encoding is not.
@@ -60,14 +61,14 @@ def copy_photos(raw: Path, plan: Plan, staging: Path, workers: int | None) -> di
     return dict(with_progress(copied, len(plan.photos), 'Copying photos'))
 
 
-def _copy(raw: Path, staging: Path, planned: PlannedPhoto) -> tuple[str, str]:
+def _copy(raw: Path, staging: Path, value_range: Ranges, planned: PlannedPhoto) -> tuple[str, str]:
     target = staging / planned.file
     content, digest = _unchanged_content(raw, planned.photo), planned.photo.sha256
     if planned.converted:
         buffer = io.BytesIO()
         # Quality 95 and full colour resolution: 43 dB on average to what another format decoded to, 39 at least.
         options = {'quality': 95, 'subsampling': 0} if (kind := prepared_format(planned.photo)) == 'JPEG' else {}
-        Image.fromarray(read_photo(content).rgb).save(buffer, kind, **options)
+        Image.fromarray(read_photo(content, value_range=value_range).rgb).save(buffer, kind, **options)
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest()
     with disk_errors(target):

@@ -63,6 +63,7 @@ def write_manifest(path: Path, plan: Plan, hashes: dict[str, str], drawn: dict[s
     head |= {} if plan.extends is None else {'extends': plan.extends}
     near = plan.near_duplicates
     head['near_duplicates'] = {'action': near.action, 'method': near.method, 'distance': near.limit}
+    head |= {'value_range': plan.value_range} if plan.value_range else {}
     head |= ({} if drawn is None else {'drawn': drawn}) | {'counts': {**plan.file_counts(), 'sets': plan.counts()}}
     skipped = (
         {'raw': writable(skip.path), 'reason': skip.reason, 'detail': writable(skip.detail)} for skip in plan.skipped

@@ -145,7 +145,7 @@ def prepare(
         _check_ratios(raw, folder.sets, val_ratio, test_ratio)
         for place in {file.path.rpartition('/')[0] for file in folder.files}:  # a link may lead anywhere
             _check_apart(raw / place, out)
-        return scan_photos(raw, folder, workers)
+        return scan_photos(raw, folder, workers, known.value_range if known else None)
 
     if dry_run:
         raw = fetch_raw() if fetch_raw else raw

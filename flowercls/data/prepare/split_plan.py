@@ -3,7 +3,7 @@
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ class Plan:
         options: Of the split; a share is None where the set was given.
         leaks: What became of photos in two given sets (``--leaks``); None if the raw folder had no sets.
         leaked: These photos.
+        value_range: Of deep pixels, as in `Scan`.
         extends: Of an extended folder: SHA-256 of the old manifest, and the numbers of photos that it knows or not.
     """
 
@@ -88,6 +89,7 @@ class Plan:
     leaked: tuple[Leak, ...] = ()
     extends: dict[str, Any] | None = None
     near_duplicates: NearDuplicateOptions = NearDuplicateOptions()
+    value_range: dict[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def set_names(self) -> tuple[str, ...]:
@@ -179,7 +181,7 @@ def make_plan(
         fold_of = dict(zip(folded, folds, strict=True))
     photos = sorted(_named(kept, groups, sets, fold_of), key=lambda planned: tuple(planned.file.split('/')))
     num_scanned = len(scan.photos) + len(scan.skipped)
-    sources, notes = {'near_duplicates': near_duplicates}, scan.notes
+    sources, notes = {'near_duplicates': near_duplicates, 'value_range': scan.value_range}, scan.notes
     if scan.sets:
         sources |= {'leaks': leaks, 'leaked': tuple(found)}
     if known is not None:

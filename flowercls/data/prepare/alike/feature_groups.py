@@ -16,7 +16,7 @@ import numpy as np
 
 from flowercls.core.files import disk_errors
 from flowercls.core.workers import map_in_processes, with_progress
-from flowercls.data.decode import decode_rgb
+from flowercls.data.decode import OWN_ENDS, decode_rgb
 from flowercls.data.image_formats import UnreadablePhoto
 
 MAX_FEATURE_DISTANCE = 0.5  # 1 - cosine; copies are nearer, and a larger distance only costs time
@@ -105,7 +105,7 @@ def _look_at(raw_dir: Path, item: tuple[int, str]) -> _View:
     cv2.setNumThreads(1)  # each worker process has one CPU
     index, path = item
     try:
-        rgb = decode_rgb(raw_dir / path)
+        rgb = decode_rgb(raw_dir / path, value_range=OWN_ENDS)
     except UnreadablePhoto:  # changed since the scan; copying it reports that
         return _View(index, None, None)
     factor = SIGHT_PX / max(rgb.shape)

@@ -6,14 +6,15 @@ Of each photo only a short record is kept, with a picture of 32x32 pixels.
 import hashlib
 import os
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.decode import read_thumbnail
 from flowercls.data.image_formats import FIXES, UnreadablePhoto, read_content
+from flowercls.data.photo_kinds.deep_pixels import FULL_RANGE, DeepValues, common_ranges, range_notes, range_text
 from flowercls.data.prepare.alike.photo_look import LOOK_PX, photo_look
 from flowercls.data.prepare.raw.raw_folder import RawFile, RawFolder, Skipped, by_path
 
@@ -47,6 +48,7 @@ class RawPhoto:
         set_name: As in `RawFile`.
         group: As in `RawFile`.
         is_lossy: See `flowercls.data.image_formats.OpenedPhoto`.
+        deep: See `flowercls.data.decode.Thumbnail`.
     """
 
     path: str
@@ -60,17 +62,22 @@ class RawPhoto:
     set_name: str | None = None
     group: str | None = None
     is_lossy: bool = False
+    deep: DeepValues | None = None
 
 
 @dataclass(frozen=True)
 class Scan:
-    """The photos of a raw folder, and every other file, sorted by path; ``notes`` and ``sets`` as in `RawFolder`."""
+    """The photos of a raw folder, and every other file, sorted by path; ``notes`` and ``sets`` as in `RawFolder`.
+
+    ``value_range`` holds the least and greatest value of each kind of deep pixels.
+    """
 
     classes: tuple[str, ...]
     photos: tuple[RawPhoto, ...]
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...] = ()
     sets: frozenset[str] = frozenset()
+    value_range: dict[str, Sequence[float]] = field(default_factory=dict)
 
     def without(self, photos: Iterable[RawPhoto], reason: str, detail: str) -> 'Scan':
         """Return the scan with some photos skipped after all."""
@@ -79,13 +86,19 @@ class Scan:
         return replace(self, photos=kept, skipped=by_path([*self.skipped, *skipped.values()]))
 
 
-def scan_photos(raw_dir: str | os.PathLike, folder: RawFolder, workers: int | None = None) -> Scan:
+def scan_photos(
+    raw_dir: str | os.PathLike,
+    folder: RawFolder,
+    workers: int | None = None,
+    known_range: Mapping[str, Sequence[float]] | None = None,
+) -> Scan:
     """Decode and hash the files that `find_files` found.
 
     Args:
         raw_dir: The raw folder.
         folder: Its content.
         workers: Processes that decode; None takes one per CPU, 0 decodes in this process.
+        known_range: Of deep pixels, in a folder that is extended; what it names is kept.
     """
 
     def crashed(file: RawFile) -> Skipped:
@@ -96,7 +109,20 @@ def scan_photos(raw_dir: str | os.PathLike, folder: RawFolder, workers: int | No
     records = map_in_processes(read, folder.files, workers, on_crash=crashed)
     for record in with_progress(records, len(folder.files), 'Reading photos'):
         skipped.append(record) if isinstance(record, Skipped) else photos.append(record)
-    return Scan(folder.classes, by_path(photos), by_path(skipped), folder.notes, folder.sets)
+    deep = {photo.path: photo.deep for photo in by_path(photos) if photo.deep is not None}
+    ranges = common_ranges(deep.values(), known_range or {})
+    photos = [photo if photo.deep is None else _scaled(photo, ranges[photo.deep.kind]) for photo in photos]
+    notes = (*folder.notes, *range_notes(deep, ranges))
+    return Scan(folder.classes, by_path(photos), by_path(skipped), notes, folder.sets, ranges)
+
+
+def _scaled(photo: RawPhoto, ends: Sequence[float]) -> RawPhoto:
+    """Return a photo of deep pixels whose conversions name their range."""
+    if tuple(ends) == FULL_RANGE:
+        return photo
+    scaled = f'{photo.deep.kind} scaled'
+    texts = [f'{text} from {range_text(ends)}' if text == scaled else text for text in photo.conversions]
+    return replace(photo, conversions=tuple(texts))
 
 
 def read_record(raw_dir: Path, file: RawFile) -> RawPhoto | Skipped:
@@ -122,4 +148,5 @@ def read_record(raw_dir: Path, file: RawFile) -> RawPhoto | Skipped:
         set_name=file.set_name,
         group=file.group,
         is_lossy=thumbnail.is_lossy,
+        deep=thumbnail.deep,
     )

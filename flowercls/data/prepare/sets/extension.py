@@ -8,12 +8,13 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from flowercls.core.errors import DataError
 from flowercls.core.layout import MANIFEST_FILE, SET_TITLES, TEST_DIR, VAL_DIR, fold_file
+from flowercls.core.prepared_folder import checked_ranges
 from flowercls.core.terminal import printable
 from flowercls.data.prepare.raw.scan import RawPhoto
 from flowercls.data.prepare.sets.leaks import NUM_SHOWN, RANK, Leak, leak_lines
@@ -41,12 +42,14 @@ class KnownSplit:
         options: As it was split. Where its sets were given, the shares are those that they have.
         photos: By the SHA-256 of the raw file. A content that lies in two sets counts for the one that is validated
             or tested.
+        value_range: Of its deep pixels, see `flowercls.data.photo_kinds.deep_pixels`.
     """
 
     source: Path
     digest: str
     options: SplitOptions
     photos: dict[str, KnownPhoto]
+    value_range: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def num_folds(self) -> int | None:
@@ -77,6 +80,7 @@ def read_known_split(manifest: str | Path) -> KnownSplit:
             name: {label: n for label, n in of_set.items() if n} for name, of_set in head['counts']['sets'].items()
         }
         options = _options(head, counts)
+        value_range = checked_ranges(head.get('value_range', {}))
     except OSError as error:
         raise DataError(
             f'--extend {path}: cannot be read ({error.strerror}). Fix: name the manifest.json of a prepared folder, or '
@@ -88,7 +92,7 @@ def read_known_split(manifest: str | Path) -> KnownSplit:
         raise _not_as_written(path, 'its counts are not those of its photos')
     if mistakes := options.mistakes():
         raise _not_as_written(path, '; '.join(mistakes))
-    return KnownSplit(path, hashlib.sha256(content).hexdigest(), options, photos)
+    return KnownSplit(path, hashlib.sha256(content).hexdigest(), options, photos, value_range)
 
 
 def _not_as_written(path: Path, problem: str) -> DataError:
