@@ -193,6 +193,18 @@ def wavelet_levels(content: bytes) -> int:
     return content[start + 9] if 0 <= start < len(content) - 9 else 0
 
 
+def begins_as_photo(path: str | os.PathLike) -> bool:
+    """Return whether the first bytes of a file, whatever its name, are those of a photo that can be read."""
+    try:
+        if not Path(path).is_file():  # a pipe would wait for ever
+            return False
+        with Path(path).open('rb') as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return False
+    return is_heif(head) or any(Image.OPEN[image_format][1](head[:16]) is True for image_format in _BY_PILLOW)
+
+
 def _open(content: bytes, name: str) -> Image.Image:
     # As Image.open, but without its warning on large photos (its filter is global to the process), without formats
     # that start other programs (EPS), and with the plugin's own error instead of "cannot identify".

@@ -1,6 +1,6 @@
 """Which photos are meant: files, folders, patterns and lists become files, each with the name of its row.
 
-Nothing is opened here. No file comes twice, and the order does not depend on the file system.
+Nothing is decoded here. No file comes twice, and the order does not depend on the file system.
 """
 
 import glob
@@ -15,6 +15,7 @@ from flowercls.core.files import leads_up
 from flowercls.core.layout import CLASSES_FILE, PREPARED_PICTURES
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file, nfc
 from flowercls.core.terminal import printable, shortened
+from flowercls.data.image_formats import begins_as_photo
 
 STDIN = '-'  # in place of a path: a list on standard input
 NAME_LENGTH = 200  # letters, in a message
@@ -59,20 +60,21 @@ class Photos:
         return Photos(*lists, self.unreadable)
 
 
-def find_photos(arguments: Sequence[str | os.PathLike]) -> Photos:
+def find_photos(arguments: Sequence[str | os.PathLike], *, any_name: bool = False) -> Photos:
     """Return the photos that the arguments stand for, in their order; within a folder or pattern sorted.
 
     Args:
         arguments: Files of any name; folders, in which files with a photo's suffix are looked for at any depth;
             patterns with ``*``, ``**``, ``?`` or ``[...]``; ``'-'`` for a list on standard input, one path a line. A
             path of that list may be missing, which costs only that photo.
+        any_name: Whether files in a folder whose name has no photo's suffix count if they begin as photos.
 
     Raises:
         DataError: if a path or pattern leads nowhere, or there are no photos.
     """
     photos, seen, missing = Photos(), set(), []
     for argument in map(os.fspath, arguments):
-        for path, image, folders in _files_of(argument, photos.unreadable, missing):
+        for path, image, folders in _files_of(argument, photos.unreadable, missing, any_name):
             if (place := os.path.normpath(path.absolute())) not in seen:
                 seen.add(place)
                 photos.paths.append(path)
@@ -95,13 +97,13 @@ def find_photos(arguments: Sequence[str | os.PathLike]) -> Photos:
 File = tuple[Path, str, tuple[str, ...]]  # with its name in a predictions file, and the folders that may be its class
 
 
-def _files_of(argument: str, unreadable: list, missing: list[str]) -> Iterator[File]:
+def _files_of(argument: str, unreadable: list, missing: list[str], any_name: bool) -> Iterator[File]:
     """Yield the files of an argument; appends to ``unreadable`` and ``missing``."""
     if argument == STDIN:
         for line in _lines_of_stdin():
             yield from _walk(Path(line), unreadable) if _is_folder(Path(line)) else [_as_given(line)]
     elif _is_folder(Path(argument)):
-        yield from _walk(Path(argument), unreadable)
+        yield from _walk(Path(argument), unreadable, any_name=any_name)
     elif (problem := _problem_with(argument)) is None:
         yield _as_given(argument)
     elif glob.has_magic(argument):
@@ -128,7 +130,7 @@ def _as_given(path: str) -> File:
     return Path(path), path, Path(path).parts[-2:-1]
 
 
-def _walk(folder: Path, unreadable: list) -> Iterator[File]:
+def _walk(folder: Path, unreadable: list, *, any_name: bool = False) -> Iterator[File]:
     """Yield the photos below a folder, sorted.
 
     A link to a folder is followed where its photos are not found anyway, but not to a folder that holds the link.
@@ -153,7 +155,7 @@ def _walk(folder: Path, unreadable: list) -> Iterator[File]:
                 continue
             if _is_folder(entry) and not (entry.is_symlink() and leads_up(entry.path)):
                 (links if entry.is_symlink() else pending).append((*parts, entry.name))
-            elif _is_photo(entry.name):
+            elif _is_photo(entry.name) or (any_name and begins_as_photo(entry.path)):
                 files.append((*parts, entry.name))
     own_name = Path(os.path.normpath(folder.absolute())).name
     for parts in sorted(files):

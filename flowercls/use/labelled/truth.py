@@ -61,7 +61,7 @@ def find_labelled(
         DataError: if there are no photos, none is of a class of the model, or the table cannot be read.
         ConfigError: if the columns of the table cannot be told.
     """
-    found, notes = find_photos([folder]), []
+    found, notes = find_photos([folder], any_name=True), []
     numbers = {nfc(name): number for number, name in enumerate(class_names)}
     if table is None:
         names = _names_of_folders(found, numbers)

@@ -1,5 +1,7 @@
 """The class of each photo of a folder, what is left out, and what was probably meant."""
 
+import os
+
 import pytest
 from PIL import Image
 
@@ -40,6 +42,17 @@ def test_the_innermost_folder_that_is_called_as_a_class_counts(folder_of, name, 
     found = find_labelled(folder_of(name, 'daisy/b.png'), CLASSES, 'run')
     assert classes_of(found) == {name: expected, 'daisy/b.png': 'daisy'}
     assert found.left_out == {}
+
+
+def test_a_photo_counts_whatever_its_file_is_called(folder_of):
+    folder = folder_of('tulip/a.png', 'daisy/b.png')
+    (folder / 'tulip/a.png').rename(folder / 'tulip/a')
+    (folder / 'daisy/b.png').rename(folder / 'daisy/b.jpg!large')
+    (folder / 'daisy/notes.txt').write_text('no photo')
+    os.mkfifo(folder / 'tulip/pipe')
+    (folder / 'tulip/loop').symlink_to('loop')
+    (folder / 'tulip/.hidden').write_bytes((folder / 'tulip/a').read_bytes())
+    assert classes_of(find_labelled(folder, CLASSES, 'run')) == {'daisy/b.jpg!large': 'daisy', 'tulip/a': 'tulip'}
 
 
 def test_a_folder_of_one_class_is_that_class(folder_of):
