@@ -2,14 +2,14 @@
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 from typing import Any
 
 from flowercls.core.errors import ConfigError, DataError
-from flowercls.core.layout import MAX_NAME_BYTES, TEST_DIR, TRAIN_DIR, VAL_DIR
+from flowercls.core.layout import MAX_NAME_BYTES, SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, connected_groups
 from flowercls.core.terminal import printable
 from flowercls.data.prepare.alike.duplicates import find_exact_duplicates
@@ -19,12 +19,13 @@ from flowercls.data.prepare.raw.raw_folder import Skipped, by_path
 from flowercls.data.prepare.raw.scan import SKIP_FIXES, RawPhoto, Scan
 from flowercls.data.prepare.sets.extension import KnownSplit, describe, extended_folds, extended_sets, refuse_torn
 from flowercls.data.prepare.sets.leaks import Leak, find_leaks, refuse
-from flowercls.data.prepare.sets.split import SplitItem, SplitOptions, make_folds, split_photos
+from flowercls.data.prepare.sets.split import SplitItem, SplitOptions, count_for_share, make_folds, split_photos
 
 # Formats of prepared photos -> the extension, then others of the same meaning.
 EXTENSIONS = {'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo'), 'PNG': ('.png', '.apng')}
 _MAX_JPEG_PX = 65_500  # of a side, in libjpeg
 _NUM_SHOWN = 10  # classes, in a message
+MAX_SHARE_OFF = 0.03  # of a class, from the number of photos that was asked for; more is told
 # Line breaks would break the lists of photos; surrogates (not UTF-8) cannot be written at all.
 _BAD_CATEGORIES = ('Cc', 'Zl', 'Zp', 'Cs')
 
@@ -153,7 +154,11 @@ def make_plan(
     free = [index for index, photo in enumerate(kept) if photo.set_name in (None, TRAIN_DIR)]
     free_items, sets = [items[index] for index in free], [photo.set_name for photo in kept]
     min_size = 1 if allow_tiny_classes or options.val_ratio is None else 2
-    _check_class_sizes(raw_dir, scan.classes, free_items, skipped, min_size, bool(scan.sets), near_duplicates)
+    named = defaultdict(set)
+    for photo in kept:
+        if photo.group is not None:
+            named[photo.class_name].add(photo.group)
+    _check_class_sizes(raw_dir, scan.classes, free_items, skipped, min_size, bool(scan.sets), near_duplicates, named)
     new_sets = split_photos(free_items, options) if known is None else extended_sets(known, free_items, options)
     for index, name in zip(free, new_sets, strict=True):
         sets[index] = name
@@ -184,11 +189,33 @@ def make_plan(
     sources, notes = {'near_duplicates': near_duplicates, 'value_range': scan.value_range}, scan.notes
     if scan.sets:
         sources |= {'leaks': leaks, 'leaked': tuple(found)}
+    elif known is None:
+        notes += _share_notes(items, sets, options)
     if known is not None:
         planned = [(each.photo, each.set_name) for each in photos]
         sources['extends'], lines = describe(known, scan.photos, planned, found, options.folds)
         notes += lines
     return Plan(options, scan.classes, tuple(photos), skipped, tuple(duplicates), num_scanned, notes, **sources)
+
+
+def _share_notes(items: Sequence[SplitItem], sets: Sequence[str], options: SplitOptions) -> tuple[str, ...]:
+    """Return a line for each set whose share of some class is far from what was asked for, as groups stay whole."""
+    sizes = Counter(item.class_name for item in items)
+    taken = Counter((name, item.class_name) for name, item in zip(sets, items, strict=True))
+    notes = []
+    for set_name, ratio in ((VAL_DIR, options.val_ratio), (TEST_DIR, options.test_ratio)):
+        far = [
+            f'{printable(label)} {100 * taken[set_name, label] / size:.1f} %'
+            for label, size in sorted(sizes.items())
+            if ratio and abs(taken[set_name, label] - count_for_share(size, ratio)) > MAX_SHARE_OFF * size
+        ]
+        if far:
+            more = f' and {len(far) - _NUM_SHOWN} more' if len(far) > _NUM_SHOWN else ''
+            notes.append(
+                f'groups stay whole, so the {SET_TITLES[set_name]} set has not {100 * ratio:g} % of each class: '
+                f'{", ".join(far[:_NUM_SHOWN])}{more}'
+            )
+    return tuple(notes)
 
 
 def _named(
@@ -259,6 +286,7 @@ def _check_class_sizes(
     min_size: int,
     is_given: bool,
     near_duplicates: NearDuplicateOptions,
+    named_groups: Mapping[str, Collection[str]],
 ) -> None:
     kind = 'training ' if is_given else ''
     sizes = Counter(item.class_name for item in items)
@@ -268,14 +296,16 @@ def _check_class_sizes(
     tiny = [name for name in classes if len(groups_of[name]) < min_size]
     if not tiny:
         return
-    lines = [f'  {name}: {_why_tiny(name, sizes[name], skipped)}' for name in tiny[:_NUM_SHOWN]]
+    lines = [f'  {name}: {_why_tiny(name, sizes[name], skipped, named_groups.get(name))}' for name in tiny[:_NUM_SHOWN]]
     lines += [f'  and {len(tiny) - _NUM_SHOWN} more classes'] if len(tiny) > _NUM_SHOWN else []
     fix = 'add photos or remove the class folder'
     if min_size > 1 and all(groups_of[name] for name in tiny):
         fix += ', or allow it with --allow-tiny-classes (its photos then only train)'
     if is_given:
         fix += ', or make new sets of all photos with --split new'
-    if any(sizes[name] > 1 for name in tiny):
+    if any(sizes[name] > 1 and name in named_groups for name in tiny):
+        fix += ', or correct its groups'
+    if any(sizes[name] > 1 and name not in named_groups for name in tiny):
         fix += f'. If they show different things: {near_duplicates.fix()}'
     raise DataError(
         f'{raw_dir}: too few usable {kind}photos in {len(tiny)} of {len(classes)} classes (a class needs at least '
@@ -285,7 +315,10 @@ def _check_class_sizes(
     )
 
 
-def _why_tiny(name: str, size: int, skipped: Sequence[Skipped]) -> str:
+def _why_tiny(name: str, size: int, skipped: Sequence[Skipped], named_groups: Collection[str] | None) -> str:
+    if size > 1 and named_groups:
+        groups = printable(', '.join(map(repr, sorted(named_groups)[:3])))
+        return f'{size} photos, but all are in one group ({groups}) and must stay in one set'
     if size > 1:
         return f'{size} photos, but all are near-duplicates of each other and must stay in one set'
     lines = [f'{size} usable photo{"s" * (size != 1)}']

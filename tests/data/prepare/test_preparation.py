@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from flowercls.core.errors import ConfigError, DataError, DiskError
+from flowercls.core.prepared_folder import manifest_hash, photo_groups
 from flowercls.data.prepare import preparation as prepare_module
 from flowercls.data.prepare.preparation import prepare
 from helpers.odd_photos import bomb, encoded, textured
@@ -617,3 +618,113 @@ def test_where_all_files_of_a_class_fail_the_reason_and_the_fix_are_shown(raw, o
         textured(number).save(raw / 'daisy' / f'{number}.png')
     summary = run(raw, out).summary()
     assert f'{words[0]} (5). Fix: ' in summary and words[-1] in summary
+
+
+# --- tables and groups ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """40 photos in one folder, 8 plants with 5 photos each, and a table that says what they are."""
+    (tmp_path / 'flat').mkdir()
+    rows = ['photo,species,plant']
+    for number in range(40):
+        textured(number).save(tmp_path / 'flat' / f'{number:03}.jpg')
+        rows.append(f'{number:03},{"rose" if number % 10 < 5 else "wild daisy"},plant {number // 5}')
+    (tmp_path / 'labels.csv').write_text('\r\n'.join(rows))
+    return tmp_path / 'flat'
+
+
+def sets_of_groups(out):
+    found = {}
+    for image in manifest_of(out)['images']:
+        found.setdefault(image['group'], set()).add(image['set'])
+    return found
+
+
+def test_labels_and_groups_of_a_table_make_a_prepared_folder(flat, out):
+    report = run(flat, out, labels=flat.parent / 'labels.csv', folds=2)
+    assert (out / 'classes.txt').read_text() == 'rose\nwild daisy\n'
+    assert {sum(of.values()) for of in report.counts.values()} == {10, 30}
+    groups = sets_of_groups(out)
+    assert sorted(groups) == [f'plant {number}' for number in range(8)] and all(len(of) == 1 for of in groups.values())
+    assert entry(out, '007.jpg')['group'] == 'plant 1' and entry(out, '007.jpg')['class'] == 'wild daisy'
+    assert "labels from 'species', groups from 'plant'" in report.summary()
+    group_of = {image['file']: image['group'] for image in manifest_of(out)['images']}
+    for fold in range(2):
+        sides = [(out / 'folds' / f'fold_{fold}_{side}.txt').read_text().splitlines() for side in ('train', 'val')]
+        train, val = ({group_of[line.rsplit(' ', 1)[0]] for line in lines} for lines in sides)
+        assert len(train) == len(val) == 4 and not train & val
+
+
+def test_what_compares_runs_takes_a_group_for_one_photo(flat, out):
+    run(flat, out, labels=flat.parent / 'labels.csv')
+    numbers = photo_groups(out, manifest_hash(out))
+    assert len(numbers) == 40 and len(set(numbers.values())) == 8
+
+
+def test_a_manifest_without_groups_of_the_user_has_no_such_key(raw, out):
+    run(raw, out)
+    assert not any('group' in image for image in manifest_of(out)['images'])
+
+
+def test_a_class_of_one_group_is_refused_with_its_name(flat, out):
+    with pytest.raises(
+        DataError, match="(?s)rose: 20 photos, but all are in one group \\('rose'\\).*correct its groups"
+    ):
+        run(flat, out, labels=flat.parent / 'labels.csv', label_column='species', group_column='species')
+    with pytest.raises(DataError, match='no class has two different'):
+        run(
+            flat,
+            out,
+            labels=flat.parent / 'labels.csv',
+            label_column='species',
+            group_column='species',
+            allow_tiny_classes=True,
+        )
+
+
+def test_shares_that_groups_make_inexact_are_told(flat, out):
+    options = dict(labels=flat.parent / 'labels.csv', dry_run=True)
+    assert 'validation set has not 20 % of each class: rose 25.0 %' in run(flat, out, **options).summary()
+    assert 'has not' not in run(flat, out, group_column='none', **options).summary()
+
+
+def test_leaks_of_groups_in_a_given_split_are_refused_or_dropped(flat, out):
+    table = flat.parent / 'labels.csv'
+    rows = table.read_text().splitlines()
+    sets = ['split', *('train' if number < 32 else 'val' for number in range(40))]
+    table.write_text('\n'.join(f'{row},{name}' for row, name in zip(rows, sets, strict=True)))
+    with pytest.raises(DataError, match=r'(?s)one group \(2\).*030.jpg and 032.jpg.*--leaks drop'):
+        run(flat, out, labels=table)
+    counts = run(flat, out, labels=table, leaks='drop').plan.file_counts()
+    assert counts == {'scanned': 40, 'copied': 38, 'converted': 0, 'skipped': 2, 'duplicates': 0}
+
+
+def test_copies_by_name_are_offered_and_kept_in_one_set(tmp_path, out):
+    for number in range(24):
+        photo, name = textured(number, (96, 72)), f'{"rose" if number % 2 else "daisy"}/p{number}'
+        (tmp_path / 'raw' / name).parent.mkdir(parents=True, exist_ok=True)
+        photo.save(tmp_path / 'raw' / f'{name}.png')
+        photo.rotate(12).save(tmp_path / 'raw' / f'{name}_rot12.png')
+        photo.crop((20, 10, 96, 60)).save(tmp_path / 'raw' / f'{name}_crop.png')
+    offer = run(tmp_path / 'raw', out, dry_run=True).summary()
+    assert '72 photos look like copies of 24' in offer and '--group-copies' in offer
+    run(tmp_path / 'raw', out, group_copies=True)
+    groups = sets_of_groups(out)
+    assert len(groups) == 24 and all(len(of) == 1 for of in groups.values()) and 'rose/p1' in groups
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(label_column='x'), '--label-column x: no table'),
+        (dict(group_column='x'), '--group-column x: no table'),
+        (dict(groups='g.csv', set_column='x'), '--set-column x: no table'),
+        (dict(groups='g.csv', group_by='x'), '--groups and --group-by'),
+        (dict(labels='l.csv', group_column='x', group_by='y'), '--group-by and --group-column'),
+    ],
+)
+def test_flags_of_tables_that_contradict_each_other_are_refused(raw, out, options, message):
+    with pytest.raises(ConfigError, match=message):
+        run(raw, out, **options)
