@@ -344,7 +344,9 @@ def _parquet_rows(path: Path, file: object, names: list[str]) -> Iterator[tuple[
 
 
 def _missing(path: Path, package: str) -> ConfigError:
-    return ConfigError(f'{path}: needs {package} to be read. Fix: pip install "flowercls[tables]", or save the table as CSV.')
+    return ConfigError(
+        f'{path}: needs {package} to be read. Fix: pip install "flowercls[tables]", or save the table as CSV.'
+    )
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> DataError:

@@ -208,6 +208,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
         ('a.xlsx', 'openpyxl', workbook(ROWS)),
         ('a.parquet', 'pyarrow', parquet({'a': [1]})),
     ):
-        with monkeypatch.context() as patch, pytest.raises(ConfigError, match=rf'{package}.*pip install .flowercls\[tables\]'):
+        remedy = rf'{package}.*pip install .flowercls\[tables\]'
+        with monkeypatch.context() as patch, pytest.raises(ConfigError, match=remedy):
             patch.setitem(sys.modules, package, None)
             read(tmp_path, content, name)
