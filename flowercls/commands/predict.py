@@ -279,8 +279,11 @@ def _draw_sheet(sheet: Path, rows: list[dict], summary, model, photos) -> None:
 
     with disk_errors(sheet):
         sheet.absolute().parent.mkdir(parents=True, exist_ok=True)
-    name = model.source.name
-    plot_answers(rows, summary.answered, name, lambda row: decode_rgb(photos.paths[row['number']]), sheet)
+
+    def pixels(row: dict):
+        return decode_rgb(photos.paths[row['number']], value_range=model.value_range)
+
+    plot_answers(rows, summary.answered, model.source.name, pixels, sheet)
 
 
 def describe(summary, *, has_labels: bool, others: Sequence[str] = (), written: Sequence[Path] = ()) -> str:

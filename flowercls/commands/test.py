@@ -5,6 +5,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,7 +158,7 @@ def test(
         return ''
 
     from flowercls.core.files import disk_errors, write_json
-    from flowercls.data.decode import decode_rgb
+    from flowercls.data.decode import OWN_ENDS, decode_rgb
     from flowercls.report.gallery import draw_photos
     from flowercls.report.run_pictures import draw_evaluation
 
@@ -169,9 +170,10 @@ def test(
             predictions.write_csv(out)
         else:
             write_json(out, metrics)
-    draw_evaluation(evaluation.folder, predictions, metrics, photos, decode_rgb, clause)
+    draw = partial(decode_rgb, value_range=OWN_ENDS)  # of deep pixels, to be looked at
+    draw_evaluation(evaluation.folder, predictions, metrics, photos, draw, clause)
     if show_dir is not None and photos:
-        draw_photos(predictions, lambda number: decode_rgb(photos[number]), show_dir)
+        draw_photos(predictions, lambda number: draw(photos[number]), show_dir)
     elif show_dir is not None:
         print(f'--show-dir {show_dir}: nothing is drawn, because the data set does not name the files of its photos')
     text = describe_test(metrics, evaluation.folder, clause, notes)

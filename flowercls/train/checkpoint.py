@@ -5,6 +5,7 @@ mmpretrain's own tools. A file appears under its name whole or not at all, with 
 it, and is never rewritten.
 """
 
+import functools
 import math
 import os
 import shutil
@@ -32,6 +33,7 @@ from flowercls.core.layout import (
     epoch_checkpoint,
     iter_checkpoint,
 )
+from flowercls.core.prepared_folder import value_range
 from flowercls.core.terminal import as_size
 from flowercls.evaluate.mm_metric import ClassificationReport
 from flowercls.models.checkpoint_reader import sidecar_of
@@ -176,6 +178,7 @@ def collect_checkpoint(runner, progress: TrainingProgress, state: RunState) -> d
             'seed': runner.seed,
             'dataset_meta': {'classes': list(runner.train_dataloader.dataset.metainfo['classes'])},
             'data_manifest': runner.cfg.get('data_manifest'),
+            'value_range': _value_range(str(runner.cfg.get('data_root')), runner.cfg.get('data_manifest')),
             'cfg': dump_config(runner.cfg),
             'mmengine_version': mmengine.__version__,
             'torch_version': str(torch.__version__),
@@ -192,6 +195,11 @@ def collect_checkpoint(runner, progress: TrainingProgress, state: RunState) -> d
         checkpoint['gradients'] = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)  # an EMAHook adds its averages here
     return checkpoint
+
+
+@functools.cache  # a manifest is long
+def _value_range(data_root: str, digest: str | None) -> dict[str, list[float]]:
+    return value_range(data_root) if digest else {}
 
 
 @HOOKS.register_module()

@@ -201,7 +201,7 @@ def heatmap_writer(model: Model, photos: Photos, target: Path) -> Callable[[Sequ
     def write(rows: Sequence['Row']) -> None:
         for start in range(0, len(rows), PHOTOS_AT_ONCE):
             some = rows[start : start + PHOTOS_AT_ONCE]
-            pixels = [decode_rgb(photos.paths[row.number]) for row in some]
+            pixels = [decode_rgb(photos.paths[row.number], value_range=model.value_range) for row in some]
             maps = heatmaps(model, pixels, [int(row.scores.argmax()) for row in some])
             for row, rgb, heat in zip(some, pixels, maps, strict=True):
                 path = target if is_file else target / _drawing_name(photos.images[row.number], row.number)

@@ -17,8 +17,10 @@ from PIL import Image
 from flowercls.core import palette
 from flowercls.core.errors import CheckpointError, DataError
 from flowercls.core.files import sha256_of
+from flowercls.core.prepared_folder import checked_ranges
 from flowercls.data.decode import decode_rgb, image_to_rgb
 from flowercls.data.image_formats import unreadable
+from flowercls.data.photo_kinds.deep_pixels import Ranges
 
 MAX_RATIO = 200  # of a photo's sides: a strip of a few pixels would be scaled up to gigabytes
 THUMBNAIL_PX, JPEG_QUALITY = 240, 85
@@ -109,6 +111,11 @@ class Model:
     data_root: str | None = None
 
     @cached_property
+    def value_range(self) -> dict[str, list[float]]:
+        """The range of deep pixels in the photos that it was trained on, see `flowercls.data.decode.decode_rgb`."""
+        return checked_ranges(self.facts.get('value_range', {}))
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the file, in hex."""
         return sha256_of(self.source)
@@ -177,7 +184,7 @@ class Model:
         )
 
     def _predict_batch(self, photos: Sequence[PhotoLike]) -> list[Prediction]:
-        pixels = [to_rgb(photo) for photo in photos]
+        pixels = [to_rgb(photo, self.value_range) for photo in photos]
         names = [os.fspath(photo) if isinstance(photo, str | os.PathLike) else '' for photo in photos]
         rows = [dict(zip(self.class_names, map(float, row), strict=True)) for row in self.scores(pixels)]
         return [Prediction(name, row, thumbnail_of(rgb)) for name, row, rgb in zip(names, rows, pixels, strict=True)]
@@ -192,8 +199,12 @@ def _batches(items: Iterable, size: int) -> Iterator[list]:
         yield batch
 
 
-def to_rgb(photo: PhotoLike) -> np.ndarray:
+def to_rgb(photo: PhotoLike, value_range: Ranges | None = None) -> np.ndarray:
     """Return a photo as RGB pixels, uint8, shape (H, W, 3).
+
+    Args:
+        photo: A path, a PIL image, or pixels.
+        value_range: See `Model`.
 
     Raises:
         UnreadablePhoto: if it cannot be read, or is too narrow.
@@ -201,9 +212,9 @@ def to_rgb(photo: PhotoLike) -> np.ndarray:
     """
     is_pixels = isinstance(photo, np.ndarray) and photo.dtype == np.uint8 and photo.size
     if isinstance(photo, str | os.PathLike):
-        rgb = decode_rgb(photo)
+        rgb = decode_rgb(photo, value_range=value_range)
     elif isinstance(photo, Image.Image):
-        rgb = image_to_rgb(photo)
+        rgb = image_to_rgb(photo, value_range)
     elif is_pixels and photo.ndim == 2:
         rgb = np.repeat(photo[:, :, None], 3, axis=2)
     elif is_pixels and photo.ndim == 3 and photo.shape[2] == 3:

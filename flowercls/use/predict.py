@@ -260,7 +260,7 @@ class _Broken:
 def _read(path: Path, model: Model) -> Any:
     """Return a photo as the model takes it, or a `_Broken`."""
     try:
-        return model.prepare(to_rgb(path))
+        return model.prepare(to_rgb(path, model.value_range))
     except UnreadablePhoto as error:
         return _Broken(f'{error.reason} ({error.detail})')
     except MemoryError:

@@ -34,7 +34,7 @@ from flowercls.core import layout
 from flowercls.core.errors import CheckpointError, DataError, FlowerclsError
 from flowercls.core.files import sha256_of
 from flowercls.core.hardware import resolve_precision
-from flowercls.core.prepared_folder import class_names, read_annotations
+from flowercls.core.prepared_folder import checked_ranges, class_names, read_annotations
 from flowercls.core.terminal import tool_command
 from flowercls.core.workers import num_threads
 from flowercls.data.photo_cache import cache_size, dicts_in
@@ -237,13 +237,18 @@ class TorchModel(Model):
         return None
 
     @cached_property
+    def value_range(self) -> dict[str, list[float]]:
+        """As in `Model`; read without the other facts, which take a while."""
+        return checked_ranges(self.meta.get('value_range') or {})
+
+    @cached_property
     def facts(self) -> dict:
         """Origin and figures of the model as plain values, without any absolute path; exports and pages carry them.
 
         ``name``, ``classes``, ``architecture``, ``parameters``, ``image_size``, ``precision``, ``checkpoint``,
         ``sha256``, ``flowercls_version``; ``training`` (epoch, epochs, seed, frozen_stages, starting_weights, data,
         data_manifest, photos of each class, command, torch_version); ``figures`` (of the validation set),
-        ``test_figures`` and ``optimism``, None if not known.
+        ``test_figures`` and ``optimism``, None if not known; ``value_range`` where it was trained on deep pixels.
         """
         if isinstance(recorded := self.meta.get('facts'), dict):  # in a slim checkpoint
             return recorded
@@ -276,6 +281,7 @@ class TorchModel(Model):
                 'command': _last_command(folder),
                 'torch_version': self.meta.get('torch_version'),
             },
+            **({'value_range': self.value_range} if self.value_range else {}),
             'checkpoint': name,
             'sha256': self.digest,
             'flowercls_version': flowercls.__version__,
@@ -351,6 +357,10 @@ def _check_shared(meta: dict, class_names: list[str], source: Path) -> None:
     facts = meta.get('facts')
     if isinstance(facts, dict) and (facts.get('classes') != class_names or not isinstance(facts.get('name'), str)):
         raise _no_checkpoint_of_a_run(source, 'its facts are of another model')
+    try:
+        checked_ranges(meta.get('value_range') or {})
+    except ValueError as error:
+        raise _no_checkpoint_of_a_run(source, str(error)[:200]) from error
     for key in ('facts', 'calibration'):
         try:
             json.dumps(meta.get(key), ensure_ascii=False, allow_nan=False).encode()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowercls.core.errors import CheckpointError
+from flowercls.core.prepared_folder import checked_ranges
 
 INPUT, PROBABILITIES, CLASS_MAPS, DISTANCE = 'photos', 'probabilities', 'class_maps', 'distance'
 # Keys of metadata_props; all hold JSON.
@@ -79,6 +80,7 @@ def _read_metadata(metadata: dict[str, str]) -> OnnxFile:
         raise _Refused('its metadata hold something else than facts')
     if facts.get('classes', names) != names or not isinstance(facts.get('name', ''), str):
         raise _Refused('its facts are of another model')
+    checked_ranges(facts.get('value_range', {}))
     json.dumps(
         [names, facts, calibration, steps], ensure_ascii=False, allow_nan=False
     ).encode()  # as other files hold them

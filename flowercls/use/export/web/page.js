@@ -67,6 +67,7 @@ const explain = () => {
     'A browser may decode a JPEG slightly otherwise than the training did, by about one level of 255. So scores may differ slightly from those of the command line.',
     `Photos of more than ${MAX_PIXELS / 1e6} megapixels are refused. Transparency is laid on white. An animation counts with its first picture.`,
   ]
+  if (facts.value_range) sentences.push('It was trained on photos of more than 8 bits a colour, scaled by the range of their set. A browser cannot scale them so: use the command line for such photos, or those that prepare has converted.')
   if (none?.found) {
     const found = Object.entries(none.found).map(([kind, [count, n]]) => `${count} of ${n} ${kind}`)
     sentences.push(`"None of these" was tried on other pictures: it found ${found.join(', ')}.`)
