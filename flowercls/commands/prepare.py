@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--split',
         choices=('auto', 'keep', 'new', 'ignore'),
         default='auto',
-        help='if RAW has sets (train, val, ...): keep them, also merge them into a new split, or ignore them and take '
-        'the top folders for classes (default: auto, which keeps sets that are plain, and else asks)',
+        help='sets that RAW has (train, val, ...): keep them, merge them into a new split, or ignore them and take the '
+        'top folders for classes (default: auto, which keeps sets that are plain, and else asks)',
     )
     parser.add_argument(
         '--leaks',

@@ -13,7 +13,7 @@ from pathlib import Path
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.terminal import tool_command
-from flowercls.data.prepare.raw.listing import Listing, nfc
+from flowercls.data.prepare.raw.listing import Listing, first_of, last_part, nfc
 
 SPLIT_CHOICES = ('auto', 'keep', 'new', 'ignore')
 # Usual names, whole or as one word of several: seg_train, TrainSet, images_val, test1, train2017.
@@ -34,7 +34,7 @@ _NO_CLASS = re.compile(
     rf'{_CONTENT}|{_ANNOTATIONS.pattern}|(19|20)\d\d([-_. ]?\d\d){{0,2}}'
 )  # images, masks, years, dates
 _TABLES = {'.csv', '.tsv', '.xlsx', '.parquet'}
-NO_SET = 'its name says no set'
+NO_SET, NO_CLASSES, OWN_PHOTOS = 'its name says no set', 'holds no class folders', 'holds photos of its own'
 MAX_BESIDE = 2  # more folders of photos whose names say no set leave a doubt
 
 
@@ -91,7 +91,7 @@ def class_folders(listing: Listing, split: str, raw_dir: Path, out_dir: str | Pa
         top = listing.folders('')
         if split == 'keep':
             raise ConfigError(
-                f'{raw_dir}: --split keep, but no name of a folder says that it is a set ({_some(top)}). '
+                f'{raw_dir}: --split keep, but no name of a folder says that it is a set ({first_of(top)}). '
                 'Expected folders such as train, val and test. Fix: leave --split out.'
             )
         return Layout(tuple(ClassFolder(path, path) for path in top))
@@ -102,8 +102,10 @@ def class_folders(listing: Listing, split: str, raw_dir: Path, out_dir: str | Pa
     if found.doubt and (split == 'auto' or None in found.sets.values()):
         raise DataError(_doubt_message(found, listing.folders(''), raw_dir, out_dir))
     if TRAIN_DIR not in found.sets.values():
+        others = ''.join(f'; {path} {why}' for path, why in found.beside.items())
+        own = 'move photos into class folders; or ' * (OWN_PHOTOS in found.beside.values())
         raise DataError(
-            f'{raw_dir}: holds no training set ({described(found.sets)}). Fix: split these photos anew:\n'
+            f'{raw_dir}: holds no training set ({described(found.sets)}{others}). Fix: {own}split these photos anew:\n'
             f'  {_command(raw_dir, out_dir, "new")}'
         )
     in_sets = tuple(folder for folder in found.folders if folder.set_name)
@@ -148,12 +150,8 @@ def _rest(name: str) -> str:
     return '_'.join(kept)
 
 
-def _last(path: str) -> str:
-    return path.rpartition('/')[2]
-
-
 def _key(path: str) -> str:
-    return nfc(_last(path)).casefold()
+    return nfc(last_part(path)).casefold()
 
 
 # --- three ways to tell that folders are sets -------------------------------------------------------------------------
@@ -162,42 +160,53 @@ def _key(path: str) -> str:
 def _find_sets(listing: Listing) -> Layout | None:
     base = ''
     while True:
-        folders = [path for path in listing.folders(base) if listing.holds_photos(path)]
+        folders = listing.folders_of_photos(base)
         found = _sets_below_classes(listing, folders) or _sets_by_name(listing, folders) or _alike(listing, folders)
         # A single folder around everything, as archives have it, says nothing.
         if found or len(folders) != 1 or listing.photos(base):
-            return found or _one_split_folder(listing, folders)
+            return found or _split_folders(listing, folders)
         base = folders[0]
 
 
-def _one_split_folder(listing: Listing, folders: Sequence[str]) -> Layout | None:
-    """Recognise flowers/train, flowers/val beside other folders."""
-    inside = {
-        path: _sets_by_name(listing, list(filter(listing.holds_photos, listing.folders(path)))) for path in folders
-    }
-    split = [path for path, found in inside.items() if found and len({*found.sets.values()}) > 1 and found.folders]
-    if len(split) != 1 or len(folders) > 1 + MAX_BESIDE:
+def _split_folders(listing: Listing, folders: Sequence[str]) -> Layout | None:
+    """Recognise flowers/train, flowers/val beside other folders, split or not."""
+    inside = {}
+    for path in folders:
+        below = listing.folders_of_photos(path)
+        while len(below) == 1 and not listing.photos(path) and not set_of(last_part(below[0])):
+            below = listing.folders_of_photos(below[0])
+        found = _sets_by_name(listing, below)
+        if found and found.folders and len({*found.sets.values()}) > 1:
+            inside[path] = found
+    others = [path for path in folders if path not in inside]
+    if not inside or len(others) > MAX_BESIDE:
         return None
-    others = [path for path in folders if path not in split]
-    doubt = f'{split[0]} holds sets ({_some(inside[split[0]].sets)}), but not {_some(others)}'
-    return replace(inside[split[0]], beside=dict.fromkeys(others, NO_SET), doubt=doubt)
+    doubt = f'{first_of(inside)} hold sets ({first_of([last_part(path) for path in inside[min(inside)].sets])})'
+    doubt += f', but not {first_of(others)}' if others else '; one of them may be the raw folder'
+    layouts = inside.values()
+    return Layout(
+        tuple(folder for found in layouts for folder in found.folders),
+        {path: set_name for found in layouts for path, set_name in found.sets.items()},
+        dict.fromkeys(others, NO_SET) | {path: why for found in layouts for path, why in found.beside.items()},
+        doubt,
+    )
 
 
 def _sets_below_classes(listing: Listing, folders: Sequence[str]) -> Layout | None:
     """Recognise rose/train, rose/val, daisy/train, daisy/val."""
-    below = {path: [sub for sub in listing.folders(path) if listing.holds_photos(sub)] for path in folders}
-    sets = {path: {sub: set_of(_last(sub)) for sub in subs} for path, subs in below.items()}
+    below = {path: listing.folders_of_photos(path) for path in folders}
+    sets = {path: {sub: set_of(last_part(sub)) for sub in subs} for path, subs in below.items()}
     full = [path for path in folders if len({*sets[path].values()} - {None}) > 1]
     if len(full) < 2 or 2 * len(full) < len(folders):
         return None
+    if any(_classes_in(listing, sub, known=('',)) for sub in below[full[0]]):
+        return None  # the sets hold class folders: see `_split_folders`
     doubt = ''
     if other := [path for path in folders if not any(sets[path].values()) or listing.photos(path)]:
-        doubt = f'most folders hold sets (such as {_some(below[full[0]])}), but not {_some(other)}'
-    elif deep := [sub for sub in below[full[0]] if len(listing.folders(sub)) > 1 and not listing.photos(sub)]:
-        doubt = f'{_some(folders)} hold sets, and these hold folders again (such as {deep[0]})'
-    found = [ClassFolder(sub, _last(path), set_name) for path in folders for sub, set_name in sets[path].items()]
+        doubt = f'most folders hold sets (such as {first_of(below[full[0]])}), but not {first_of(other)}'
+    found = [ClassFolder(sub, last_part(path), set_name) for path in folders for sub, set_name in sets[path].items()]
     found += [ClassFolder(path, path) for path in folders if not sets[path]]
-    named = {f'<class>/{_last(folder.path)}': folder.set_name for folder in found if folder.set_name}
+    named = {f'<class>/{last_part(folder.path)}': folder.set_name for folder in found if folder.set_name}
     return Layout(tuple(found), named, doubt=doubt)
 
 
@@ -206,14 +215,14 @@ def _sets_by_name(listing: Listing, folders: Sequence[str]) -> Layout | None:
     if not (named := _names_of_sets(folders)):
         return None
     for path in named:  # train/train, train/val
-        if len(inner := _names_of_sets(filter(listing.holds_photos, listing.folders(path)))) > 1:
+        if len(inner := _names_of_sets(listing.folders_of_photos(path))) > 1:
             folders = [*(other for other in folders if other != path), *inner]
     named = _names_of_sets(folders)
     many = [_classes_in(listing, path, known=()) for path in named]
     known = {_key(sub) for subs in many if len(subs) > 1 for sub in subs}
     classes = {path: subs for path in named if (subs := _classes_in(listing, path, known))}
-    strange = [path for path in folders if path not in named and not _says_annotations(_last(path))]
-    roles, is_plainly_named = {*named.values()}, any(not _rest(_last(path)) for path in named)
+    strange = [path for path in folders if path not in named and not _says_annotations(last_part(path))]
+    roles, is_plainly_named = {*named.values()}, any(not _rest(last_part(path)) for path in named)
     if not classes:
         return _flat_sets(named, strange, is_plainly_named) if len(roles) > 1 and len(strange) <= MAX_BESIDE else None
     doubt = ''
@@ -222,25 +231,29 @@ def _sets_by_name(listing: Listing, folders: Sequence[str]) -> Layout | None:
     if len(roles) < 2 and strange:
         if len(strange) > MAX_BESIDE:
             return None  # a class of that name among others
-        doubt = f'{_some(named)} may be a set or a class beside {_some(strange)}'
+        doubt = f'{first_of(named)} may be a set or a class beside {first_of(strange)}'
     elif len(strange) > MAX_BESIDE:
-        doubt = f'{_some(named)} are called as sets, but not {_some(strange)}'
-    found = [ClassFolder(sub, _last(sub), named[path]) for path, subs in classes.items() for sub in subs]
-    beside = {path: 'holds no class folders' for path in named if path not in classes}
+        doubt = f'{first_of(named)} are called as sets, but not {first_of(strange)}'
+    found = [ClassFolder(sub, last_part(sub), named[path]) for path, subs in classes.items() for sub in subs]
+    beside = {
+        path: OWN_PHOTOS if listing.folders_of_photos(path) and listing.photos(path) else NO_CLASSES
+        for path in named
+        if path not in classes
+    }
     beside |= {
         copy: 'a second copy of the folders beside it' for path in classes for copy in _second_copies(listing, path)
     }
     for path in folders:
         if path in named:
             continue
-        again = [_last(sub) for sub in listing.folders(path) if set_of(_last(sub))]
-        beside[path] = f'holds sets again: {_some(again)}' if again else NO_SET
+        again = [last_part(sub) for sub in listing.folders(path) if set_of(last_part(sub))]
+        beside[path] = f'holds sets again: {first_of(again)}' if again else NO_SET
     return Layout(tuple(found), {path: named[path] for path in classes}, beside, doubt)
 
 
 def _names_of_sets(folders: Iterable[str]) -> dict[str, str]:
-    named = {path: set_name for path in folders if (set_name := set_of(_last(path)))}
-    evaluated = [path for path in named if {*_words(_last(path))} & {'eval', 'evaluation'}]
+    named = {path: set_name for path in folders if (set_name := set_of(last_part(path)))}
+    evaluated = [path for path in named if {*_words(last_part(path))} & {'eval', 'evaluation'}]
     others = {set_name for path, set_name in named.items() if path not in evaluated}
     if VAL_DIR in others and TEST_DIR not in others:  # train, val, eval
         named |= dict.fromkeys(evaluated, TEST_DIR)
@@ -258,13 +271,15 @@ def _classes_in(listing: Listing, folder: str, known: Collection[str]) -> list[s
     while True:
         below = [path for path in listing.folders(folder) if path not in _second_copies(listing, folder)]
         full = [path for path in below if listing.holds_photos(path)]
-        below = [path for path in below if path in full or not _says_annotations(_last(path))]
-        if len(listing.photos(folder)) >= max(len(full), 1):
+        below = [path for path in below if path in full or not _says_annotations(last_part(path))]
+        num_inside = sum(len(listing.photos(path)) for path in full)
+        if len(listing.photos(folder)) >= max(len(full), 1, num_inside // 10):
             return []
         if len(full) != 1 or _key(full[0]) in known:
             break
-        if not any(map(listing.holds_photos, listing.folders(full[0]))):
-            return [] if known else full  # test/unknown/1.jpg: no class
+        if not listing.folders_of_photos(full[0]):  # test/unknown/1.jpg, train/images/1.jpg: no class
+            is_no_class = known or set_of(last_part(full[0])) or _NO_CLASS.fullmatch(_key(full[0]))
+            return [] if is_no_class else full
         folder = full[0]
     return below
 
@@ -278,14 +293,14 @@ def _second_copies(listing: Listing, folder: str) -> list[str]:
 
 def _flat_sets(named: dict[str, str], strange: Sequence[str], is_plainly_named: bool) -> Layout | None:
     """Judge folders that are called as sets, but hold photos and no class folders."""
-    rests = Counter((_rest(_last(path)).casefold(), set_name) for path, set_name in named.items())
+    rests = Counter((_rest(last_part(path)).casefold(), set_name) for path, set_name in named.items())
     sets_of_rest = Counter(rest for rest, _ in rests)
     if is_plainly_named or len(sets_of_rest) == 1:
         return Layout(sets=named, is_unlabelled=True, beside=dict.fromkeys(strange, ''))
     if strange or min(sets_of_rest.values()) < 2:
         return None  # steam_train and crash_test
-    folders = tuple(ClassFolder(path, _rest(_last(path)), set_name) for path, set_name in named.items())
-    return Layout(folders, named, doubt=f'the names {_some(named)} seem to say class and set')
+    folders = tuple(ClassFolder(path, _rest(last_part(path)), set_name) for path, set_name in named.items())
+    return Layout(folders, named, doubt=f'the names {first_of(named)} seem to say class and set')
 
 
 def _alike(listing: Listing, folders: Sequence[str]) -> Layout | None:
@@ -294,11 +309,12 @@ def _alike(listing: Listing, folders: Sequence[str]) -> Layout | None:
     names = {path: subs for path, subs in names.items() if len(subs) > 1}
     counts = Counter(_key(sub) for subs in names.values() for sub in subs)
     shared = {name for name, count in counts.items() if count > 1}
+    shared = {name for name in shared if set_of(name) is None}
     is_alike = len(shared) > 1 and 2 * sum(counts[name] for name in shared) >= counts.total()
     if not is_alike or 2 * len(names) <= len(folders) or all(map(_NO_CLASS.fullmatch, shared)):
         return None
-    doubt = f'{_some(names)} hold folders of the same names ({_some(sorted(shared))})'
-    found = tuple(ClassFolder(sub, _last(sub)) for subs in names.values() for sub in subs)
+    doubt = f'{first_of(names)} hold folders of the same names ({first_of(sorted(shared))})'
+    found = tuple(ClassFolder(sub, last_part(sub)) for subs in names.values() for sub in subs)
     beside = {path: 'holds other folders than most' for path in folders if path not in names}
     return Layout(found, dict.fromkeys(names), beside, doubt)
 
@@ -312,10 +328,16 @@ def described(sets: dict[str, str]) -> str:
     return ', '.join(f'{path} → {set_name}' for path, set_name in in_order)
 
 
-def where_labels_are(raw_dir: Path, out_dir: str | Path) -> str:
-    """Return the remedy for photos that lie in no class folder: the table beside them, or how to write one."""
+def where_labels_are(raw_dir: Path, out_dir: str | Path, inside: str = '') -> str:
+    """Return the remedy for photos that lie in no class folder: the table beside them, or how to write one.
+
+    Args:
+        raw_dir: The raw folder.
+        out_dir: The folder to make.
+        inside: The folder in it that holds the photos, or the sets.
+    """
     tables = []
-    for folder in (raw_dir, raw_dir.absolute().parent):
+    for folder in (raw_dir / inside, raw_dir, raw_dir.absolute().parent):
         try:
             found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _TABLES)
         except OSError:
@@ -336,32 +358,28 @@ def where_labels_are(raw_dir: Path, out_dir: str | Path) -> str:
 
 def _unlabelled_message(found: Layout, raw_dir: Path, out_dir: str | Path) -> str:
     folders = [*found.sets, *found.beside]
-    ignore = f'\nIf {_some(folders)} are the classes:\n  {_command(raw_dir, out_dir, "ignore")}'
+    ignore = f'\nIf {first_of(folders)} are the classes:\n  {_command(raw_dir, out_dir, "ignore")}'
     return (
-        f'{raw_dir}: {_some(found.sets)} hold photos and no class folders, so nothing says the class of a photo. '
-        f'{where_labels_are(raw_dir, out_dir)}' + ignore * ('/' not in folders[0])
+        f'{raw_dir}: {first_of(found.sets)} hold photos and no class folders, so nothing says the class of a photo. '
+        f'{where_labels_are(raw_dir, out_dir, folders[0].rpartition("/")[0])}' + ignore * ('/' not in folders[0])
     )
 
 
 def _doubt_message(found: Layout, top: Sequence[str], raw_dir: Path, out_dir: str | Path) -> str:
     keep = ''
     if None in found.sets.values():
-        names = [f'{name}_{_last(path)}' for name, path in zip(('train', 'val', 'test'), found.sets, strict=False)]
+        names = [f'{name}_{last_part(path)}' for name, path in zip(('train', 'val', 'test'), found.sets, strict=False)]
         keep = f' Before, rename them so that they say which is which, such as {", ".join(names)}.'
-    kept = _some(sorted({folder.class_name for folder in found.folders if folder.set_name or keep}))
-    merged = _some(sorted({folder.class_name for folder in found.folders}))
+    kept = first_of(sorted({folder.class_name for folder in found.folders if folder.set_name or keep}))
+    merged = first_of(sorted({folder.class_name for folder in found.folders}))
     return (
         f'{raw_dir}: may be split already: {found.doubt}. Fix: say what they are.\n'
         f'- Sets, which stay as they are (classes: {kept}).{keep}\n  {_command(raw_dir, out_dir, "keep")}\n'
-        f'- Sets, to be merged and split anew (classes: {merged}).\n  {_command(raw_dir, out_dir, "new")}\n'
-        f'- No sets (classes: {_some(top)}).\n  {_command(raw_dir, out_dir, "ignore")}'
+        f'- Sets, to be merged and split anew (classes: {merged}).\n  {_command(raw_dir, out_dir, "new")}'
+        + f'\n- No sets (classes: {first_of(top)}).\n  {_command(raw_dir, out_dir, "ignore")}'
+        * (len(top) > 1)
     )
 
 
 def _command(raw_dir: Path, out_dir: str | Path, split: str | None, *words: object) -> str:
     return tool_command('prepare', raw_dir, out_dir, *(['--split', split] if split else words))
-
-
-def _some(names: Collection[str]) -> str:
-    names = list(names)
-    return ', '.join(names[:5]) + (f' and {len(names) - 5} more' if len(names) > 5 else '')

@@ -16,7 +16,8 @@ from pathlib import Path
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.prepared_folder import connected_groups
 from flowercls.data.prepare.raw.copy_names import CopyNames, find_copies
-from flowercls.data.prepare.raw.label_table import first_of, read_photo_table
+from flowercls.data.prepare.raw.label_table import read_photo_table
+from flowercls.data.prepare.raw.listing import first_of
 from flowercls.data.prepare.raw.raw_folder import RawFile, RawFolder
 from flowercls.data.prepare.raw.table_columns import ColumnChoice
 

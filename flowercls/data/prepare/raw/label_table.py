@@ -15,13 +15,12 @@ from typing import NamedTuple
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import SET_TITLES, TRAIN_DIR
 from flowercls.data.prepare.raw.given_split import set_of
-from flowercls.data.prepare.raw.listing import Listing, nfc, path_order
+from flowercls.data.prepare.raw.listing import Listing, first_of, nfc, path_order
 from flowercls.data.prepare.raw.photo_names import PhotoNames
 from flowercls.data.prepare.raw.raw_folder import RawFile, RawFolder, Skipped
 from flowercls.data.prepare.raw.table_columns import NONE, ColumnChoice, Columns, find_columns, zero_one
 from flowercls.data.prepare.raw.table_file import Table, read_table
 
-NUM_SHOWN = 10
 NO_ROW = 'no row in the table'
 # As spreadsheets and pandas write a cell without a value. "None" is not here: it may well be a class.
 _EMPTY = {'', 'nan', '-nan', 'na', 'n/a', '#n/a', '#na', '<na>', 'null', '#ref!', '#value!', '#name?', '#div/0!'}
@@ -209,12 +208,6 @@ def _assign(table: Table, photos: PhotoNames, found: PhotoTable, folder: Path) -
     ):
         if names:
             found.notes.append(f'{table.path.name}: {problem.format(f"{len(names):,}")}: {first_of(names)}')
-
-
-def first_of(names: Iterable[str]) -> str:
-    """Return names with commas, the first ones of many."""
-    names = list(names)
-    return ', '.join(names[:NUM_SHOWN]) + (f' and {len(names) - NUM_SHOWN:,} more' if len(names) > NUM_SHOWN else '')
 
 
 def _no_match(

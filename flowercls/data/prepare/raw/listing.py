@@ -2,16 +2,29 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from flowercls.core.files import leads_up
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file, nfc
 
+NUM_SHOWN = 10  # names in a message
+
 
 def path_order(path: str) -> tuple[str, str]:
     """Return a sorting key: by code point, the same on every system and in every locale."""
     return nfc(path), path
+
+
+def last_part(path: str) -> str:
+    """Return the name of a file or folder."""
+    return path.rpartition('/')[2]
+
+
+def first_of(names: Iterable[str]) -> str:
+    """Return names with commas, the first ones of many."""
+    names = list(names)
+    return ', '.join(names[:NUM_SHOWN]) + (f' and {len(names) - NUM_SHOWN:,} more' if len(names) > NUM_SHOWN else '')
 
 
 class Listing:
@@ -44,6 +57,10 @@ class Listing:
     def photos(self, folder: str) -> list[str]:
         """Return the files directly in a folder that are called as photos; none if it cannot be read."""
         return [path for path, kind in self._readable(folder) if kind == 'file' and is_photo_name(path)]
+
+    def folders_of_photos(self, folder: str) -> list[str]:
+        """Return the folders directly in a folder that hold photos at any depth."""
+        return [path for path in self.folders(folder) if self.holds_photos(path)]
 
     def holds_photos(self, folder: str) -> bool:
         """Return whether a file at any depth of a folder is called as a photo."""

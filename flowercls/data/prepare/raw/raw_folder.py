@@ -14,7 +14,7 @@ from pathlib import Path
 from flowercls.core.errors import DataError
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
 from flowercls.data.prepare.raw.given_split import ClassFolder, class_folders, described, where_labels_are
-from flowercls.data.prepare.raw.listing import Listing, nfc, path_order
+from flowercls.data.prepare.raw.listing import Listing, first_of, last_part, nfc, path_order
 
 EXPECTED_TREE = """Expected one folder for each class, at least 2:
   {raw_dir}/
@@ -107,9 +107,18 @@ def find_files(raw_dir: str | os.PathLike, split: str = 'auto', out_dir: str | o
     sets = frozenset(folder.set_name for folder in layout.folders if folder.set_name)
     if sets:
         notes.insert(0, f'split kept as it is: {described(layout.sets)}')
-    elif layout.sets:
+    elif not layout.sets:
+        notes += _folders_in_classes(listing, layout.folders)
+    else:
         notes.insert(0, f'sets merged and split anew: {", ".join(layout.sets)}')
     return RawFolder(tuple(sorted(classes)), tuple(files), tuple(skipped), tuple(notes), sets)
+
+
+def _folders_in_classes(listing: Listing, classes: Iterable[ClassFolder]) -> list[str]:
+    """Return a line on class folders that hold several folders: these could be classes, too."""
+    below = [(folder.path, listing.folders_of_photos(folder.path)) for folder in classes]
+    several = [f'{path} ({first_of(map(last_part, folders))})' for path, folders in below if len(folders) > 1]
+    return [f'folders in a class are taken together: {first_of(several)}'] if several else []
 
 
 def by_path(records: Iterable) -> tuple:

@@ -80,6 +80,8 @@ PLAIN = {  # tree -> set of each top folder
     ),
     'a test set without labels': ([*classes_in('train'), 'test', 'sample_submission.csv'], {'train': TRAIN}),
     'a test set in one folder': ([*classes_in('train', 'valid'), 'test/unknown'], {'train': TRAIN, 'valid': VAL}),
+    'a few stray photos': ([*classes_in('train', 'val'), 'train/preview.jpg'], {'train': TRAIN, 'val': VAL}),
+    'classes called as sets': (classes_in('train', 'val', classes=('train', 'plane')), {'train': TRAIN, 'val': VAL}),
     'a test set of one class': ([*classes_in('train'), 'test/rose'], {'train': TRAIN, 'test': TEST}),
 }
 
@@ -87,14 +89,15 @@ PLAIN = {  # tree -> set of each top folder
 @pytest.mark.parametrize(('folders', 'expected'), PLAIN.values(), ids=PLAIN)
 def test_a_plain_split_is_recognised(tmp_path, folders, expected):
     found = find_files(write(tmp_path, *folders))
-    assert found.classes == ('daisy', 'rose')
+    labels = ('plane', 'train') if 'train/train' in folders else ('daisy', 'rose')
+    assert found.classes == labels
     assert {path.rpartition('/')[0]: name for path, name in sets_of(found).items()} == expected
     assert found.sets == {*expected.values()}
     told = dict(pair.split(' → ') for pair in found.notes[0].partition(': ')[2].split(', '))
     assert all(path.startswith(tuple(told)) for path in expected) and [*told.values()] == [*expected.values()]
     assert find_files(tmp_path, 'keep') == found
     merged = find_files(tmp_path, 'new')
-    assert {*sets_of(merged).values()} == {None} and merged.classes == ('daisy', 'rose')
+    assert {*sets_of(merged).values()} == {None} and merged.classes == labels
     assert {file.path for file in merged.files} == {file.path for file in found.files}
 
 
@@ -169,7 +172,13 @@ UNCLEAR = {  # tree -> classes of each reading: keep (None: the names do not say
         ['daisy/train', 'daisy/val', 'rose/train', 'rose/val', 'tulip'],
         ('daisy', 'rose'), ('daisy', 'rose', 'tulip'), ('daisy', 'rose', 'tulip'),
     ),
-    'several data sets': (classes_in('A/train', 'A/test', 'B/train', 'B/test'), ('A', 'B'), ('A', 'B'), ('A', 'B')),
+    'several data sets': (
+        classes_in('A/train', 'A/test', 'B/train', 'B/test'), ('daisy', 'rose'), ('daisy', 'rose'), ('A', 'B'),
+    ),
+    'a doubled folder beside a test set': (
+        [*classes_in('Set A/Set A/train', 'Set A/Set A/val'), 'test/test'],
+        ('daisy', 'rose'), ('daisy', 'rose'), ('Set A', 'test'),
+    ),
     'a split folder beside another': (
         [*classes_in('all/train', 'all/val'), 'samples'], ('daisy', 'rose'), ('daisy', 'rose'), ('all', 'samples'),
     ),
@@ -191,7 +200,16 @@ def test_a_doubt_shows_a_command_for_each_reading(tmp_path, folders, kept, merge
         assert find_files(raw, 'keep').classes == kept and find_files(raw, 'keep').sets
 
 
-@pytest.mark.parametrize('folders', [['train', 'test1'], ['train', 'test', 'sample'], ['images/train', 'images/val']])
+@pytest.mark.parametrize(
+    'folders',
+    [
+        ['train', 'test1'],
+        ['train', 'test', 'sample'],
+        ['images/train', 'images/val'],
+        ['dogs/train/train', 'dogs/test/test'],
+        ['train/images', 'valid/images'],
+    ],
+)
 def test_sets_without_class_folders_point_to_a_table(tmp_path, folders):
     raw = write(tmp_path / 'raw', *folders)
     with pytest.raises(DataError, match='no class folders.*--labels FILE'):
@@ -199,7 +217,7 @@ def test_sets_without_class_folders_point_to_a_table(tmp_path, folders):
     write(raw, 'sample_submission.csv', 'train_labels.csv')
     with pytest.raises(DataError, match=f'{raw} OUT --labels {raw}/train_labels.csv'):
         find_files(raw)
-    if '/' not in folders[0]:
+    if {*folders} == {'train', 'test1'}:
         assert find_files(raw, 'ignore').classes == tuple(sorted(folders))
 
 
@@ -208,6 +226,17 @@ def test_photos_beside_a_table_point_to_it_from_every_folder(tmp_path):
     for place in (raw, raw / 'train', raw / 'test'):
         with pytest.raises(DataError, match=f'{place} OUT --labels {raw}/labels.csv'):
             find_files(place)
+
+
+def test_a_table_is_found_beside_the_sets_too(tmp_path):
+    raw = write(tmp_path / 'raw', 'data/train', 'data/test', 'data/labels.csv')
+    with pytest.raises(DataError, match=f'--labels {raw}/data/labels.csv'):
+        find_files(raw)
+
+
+def test_folders_in_a_class_are_told(tmp_path):
+    raw = write(tmp_path, *classes_in('labeled', classes='abc'), 'unlabeled')
+    assert find_files(raw).notes == ('folders in a class are taken together: labeled (a, b, c)',)
 
 
 def test_a_split_without_a_training_set_is_refused(tmp_path):
