@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
-from flowercls.data.prepare.raw.listing import nfc
+from flowercls.data.prepare.raw.listing import last_part, nfc
 from flowercls.data.prepare.raw.raw_folder import RawFile
 
 _WORDS = (
@@ -91,9 +91,21 @@ def find_copies(files: Sequence[RawFile]) -> CopyNames:
         for original, members in _families(paths, series, class_name).items():
             if len(members) >= MIN_SERIES and len(members) > MAX_SHARE * len(paths):
                 series[f'{class_name}/{original}'] = members[-1]
-            elif len(members) > 1:
-                original_of |= dict.fromkeys(members, f'{class_name}/{original}')
+            else:
+                for folder, versions in _by_folder(members).items():
+                    if len(versions) > 1:
+                        original_of |= dict.fromkeys(versions, f'{class_name}/{folder}{original}')
     return CopyNames(original_of, series)
+
+
+def _by_folder(members: Sequence[str]) -> dict[str, list[str]]:
+    """Return photos of one name by their folder if two of them are called the same: 1.jpg of each folder is another."""
+    if len({last_part(path) for path in members}) == len(members):
+        return {'': list(members)}
+    by_folder = defaultdict(list)
+    for path in members:
+        by_folder[path.removesuffix(last_part(path))].append(path)
+    return by_folder
 
 
 def _families(paths: Sequence[str], series: dict[str, str], class_name: str) -> dict[str, list[str]]:

@@ -86,3 +86,19 @@ def test_the_offer_names_an_example_and_the_flag():
     (done,) = find_copies(files).notes(True)
     assert 'kept in one set' in done
     assert find_copies(files[2:]).notes(False) == []
+
+
+def test_one_name_in_two_folders_is_of_two_photos():
+    names = [
+        'train/1.jpg',
+        'train/1_flip.jpg',
+        'train/2.jpg',
+        'val/1.jpg',
+        'val/2.jpg',
+        'other/7_flip.jpg',
+        'val/7.jpg',
+    ]
+    names += [f'train/x{number}.jpg' for number in 'abcdefghijkl']
+    found = find_copies([RawFile(name, 'rose') for name in names]).original_of
+    assert found['train/1.jpg'] == found['train/1_flip.jpg'] and found['other/7_flip.jpg'] == found['val/7.jpg']
+    assert set(found) == {'train/1.jpg', 'train/1_flip.jpg', 'other/7_flip.jpg', 'val/7.jpg'}
