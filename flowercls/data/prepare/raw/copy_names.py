@@ -7,7 +7,7 @@ so numbers alone make copies only beside the original, and a name that most phot
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
@@ -57,6 +57,15 @@ class CopyNames:
 
     original_of: dict[str, str]
     series: dict[str, str]
+
+    def without_groups(self, files: Sequence[RawFile]) -> 'CopyNames':
+        """Return the copies that do not lie in one group of the user already."""
+        groups = defaultdict(set)
+        for file in files:
+            if file.path in self.original_of:
+                groups[self.original_of[file.path]].add(file.group)
+        apart = {original for original, of in groups.items() if len(of) > 1 or None in of}
+        return replace(self, original_of={path: name for path, name in self.original_of.items() if name in apart})
 
     def notes(self, are_grouped: bool) -> list[str]:
         """Return lines for the summary."""

@@ -80,9 +80,11 @@ def with_groups(
         notes.append(_described(files, group_of, f'--group-by {group_by!r}'))
         files = [replace(file, group=group_of.get(file.path)) for file in files]
     copies = find_copies(files)
-    notes += copies.notes(group_copies)
     if group_copies:
         files = _with_copies(files, copies)
+    else:
+        copies = copies.without_groups(files)
+    notes += copies.notes(group_copies)
     return replace(folder, files=tuple(files), notes=tuple(notes))
 
 

@@ -102,3 +102,4 @@ def test_copies_join_the_groups_of_the_user():
 def test_without_a_word_nothing_is_grouped_and_copies_are_offered():
     found, notes = grouped(['rose/x.jpg', 'rose/x_flip.jpg', 'rose/y.jpg', 'rose/z.jpg', 'tulip/1.jpg'])
     assert set(found.values()) == {None} and 'add --group-copies' in notes
+    assert 'copies' not in grouped(['rose/x.jpg', 'rose/x_flip.jpg', 'rose/y.jpg', 'tulip/1.jpg'], group_by='x|y|1')[1]
