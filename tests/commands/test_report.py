@@ -55,7 +55,6 @@ def test_a_report_lacks_nothing_and_draws_the_pictures_that_are_missing(tool, ru
         picture.unlink(missing_ok=True)
     assert tool('report', run) == 0
     text = (run / 'report.html').read_text()
-    assert [p.name for p in pictures if not p.is_file()] == []
     assert all(picture.is_file() for picture in pictures) and text.count('<img') == 5  # with the overview of the data
     assert 'There is no' not in text and 'changed since' not in text
 

@@ -129,7 +129,7 @@ def test_what_ended_a_run_is_told_even_if_its_curves_cannot_be_drawn(write_confi
         raise DivergedError('epoch 1: the loss is nan')
 
     monkeypatch.setattr('flowercls.train.runner.ClassifierRunner.train', stop)
-    monkeypatch.setattr('flowercls.report.curves.plot_curves', lambda *args: 1 / 0)
+    monkeypatch.setattr('flowercls.report.run_pictures.plot_curves', lambda *args: 1 / 0)
     assert tool('train', write_config(tmp_path), '--work-dir', tmp_path / 'run', pictures=True) == 6
     assert 'the loss is nan' in said() and not (tmp_path / 'run').exists()
 
