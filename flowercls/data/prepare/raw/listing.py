@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from flowercls.core.files import leads_up
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file, nfc
 
+DANGLING = 'dangling link'
 NUM_SHOWN = 10  # names in a message
 
 
@@ -112,7 +113,7 @@ def _kind(entry: os.DirEntry) -> str:
         mode = Path(entry.path).stat().st_mode
     except OSError as error:  # also a link that leads to itself
         is_dangling = entry.is_symlink() and not isinstance(error, PermissionError)
-        return 'dangling link' if is_dangling else 'unreadable file'
+        return DANGLING if is_dangling else 'unreadable file'
     if stat.S_ISDIR(mode):
         return 'link to a folder around it' if entry.is_symlink() and leads_up(entry.path) else 'folder'
     return 'file' if stat.S_ISREG(mode) else 'not a regular file'

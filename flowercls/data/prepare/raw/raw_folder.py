@@ -14,7 +14,7 @@ from pathlib import Path
 from flowercls.core.errors import DataError
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
 from flowercls.data.prepare.raw.given_split import ClassFolder, class_folders, described, where_labels_are
-from flowercls.data.prepare.raw.listing import Listing, first_of, last_part, nfc, path_order
+from flowercls.data.prepare.raw.listing import DANGLING, Listing, first_of, last_part, nfc, path_order
 
 EXPECTED_TREE = """Expected one folder for each class, at least 2:
   {raw_dir}/
@@ -99,10 +99,12 @@ def find_files(raw_dir: str | os.PathLike, split: str = 'auto', out_dir: str | o
     _check_shared_folders(raw_dir, listing, layout.folders)
     skipped, files = list(_outside(listing, layout.folders, layout.beside)), []
     hidden = [skip.path for skip in skipped if _is_hidden_class(raw_dir / skip.path)]
+    dangling = [skip.path for skip in skipped if skip.reason == DANGLING]
     for folder in layout.folders:
         for entry in _walk(listing, folder):
             (skipped if isinstance(entry, Skipped) else files).append(entry)
     notes = [f'{path} was not taken: {why}' for path, why in layout.beside.items()]
+    notes += [f'{path} was not taken: it is a link that leads nowhere' for path in dangling]
     notes += [f'{path} was not taken: its name begins with a dot. Fix: if it is a class, rename it' for path in hidden]
     sets = frozenset(folder.set_name for folder in layout.folders if folder.set_name)
     if sets:
@@ -183,11 +185,13 @@ def _check_number_of_classes(raw_dir: Path, out_dir: str | os.PathLike, listing:
     if not hint and (listing.photos('') or (classes and listing.photos(classes[0]))):
         hint = f'\n{where_labels_are(raw_dir, out_dir)}'
         siblings = Listing(raw_dir.absolute().parent)
-        if not classes and sum(map(siblings.holds_photos, siblings.folders(''))) > 1:
+        if not classes and sum(bool(siblings.photos(folder)) for folder in siblings.folders('')) > 1:
             hint = (
                 f'\nFiles lie directly in it. Fix: if {raw_dir.name} is one of several classes, give {raw_dir.parent}.'
                 f'\n{where_labels_are(raw_dir, out_dir)}'
             )
+    if dangling := [path for path, kind in listing.entries('') if kind == DANGLING]:
+        hint += f'\nLinks that lead nowhere: {first_of(dangling)}. Fix: make them lead to the folders of classes.'
     raise DataError(f'{raw_dir}: the raw folder holds {content}. {EXPECTED_TREE.format(raw_dir=raw_dir)}{hint}')
 
 

@@ -35,7 +35,8 @@ class Leak:
 
     def skipped(self) -> Skipped:
         """Return the photo as one that is left out."""
-        return Skipped(self.photo.path, 'leak', f'{self.kind}: {self.other.path}', self.photo.class_name)
+        reason = self.kind if self.kind != SAME_GROUP else f'{self.kind} ({self.photo.group})'
+        return Skipped(self.photo.path, 'leak', f'{reason}: {self.other.path}', self.photo.class_name)
 
 
 def find_leaks(photos: Sequence[RawPhoto], looks: Sequence[int]) -> list[Leak]:

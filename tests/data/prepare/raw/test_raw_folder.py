@@ -126,6 +126,17 @@ def test_sets_may_be_links_too(raw, tmp_path):
     assert find_files(tmp_path / 'linked').sets == {'training_set', 'val_set'}
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='links as on POSIX')
+def test_a_class_whose_link_leads_nowhere_is_told(raw, tmp_path):
+    (raw / 'tulip').symlink_to(tmp_path / 'unplugged/tulip')
+    assert find_files(raw).notes == ('tulip was not taken: it is a link that leads nowhere',)
+    for name in ('daisy', 'rose'):
+        (tmp_path / 'other').mkdir(exist_ok=True)
+        (tmp_path / 'other' / name).symlink_to(tmp_path / 'unplugged' / name)
+    with pytest.raises(DataError, match='lead nowhere: daisy, rose'):
+        find_files(tmp_path / 'other')
+
+
 def test_a_hidden_folder_of_photos_is_told_loudly(raw):
     draw(raw / '..x../a.jpg', seed=9)
     draw(raw / '.git/a.jpg', seed=9)

@@ -57,6 +57,7 @@ def test_looks_and_groups_leak_and_the_strongest_reason_is_told_once():
         (SAME_GROUP, 'train/2', 'test/1'),
         (SAME_GROUP, 'train/3', 'test/1'),
     ]
+    assert 'plant 1' in find_leaks(photos, [0, 1, 2, 3, 4])[1].skipped().detail
     assert count_leaks(find_leaks(photos, [0, 0, 0, 3, 3])) == {SAME_FILE: 1, LOOK_ALIKE: 2, SAME_GROUP: 0}
 
 
