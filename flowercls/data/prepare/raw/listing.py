@@ -32,11 +32,15 @@ class Listing:
     """The entries of a raw folder; each folder is listed once.
 
     Paths are relative to the raw folder, with ``/``; the raw folder itself is ``''``.
+
+    Attributes:
+        unreadable: Folder → why it cannot be read, of those that were looked into.
     """
 
     def __init__(self, raw_dir: Path) -> None:
         self._raw_dir = raw_dir
         self._entries: dict[str, list[tuple[str, str]]] = {}
+        self.unreadable: dict[str, str] = {}
 
     def entries(self, folder: str) -> list[tuple[str, str]]:
         """Return the entries of a folder, sorted: path, and kind, see `_kind`.
@@ -95,7 +99,8 @@ class Listing:
     def _readable(self, folder: str) -> list[tuple[str, str]]:
         try:
             return self.entries(folder)
-        except OSError:  # `find_files` reports it
+        except OSError as error:
+            self.unreadable[folder] = error.strerror or str(error)
             return []
 
 

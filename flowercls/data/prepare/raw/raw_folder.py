@@ -99,12 +99,12 @@ def find_files(raw_dir: str | os.PathLike, split: str = 'auto', out_dir: str | o
     _check_shared_folders(raw_dir, listing, layout.folders)
     skipped, files = list(_outside(listing, layout.folders, layout.beside)), []
     hidden = [skip.path for skip in skipped if _is_hidden_class(raw_dir / skip.path)]
-    dangling = [skip.path for skip in skipped if skip.reason == DANGLING]
+    lost = [skip for skip in skipped if skip.reason in (DANGLING, 'unreadable folder')]
     for folder in layout.folders:
         for entry in _walk(listing, folder):
             (skipped if isinstance(entry, Skipped) else files).append(entry)
     notes = [f'{path} was not taken: {why}' for path, why in layout.beside.items()]
-    notes += [f'{path} was not taken: it is a link that leads nowhere' for path in dangling]
+    notes += [f'{skip.path} was not taken: {skip.reason}' for skip in lost]
     notes += [f'{path} was not taken: its name begins with a dot. Fix: if it is a class, rename it' for path in hidden]
     sets = frozenset(folder.set_name for folder in layout.folders if folder.set_name)
     if sets:
@@ -139,10 +139,14 @@ def _outside(listing: Listing, folders: Iterable[ClassFolder], beside: dict[str,
         for path, kind in listing.entries(folder):
             if kind == 'file':
                 yield Skipped(path, 'not in a class folder')
-            elif kind == 'folder' and path not in inside and path not in around:
-                yield Skipped(path, 'not a set', beside.get(path, 'holds no photos'))
             elif kind != 'folder':
                 yield Skipped(path, kind)
+            elif path in inside or path in around:
+                continue
+            elif path in listing.unreadable:
+                yield Skipped(path, 'unreadable folder', listing.unreadable[path])
+            else:
+                yield Skipped(path, 'not a set', beside.get(path, 'holds no photos'))
 
 
 def _is_hidden_class(folder: Path) -> bool:

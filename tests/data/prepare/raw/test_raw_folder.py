@@ -1,6 +1,7 @@
 """Everything in a raw folder is found and has a reason if skipped; reliability/test_bad_trees.py tries 40 trees."""
 
 import os
+import shutil
 import sys
 
 import pytest
@@ -129,7 +130,7 @@ def test_sets_may_be_links_too(raw, tmp_path):
 @pytest.mark.skipif(os.name != 'posix', reason='links as on POSIX')
 def test_a_class_whose_link_leads_nowhere_is_told(raw, tmp_path):
     (raw / 'tulip').symlink_to(tmp_path / 'unplugged/tulip')
-    assert find_files(raw).notes == ('tulip was not taken: it is a link that leads nowhere',)
+    assert find_files(raw).notes == ('tulip was not taken: dangling link',)
     for name in ('daisy', 'rose'):
         (tmp_path / 'other').mkdir(exist_ok=True)
         (tmp_path / 'other' / name).symlink_to(tmp_path / 'unplugged' / name)
@@ -157,6 +158,13 @@ def test_an_unreadable_folder_is_reported(raw, monkeypatch):
 
     monkeypatch.setattr(raw_folder.os, 'scandir', refuse)
     assert skipped(raw) == {'rose/locked': 'unreadable folder'}
+    (raw / 'class_locked').mkdir()
+    assert [skip.path for skip in find_files(raw).skipped] == ['class_locked', 'rose/locked']
+    for name in ('train', 'test'):
+        shutil.copytree(raw, raw.parent / 'sets' / name)
+    (raw.parent / 'sets/val_locked').mkdir()
+    assert skipped(raw.parent / 'sets')['val_locked'] == 'unreadable folder'
+    assert 'val_locked was not taken: unreadable folder' in find_files(raw.parent / 'sets').notes
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='links as on POSIX')
