@@ -31,9 +31,13 @@ def unreadable_text(broken: Sequence[tuple[str, str]], total: int, rest: str) ->
         total: Number of all photos.
         rest: What became of the others.
     """
+    from flowercls.data.image_formats import FIXES  # here: other verbs read no photos
+
     lines = [f'{len(broken):,} of {total:,} photos cannot be read; {rest}.']
     lines += [f'  {printable(name)}: {printable(reason)}' for name, reason in broken[:BROKEN_SHOWN]]
     lines += [f'  and {len(broken) - BROKEN_SHOWN:,} more'] * (len(broken) > BROKEN_SHOWN)
+    reasons = sorted({reason.partition(' (')[0] for _, reason in broken} & FIXES.keys())
+    lines += [f'Fix, {reason}: {FIXES[reason]}.' for reason in reasons]
     return '\n'.join([*lines, 'Fix: replace these files, or leave them out.'])
 
 

@@ -69,6 +69,7 @@ def test_a_broken_photo_costs_only_itself(run, inbox, tool, tmp_path, said):
     assert tool('predict', run, inbox, '--out', tmp_path / 'x.csv') == 3
     text = said()
     assert '1 of 5 photos cannot be read' in text and '1.jpg: truncated' in text and str(tmp_path / 'x.csv') in text
+    assert 'Fix, truncated: copy or download it again' in text
     with (tmp_path / 'x.csv').open(newline='') as file:
         assert [row['image'] for row in csv.DictReader(file)] == ['0.jpg', '2.jpg', '3.jpg', '4.jpg']
 

@@ -59,7 +59,7 @@ if __name__ == '__main__':
     for path in sys.argv[1:]:
         try:
             probabilities = model.run(['probabilities'], {'photos': read_rgb(path, value_range)[None]})[0][0]
-        except OSError as error:
+        except (OSError, Image.DecompressionBombError) as error:
             print(f'{path}: {error}. Fix: name a photo, such as a JPEG or PNG file{HEIC_FIX}.', file=sys.stderr)
             exit_code = 3  # of a photo that cannot be read
             continue
