@@ -58,11 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='table (.csv, .tsv, .xlsx, .parquet) that says the class of each photo below RAW, instead of folders',
     )
-    columns = 'column of the table, its name or number (default: guessed where obvious; none: no such column)'
-    for what, of in (('image', 'photos'), ('label', 'classes'), ('set', 'sets'), ('group', 'groups')):
-        parser.add_argument(
-            f'--{what}-column', metavar='NAME', help=f'{of}: {columns if what == "image" else "as above"}'
-        )
+    parser.add_argument(
+        '--image-column',
+        metavar='NAME',
+        help='column of the table that names the photos; its name or number (default: guessed where obvious)',
+    )
+    parser.add_argument('--label-column', metavar='NAME', help='column of the classes, likewise')
+    parser.add_argument('--set-column', metavar='NAME', help='column of the sets, likewise; none: there is none')
+    parser.add_argument('--group-column', metavar='NAME', help='column of the groups, likewise; none: there is none')
     parser.add_argument(
         '--groups',
         metavar='FILE',

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowercls.core.layout import SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
+from flowercls.core.layout import MANIFEST_FILE, SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.terminal import printable
 from flowercls.data.prepare.alike.near_duplicates import LARGE_SHARE, large_groups
+from flowercls.data.prepare.raw.label_table import NO_ROW
 from flowercls.data.prepare.raw.raw_folder import Skipped
 from flowercls.data.prepare.raw.scan import SKIP_FIXES
 from flowercls.data.prepare.sets.leaks import leak_lines
@@ -15,6 +16,7 @@ from flowercls.data.prepare.split_plan import Plan, rename_reason
 
 # BaseDT calls this many photos of a class enough. Fewer are only mentioned.
 ENOUGH = {TRAIN_DIR: 100, VAL_DIR: 10}
+NO_ROW_SHOWN = 10  # photos that a table does not name; often a whole folder of others
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,10 @@ def _by_reason(title: str, rows: list[tuple[str, str, str]]) -> str:
     lines = [f'{title}: {len(rows):,} files'] if rows else []
     for reason, reason_lines in sorted(lines_of.items()):
         fix = f'. Fix: {SKIP_FIXES[reason]}' if reason in SKIP_FIXES else ''
-        lines += [f'  {reason} ({len(reason_lines):,}){fix}', *reason_lines]
+        shown = reason_lines[:NO_ROW_SHOWN] if reason == NO_ROW else reason_lines
+        lines += [f'  {reason} ({len(reason_lines):,}){fix}', *shown]
+        if len(shown) < len(reason_lines):
+            lines.append(f'    and {len(reason_lines) - len(shown):,} more, which {MANIFEST_FILE} lists')
     return '\n'.join(lines)
 
 

@@ -4,11 +4,11 @@ Start reading at `find_copies`. Only names are looked at. "images (1).jpg", "ima
 so numbers alone make copies only beside the original, and a name that most photos of a class share makes none.
 """
 
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
 from flowercls.data.prepare.raw.listing import last_part, nfc
@@ -150,8 +150,9 @@ def original_name(path: str) -> str:
         >>> [original_name(name) for name in ('a/x_rot90_flip.jpg', 'IMG_1 - Copy (2).png', 'x_jpg.rf.0a1b2c3d.jpg')]
         ['x', 'img_1', 'x']
     """
-    name = PurePosixPath(nfc(path).casefold())
-    stem = name.stem if name.suffix in PHOTO_SUFFIXES else name.name
+    name = nfc(path.rpartition('/')[2]).casefold()
+    stem, suffix = posixpath.splitext(name)
+    stem = stem if suffix in PHOTO_SUFFIXES else name
     while True:
         shorter = stem
         for pattern in (_ROBOFLOW, _ENDS_IN_UUID, _AFTER, _BEFORE):

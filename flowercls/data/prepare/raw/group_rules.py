@@ -77,7 +77,7 @@ def with_groups(
         files = [replace(file, group=group_of.get(file.path)) for file in files]
     elif group_by is not None:
         group_of = _groups_by_pattern(group_by, paths, Path(raw_dir))
-        notes.append(_described(files, group_of, f'--group-by {group_by!r}'))
+        notes.append(_described(files, group_of, f"--group-by '{group_by}'"))
         files = [replace(file, group=group_of.get(file.path)) for file in files]
     copies = find_copies(files)
     if group_copies:
@@ -90,7 +90,7 @@ def with_groups(
 
 def _groups_by_pattern(pattern: str, paths: Sequence[str], raw_dir: Path) -> dict[str, str]:
     """Return the group of each path that the pattern matches."""
-    text = json.dumps([pattern, paths])
+    flag, text = f"--group-by '{pattern}'", json.dumps([pattern, paths])
     try:
         done = subprocess.run(
             [sys.executable, '-I', '-S', '-W', 'ignore', '-c', _MATCH],
@@ -101,26 +101,22 @@ def _groups_by_pattern(pattern: str, paths: Sequence[str], raw_dir: Path) -> dic
         )
     except subprocess.TimeoutExpired as error:
         raise ConfigError(
-            f'--group-by {pattern!r}: takes more than {MAX_REGEX_S} s for {len(paths):,} paths. Repetitions within '
+            f'{flag}: takes more than {MAX_REGEX_S} s for {len(paths):,} paths. Repetitions within '
             'repetitions, such as (a+)+, take that long. Fix: write it without them.'
         ) from error
     if done.returncode:
-        raise ConfigError(
-            f'--group-by {pattern!r}: matching ended with code {done.returncode}. Fix: write a simpler expression.'
-        )
+        raise ConfigError(f'{flag}: matching ended with code {done.returncode}. Fix: write a simpler expression.')
     answer = json.loads(done.stdout)
     if isinstance(answer, dict):
         where = '' if answer['position'] is None else f' at position {answer["position"]}'
         mark = '' if answer['position'] is None else f'\n  {pattern}\n  {" " * answer["position"]}^'
         raise ConfigError(
-            f'--group-by {pattern!r}: is no regular expression: {answer["problem"]}{where}.{mark}\n'
+            f'{flag}: is no regular expression: {answer["problem"]}{where}.{mark}\n'
             'Fix: correct it; a backslash before a sign takes it as it is.'
         )
     texts = {path: ', '.join(parts) for path, parts in zip(paths, answer, strict=True) if parts and any(parts)}
     if not texts:
-        raise ConfigError(
-            f'--group-by {pattern!r}: matches no path of {raw_dir}, such as {", ".join(paths[:3])}. Fix: correct it.'
-        )
+        raise ConfigError(f'{flag}: matches no path of {raw_dir}, such as {", ".join(paths[:3])}. Fix: correct it.')
     return texts
 
 
@@ -133,7 +129,7 @@ def _described(files: Sequence[RawFile], group_of: dict[str, str], source: str) 
     largest, size = max(sizes.items(), key=lambda item: (item[1], item[0]), default=('', 0))
     text = f'groups by {source}: {len(sizes):,} groups, the largest {largest!r} with {size:,} photos'
     if mixed := sorted(group for group, of in classes.items() if len(of) > 1):
-        text += f'; {len(mixed):,} span several classes, such as {mixed[0]!r}'
+        text += f'; {len(mixed):,} span several classes, such as {mixed[0]!r} (fine for a patient or a camera)'
     if without := [file.path for file in files if file.path not in group_of]:
         text += f'; {len(without):,} photos have no group: {first_of(without)}'
     return text

@@ -73,6 +73,8 @@ def label_files(
     if not raw_dir.is_dir():
         problem = 'is not a folder' if raw_dir.exists() else 'does not exist'
         raise DataError(f'{raw_dir}: the raw folder {problem}. Expected: the folder of the photos in {labels}.')
+    if not labels.exists() and (raw_dir / labels).is_file():
+        raise DataError(f'{labels}: no such file here. Fix: --labels {raw_dir / labels}')
     files, skipped = [], []
     listing = Listing(raw_dir)
     for folder, same in listing.walk(''):
@@ -270,10 +272,11 @@ def _check_labels(table: Table, found: PhotoTable) -> None:
     labels = {row.label for row in found.rows.values()}.union(
         *[columns.names[place : place + 1] for place in columns.labels]
     )
+    several = {label for label in labels if _is_several(label, labels)}
     for path, row in list(found.rows.items()):
         if not row.label:
             found.problems[path] = 'no label in the table', ''
-        elif _is_several(row.label, labels):
+        elif row.label in several:
             found.problems[path] = 'several labels for one photo', row.label
         elif columns.set is not None and not row.set_name:
             found.problems[path] = 'no set in the table', ''

@@ -5,7 +5,7 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
 from flowercls.data.prepare.raw.listing import nfc
@@ -87,8 +87,8 @@ def _any_case(path: str) -> str:
 
 def _without_suffix(path: str) -> str:
     path = _any_case(path)
-    suffix = PurePosixPath(path).suffix
-    return path.removesuffix(suffix) if suffix in PHOTO_SUFFIXES else path
+    stem, suffix = posixpath.splitext(path)
+    return stem if suffix in PHOTO_SUFFIXES else path
 
 
 def _without_zeros(path: str) -> str | None:

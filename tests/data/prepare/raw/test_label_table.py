@@ -124,6 +124,12 @@ def test_a_table_in_the_raw_folder_is_no_photo(labelled):
     assert reasons(folder) == {'labels.csv': 'the table of labels'}
 
 
+def test_a_table_that_lies_in_the_raw_folder_is_named_with_its_path(tmp_path):
+    (tmp_path / 'labels.csv').write_text('image,label\n')
+    with pytest.raises(DataError, match=f'Fix: --labels {tmp_path}/labels.csv'):
+        label_files(tmp_path, 'labels.csv', ColumnChoice())
+
+
 def test_a_table_that_matches_nothing_shows_both_sides(labelled):
     with pytest.raises(DataError, match='(?s)the table has .p1.jpg.*the folder has .1.jpg.*--image-column'):
         labelled('image,label\np1.jpg,a\np2.jpg,b\n')
