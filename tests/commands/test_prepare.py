@@ -79,6 +79,7 @@ def test_every_flag_reaches_the_verb(main, monkeypatch, capsys):
     monkeypatch.setattr(sys.modules['flowercls.commands.prepare'], 'prepare', prepare)
     flags = '--val-ratio 0.3 --test-ratio 0.1 --seed 4 --folds 5 --workers 6 --overwrite --allow-tiny-classes --dry-run'
     flags += ' --split new --leaks drop --labels l.csv --image-column i --label-column l --set-column s'
+    flags += ' --near-duplicates drop --near-duplicate-distance 0.5'
     flags += ' --extend old --group-column g --groups g.csv --group-by plant --group-copies'
     assert main(['raw', 'out', *flags.split()]) == 0
     assert main(['out', '--demo']) == 0
@@ -88,8 +89,9 @@ def test_every_flag_reaches_the_verb(main, monkeypatch, capsys):
     tables |= dict(image_column='i', label_column='l', set_column='s', group_column='g')
     plain = dict(val_ratio=None, test_ratio=None, seed=None, folds=None, workers=None, **dict.fromkeys(switches, False))
     plain |= dict(demo=False, download=None, sha256=None, split='auto', leaks='error', **dict.fromkeys(tables))
+    plain |= dict(near_duplicates='group', near_duplicate_method='hash', near_duplicate_distance=None)
     chosen = dict(val_ratio=0.3, test_ratio=0.1, seed=4, folds=5, workers=6, **dict.fromkeys(switches, True))
-    chosen |= dict(split='new', leaks='drop', **tables)
+    chosen |= dict(split='new', leaks='drop', near_duplicates='drop', near_duplicate_distance=0.5, **tables)
     assert calls == [
         ('raw', 'out', {**plain, **chosen}),
         (None, 'out', {**plain, 'demo': True}),
