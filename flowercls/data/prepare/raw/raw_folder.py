@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flowercls.core.errors import DataError
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
-from flowercls.data.prepare.raw.given_split import ClassFolder, class_folders, described, where_labels_are
+from flowercls.data.prepare.raw.given_split import ClassFolder, class_folders, described, set_of, where_labels_are
 from flowercls.data.prepare.raw.listing import DANGLING, Listing, first_of, last_part, nfc, path_order
 
 EXPECTED_TREE = """Expected one folder for each class, at least 2:
@@ -189,7 +189,8 @@ def _check_number_of_classes(raw_dir: Path, out_dir: str | os.PathLike, listing:
     if not hint and (listing.photos('') or (classes and listing.photos(classes[0]))):
         hint = f'\n{where_labels_are(raw_dir, out_dir)}'
         siblings = Listing(raw_dir.absolute().parent)
-        if not classes and sum(bool(siblings.photos(folder)) for folder in siblings.folders('')) > 1:
+        is_class = not classes and set_of(raw_dir.absolute().name) is None  # a folder called train is rather a set
+        if is_class and sum(bool(siblings.photos(folder)) for folder in siblings.folders('')) > 1:
             hint = (
                 f'\nFiles lie directly in it. Fix: if {raw_dir.name} is one of several classes, give {raw_dir.parent}.'
                 f'\n{where_labels_are(raw_dir, out_dir)}'

@@ -224,8 +224,9 @@ def test_sets_without_class_folders_point_to_a_table(tmp_path, folders):
 def test_photos_beside_a_table_point_to_it_from_every_folder(tmp_path):
     raw = write(tmp_path / 'raw', 'train', 'test', 'labels.csv')
     for place in (raw, raw / 'train', raw / 'test'):
-        with pytest.raises(DataError, match=f'{place} OUT --labels {raw}/labels.csv'):
+        with pytest.raises(DataError, match=f'{place} OUT --labels {raw}/labels.csv') as caught:
             find_files(place)
+        assert f'give {raw}' not in str(caught.value)  # that would lead in a circle
 
 
 def test_a_table_is_found_beside_the_sets_too(tmp_path):
