@@ -6,15 +6,19 @@ a duplicate.
 
 import argparse
 import contextlib
+import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercls.core import signals
-from flowercls.core.errors import ConfigError
+from flowercls.core.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from flowercls.data.prepare.preparation import PrepareResult
+    from flowercls.features.photo_vectors import PhotoVectors
+    from flowercls.models.classifier import StagedClassifier
 
 EXAMPLES = (
     'my_photos data/flower            # my_photos/daisy/..., my_photos/rose/..., split 8:2',
@@ -105,13 +109,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='photos that look alike: keep them in one set, keep one of them, or do not look for any (default: group)',
     )
     parser.add_argument(
-        '--near-duplicate-method', choices=('hash',), default='hash', help='how they are found (default: %(default)s)'
+        '--near-duplicate-method',
+        choices=('hash', 'features'),
+        default='hash',
+        help='how they are found: hash knows mirrored and quarter-turned copies, features of a network also other '
+        'turns and crops, and needs --weights (default: %(default)s)',
     )
     parser.add_argument(
         '--near-duplicate-distance',
         type=float,
         metavar='D',
-        help='the largest distance of two photos that look alike, 0: the same picture (default of hash: 0.6)',
+        help='the largest distance of two photos that look alike, 0: the same picture (default: 0.6 of hash, 0.4 of '
+        'features)',
+    )
+    parser.add_argument(
+        '--weights',
+        metavar='FILE',
+        help='network for --near-duplicate-method features: a file of weights that a shipped config names, a config, a '
+        'run folder or a checkpoint',
     )
     parser.add_argument(
         '--dry-run',
@@ -158,6 +173,7 @@ def prepare(
     demo: bool = False,
     download: str | None = None,
     sha256: str | None = None,
+    weights: str | os.PathLike | None = None,
     **options,
 ) -> 'PrepareResult':
     """Make a prepared folder from a folder of photos per class.
@@ -168,12 +184,17 @@ def prepare(
         demo: Draw flowers and prepare them.
         download: Address of an archive to fetch and prepare.
         sha256: Digest the archive must have; without it the digest is recorded at the first download.
+        weights: Network for ``near_duplicate_method='features'``, see `photo_vectors_of`.
         **options: As `flowercls.data.prepare.preparation.prepare`.
 
     Raises:
         DataError: if the photos cannot be used.
         ConfigError: if ``out_dir`` is not free to be written.
     """
+    if weights is not None:
+        if options.get('near_duplicate_method') != 'features':
+            raise ConfigError(f'--weights {weights}: nothing uses it. Fix: add --near-duplicate-method features.')
+        options['photo_vectors'] = photo_vectors_of(weights)
     if demo:
         from flowercls.data.drawn_flowers.drawn import prepare_drawn
 
@@ -183,6 +204,88 @@ def prepare(
     from flowercls.data.prepare.preparation import prepare as prepare_folder
 
     return prepare_folder(raw_dir, out_dir, **options)
+
+
+def photo_vectors_of(weights: str | os.PathLike) -> 'PhotoVectors':
+    """Return the network of ``--weights`` as a function: photos → vectors.
+
+    Args:
+        weights: A run folder, a checkpoint of a run, a file of starting weights that a shipped config names, or a
+            config, whose ``load_from`` is taken.
+
+    Raises:
+        CheckpointError: if there is no such file, it is damaged, or its network is not known.
+        ConfigError: if it is an export, or a config that cannot be read.
+    """
+    from flowercls.core.terminal import silence_false_alarms
+
+    path = Path(weights)
+    if path.suffix.lower() in ('.onnx', '.zip'):
+        raise ConfigError(
+            f'--weights {path}: an export tells classes and no features. Fix: name a run folder or a checkpoint (.pth).'
+        )
+    if (
+        path.suffix != '.py' and path.parent.name and not path.exists()
+    ):  # a bare name may lie in the folder FLOWERCLS_WEIGHTS
+        raise CheckpointError(f'--weights {path}: no such file or folder. Fix: correct the path.')
+    silence_false_alarms()
+    from flowercls.features.photo_vectors import PhotoVectors
+    from flowercls.models.checkpoint_reader import read_checkpoint
+    from flowercls.models.weight_files import find_weights
+    from flowercls.use.load import load
+
+    if path.suffix == '.py':
+        return PhotoVectors(*_network_of(path))
+    if path.is_dir():
+        model = load(path)
+        return PhotoVectors(model.network, model.image_size)
+    file = find_weights(str(weights))
+    content = read_checkpoint(file)
+    if isinstance(content.get('meta'), dict) and 'cfg' in content['meta']:
+        model = load(file)
+        return PhotoVectors(model.network, model.image_size)
+    return PhotoVectors(*_network_of(_config_naming(file), file))
+
+
+def _config_naming(file: Path) -> Path:
+    """Return the shipped config that starts from a file of this name; complete experiments come first."""
+    from flowercls.config.loader import CONFIGS
+
+    for config in (*sorted(CONFIGS.glob('*.py')), *sorted(CONFIGS.glob('_base_/models/*.py'))):
+        if re.search(rf"^load_from = .*\b{re.escape(file.name)}'", config.read_text(encoding='utf-8'), re.MULTILINE):
+            return config
+    raise CheckpointError(
+        f'--weights {file}: no shipped config starts from a file of this name, so its network is not known. Fix: name '
+        'a config (.py) whose load_from is this file, or a run folder or checkpoint of your own.'
+    )
+
+
+def _network_of(config: Path, file: Path | None = None) -> tuple['StagedClassifier', tuple[int, int]]:
+    """Return the network of a config with its starting weights or those of ``file``, and the size of its images."""
+    from mmpretrain.registry import MODELS
+
+    import flowercls.registration  # noqa: F401  registers our classes
+    from flowercls.config.data_keys import derive_num_classes
+    from flowercls.config.loader import find_config, load_config
+    from flowercls.config.model_keys import derive_starting_weights
+    from flowercls.models.checkpoint_reader import read_checkpoint
+    from flowercls.models.weight_files import find_weights
+    from flowercls.models.weights import apply_weights
+
+    cfg = load_config(find_config(config))
+    derive_starting_weights(cfg)
+    derive_num_classes(cfg, 1000)  # any number: the classification layer is not used
+    settings = {key: value for key, value in cfg.model.items() if key not in ('train_cfg', 'init_cfg', 'pretrained')}
+    settings.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    if file is None:
+        if not cfg.get('load_from'):
+            raise ConfigError(f'--weights {config}: names no weights. Fix: set `load_from` in it.')
+        file = find_weights(cfg.load_from)
+    with MODELS.switch_scope_and_registry('mmpretrain'):
+        network = MODELS.build(settings)
+    apply_weights(network, read_checkpoint(file), source=str(file), class_names=[])
+    size = cfg.get('input_size', 224)
+    return network, (size, size)
 
 
 def _prepare_download(url: str, out_dir: str | Path, sha256: str | None, options: dict) -> 'PrepareResult':

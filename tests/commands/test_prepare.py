@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers.odd_photos import textured
+from flowercls.commands.prepare import photo_vectors_of
+from helpers.odd_photos import scene, textured
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'prepare_data.py'
 
@@ -79,8 +81,8 @@ def test_every_flag_reaches_the_verb(main, monkeypatch, capsys):
     monkeypatch.setattr(sys.modules['flowercls.commands.prepare'], 'prepare', prepare)
     flags = '--val-ratio 0.3 --test-ratio 0.1 --seed 4 --folds 5 --workers 6 --overwrite --allow-tiny-classes --dry-run'
     flags += ' --split new --leaks drop --labels l.csv --image-column i --label-column l --set-column s'
-    flags += ' --near-duplicates drop --near-duplicate-distance 0.5'
-    flags += ' --extend old --group-column g --groups g.csv --group-by plant --group-copies'
+    flags += ' --group-column g --groups g.csv --group-by plant --group-copies --extend old'
+    flags += ' --near-duplicates drop --near-duplicate-method features --near-duplicate-distance 0.2 --weights w.pth'
     assert main(['raw', 'out', *flags.split()]) == 0
     assert main(['out', '--demo']) == 0
     assert main(['out', '--download', 'file:///x.zip', '--sha256', 'ab']) == 0
@@ -88,10 +90,11 @@ def test_every_flag_reaches_the_verb(main, monkeypatch, capsys):
     tables = dict(extend='old', labels='l.csv', groups='g.csv', group_by='plant')
     tables |= dict(image_column='i', label_column='l', set_column='s', group_column='g')
     plain = dict(val_ratio=None, test_ratio=None, seed=None, folds=None, workers=None, **dict.fromkeys(switches, False))
+    plain |= dict(near_duplicates='group', near_duplicate_method='hash', near_duplicate_distance=None, weights=None)
     plain |= dict(demo=False, download=None, sha256=None, split='auto', leaks='error', **dict.fromkeys(tables))
-    plain |= dict(near_duplicates='group', near_duplicate_method='hash', near_duplicate_distance=None)
     chosen = dict(val_ratio=0.3, test_ratio=0.1, seed=4, folds=5, workers=6, **dict.fromkeys(switches, True))
-    chosen |= dict(split='new', leaks='drop', near_duplicates='drop', near_duplicate_distance=0.5, **tables)
+    chosen |= dict(split='new', leaks='drop', **tables, near_duplicates='drop', weights='w.pth')
+    chosen |= dict(near_duplicate_method='features', near_duplicate_distance=0.2)
     assert calls == [
         ('raw', 'out', {**plain, **chosen}),
         (None, 'out', {**plain, 'demo': True}),
@@ -193,3 +196,78 @@ def test_a_real_signal_in_the_middle_leaves_nothing_behind(raw, tmp_path, number
     _, said = running.communicate()
     assert running.returncode == code and 'Traceback' not in said
     assert [path.name for path in tmp_path.iterdir()] == ['raw']
+
+
+# --- near-duplicates by features ------------------------------------------------------------------------------------
+
+
+def test_turned_and_cropped_copies_are_found_with_a_trained_network(main, trained_run, tmp_path, capsys):
+    raw = tmp_path / 'raw'
+    for number in range(8):
+        photo = scene(number)
+        versions = {'': photo}
+        if number == 0:
+            versions |= {'x': photo.rotate(12), 'y': photo.crop((0, 0, 180, 135))}  # names that tell nothing
+        for name, version in versions.items():
+            path = raw / ('rose' if number < 4 else 'tulip') / f'{number}{name}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            version.save(path)
+    arguments = [raw, tmp_path / 'out', '--workers', '0', '--near-duplicate-distance', '1', '--near-duplicate-method']
+    assert main([*arguments, 'features', '--weights', trained_run[1]]) == 0
+    assert 'rose/0.png  rose/0x.png  rose/0y.png' in capsys.readouterr().out
+    assert main([*arguments, 'hash', '--overwrite', '--near-duplicate-distance', '0.6']) == 0
+    assert 'rose/0x.png' not in capsys.readouterr().out
+    assert main([*arguments, 'features', '--overwrite']) == 2
+    assert 'Fix: add --weights FILE.' in capsys.readouterr().err
+    assert main([*arguments, 'hash', '--overwrite', '--weights', trained_run[1]]) == 2
+    assert 'Fix: add --near-duplicate-method features.' in capsys.readouterr().err
+
+
+@pytest.fixture(scope='module')
+def mobilenet():
+    """Random weights of the network of configs/_base_/models/mobilenet_v2.py."""
+    from helpers.model_configs import build_real
+
+    return build_real('mobilenet_v2', num_classes=4)
+
+
+@pytest.mark.parametrize('given', ['named by a shipped config', 'a config', 'a config in the cache of weights'])
+def test_a_file_of_weights_becomes_the_network_of_the_config_that_names_it(mobilenet, tmp_path, monkeypatch, given):
+    import torch
+
+    name = 'any.pth' if given == 'a config' else 'mobilenet_v2_tf_in1k.pth'
+    torch.save({'state_dict': mobilenet.state_dict()}, tmp_path / name)
+    config = tmp_path / 'my.py'
+    config.write_text(f"_base_ = ['mobilenet_v2_flower.py']\nload_from = {str(tmp_path / name)!r}\n")
+    if given == 'a config in the cache of weights':
+        monkeypatch.setenv('FLOWERCLS_WEIGHTS', str(tmp_path))
+        config = 'mobilenet_v2_flower.py'
+    network = photo_vectors_of(tmp_path / name if given == 'named by a shipped config' else config)._network
+    state = network.state_dict()
+    assert all((state[key] == value).all() for key, value in mobilenet.state_dict().items() if 'head' not in key)
+    # This config's own padding and pixels, not those of the other file that a MobileNetV2 is shipped with.
+    assert type(network.backbone.conv1.conv).__name__ == 'Conv2dAdaptivePadding'
+    assert network.data_preprocessor.mean.flatten().tolist() == [127.5] * 3
+
+
+@pytest.mark.parametrize(
+    ('weights', 'code', 'message'),
+    [
+        ('missing/x.pth', 4, 'no such file or folder'),
+        ('model.onnx', 2, 'an export tells classes'),
+        ('unknown.pth', 4, 'not known. Fix: name a config'),
+        ('text.pth', 4, 'not a checkpoint'),
+        ('no_weights.py', 2, 'names no weights'),
+        ('empty', 4, 'holds no checkpoint of a run'),
+    ],
+)
+def test_weights_that_cannot_be_used_are_named(main, raw, tmp_path, capsys, weights, code, message):
+    import torch
+
+    torch.save({'state_dict': {'a': torch.ones(1)}}, tmp_path / 'unknown.pth')
+    (tmp_path / 'text.pth').write_text('text')
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'no_weights.py').write_text("_base_ = ['mobilenet_v2_flower.py']\nload_from = None\n")
+    arguments = [raw, tmp_path / 'out', '--near-duplicate-method', 'features', '--weights', tmp_path / weights]
+    assert main(arguments) == code
+    assert re.search(message, capsys.readouterr().err) and not (tmp_path / 'out').exists()

@@ -12,7 +12,7 @@ import zlib
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
@@ -258,3 +258,15 @@ DAMAGES = (flip_bits, cut, zero_block, insert_bytes, swap_parts, change_a_field)
 def draw(path, seed=0, size=(32, 24)):
     path.parent.mkdir(parents=True, exist_ok=True)
     textured(seed, size).save(path)
+
+
+def scene(seed):
+    """A picture of 240x180 pixels with 120 discs and boxes at random: many points that can be found again."""
+    rng = np.random.default_rng(seed)
+    image = Image.new('RGB', (240, 180), (120, 130, 110))
+    pen = ImageDraw.Draw(image)
+    for number in range(120):
+        x, y, width, height = rng.integers((0, 0, 6, 6), (240, 180, 40, 40))
+        colour = tuple(rng.integers(20, 236, 3).tolist())
+        (pen.ellipse if number % 2 else pen.rectangle)((x, y, x + width, y + height), colour)
+    return image

@@ -8,7 +8,7 @@ import contextlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from flowercls.core.layout import (
     TEST_DIR,
     VAL_DIR,
 )
+from flowercls.data.prepare.alike.feature_groups import Vectors, group_by_features
 from flowercls.data.prepare.alike.near_duplicates import NearDuplicateOptions
 from flowercls.data.prepare.copying import check_space, copy_photos
 from flowercls.data.prepare.group_sheet import draw_near_duplicates
@@ -67,6 +68,7 @@ def prepare(
     near_duplicates: str = 'group',
     near_duplicate_method: str = 'hash',
     near_duplicate_distance: float | None = None,
+    photo_vectors: Vectors | None = None,
     dry_run: bool = False,
     fetch_raw: Callable[[], Path] | None = None,
     drawn: dict | None = None,
@@ -97,8 +99,10 @@ def prepare(
         allow_tiny_classes: Let a class with a single photo into the training set instead of refusing.
         near_duplicates: What is done about photos that look alike: ``group`` keeps them in one set, ``drop`` keeps one
             of them, ``off`` does not look for any.
-        near_duplicate_method: How photos are compared.
+        near_duplicate_method: How photos are compared: ``hash`` finds copies in any of the eight orientations,
+            ``features`` turned and cropped copies as well.
         near_duplicate_distance: Largest distance of two photos of a group; None takes the default of the method.
+        photo_vectors: Computes the features, see `flowercls.data.prepare.alike.feature_groups.group_by_features`.
         dry_run: Write nothing, only return the result.
         fetch_raw: Downloads or draws the photos after the options are checked, and returns their raw folder.
         drawn: How the photos were drawn, for manifest.json; None for photos that are not drawn.
@@ -115,10 +119,16 @@ def prepare(
     options = (SplitOptions() if known is None else known.options).changed(given)
     near = NearDuplicateOptions(near_duplicates, near_duplicate_method, near_duplicate_distance)
     _check_options(options, near, workers, split, leaks)
+    if near.method == 'features' and near.action != 'off' and photo_vectors is None:
+        raise ConfigError('--near-duplicate-method features: needs a network. Fix: add --weights FILE.')
     raw, out = Path(raw_dir), Path(out_dir)
     _check_folders(raw, out, overwrite)
     choice = ColumnChoice(image_column, label_column, set_column, group_column)
     _check_tables(choice, labels, groups, group_by)
+
+    def join(paths: Sequence[str], first: Sequence[int]) -> list[int]:
+        return group_by_features(raw, paths, first, photo_vectors, max_distance=near.limit, workers=workers)
+
     decide = partial(
         make_plan,
         options=options,
@@ -126,6 +136,7 @@ def prepare(
         near_duplicates=near,
         leaks=leaks,
         known=known,
+        join=join,
     )
 
     def scan_folder() -> Scan:

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
@@ -127,15 +127,18 @@ def make_plan(
     near_duplicates: NearDuplicateOptions,
     leaks: str = 'error',
     known: KnownSplit | None = None,
+    join: Callable[[Sequence[str], Sequence[int]], list[int]] | None = None,
 ) -> Plan:
     """Sort out duplicates, split, and name every file. Arguments as in `flowercls.data.prepare.preparation.prepare`.
+
+    ``join`` is as in `sort_out_near_duplicates`.
 
     Raises:
         DataError: if a class has too few photos, or no photo is left to validate; if sets that are given share photos.
         ConfigError: if a class has fewer groups of photos than folds.
     """
     kept, duplicates, conflicts = find_exact_duplicates(scan.photos)
-    kept, groups, similar = sort_out_near_duplicates(kept, near_duplicates)
+    kept, groups, similar = sort_out_near_duplicates(kept, near_duplicates, join)
     if scan.sets and known is not None:
         raise ConfigError(
             f'{raw_dir}: has sets, which are kept, so --extend means nothing. Fix: merge them with --split new, or '

@@ -1,7 +1,8 @@
 """Near-duplicates by the features of a network: also turned, cropped and mirrored copies.
 
 The features say which photos to compare. They cannot decide: two photos of one kind of flower are often closer than a
-photo and its crop. `same_scene` decides.
+photo and its crop. `same_scene` decides. Of each photo the whole and the middle are looked at: the middle of a photo
+looks like its crop, and the middle of a turned copy lies within its frame.
 """
 
 import os
@@ -19,10 +20,11 @@ from flowercls.core.workers import map_in_processes, with_progress
 from flowercls.data.decode import OWN_ENDS, decode_rgb
 from flowercls.data.image_formats import UnreadablePhoto
 
-MAX_FEATURE_DISTANCE = 0.5  # 1 - cosine; copies are nearer, and a larger distance only costs time
+MAX_FEATURE_DISTANCE = 0.4  # 1 - cosine; nearly all copies are nearer, and a larger distance only costs time
 NUM_NEIGHBOURS = 10  # of each photo that are compared with it
 MAX_COMPARED = 8  # photos of a group, of a larger one evenly spaced
 MIN_SHARE = 0.5  # of the pairs between two groups that are copies, for the groups to be one
+_MIDDLE = 0.7  # of both sides
 _BATCH_SIZE = 32
 _CHUNK_VALUES = 8_000_000  # of the distances in memory at a time
 
@@ -72,7 +74,10 @@ def group_by_features(
 def _look(
     raw_dir: Path, paths: list[str], vectors: Vectors, file: tempfile.TemporaryFile, workers: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features of length 1, float16, and the records of `same_scene`, which lie in ``file``."""
+    """Return the features of N photos and the records of `same_scene`, which lie in ``file``.
+
+    The features are of length 1 and have the shape (N, 2, D), float16: of the whole photos and of their middles.
+    """
     from flowercls.data.prepare.alike.same_scene import SIGHT  # imports OpenCV
 
     look = partial(_look_at, raw_dir)
@@ -83,17 +88,19 @@ def _look(
     with disk_errors(tempfile.gettempdir()):
         readable = (view for view in views if view.rgb is not None)
         while batch := list(islice(readable, _BATCH_SIZE)):
-            rows = np.asarray(vectors([view.rgb for view in batch]), np.float32)
+            photos = [picture for view in batch for picture in (view.rgb, _middle_of(view.rgb))]
+            rows = np.asarray(vectors(photos), np.float32)
+            rows /= np.linalg.norm(rows, axis=1, keepdims=True) + 1e-6
             if features is None:
-                features = np.zeros((len(paths), rows.shape[1]), np.float16)
-            features[[view.index for view in batch]] = rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-6)
+                features = np.zeros((len(paths), 2, rows.shape[1]), np.float16)
+            features[[view.index for view in batch]] = rows.reshape(len(batch), 2, -1)
             for view in batch:
                 file.seek(view.index * SIGHT.itemsize)
                 file.write(view.sight.tobytes())
         file.truncate(len(paths) * SIGHT.itemsize)
         file.flush()
     if features is None:
-        return np.zeros((0, 1), np.float16), np.zeros(0, SIGHT)
+        return np.zeros((0, 2, 1), np.float16), np.zeros(0, SIGHT)
     return features, np.memmap(file, SIGHT, 'r', shape=len(paths))
 
 
@@ -115,16 +122,27 @@ def _look_at(raw_dir: Path, item: tuple[int, str]) -> _View:
     return _View(index, rgb, sight_of(rgb))
 
 
+def _middle_of(rgb: np.ndarray) -> np.ndarray:
+    top, left = (int(length * (1 - _MIDDLE) / 2) for length in rgb.shape[:2])
+    return rgb[top : rgb.shape[0] - top, left : rgb.shape[1] - left]
+
+
 def _near_pairs(features: np.ndarray, max_distance: float) -> list[tuple[int, int]]:
-    """Return the pairs of photos to compare, nearest first: each photo and its nearest neighbours."""
+    """Return the pairs of photos to compare, nearest first: each photo and its nearest neighbours.
+
+    The distance of two photos is the smallest of the four between their whole and their middle.
+    """
     number = len(features)
     nearest = min(NUM_NEIGHBOURS, number - 1)
     found: dict[tuple[int, int], float] = {}
-    step = max(1, _CHUNK_VALUES // max(number, features.shape[1], 1))
+    step = max(1, _CHUNK_VALUES // max(number, features[:1].size, 1))
     for start in range(0, number, step) if nearest > 0 else ():
         rows = features[start : start + step].astype(np.float32)
-        parts = [rows @ features[left : left + step].astype(np.float32).T for left in range(0, number, step)]
-        distances = 1 - np.concatenate(parts, axis=1)
+        distances = np.empty((len(rows), number), np.float32)
+        for left in range(0, number, step):
+            columns = features[left : left + step].astype(np.float32)
+            cosines = [rows[:, own] @ columns[:, other].T for own, other in product((0, 1), repeat=2)]
+            distances[:, left : left + step] = 1 - np.maximum.reduce(cosines)
         distances[np.arange(len(rows)), start + np.arange(len(rows))] = np.inf
         neighbours = np.argpartition(distances, nearest - 1, axis=1)[:, :nearest]
         for row, columns in enumerate(neighbours.tolist()):

@@ -2,12 +2,13 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from flowercls.core.workers import with_progress
+from flowercls.data.prepare.alike.feature_groups import MAX_FEATURE_DISTANCE
 from flowercls.data.prepare.alike.look_search import LookComparison
 from flowercls.data.prepare.alike.whole_groups import Comparison, find_groups
 from flowercls.data.prepare.raw.raw_folder import Skipped
@@ -16,7 +17,7 @@ from flowercls.data.prepare.raw.scan import RawPhoto
 ACTIONS = ('group', 'drop', 'off')
 # Measured on 2,848 flower photos: copies that are saved again, resized, mirrored, turned, blurred or of more contrast
 # are at most 0.46 apart, unrelated photos at least 0.9; frames of one camera mostly differ by 0.6 or more.
-DISTANCES = {'hash': 0.6}  # method -> largest distance within a group
+DISTANCES = {'hash': 0.6, 'features': MAX_FEATURE_DISTANCE}  # method -> largest distance within a group
 MAX_DISTANCE = 1.0
 # Photos without structure, such as plain colours and gradients, look the same whatever they show.
 MIN_CONTENT = 0.6
@@ -67,9 +68,17 @@ class NearDuplicateOptions:
 
 
 def sort_out_near_duplicates(
-    photos: Sequence[RawPhoto], options: NearDuplicateOptions
+    photos: Sequence[RawPhoto],
+    options: NearDuplicateOptions,
+    join: Callable[[Sequence[str], Sequence[int]], list[int]] | None = None,
 ) -> tuple[list[RawPhoto], list[int], list[Skipped]]:
     """Find the photos that look alike, and leave out all but one of each group if the options say so.
+
+    Args:
+        photos: Sorted by path.
+        options: What is done.
+        join: Joins groups by features, if that is the method: paths, groups by hash → groups, both as
+            `group_near_duplicates` gives them.
 
     Returns:
         The photos kept; for each the number of its group, which no other photo has without near-duplicates; the others.
@@ -78,7 +87,10 @@ def sort_out_near_duplicates(
     """
     if options.action == 'off':
         return list(photos), list(range(len(photos))), []
-    groups = group_near_duplicates([photo.look for photo in photos], [photo.class_name for photo in photos], options)
+    by_hash = options if options.method == 'hash' else NearDuplicateOptions()
+    groups = group_near_duplicates([photo.look for photo in photos], [photo.class_name for photo in photos], by_hash)
+    if join is not None and options.method == 'features':
+        groups = join([photo.path for photo in photos], groups)
     if options.action == 'group':
         return list(photos), groups, []
     best: dict[tuple, RawPhoto] = {}

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from flowercls.data.prepare.alike import same_scene
 from flowercls.data.prepare.alike.same_scene import is_same_scene, sight_of
+from helpers.odd_photos import scene
 
 
 def sight(image):
@@ -35,24 +36,24 @@ COPIES = {
 
 
 @pytest.mark.parametrize('change', COPIES)
-def test_a_copy_is_found_from_both_sides(scene, change):
+def test_a_copy_is_found_from_both_sides(change):
     original, copy = sight(scene(1)), sight(COPIES[change](scene(1)))
     assert is_same_scene(original, copy) and is_same_scene(copy, original)
 
 
-def test_two_crops_of_one_photo_are_copies_as_far_as_they_overlap(scene):
+def test_two_crops_of_one_photo_are_copies_as_far_as_they_overlap():
     left, right, far = (sight(scene(1).crop((x, 0, x + 140, 180))) for x in (0, 60, 100))
     assert is_same_scene(left, right)
     assert not is_same_scene(left, sight(scene(1).crop((130, 0, 240, 180)))) and is_same_scene(right, far)
 
 
-def test_different_photos_are_no_copies(scene):
+def test_different_photos_are_no_copies():
     sights = [sight(scene(seed)) for seed in range(6)]
     assert not any(is_same_scene(a, b) for i, a in enumerate(sights) for b in sights[:i])
 
 
 @pytest.mark.parametrize('side', [30, 60])
-def test_frames_of_a_fixed_camera_with_another_object_are_no_copies(scene, side):
+def test_frames_of_a_fixed_camera_with_another_object_are_no_copies(side):
     frames = []
     for seed in (5, 6):
         frame = scene(1)
@@ -76,13 +77,13 @@ def test_forms_that_are_filled_in_differently_are_no_copies():
 
 
 @pytest.mark.parametrize('shape', [(1, 1, 3), (8, 300, 3), (40, 40, 3)])
-def test_pictures_without_points_are_no_copies_and_no_error(scene, shape):
+def test_pictures_without_points_are_no_copies_and_no_error(shape):
     plain = sight_of(np.full(shape, 90, np.uint8))
     assert plain['num_points'] == 0
     assert not is_same_scene(plain, plain) and not is_same_scene(plain, sight(scene(1)))
 
 
-def test_a_record_keeps_the_strongest_points_and_a_small_picture(scene):
+def test_a_record_keeps_the_strongest_points_and_a_small_picture():
     record = sight(scene(1))
     assert record.dtype == same_scene.SIGHT and 50 < record['num_points'] <= same_scene.MAX_POINTS
     assert record['patch_size'].tolist() == [48, 64] and record['size'].tolist() == [180, 240]
