@@ -16,6 +16,7 @@ from PIL import Image
 FULL_RANGE = (0, 65_535)  # of 16 bits, which become 8 by their high byte
 MAX_OF_14_BITS = 16_383  # a set whose values go beyond uses all 16 bits
 ENDS = 0.1, 99.9  # percentiles that count as the ends of a photo's values: one hot pixel does not matter
+ROWS_AT_ONCE = 512
 MAX_MEASURED = 1_000_000  # values of a photo that are looked at, equally spaced
 _BYTE_ORDER = {';16B': ';16L', ';16L': ';16B', ';16N': ';16B' if sys.byteorder == 'little' else ';16L'}
 Ranges = Mapping[str, Sequence[float]]  # kind of pixels -> its least and greatest value
@@ -91,12 +92,18 @@ def measure(values: np.ndarray, kind: str) -> DeepValues:
 
 def to_8_bits(values: np.ndarray, ends: Sequence[float]) -> np.ndarray:
     """Return values as 0 to 255, uint8: ``ends`` become 0 and 255, what lies beyond is clipped, NaN becomes 0."""
-    low, high = ends
+    result = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), ROWS_AT_ONCE):  # what is in between takes four times the memory of the values
+        result[top : top + ROWS_AT_ONCE] = _scaled(values[top : top + ROWS_AT_ONCE], *ends)
+    return result
+
+
+def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
     if np.issubdtype(values.dtype, np.integer) and isinstance(low, int) and isinstance(high, int):
         # The ends included: of 0 and 65535 this is the high byte.
-        return ((np.clip(values, low, high).astype(np.int64) - low) * 256 // (high - low + 1)).astype(np.uint8)
+        return (np.clip(values, low, high).astype(np.int64) - low) * 256 // (high - low + 1)
     scaled = (np.clip(values.astype(np.float64), low, high) - low) * (255 / (high - low if high > low else 1))
-    return np.nan_to_num(scaled).round().astype(np.uint8)
+    return np.nan_to_num(scaled).round()
 
 
 def common_ranges(photos: Iterable[DeepValues], known: Ranges) -> dict[str, Sequence[float]]:
