@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowercls.core.layout import MANIFEST_FILE, SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.terminal import printable
-from flowercls.data.prepare.alike.near_duplicates import LARGE_SHARE, large_groups
+from flowercls.data.prepare.alike.near_duplicates import LARGE_SHARE, STRICTER, large_groups
 from flowercls.data.prepare.raw.label_table import NO_ROW
 from flowercls.data.prepare.raw.raw_folder import Skipped
 from flowercls.data.prepare.raw.scan import SKIP_FIXES
@@ -163,20 +163,23 @@ def _large_groups(plan: Plan) -> str:
     """Return a line on each large group; empty without one."""
     classes = [planned.photo.class_name for planned in plan.photos]
     groups = [-index if planned.group is None else planned.group for index, planned in enumerate(plan.photos)]
-    sizes, lines = Counter(classes), []
+    class_sizes, lines = Counter(classes), []
     for indices in large_groups(groups, classes):
-        ((name, count),) = Counter(classes[index] for index in indices).most_common(1)
-        where = SET_TITLES[plan.photos[indices[0]].set_name]
-        first = min(plan.photos[index].photo.path for index in indices)
+        photos = [plan.photos[index] for index in indices]
+        ((name, count),) = Counter(planned.photo.class_name for planned in photos).most_common(1)
+        used = {planned.set_name for planned in photos}
+        sets = ' and '.join(SET_TITLES[set_name] for set_name in plan.set_names if set_name in used)
         lines.append(
-            f'  {len(indices):,} photos, {count / sizes[name]:.1%} of {printable(name)}, all in the {where} set: '
-            f'{printable(first)}, ...'
+            f'  {len(photos):,} photos, {count / class_sizes[name]:.1%} of {printable(name)}, all for {sets}, such as '
+            f'{printable(min(planned.photo.path for planned in photos))}'
         )
     if not lines:
         return ''
-    title = f'large groups: above {LARGE_SHARE:.0%} of a class, so the other sets lack such photos. They were compared'
+    title = (
+        f'large groups, above {LARGE_SHARE:.0%} of a class even at {STRICTER:.0%} of the distance ({len(lines)}): look'
+    )
     fix = plan.near_duplicates.fix()
-    return '\n'.join([f'{title} again, at half the distance.', *lines, f'  If they show different things: {fix}.'])
+    return '\n'.join([f'{title} at them, as other sets lack such photos', *lines, f'  If they differ: {fix}.'])
 
 
 def _few_photos(counts: dict[str, dict[str, int]]) -> str:

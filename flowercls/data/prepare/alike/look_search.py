@@ -66,19 +66,26 @@ class LookComparison:
             waves = self._waves_in(leaders[rows], turns)
             for start in range(0, len(others), _CHUNK):
                 chunk = others[start : start + _CHUNK]
-                # The whole counts twice in the square of a distance; a little more, as sums of floats are rounded.
-                is_near = _squares(waves, all_waves[chunk]) <= 1.001 * limit**2 / 2 * LOOK_PX**2
-                if is_near.mean() > _MANY:
+                is_near = _are_near(waves, all_waves[chunk], _max_square(limit))
+                near = np.flatnonzero(is_near)
+                if len(near) > _MANY * is_near.size and all_turns.any():  # equal turns were compared as photos lie
+                    is_near &= turns[:, None] != all_turns[chunk]
+                    near = np.flatnonzero(is_near)
+                if len(near) > _MANY * is_near.size:
                     is_near &= self._near_in_windows(leaders[rows], turns, chunk, all_turns[chunk], limit)
-                row, column = is_near.nonzero()
-                found[rows[row], start + column] = True
+                    near = np.flatnonzero(is_near)
+                found[rows[near // len(chunk)], start + near % len(chunk)] = True
         return found
 
-    def align(self, leader: int, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def align(self, leader: int, others: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
         """See `flowercls.data.prepare.alike.whole_groups.Comparison`."""
-        (maps,) = self._maps_of(np.array([leader]))
-        leader_maps = np.stack([turned(maps, orientation) for orientation in range(NUM_ORIENTATIONS)])
-        distances = look_distances(leader_maps, self._maps_of(others))
+        maps, other_maps = self.maps_of(np.array([leader])), self.maps_of(others)
+        every_turn = np.arange(NUM_ORIENTATIONS)
+        waves = self._waves_in(np.full(NUM_ORIENTATIONS, leader), every_turn)
+        possible = _are_near(waves, self._lying[0][1][others], _max_square(limit))
+        distances = np.full(possible.shape, np.inf)
+        for turn in every_turn[possible.any(axis=1)]:
+            distances[turn, possible[turn]] = look_distances(turned(maps, turn), other_maps[possible[turn]])[0]
         return distances.min(0), _INVERSE[distances.argmin(0)]
 
     def distances(self, photo: tuple[int, int], others: np.ndarray, orientations: np.ndarray) -> np.ndarray:
@@ -86,6 +93,15 @@ class LookComparison:
         index, orientation = photo
         maps = self._turned_maps(np.array([index]), np.array([orientation]))
         return look_distances(maps, self._turned_maps(others, orientations))[0]
+
+    def maps_of(self, photos: np.ndarray) -> np.ndarray:
+        """Return the maps of photos, see `flowercls.data.prepare.alike.photo_look.look_maps`."""
+        new = photos[~self._is_made[photos]]
+        for start in range(0, len(new), _CHUNK // 8):
+            chunk = new[start : start + _CHUNK // 8]
+            self._maps[chunk] = look_maps([self._looks[photo] for photo in chunk])
+        self._is_made[new] = True
+        return self._maps[photos]
 
     def _possible_turns(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (positions in ``photos``, turns), sorted by position; a photo that lies clearly has one turn."""
@@ -97,22 +113,15 @@ class LookComparison:
         return np.nonzero(possible)
 
     def _waves_in(self, photos: np.ndarray, turns: np.ndarray) -> np.ndarray:
+        """Return the coarse waves of turned photos, with their square; shape (N, 56), see `_with_square`."""
         values = np.empty((len(photos), len(_COARSE[0])), np.float32)
         for turn in range(NUM_ORIENTATIONS):
             where = np.flatnonzero(turns == turn)
             values[where] = turned_waves(self._waves[photos[where]], turn)[:, *_COARSE]
-        return values
-
-    def _maps_of(self, photos: np.ndarray) -> np.ndarray:
-        new = photos[~self._is_made[photos]]
-        for start in range(0, len(new), _CHUNK // 8):
-            chunk = new[start : start + _CHUNK // 8]
-            self._maps[chunk] = look_maps([self._looks[photo] for photo in chunk])
-        self._is_made[new] = True
-        return self._maps[photos]
+        return _with_square(values)
 
     def _turned_maps(self, photos: np.ndarray, turns: np.ndarray) -> np.ndarray:
-        maps = self._maps_of(photos)
+        maps = self.maps_of(photos)
         for turn in range(1, NUM_ORIENTATIONS):
             where = np.flatnonzero(turns == turn)
             maps[where] = turned(maps[where], turn)
@@ -131,7 +140,7 @@ class LookComparison:
             y, x = (side * position for position in divmod(int(window), len(corners)))
             values = [maps[..., y : y + side, x : x + side].reshape(len(maps), -1) for maps in (left, right)]
             values = [part.astype(np.float32) / MAP_STEPS for part in values]
-            is_near &= _squares(*values) <= 1.001 * limit**2 * WINDOW_PX
+            is_near &= _are_near(*map(_with_square, values), 1.001 * limit**2 * WINDOW_PX)
             if is_near.mean() <= _MANY:
                 break
         return is_near
@@ -156,6 +165,19 @@ def turned_waves(waves: np.ndarray, orientation: int) -> np.ndarray:
     return waves * sign if orientation & 1 else waves
 
 
-def _squares(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the squared Euclidean distance of each row to each other row."""
-    return (left**2).sum(1)[:, None] + (right**2).sum(1) - 2 * left @ right.T
+def _max_square(limit: float) -> float:
+    """Return the largest squared difference of two photos' waves within the limit of the distance."""
+    # The whole counts twice in the square of a distance; a little more, as sums of floats are rounded.
+    return 1.001 * limit**2 / 2 * LOOK_PX**2
+
+
+def _with_square(rows: np.ndarray) -> np.ndarray:
+    """Return rows followed by half of their negative square and by 1, for `_are_near`."""
+    squares = (rows**2).sum(axis=1, keepdims=True, dtype=np.float32)
+    return np.concatenate([rows, -squares / 2, np.ones_like(squares)], axis=1)
+
+
+def _are_near(left: np.ndarray, right: np.ndarray, max_square: float) -> np.ndarray:
+    """Return whether each row is at most this squared Euclidean distance from each other row, in one product."""
+    swapped = np.concatenate([right[:, :-2], right[:, -1:], right[:, -2:-1]], axis=1)
+    return left @ swapped.T >= -max_square / 2

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 _NUM_LEADERS = 128  # are compared with all photos at once
+_MAX_UNSURE = 300
 
 
 class Comparison(Protocol):
@@ -19,8 +20,11 @@ class Comparison(Protocol):
     def may_be_near(self, leaders: np.ndarray, others: np.ndarray, limit: float) -> np.ndarray:
         """Return what is not ruled out quickly: bool, shape (leaders, others)."""
 
-    def align(self, leader: int, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the distance of each to the leader, float, and the orientation in which it is so near, int."""
+    def align(self, leader: int, others: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distance of each to the leader, float, and the orientation in which it is so near, int.
+
+        Of those beyond the limit the distance may be infinite.
+        """
 
     def distances(self, photo: tuple[int, int], others: np.ndarray, orientations: np.ndarray) -> np.ndarray:
         """Return the distance of each, in its orientation, to a photo and orientation."""
@@ -51,9 +55,11 @@ def find_groups(photos: np.ndarray, comparison: Comparison, limit: float) -> Ite
 def _joining(leader: int, others: np.ndarray, comparison: Comparison, limit: float) -> np.ndarray:
     if not others.size:
         return others
-    distance, orientation = comparison.align(leader, others)
+    distance, orientation = comparison.align(leader, others, limit)
     order = np.argsort(distance, kind='stable')
-    order = order[distance[order] <= limit]
+    # Photos within half of the limit of the leader are near each other; of many others only the nearest are tried.
+    num_sure = np.count_nonzero(distance <= limit / 2)
+    order = order[distance[order] <= limit][: num_sure + _MAX_UNSURE]
     others, distance, orientation = others[order], distance[order], orientation[order]
     joined, position = [], 0
     while position < len(others):
