@@ -178,15 +178,7 @@ def make_plan(
         fix = near_duplicates.fix() if not scan.sets and len(set(groups)) < len(groups) else 'add photos'
         reason = 'the validation set is empty' if scan.sets else 'no class has two different photos'
         raise DataError(f'{raw_dir}: {reason}, so no photo is left to validate. Fix: {fix}.')
-    fold_of = {}
-    if options.folds is not None:
-        folded = [index for index, name in enumerate(sets) if name != TEST_DIR]
-        folded_items = [items[index] for index in folded]
-        if known is not None and known.num_folds == options.folds:
-            folds = extended_folds(known, folded_items, options.folds)
-        else:
-            folds = make_folds(folded_items, options.folds, options.seed)
-        fold_of = dict(zip(folded, folds, strict=True))
+    fold_of = _folds(items, sets, options, known)
     photos = sorted(_named(kept, groups, sets, fold_of), key=lambda planned: tuple(planned.file.split('/')))
     num_scanned = len(scan.photos) + len(scan.skipped)
     sources, notes = {'near_duplicates': near_duplicates, 'value_range': scan.value_range}, scan.notes
@@ -219,6 +211,21 @@ def _share_notes(items: Sequence[SplitItem], sets: Sequence[str], options: Split
                 f'{", ".join(far[:_NUM_SHOWN])}{more}'
             )
     return tuple(notes)
+
+
+def _folds(
+    items: Sequence[SplitItem], sets: Sequence[str], options: SplitOptions, known: KnownSplit | None
+) -> dict[int, int]:
+    """Return in which fold each photo is validated, by its index; the test set stays out."""
+    if options.folds is None:
+        return {}
+    folded = [index for index, name in enumerate(sets) if name != TEST_DIR]
+    folded_items = [items[index] for index in folded]
+    if known is not None and known.num_folds == options.folds:
+        folds = extended_folds(known, folded_items, options.folds)
+    else:
+        folds = make_folds(folded_items, options.folds, options.seed)
+    return dict(zip(folded, folds, strict=True))
 
 
 def _named(
