@@ -172,14 +172,18 @@ def _assign(table: Table, photos: PhotoNames, found: PhotoTable, folder: Path) -
     columns = found.columns
     places_of: dict[str, list[int]] = defaultdict(list)
     nowhere, ambiguous = [], {}
-    for place in range(columns.first_row, len(table.rows)):
-        name = table.rows[place][columns.image]
-        if photos.leads_out(name):
+    names = [row[columns.image] for row in table.rows]
+    for place, name in enumerate(names):
+        if place >= columns.first_row and photos.leads_out(name):
             raise DataError(
                 f'{table.path}, row {table.numbers[place]}: {name!r} leads out of {folder}. Expected: a path relative '
                 'to that folder. Fix: correct the table, or give the folder that holds all photos.'
             )
-        paths = photos.find(name) if name else []
+    needless = _needless_folder(names[columns.first_row :], photos)
+    if needless:
+        found.notes.append(f'{table.path.name}: {needless} before each name is not in the folder, and not counted')
+    for place, name in enumerate(names[columns.first_row :], start=columns.first_row):
+        paths = photos.find(name[len(needless) :]) if name else []
         if len(paths) > 1:
             ambiguous[name] = paths
         elif paths:
@@ -210,6 +214,16 @@ def _assign(table: Table, photos: PhotoNames, found: PhotoTable, folder: Path) -
     ):
         if names:
             found.notes.append(f'{table.path.name}: {problem.format(f"{len(names):,}")}: {first_of(names)}')
+
+
+def _needless_folder(names: Iterable[str], photos: PhotoNames) -> str:
+    """Return the folder that all names begin with, if photos are found only without it; else nothing."""
+    names = [name.replace('\\', '/') for name in names if name]
+    if any(map(photos.find, names)):
+        return ''
+    shared = os.path.commonprefix(names)
+    folder = shared[: shared.rfind('/') + 1]
+    return folder if any(photos.find(name[len(folder) :]) for name in names) else ''
 
 
 def _no_match(

@@ -19,19 +19,22 @@ NONE = 'none'  # the value of a flag that says: no column
 _USUAL_NAMES = {
     'image': re.compile(
         r'(image|img|photo|picture|pic|file|filename|filepath|path|relpath|relativepath)s?(id|name|file|path|filename|'
-        r'filepath|url)?s?|id|ids|name|imageindex|uuid|fname|observationid'
+        r'filepath|url)?s?|id|ids|name|imageindex|uuid|fname|observationid|bild(name|datei)?|datei(name|pfad)?|foto|'
+        r'imagen|archivo|fichier|图片|文件名?'
     ),
     'label': re.compile(
         r'(label|class|category|target|species|breed|diagnosis|dx|genus|variety|cultivar|disease|cultivarname|'
         r'commonname|scientificname|taxon|tag|groundtruth|truth|gt|y|level|grade|finding|sentiment|emotion|type)'
-        r'(s|es)?(id|name|text|code|number|index|label)?s?|labels?|categories|classes|findinglabels?'
+        r'(s|es)?(id|name|text|code|number|index|label)?s?|labels?|categories|classes|findinglabels?|klasse|art|'
+        r'kategorie|sorte|clase|especie|categor[ií]a|classe|esp[eè]ce|cat[eé]gorie|标签|类别'
     ),
     'set': re.compile(
         r'(data)?(set|split|subset|partition|phase|usage|fold)(s|name|type)?|splitname|tvt|train(val)?test(split)?'
     ),
     'group': re.compile(
         r'(group|patient|subject|plant|individual|animal|specimen|lesion|case|person|participant|burst|sequence|'
-        r'sequenceid|seq|camera|cameratrap|camtrap|tree|study|slide|donor|eye|exam)(s|id|ids|name|no|nr|number|code)?'
+        r'sequenceid|seq|camera|cameratrap|camtrap|tree|study|slide|donor|eye|exam|gruppe|pflanze|patientin|kamera|'
+        r'planta|paciente|grupo|plante|groupe)(s|id|ids|name|no|nr|number|code)?'
     ),
 }
 _ZERO_ONE = {'0': False, '0.0': False, 'false': False, '1': True, '1.0': True, 'true': True}
@@ -180,7 +183,7 @@ class _Finder:
             return (places[0],)
         if self.first_row and len(places) > 1 and not usual and self._are_zero_one(places):
             return tuple(places)
-        problem = 'no column is left for the labels' if not places else 'which column holds the labels?'
+        problem = 'no column is left for the labels' if not places else 'no column is plainly that of the labels'
         raise self._error(problem, '--label-column NAME')
 
     def _partition(self, place: int) -> list[int]:
@@ -220,7 +223,7 @@ class _Finder:
         places = [place for place in self.filled if place not in taken and not _is_row_number(self.names[place])]
         usual = [place for place in places if _is_usual(key, self.names[place])]
         if len(usual) != 1 and len(places) != 1:
-            raise self._error(f'which column holds the {key}s?', f'--{key}-column NAME')
+            raise self._error(f'no column is plainly that of the {key}s', f'--{key}-column NAME')
         return (usual if len(usual) == 1 else places)[0]
 
     def _error(self, problem: str, fix: str) -> ConfigError:

@@ -15,12 +15,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from posixpath import splitext
 
 from flowercls.core.errors import ConfigError, DataError
+from flowercls.core.prepared_folder import PHOTO_SUFFIXES
 
 MAX_FILE_BYTES = 256 << 20
 MAX_UNPACKED_BYTES = 256 << 20  # of a workbook: a million rows of names and labels are 100 MB
 MAX_ROWS, MAX_COLUMNS, MAX_CELLS = 2_000_000, 5_000, 40_000_000
+MAX_TITLES = 20  # rows above the header
 MAX_CELL_LENGTH, MAX_TEXT_LENGTH = 32_767, 512 << 20  # Excel's limit; characters in all
 DELIMITERS = ',;\t|'
 SAVE_AS_CSV = 'Fix: save it as CSV (UTF-8).'
@@ -72,6 +75,9 @@ def read_table(path: str | os.PathLike) -> Table:
         numbers, rows = _checked(path, numbered)
     except (MemoryError, RecursionError) as error:
         raise DataError(f'{path}: is too large, or nested too deeply. {SAVE_AS_CSV}') from error
+    numbers, rows, titles = _without_titles(numbers, rows)
+    if titles:
+        notes += (f'{path.name}: left out {", ".join(map(repr, titles))} above the columns',)
     width = max(map(len, rows), default=0)
     if width < 2:
         problem = 'holds no rows' if not rows else 'has one column'
@@ -106,6 +112,7 @@ def _checked(path: Path, numbered: Iterable[tuple[int, Iterable]]) -> tuple[list
     cells = length = 0
     for number, values in numbered:
         row = [value if type(value) is str else _as_text(value) for value in values]
+        row = [cell[2:-1] if cell[:2] == '="' and cell[-1:] == '"' else cell for cell in row]  # as Excel keeps zeros
         row = [known.setdefault(text := cell.strip(' \t\r\n\xa0\ufeff'), text) for cell in row]  # labels repeat
         while row and not row[-1]:
             row.pop()
@@ -126,6 +133,20 @@ def _checked(path: Path, numbered: Iterable[tuple[int, Iterable]]) -> tuple[list
             numbers.append(number)
             rows.append(tuple(row))
     return numbers, rows
+
+
+def _without_titles(
+    numbers: list[int], rows: list[tuple[str, ...]]
+) -> tuple[list[int], list[tuple[str, ...]], list[str]]:
+    """Leave out titles and comments above the header: rows with one cell, which names no photo, above fuller rows."""
+    count = 0
+    for row in rows[:MAX_TITLES]:  # a row ends with its last filled cell
+        if len(row) > 1 or splitext(row[0])[1].lower() in PHOTO_SUFFIXES:
+            break
+        count += 1
+    if len(rows) <= count or len(rows[count]) < 2:
+        count = 0
+    return numbers[count:], rows[count:], [row[0][:60] for row in rows[:count]]
 
 
 def _as_text(value: object) -> str:
