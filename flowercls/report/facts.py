@@ -163,23 +163,25 @@ def _card(config: dict, root: str, manifest: dict) -> dict:
         'lists': lists,
         'overview': existing_picture(Path(root, OVERVIEW_FILE)) if manifest else None,
         'near_duplicates': existing_picture(Path(root, NEAR_DUPLICATES_FILE)) if groups else None,
-        'prepare': ''
-        if 'drawn' in split and config.get('drawn')
-        else _prepare_command(root, split, bool(manifest.get('extends'))),
+        'prepare': '' if 'drawn' in split and config.get('drawn') else _prepare_command(root, split, manifest),
     }
 
 
-def _prepare_command(root: str, split: dict, is_extended: bool) -> str:
-    """Return the command that prepares the same folder. The raw folder is not recorded, nor that which was extended."""
+def _prepare_command(root: str, split: dict, manifest: dict) -> str:
+    """Return the command that prepares the same folder. Raw folder, old manifest and weights are not recorded."""
     if not split:
         return ''
     words = [root, '--demo'] if 'drawn' in split else ['RAW_DIR', root]
-    words += ['--extend', 'OLD_MANIFEST'] if is_extended else []
+    words += ['--extend', 'OLD_MANIFEST'] if manifest.get('extends') else []
     for key, flag in SPLIT_FLAGS.items():
         if split.get(key) or key == 'seed':
             words += [flag, str(split.get(key, 0))]
     if split.get('split') == 'given':
         words += ['--split', 'keep', '--leaks', split['leaks']]
+    if near := manifest.get('near_duplicates'):
+        words += ['--near-duplicates', near['action']] if near['action'] != 'group' else []
+        words += ['--near-duplicate-method', 'features', '--weights', 'FILE'] if near['method'] == 'features' else []
+        words += ['--near-duplicate-distance', str(near['distance'])] if near['action'] != 'off' else []
     return tool_command('prepare', *words)
 
 

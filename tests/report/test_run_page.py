@@ -94,6 +94,24 @@ def test_a_strange_command_is_shown_all_the_same(page, run_folder, command):
     assert page().ids == SECTIONS
 
 
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'extends': {'known': 3}}, ' --extend OLD_MANIFEST --seed 5'),
+        ({'near_duplicates': {'action': 'group', 'method': 'hash', 'distance': 0.5}}, '--near-duplicate-distance 0.5'),
+        (
+            {'near_duplicates': {'action': 'drop', 'method': 'features', 'distance': 0.4}},
+            '--near-duplicates drop --near-duplicate-method features --weights FILE --near-duplicate-distance 0.4',
+        ),
+        ({'near_duplicates': {'action': 'off', 'method': 'hash', 'distance': 0.5}}, '--near-duplicates off'),
+    ],
+)
+def test_the_command_that_prepares_the_data_has_its_options(page, tmp_path, changes, words):
+    path = tmp_path / 'flower' / 'manifest.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    assert words in page().text
+
+
 def test_groups_that_look_alike_are_shown_if_they_were_drawn(page, tmp_path):
     title = 'Photos that look alike'
     assert title not in page().text  # prepared by an older version
