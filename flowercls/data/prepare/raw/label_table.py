@@ -179,7 +179,7 @@ def _assign(table: Table, photos: PhotoNames, found: PhotoTable, folder: Path) -
                 f'{table.path}, row {table.numbers[place]}: {name!r} leads out of {folder}. Expected: a path relative '
                 'to that folder. Fix: correct the table, or give the folder that holds all photos.'
             )
-    needless = _needless_folder(names[columns.first_row :], photos)
+    needless = _needless_folder(names[columns.first_row :], photos, folder)
     if needless:
         found.notes.append(f'{table.path.name}: {needless} before each name is not in the folder, and not counted')
     for place, name in enumerate(names[columns.first_row :], start=columns.first_row):
@@ -216,14 +216,19 @@ def _assign(table: Table, photos: PhotoNames, found: PhotoTable, folder: Path) -
             found.notes.append(f'{table.path.name}: {problem.format(f"{len(names):,}")}: {first_of(names)}')
 
 
-def _needless_folder(names: Iterable[str], photos: PhotoNames) -> str:
+def _needless_folder(names: Iterable[str], photos: PhotoNames, folder: Path) -> str:
     """Return the folder that all names begin with, if photos are found only without it; else nothing."""
     names = [name.replace('\\', '/') for name in names if name]
     if any(map(photos.find, names)):
         return ''
     shared = os.path.commonprefix(names)
-    folder = shared[: shared.rfind('/') + 1]
-    return folder if any(photos.find(name[len(folder) :]) for name in names) else ''
+    needless = shared[: shared.rfind('/') + 1]
+    sets, own_sets = (set(map(set_of, parts)) - {None} for parts in (needless.split('/'), folder.resolve().parts[-2:]))
+    if sets - own_sets:  # train/1.jpg is not the photo test/1.jpg
+        return ''
+    rests = [name[len(needless) :] for name in names]
+    is_found = any(path.count('/') == rest.count('/') for rest in rests for path in photos.find(rest))
+    return needless if is_found else ''
 
 
 def _no_match(

@@ -130,6 +130,16 @@ def test_a_table_that_lies_in_the_raw_folder_is_named_with_its_path(tmp_path):
         label_files(tmp_path, 'labels.csv', ColumnChoice())
 
 
+def test_a_folder_before_all_names_that_is_not_there_is_not_counted(labelled):
+    folder = labelled('image,label\nimages/v2/1.jpg,a\nimages/v2/2.jpg,b\n')
+    assert classes(folder) == A_B and 'images/v2/ before each name' in folder.notes[-1]
+    for other in ('train/', '../'):  # photos of another set may have the same names
+        with pytest.raises(DataError):
+            labelled(f'image,label\n{other}1.jpg,a\n{other}2.jpg,b\n')
+    with pytest.raises(DataError, match='no row names'):
+        labelled('image,label\nx/9.jpg,a\n', ['y/9.jpg'])
+
+
 def test_a_table_that_matches_nothing_shows_both_sides(labelled):
     with pytest.raises(DataError, match='(?s)the table has .p1.jpg.*the folder has .1.jpg.*--image-column'):
         labelled('image,label\np1.jpg,a\np2.jpg,b\n')

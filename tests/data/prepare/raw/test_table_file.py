@@ -39,6 +39,17 @@ def test_a_text_table_is_read_whatever_program_wrote_it(tmp_path, content):
     assert read(tmp_path, content).rows == ROWS
 
 
+def test_titles_and_comments_above_the_header_are_left_out_and_told(tmp_path):
+    table = read(tmp_path, '# my labels\nof 2024,,\nimage,label,\na.jpg,rose,\nb.jpg,daisy,\n')
+    assert table.rows == ROWS and table.numbers == [3, 4, 5]
+    assert "'# my labels', 'of 2024'" in table.notes[0]
+    assert read(tmp_path, 'a.jpg,\nb.jpg,rose\n').rows == [('a.jpg', ''), ('b.jpg', 'rose')]
+
+
+def test_zeros_that_a_spreadsheet_keeps_by_a_formula_stay(tmp_path):
+    assert read(tmp_path, 'image,label\n"=""001""",rose\n="002",x\n').rows[1:] == [('001', 'rose'), ('002', 'x')]
+
+
 def test_quotes_hold_delimiters_and_line_breaks_and_rows_keep_their_numbers(tmp_path):
     table = read(tmp_path, 'image,label\n"a,1.jpg","wild\nrose"\n\n"b ""2"".jpg",x\n')
     assert table.rows[1:] == [('a,1.jpg', 'wild\nrose'), ('b "2".jpg', 'x')]
