@@ -253,6 +253,11 @@ def describe(
         + f', {len(gone):,} gone'
     ]
     lines += _listed('gone', gone)
+    if len(gone) > len(known.photos) / 2:
+        lines.append(
+            'WARNING: most known photos are gone. A photo that was saved again has other bytes, so it counts as new '
+            'and may now train although it was tested before'
+        )
     lines += _listed('known, but left out now', left_out)
     lines += _listed('of another class now, each keeps its set', changed)
     if torn:

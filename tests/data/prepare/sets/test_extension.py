@@ -53,7 +53,7 @@ def test_known_photos_keep_their_set_and_new_ones_make_up_the_shares(raw, tmp_pa
     (raw / 'daisy/0.png').rename(raw / 'daisy/deep/another name.png')
     result = run(raw, tmp_path / 'new', extend=tmp_path / 'old')
     after = sets_of(result)
-    assert before.items() <= after.items() and len(after) == 30
+    assert before.items() <= after.items() and len(after) == 30 and 'WARNING' not in result.summary()
     assert result.counts == {TRAIN: {'daisy': 8, 'rose': 16}, VAL: {'daisy': 2, 'rose': 4}}
     assert (
         f'extends {tmp_path}/old/manifest.json: 16 + 4 known photos keep their set, 10 new: 8 training, 2 validation, '
@@ -125,6 +125,7 @@ def test_of_many_only_the_first_are_named(raw, tmp_path):
     for number in (100, 101):
         save(raw, 'daisy', number)
     text = run(raw, tmp_path / 'new', extend=tmp_path / 'old').summary()
+    assert 'WARNING: most known photos are gone' in text
     assert 'gone (12):' in text and '  daisy/9.png\n  and 2 more' in text and 'rose/10.png' not in text
 
 
