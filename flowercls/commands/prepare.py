@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from flowercls.core import signals
 from flowercls.core.errors import CheckpointError, ConfigError
+from flowercls.core.layout import OVERVIEW_FILE
+from flowercls.core.terminal import next_steps, tool_command
 
 if TYPE_CHECKING:
     from flowercls.data.prepare.preparation import PrepareResult
@@ -142,7 +144,12 @@ def run(options: argparse.Namespace) -> int:
     """Prepare, print the summary, return the exit code."""
     raw, out = _raw_and_out(options)
     arguments = {name: value for name, value in vars(options).items() if name != 'folders'}
-    print(prepare(raw, out, **arguments).summary())
+    result = prepare(raw, out, **arguments)
+    print(result.summary())
+    if not result.dry_run:
+        config = ('configs/resnet50_flower.py', '--cfg-options', f'data_root={out}')
+        steps = {str(Path(out, OVERVIEW_FILE)): 'look at it', tool_command('train', *config): 'or another config'}
+        print(f'\n{next_steps(steps)}')
     return 0
 
 

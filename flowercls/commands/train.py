@@ -17,7 +17,7 @@ from flowercls.core.layout import (
     PREDICTIONS_VAL_FILE,
     PREDICTIONS_VAL_LAST_FILE,
 )
-from flowercls.core.terminal import as_duration, tool_command
+from flowercls.core.terminal import as_duration, next_steps, tool_command
 
 if TYPE_CHECKING:
     from flowercls.train.trainer import TrainResult
@@ -194,5 +194,4 @@ def describe_result(result: 'TrainResult', report: Path | None = None, calibrati
     if checkpoint:
         steps[tool_command('predict', result.folder, 'PHOTOS')] = 'classify new photos'
         steps[tool_command('export', result.folder, '--format', 'onnx')] = 'for other programs; html: a page to try it'
-    width = max(map(len, steps))
-    return '\n'.join([*lines, *(f'next        {step:<{width}}  # {purpose}' for step, purpose in steps.items())])
+    return '\n'.join([*lines, next_steps(steps)])

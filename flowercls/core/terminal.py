@@ -171,3 +171,9 @@ def listed(names: Iterable[str], number: int = 10) -> str:
     names = list(names)
     more = [f'{len(names) - number:,} more'] * (len(names) > number)
     return ', '.join([*names[:number], *more])
+
+
+def next_steps(steps: dict[str, str]) -> str:
+    """Return a line on each step: a file or a command, ready to paste, and its purpose."""
+    width = max(map(len, steps))
+    return '\n'.join(f'next        {step:<{width}}  # {purpose}' for step, purpose in steps.items())

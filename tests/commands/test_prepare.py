@@ -76,7 +76,7 @@ def test_every_flag_reaches_the_verb(main, monkeypatch, capsys):
 
     def prepare(*folders, **options):
         calls.append((*folders, options))
-        return SimpleNamespace(summary=lambda: 'the summary')
+        return SimpleNamespace(summary=lambda: 'the summary', dry_run=True)
 
     monkeypatch.setattr(sys.modules['flowercls.commands.prepare'], 'prepare', prepare)
     flags = '--val-ratio 0.3 --test-ratio 0.1 --seed 4 --folds 5 --workers 6 --overwrite --allow-tiny-classes --dry-run'

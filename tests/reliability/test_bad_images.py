@@ -129,7 +129,12 @@ def test_every_file_is_accounted_for_and_stays_as_it_is(prepared):
     assert counts.pop('scanned') == sum(counts.values()) == len(files) == 48 + NUM_MUTANTS + 12
     answered = [*images_of(report), *(skip.path for skip in report.skipped), *(path for path, _ in report.duplicates)]
     assert sorted(answered) == sorted(files)
-    assert all(skip.path in report.summary() for skip in report.skipped)
+    by_reason = {}
+    for skip in report.skipped:
+        by_reason.setdefault(skip.reason, []).append(skip.path)
+    summary = report.summary()
+    for reason, paths in by_reason.items():
+        assert f'{reason} ({len(paths)})' in summary and all(path in summary for path in paths[:20])
 
 
 def test_the_tool_has_nothing_to_say_but_its_report(prepared, tmp_path):
@@ -137,7 +142,9 @@ def test_the_tool_has_nothing_to_say_but_its_report(prepared, tmp_path):
     tool = Path(__file__).parents[2] / 'tools' / 'prepare_data.py'
     done = subprocess.run([sys.executable, tool, raw, tmp_path / 'out'], capture_output=True, text=True, check=True)
     assert done.stderr == ''
-    assert done.stdout == report.summary().replace(str(report.out_dir), str(tmp_path / 'out')) + '\n'
+    summary, next_steps = done.stdout.split('\n\nnext ')
+    assert summary == report.summary().replace(str(report.out_dir), str(tmp_path / 'out'))
+    assert f'{tmp_path / "out"}/overview.png' in next_steps and f'data_root={tmp_path / "out"}' in next_steps
 
 
 @pytest.mark.parametrize('name', BROKEN)

@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowercls.core.layout import MANIFEST_FILE, SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
+from flowercls.core.layout import MANIFEST_FILE, NEAR_DUPLICATES_FILE, SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.terminal import printable
 from flowercls.data.prepare.alike.near_duplicates import LARGE_SHARE, STRICTER, large_groups
-from flowercls.data.prepare.raw.label_table import NO_ROW
 from flowercls.data.prepare.raw.raw_folder import Skipped
 from flowercls.data.prepare.raw.scan import SKIP_FIXES
 from flowercls.data.prepare.sets.leaks import leak_lines
@@ -16,7 +15,8 @@ from flowercls.data.prepare.split_plan import Plan, rename_reason
 
 # BaseDT calls this many photos of a class enough. Fewer are only mentioned.
 ENOUGH = {TRAIN_DIR: 100, VAL_DIR: 10}
-NO_ROW_SHOWN = 10  # photos that a table does not name; often a whole folder of others
+MAX_SHOWN = 20  # files of one reason, and groups of near-duplicates
+MAX_GROUP_SHOWN = 6  # photos of one group
 
 
 @dataclass(frozen=True)
@@ -140,22 +140,25 @@ def _by_reason(title: str, rows: list[tuple[str, str, str]]) -> str:
     lines_of = defaultdict(list)
     for path, reason, detail in rows:
         lines_of[reason].append(f'    {printable(path)}' + (f': {printable(detail)}' if detail else ''))
-    lines = [f'{title}: {len(rows):,} files'] if rows else []
+    lines = [f'{title}: {len(rows):,} file{"s" * (len(rows) != 1)}'] if rows else []
     for reason, reason_lines in sorted(lines_of.items()):
         fix = f'. Fix: {SKIP_FIXES[reason]}' if reason in SKIP_FIXES else ''
-        shown = reason_lines[:NO_ROW_SHOWN] if reason == NO_ROW else reason_lines
-        lines += [f'  {reason} ({len(reason_lines):,}){fix}', *shown]
-        if len(shown) < len(reason_lines):
-            lines.append(f'    and {len(reason_lines) - len(shown):,} more, which {MANIFEST_FILE} lists')
+        lines += [f'  {reason} ({len(reason_lines):,}){fix}', *reason_lines[:MAX_SHOWN]]
+        if (more := len(reason_lines) - MAX_SHOWN) > 0:
+            lines.append(f'    and {more:,} more, which {MANIFEST_FILE} lists')
     return '\n'.join(lines)
 
 
 def _near_duplicates(groups: tuple[tuple[str, ...], ...], class_of: dict[str, str], fate: str) -> str:
     lines = [f'near-duplicates: groups of photos that look the same ({len(groups)}){fate}'] if groups else []
-    for paths in groups:
+    for paths in groups[:MAX_SHOWN]:
         is_mixed = len({class_of[path] for path in paths}) > 1
         note = '  (different classes: check them)' if is_mixed else ''
-        lines.append('  ' + '  '.join(map(printable, paths)) + note)
+        more = len(paths) - MAX_GROUP_SHOWN
+        rest = f'  and {more:,} more' if more > 0 else ''
+        lines.append('  ' + '  '.join(map(printable, paths[:MAX_GROUP_SHOWN])) + rest + note)
+    if len(groups) > MAX_SHOWN:
+        lines.append(f'  and {len(groups) - MAX_SHOWN:,} more groups; {NEAR_DUPLICATES_FILE} shows the largest')
     return '\n'.join(lines)
 
 

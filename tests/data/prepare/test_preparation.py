@@ -657,14 +657,14 @@ def test_labels_and_groups_of_a_table_make_a_prepared_folder(flat, out):
         assert len(train) == len(val) == 4 and not train & val
 
 
-def test_of_photos_without_a_row_ten_are_named(flat, out):
+def test_of_many_files_of_one_reason_twenty_are_named(flat, out):
     table = flat.parent / 'labels.csv'
-    table.write_text('\n'.join(table.read_text().splitlines()[:21]))
+    table.write_text('\n'.join(table.read_text().splitlines()[:16]))
     report = run(flat, out, labels=table)
-    assert len(report.skipped) == len(manifest_of(out)['skipped']) == 20
+    assert len(report.skipped) == len(manifest_of(out)['skipped']) == 25
     summary = report.summary()
-    assert 'no row in the table (20)' in summary and '029.jpg' in summary and 'and 10 more' in summary
-    assert '030.jpg' not in summary
+    assert 'no row in the table (25)' in summary and '034.jpg' in summary and 'and 5 more' in summary
+    assert '035.jpg' not in summary
 
 
 def test_what_compares_runs_takes_a_group_for_one_photo(flat, out):
