@@ -249,4 +249,4 @@ def _is_header(cells: Sequence[str]) -> bool:
 
 def _is_row_number(name: str) -> bool:
     """Return whether a column is the row number that pandas writes."""
-    return not name or name.startswith('Unnamed: ')
+    return not name or name.startswith(('Unnamed: ', '__index_level_'))

@@ -49,6 +49,7 @@ A_B = {'1.jpg': 'a', '2.jpg': 'b'}
         'class,image\na,1\nb,2\n',
         ',image,label\n0,1.jpg,a\n1,2.jpg,b\n',
         'Unnamed: 0,file,what\n3,1.jpg,a\n4,2.jpg,b\n',
+        'file,what,__index_level_0__\n1.jpg,a,0\n2.jpg,b,1\n',
         'image,width,height,label\n1.jpg,10,1,a\n2.jpg,20,2,b\n',
         'Bild,Art\n1.jpg,a\n2.jpg,b\n',
         'image_id,label_id,label\n1,7,a\n2,8,b\n',
