@@ -128,7 +128,7 @@ def _given_split(plan: Plan) -> list[str]:
             lines.append(f'no {SET_TITLES[set_name]} photos of: {", ".join(missing)}')
     if plan.leaks == 'allow' and plan.leaked:
         lines.append(
-            f'WARNING: {len(plan.leaked):,} photos of one set are also in another, and stay (--leaks allow), so the '
+            f'WARNING: photos of one set are also in another ({len(plan.leaked):,}), and stay (--leaks allow), so the '
             'accuracy there will be too high'
         )
         lines += leak_lines(plan.leaked)

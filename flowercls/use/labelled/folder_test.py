@@ -38,8 +38,9 @@ class FolderTest:
         """Write a row for each photo that the model has seen: ``image,seen``."""
         with atomic_write(path) as file:
             file.write(csv_line(['image', 'seen']))
-            for number in sorted(self.seen.all):
-                how = 'trained on' if number in self.seen.trained_on else 'chose the epoch'
+            rows = [(number, 'trained on') for number in self.seen.trained_on]
+            rows += [(number, 'chose the epoch') for number in self.seen.chose_epoch]
+            for number, how in sorted(rows):
                 file.write(csv_line([escaped(self.predictions.images[number]), how]))
 
 
@@ -117,7 +118,7 @@ def _seen_figures(seen: Seen, predictions: Predictions) -> dict:
     """Return how many photos the model has seen, and its hits among the ``n`` others."""
     if seen.unknown:
         return {'unknown': seen.unknown}
-    others = [number for number in range(len(predictions.images)) if number not in seen.all]
+    others = sorted({*range(len(predictions.images))} - seen.all)
     return {
         'trained_on': len(seen.trained_on),
         'chose_epoch': len(seen.chose_epoch),

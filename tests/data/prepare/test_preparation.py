@@ -318,7 +318,7 @@ def test_leaks_that_are_allowed_stay_and_are_told_loudly(leaking, out):
     report = run(leaking, out, leaks='allow')
     counts = manifest_of(out)['counts']
     assert (counts['copied'], counts['skipped'], counts['duplicates']) == (20, 0, 1)
-    assert 'WARNING: 3 photos of one set are also in another' in report.summary()
+    assert 'WARNING: photos of one set are also in another (3)' in report.summary()
     assert 'valid/daisy/d.png and test/daisy/e.png' in report.summary()
     assert manifest_of(out)['leaks'] == 'allow' and sum(manifest_of(out)['leaked'].values()) == 3
 

@@ -269,7 +269,8 @@ def _classes_in(listing: Listing, folder: str, known: Collection[str]) -> list[s
         known: Names of classes in other sets: a folder of such a name is one class, also alone.
     """
     while True:
-        below = [path for path in listing.folders(folder) if path not in _second_copies(listing, folder)]
+        copies = _second_copies(listing, folder)
+        below = [path for path in listing.folders(folder) if path not in copies]
         full = [path for path in below if listing.holds_photos(path)]
         below = [path for path in below if path in full or not _says_annotations(last_part(path))]
         num_inside = sum(len(listing.photos(path)) for path in full)

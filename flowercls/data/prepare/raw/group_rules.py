@@ -129,9 +129,9 @@ def _described(files: Sequence[RawFile], group_of: dict[str, str], source: str) 
     largest, size = max(sizes.items(), key=lambda item: (item[1], item[0]), default=('', 0))
     text = f'groups by {source}: {len(sizes):,} groups, the largest {largest!r} with {size:,} photos'
     if mixed := sorted(group for group, of in classes.items() if len(of) > 1):
-        text += f'; {len(mixed):,} span several classes, such as {mixed[0]!r} (fine for a patient or a camera)'
+        text += f'; groups of several classes ({len(mixed):,}, fine for a patient or a camera), such as {mixed[0]!r}'
     if without := [file.path for file in files if file.path not in group_of]:
-        text += f'; {len(without):,} photos have no group: {first_of(without)}'
+        text += f'; photos without a group ({len(without):,}): {first_of(without)}'
     return text
 
 

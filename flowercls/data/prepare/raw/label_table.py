@@ -208,12 +208,12 @@ def _assign(table: Table, photos: PhotoNames, found: PhotoTable, folder: Path) -
             found.rows[path] = PhotoRow(*(''.join(value) for value in values.values()))
     repeated = [path for path, places in places_of.items() if len(places) > 1 and path in found.rows]
     for problem, names in (
-        ('{} rows name no photo of the folder', nowhere),
-        ('{} names mean several photos, which are left out', list(ambiguous)),
-        ('{} photos have several rows that say the same', repeated),
+        ('rows that name no photo of the folder', nowhere),
+        ('names that mean several photos, which are left out', list(ambiguous)),
+        ('photos with several rows that say the same', repeated),
     ):
         if names:
-            found.notes.append(f'{table.path.name}: {problem.format(f"{len(names):,}")}: {first_of(names)}')
+            found.notes.append(f'{table.path.name}: {problem} ({len(names):,}): {first_of(names)}')
 
 
 def _needless_folder(names: Iterable[str], photos: PhotoNames, folder: Path) -> str:

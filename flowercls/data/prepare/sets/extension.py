@@ -198,7 +198,7 @@ def refuse_torn(raw_dir: Path, known: KnownSplit, found: Sequence[Leak]) -> None
     """Raise a `DataError` if photos that belong together lie in two sets of the old folder."""
     if found:
         raise DataError(
-            f'{raw_dir}: {len(found):,} photos belong together with photos that lie in another set in {known.source}:\n'
+            f'{raw_dir}: photos that belong together lie in two sets of {known.source} ({len(found):,}):\n'
             + '\n'.join(leak_lines(found, NUM_SHOWN))
             + '\nFix: with --leaks drop they leave the training set (against the test set also the validation set); '
             'with --leaks allow all keep their sets; without --extend all photos are split anew.'
@@ -261,7 +261,7 @@ def describe(
     lines += _listed('known, but left out now', left_out)
     lines += _listed('of another class now, each keeps its set', changed)
     if torn:
-        lines += [f'WARNING: {len(torn):,} photos belong together with photos in another set, and stay (--leaks allow)']
+        lines.append(f'WARNING: photos that belong together lie in two sets ({len(torn):,}), and stay (--leaks allow)')
         lines += leak_lines(torn)
     if num_folds not in (None, known.num_folds):
         lines.append(f'the folds are new: {known.source.parent} has no lists of {num_folds} folds')

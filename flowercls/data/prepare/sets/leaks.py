@@ -98,7 +98,7 @@ def refuse(raw_dir: Path, leaks: Sequence[Leak], fix_looks: str) -> None:
     if leaks:
         different = f'\nIf those that look alike are different photos: {fix_looks}.'
         raise DataError(
-            f'{raw_dir}: {len(leaks):,} photos of one set are also in another, so the accuracy there would be too '
+            f'{raw_dir}: photos of one set are also in another ({len(leaks):,}), so the accuracy there would be too '
             'high:\n' + '\n'.join(leak_lines(leaks, NUM_SHOWN)) + '\nFix: with --leaks drop they leave the training '
             'set (against the test set also the validation set); with --leaks allow all stay; with --split new the '
             'sets are made anew.' + different * any(leak.kind == LOOK_ALIKE for leak in leaks)

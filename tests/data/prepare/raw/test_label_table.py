@@ -110,8 +110,8 @@ def test_rows_and_photos_that_do_not_fit_are_counted_and_named(labelled):
     (detail,) = (skip.detail for skip in folder.skipped if skip.path == '3.jpg')
     assert detail == "'a', 'b' in rows 6 and 7"
     notes = '\n'.join(folder.notes)
-    assert '2 rows name no photo of the folder: gone.jpg, (empty, row 5)' in notes
-    assert 'x.jpg' in notes and 'several rows that say the same: 2.jpg' in notes
+    assert 'rows that name no photo of the folder (2): gone.jpg, (empty, row 5)' in notes
+    assert 'x.jpg' in notes and 'several rows that say the same (1): 2.jpg' in notes
 
 
 def test_of_many_only_ten_are_named(labelled):

@@ -68,7 +68,7 @@ def test_the_refusal_names_ten_of_each_kind_and_both_ways_out():
     with pytest.raises(DataError) as caught:
         refuse('raw', find_leaks(photos, range(24)), 'look closer')
     text = str(caught.value)
-    assert '12 photos of one set' in text and f'{SAME_FILE} (12)' in text and 'and 2 more' in text
+    assert 'photos of one set are also in another (12)' in text and f'{SAME_FILE} (12)' in text and 'and 2 more' in text
     assert 'train/09 and test/09' in text and 'train/10' not in text
     assert '--leaks drop' in text and '--leaks allow' in text and 'look closer' not in text
     with pytest.raises(DataError, match='different photos: look closer'):
