@@ -17,6 +17,7 @@ from flowercls.data.prepare.split_plan import Plan, rename_reason
 ENOUGH = {TRAIN_DIR: 100, VAL_DIR: 10}
 MAX_SHOWN = 20  # files of one reason, and groups of near-duplicates
 MAX_GROUP_SHOWN = 6  # photos of one group
+LARGE_SHOWN = 5  # groups
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,8 @@ def _large_groups(plan: Plan) -> str:
     classes = [planned.photo.class_name for planned in plan.photos]
     groups = [-index if planned.group is None else planned.group for index, planned in enumerate(plan.photos)]
     class_sizes, lines = Counter(classes), []
-    for indices in large_groups(groups, classes):
+    large = large_groups(groups, classes)
+    for indices in large[:LARGE_SHOWN]:
         photos = [plan.photos[index] for index in indices]
         ((name, count),) = Counter(planned.photo.class_name for planned in photos).most_common(1)
         used = {planned.set_name for planned in photos}
@@ -176,13 +178,14 @@ def _large_groups(plan: Plan) -> str:
             f'  {len(photos):,} photos, {count / class_sizes[name]:.1%} of {printable(name)}, all for {sets}, such as '
             f'{printable(min(planned.photo.path for planned in photos))}'
         )
-    if not lines:
+    if not large:
         return ''
+    lines += [f'  and {len(large) - LARGE_SHOWN} more'] if len(large) > LARGE_SHOWN else []
     title = (
-        f'large groups, above {LARGE_SHARE:.0%} of a class even at {STRICTER:.0%} of the distance ({len(lines)}): look'
+        f'large groups, above {LARGE_SHARE:.0%} of a class even at {STRICTER:.0%} of the distance ({len(large)}): look '
+        'at them, as other sets lack such photos'
     )
-    fix = plan.near_duplicates.fix()
-    return '\n'.join([f'{title} at them, as other sets lack such photos', *lines, f'  If they differ: {fix}.'])
+    return '\n'.join([title, *lines, f'  If they show different things: {plan.near_duplicates.fix()}.'])
 
 
 def _few_photos(counts: dict[str, dict[str, int]]) -> str:

@@ -168,6 +168,42 @@ def test_near_copies_are_kept_together_also_across_classes(raw, out, seed):
     assert 'different classes: check them' in report.summary()
 
 
+def test_near_duplicates_are_dropped_or_left_alone_when_asked_for(raw, out, tmp_path):
+    textured(0, (96, 72)).save(raw / 'daisy/0 larger.jpg')
+    textured(1).transpose(Image.Transpose.ROTATE_90).save(raw / 'daisy/1 turned.png')
+    report = run(raw, out, near_duplicates='drop')
+    left_out = [(skip['raw'], skip['reason'], skip['detail']) for skip in manifest_of(out)['skipped']]
+    assert left_out == [
+        ('daisy/0.jpg', 'near-duplicate', 'looks like daisy/0 larger.jpg'),
+        ('daisy/1.jpg', 'near-duplicate', 'looks like daisy/1 turned.png'),
+    ]
+    counts = manifest_of(out)['counts']
+    assert (counts['scanned'], counts['copied'], counts['skipped']) == (17, 15, 2) and report.near_duplicates == ()
+    assert manifest_of(out)['near_duplicates'] == {'action': 'drop', 'method': 'hash', 'distance': 0.6}
+    assert run(raw, tmp_path / 'off', near_duplicates='off').near_duplicates == ()
+    assert run(raw, tmp_path / 'strict', near_duplicate_distance=0).near_duplicates == ()
+    assert len(run(raw, tmp_path / 'near').near_duplicates) == 2
+
+
+def test_a_class_of_near_duplicates_only_is_refused_with_the_flags_that_help(raw, out):
+    (raw / 'tulip').mkdir()
+    for number in range(3):
+        textured(70, (64 + number, 48)).save(raw / f'tulip/{number}.jpg')
+    with pytest.raises(DataError, match='near-duplicates of each other') as caught:
+        run(raw, out)
+    for flag in ('--near-duplicate-distance (now 0.6)', '--near-duplicate-method', '--near-duplicates off'):
+        assert flag in str(caught.value)
+    assert run(raw, out, near_duplicates='off').counts['val_set']['tulip'] == 1
+
+
+def test_large_groups_are_told(raw, out):
+    for number in range(11):
+        textured(0, (64 + number, 48)).save(raw / f'daisy/burst {number}.jpg')
+    summary = run(raw, out).summary()
+    assert '(1): look at them' in summary and '11 photos, 55.0% of daisy, all for training' in summary
+    assert 'look at them' not in run(raw, out, overwrite=True, near_duplicates='drop').summary()
+
+
 def test_a_class_with_one_usable_photo_is_refused_unless_allowed(raw, out):
     (raw / 'tulip').mkdir()
     textured(70).save(raw / 'tulip/a.jpg')
