@@ -50,7 +50,7 @@ def seen_photos(model: Model, folder: Path, photos: Photos) -> Seen:
     if not (digest and isinstance(root, str)):
         return Seen(unknown='the model does not say what it was trained on')
     if (training_folder := find_data(model.source, root, digest, folder)) is None:
-        return Seen(unknown=f'the prepared folder of its training ({root}) is not here any more, or has changed')
+        return Seen(unknown=f'the prepared folder of its training ({root}) was not found from here, or has changed')
     try:
         rows = photo_rows(training_folder, *DIGESTS, digest=digest)
     except DataError as error:

@@ -164,6 +164,8 @@ def read_photo_table(
     _assign(table, photos, found, Path(folder))
     if labels:
         _check_labels(table, found)
+        if len(columns.labels) == 1:
+            found.notes += _taken_for_no_label(table, columns)
     return found
 
 
@@ -283,6 +285,14 @@ def _labels(table: Table, columns: Columns) -> list[str]:
 
 def _of_zero_one(table: Table, columns: Columns, row: Sequence[str]) -> str:
     return '|'.join(columns.names[column] for column in columns.labels if zero_one(row[column]))
+
+
+def _taken_for_no_label(table: Table, columns: Columns) -> list[str]:
+    # R and pandas write NA and nan where there is no value. They may be the name of a class as well.
+    texts = Counter(row[columns.labels[0]] for row in table.rows[columns.first_row :])
+    empty = [f'{text!r} ({count:,})' for text, count in texts.items() if text and text.casefold() in _EMPTY]
+    hint = 'If it is a class, give it another name'
+    return [f'{table.path.name}: taken for no label: {first_of(empty)}. {hint}'] if empty else []
 
 
 def _check_labels(table: Table, found: PhotoTable) -> None:

@@ -264,3 +264,8 @@ def test_a_list_of_files_is_matched_without_a_raw_folder(tmp_path):
     table = read_photo_table(tmp_path / 'groups.csv', ['a.jpg', 'x/b.png'], tmp_path, labels=False)
     assert {path: row.group for path, row in table.rows.items()} == {'a.jpg': '1', 'x/b.png': '1'}
     assert asdict(table.columns)['labels'] == ()
+
+
+def test_a_text_that_means_no_label_is_named(labelled):
+    folder = labelled('image,label\n1,a\n2,NA\n3,b\n4,\n')
+    assert set(classes(folder)) == {'1.jpg', '3.jpg'} and any("'NA' (1)" in note for note in folder.notes)
