@@ -110,7 +110,7 @@ def test_the_data_of_a_training_are_found_from_its_run_folder_too(model, prepare
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        (lambda model, root: (root / 'manifest.json').unlink(), 'data/flower.*not here any more'),
+        (lambda model, root: (root / 'manifest.json').unlink(), 'data/flower.*not found from here'),
         (lambda model, root: (root / 'manifest.json').write_text('{}'), 'has changed'),
         (lambda model, root: model.facts['training'].update(data_manifest=None), 'does not say'),
     ],
