@@ -1,5 +1,6 @@
 """The command ``prepare``: its command line, its exit codes, what it prints where."""
 
+import argparse
 import hashlib
 import os
 import re
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flowercls.commands.prepare import photo_vectors_of
+from flowercls.commands.prepare import add_arguments, photo_vectors_of
 from helpers.odd_photos import scene, textured
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'prepare_data.py'
@@ -271,3 +272,12 @@ def test_weights_that_cannot_be_used_are_named(main, raw, tmp_path, capsys, weig
     arguments = [raw, tmp_path / 'out', '--near-duplicate-method', 'features', '--weights', tmp_path / weights]
     assert main(arguments) == code
     assert re.search(message, capsys.readouterr().err) and not (tmp_path / 'out').exists()
+
+
+def test_the_readme_has_a_row_for_each_flag():
+    readme = (Path(add_arguments.__code__.co_filename).parents[1] / 'data/README.md').read_text(encoding='utf-8')
+    table = readme.partition('| flag | effect |')[2].partition('\n\n')[0]
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    flags = {flag for action in parser._actions for flag in action.option_strings} - {'-h', '--help'}
+    assert flags == {*re.findall(r'--[a-z][a-z0-9-]*', ''.join(row.split('|')[1] for row in table.splitlines()[2:]))}

@@ -154,6 +154,11 @@ def prepare(
             group_copies=group_copies,
         )
         _check_ratios(raw, folder.sets, val_ratio, test_ratio)
+        if folder.sets and known is not None:
+            raise ConfigError(
+                f'{raw}: has sets, which are kept, so --extend means nothing. Fix: merge them with --split new, or '
+                'leave --extend out.'
+            )
         for place in {file.path.rpartition('/')[0] for file in folder.files}:  # a link may lead anywhere
             _check_apart(raw / place, out)
         return scan_photos(raw, folder, workers, known.value_range if known else None)

@@ -8,7 +8,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from flowercls.core.errors import ConfigError, DataError
+from flowercls.core.errors import DataError
 from flowercls.core.layout import MAX_NAME_BYTES, SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, connected_groups
 from flowercls.core.terminal import printable
@@ -139,11 +139,6 @@ def make_plan(
     """
     kept, duplicates, conflicts = find_exact_duplicates(scan.photos)
     kept, groups, similar = sort_out_near_duplicates(kept, near_duplicates, join)
-    if scan.sets and known is not None:
-        raise ConfigError(
-            f'{raw_dir}: has sets, which are kept, so --extend means nothing. Fix: merge them with --split new, or '
-            'leave --extend out.'
-        )
     found = find_leaks(kept, groups) if scan.sets else []
     if leaks == 'error':
         refuse(raw_dir, found, near_duplicates.fix())

@@ -115,7 +115,7 @@ def _kind(entry: os.DirEntry) -> str:
     if is_system_file(entry.name):
         return 'system file'
     try:
-        mode = entry.stat().st_mode
+        mode = Path(entry.path).stat().st_mode
     except OSError as error:  # also a link that leads to itself
         is_dangling = entry.is_symlink() and not isinstance(error, PermissionError)
         return DANGLING if is_dangling else 'unreadable file'
