@@ -225,6 +225,13 @@ def _sets_by_name(listing: Listing, folders: Sequence[str]) -> Layout | None:
     roles, is_plainly_named = {*named.values()}, any(not _rest(last_part(path)) for path in named)
     if not classes:
         return _flat_sets(named, strange, is_plainly_named) if len(roles) > 1 and len(strange) <= MAX_BESIDE else None
+    found = [ClassFolder(sub, last_part(sub), named[path]) for path, subs in classes.items() for sub in subs]
+    same = {_key(folder.path) for folder in found} & {_key(path) for path in strange}
+    if len(same) > 1:  # daisy, rose, test/daisy, test/rose: what lies beside the set is another set
+        doubt = f'{first_of(classes)} holds folders that are called like those beside it ({first_of(sorted(same))})'
+        found += [ClassFolder(path, last_part(path), TRAIN_DIR) for path in strange]
+        sets = {path: named[path] for path in classes} | {'the folders beside': TRAIN_DIR}
+        return Layout(tuple(found), sets, doubt=doubt)
     doubt = ''
     if len(roles) < 2 and not is_plainly_named:
         return None  # steam_train and toy_train; or alike, see below
@@ -234,7 +241,6 @@ def _sets_by_name(listing: Listing, folders: Sequence[str]) -> Layout | None:
         doubt = f'{first_of(named)} may be a set or a class beside {first_of(strange)}'
     elif len(strange) > MAX_BESIDE:
         doubt = f'{first_of(named)} are called as sets, but not {first_of(strange)}'
-    found = [ClassFolder(sub, last_part(sub), named[path]) for path, subs in classes.items() for sub in subs]
     beside = {
         path: OWN_PHOTOS if listing.folders_of_photos(path) and listing.photos(path) else NO_CLASSES
         for path in named

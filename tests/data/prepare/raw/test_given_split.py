@@ -164,6 +164,10 @@ UNCLEAR = {  # tree -> classes of each reading: keep (None: the names do not say
     'a set or a class': (
         ['train/old', 'train/new', 'boat', 'plane'], ('new', 'old'), ('new', 'old'), ('boat', 'plane', 'train'),
     ),
+    'classes beside a set of them': (
+        ['daisy', 'rose', 'tulip', *classes_in('Test', classes=('daisy', 'rose', 'tulip'))],
+        ('daisy', 'rose', 'tulip'), ('daisy', 'rose', 'tulip'), ('Test', 'daisy', 'rose', 'tulip'),
+    ),
     'class and set in a name': (
         ['cat_train', 'cat_test', 'dog_train', 'dog_test'],
         ('cat', 'dog'), ('cat', 'dog'), ('cat_test', 'cat_train', 'dog_test', 'dog_train'),
