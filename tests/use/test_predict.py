@@ -28,7 +28,7 @@ class FakeModel(Model):
     """Likes red, green or blue, and a little of what else is in the batch, as real networks do in their last bits."""
 
     def __init__(self, source, before_batch=lambda number: None):
-        self.source, self.class_names, self.batch_size = source, CLASSES, 4
+        self.source, self.class_names, self.batch_size, self.facts = source, CLASSES, 4, {}
         self.before_batch, self.batches = before_batch, []
 
     def prepare(self, rgb):
