@@ -244,10 +244,9 @@ def translate_worker_errors(loaders: Sequence[str] = ('train_dataloader', 'val_d
                 f'loader workers have too many files open ({_last_line(error)}){saved}ulimit -n 65535, or '
                 f'{without_workers}{again}.'
             ) from error
-        is_lock = isinstance(error, OSError) and _is_from_multiprocessing(error)
         if isinstance(error, ConnectionResetError | EOFError):  # a batch was on its way
             error = _death_of_worker(error)
-        elif is_lock or SHARED_MEMORY.search(str(error)):
+        elif SHARED_MEMORY.search(str(error)) or isinstance(error, OSError) and _is_from_multiprocessing(error):
             raise WorkerError(
                 f'/dev/shm is full or too small: loader workers hand their batches over there ({_last_line(error)})'
                 f'{saved}docker run --shm-size=1g, or {without_workers}{again}.'
