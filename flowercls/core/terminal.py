@@ -169,8 +169,8 @@ def shortened(text: str, length: int) -> str:
 def listed(names: Iterable[str], number: int = 10) -> str:
     """Return names with commas: the first ``number`` of them, and how many more there are."""
     names = list(names)
-    more = [f'{len(names) - number:,} more'] * (len(names) > number)
-    return ', '.join([*names[:number], *more])
+    more = f' and {len(names) - number:,} more' if len(names) > number else ''
+    return ', '.join(names[:number]) + more
 
 
 def next_steps(steps: dict[str, str]) -> str:

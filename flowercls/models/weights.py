@@ -16,6 +16,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn, no_grad
 
 from flowercls.core.errors import CheckpointError
+from flowercls.core.terminal import listed
 from flowercls.core.prepared_folder import nfc
 from flowercls.core.terminal import tool_command
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
@@ -208,8 +209,7 @@ def _describe_rows(new: list[str], number: int, before: int) -> str:
     """
     if not new:
         return f'all {number} classes kept, {f"of {before}" if before != number else "in another order"} in the file'
-    more = f' and {len(new) - _MAX_KEYS_SHOWN} more' if len(new) > _MAX_KEYS_SHOWN else ''
-    return f'{number - len(new)} of {number} classes kept, new: {", ".join(new[:_MAX_KEYS_SHOWN])}{more}'
+    return f'{number - len(new)} of {number} classes kept, new: {listed(new, _MAX_KEYS_SHOWN)}'
 
 
 def load_strictly(model: nn.Module, state: dict, path: str | Path) -> None:

@@ -23,7 +23,8 @@ else:
 FULL = [0, 65535]  # of 16 bits
 
 
-def read_rgb(path, value_range={}):  # noqa: B006  only read
+def read_rgb(path, value_range=()):
+    value_range = dict(value_range)
     with Image.open(path) as file:
         deep_colour = ';16' in str(file.tile[:1]) and not file.mode.startswith('I')
         is_32_bit = file.mode == 'I' and file.format not in ('PNG', 'PPM')

@@ -102,7 +102,7 @@ def test_without_any_class_both_lists_are_named(folder_of):
 def test_of_many_unknown_folders_the_first_are_named(folder_of):
     found = find_labelled(folder_of('tulip/x.png', *(f'{i:02}/x.png' for i in range(12))), CLASSES, 'run')
     text = describe_labelled(found)[0]
-    assert '09 (1), 2 more' in text and '10 (1)' not in text
+    assert '09 (1) and 2 more' in text and '10 (1)' not in text
 
 
 def test_a_table_says_the_class_whatever_the_folders_are_called(folder_of, tmp_path):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
-from flowercls.core.terminal import tool_command
-from flowercls.data.prepare.raw.listing import Listing, first_of, last_part, nfc
+from flowercls.core.terminal import listed, tool_command
+from flowercls.data.prepare.raw.listing import Listing, last_part, nfc
 
 SPLIT_CHOICES = ('auto', 'keep', 'new', 'ignore')
 # Usual names, whole or as one word of several: seg_train, TrainSet, images_val, test1, train2017.
@@ -91,7 +91,7 @@ def class_folders(listing: Listing, split: str, raw_dir: Path, out_dir: str | Pa
         top = listing.folders('')
         if split == 'keep':
             raise ConfigError(
-                f'{raw_dir}: --split keep, but no name of a folder says that it is a set ({first_of(top)}). '
+                f'{raw_dir}: --split keep, but no name of a folder says that it is a set ({listed(top)}). '
                 'Expected folders such as train, val and test. Fix: leave --split out.'
             )
         return Layout(tuple(ClassFolder(path, path) for path in top))
@@ -181,8 +181,8 @@ def _split_folders(listing: Listing, folders: Sequence[str]) -> Layout | None:
     others = [path for path in folders if path not in inside]
     if not inside or len(others) > MAX_BESIDE:
         return None
-    doubt = f'{first_of(inside)} hold sets ({first_of([last_part(path) for path in inside[min(inside)].sets])})'
-    doubt += f', but not {first_of(others)}' if others else '; one of them may be the raw folder'
+    doubt = f'{listed(inside)} hold sets ({listed([last_part(path) for path in inside[min(inside)].sets])})'
+    doubt += f', but not {listed(others)}' if others else '; one of them may be the raw folder'
     layouts = inside.values()
     return Layout(
         tuple(folder for found in layouts for folder in found.folders),
@@ -203,7 +203,7 @@ def _sets_below_classes(listing: Listing, folders: Sequence[str]) -> Layout | No
         return None  # the sets hold class folders: see `_split_folders`
     doubt = ''
     if other := [path for path in folders if not any(sets[path].values()) or listing.photos(path)]:
-        doubt = f'most folders hold sets (such as {first_of(below[full[0]])}), but not {first_of(other)}'
+        doubt = f'most folders hold sets (such as {listed(below[full[0]])}), but not {listed(other)}'
     found = [ClassFolder(sub, last_part(path), set_name) for path in folders for sub, set_name in sets[path].items()]
     found += [ClassFolder(path, path) for path in folders if not sets[path]]
     named = {f'<class>/{last_part(folder.path)}': folder.set_name for folder in found if folder.set_name}
@@ -228,7 +228,7 @@ def _sets_by_name(listing: Listing, folders: Sequence[str]) -> Layout | None:
     found = [ClassFolder(sub, last_part(sub), named[path]) for path, subs in classes.items() for sub in subs]
     same = {_key(folder.path) for folder in found} & {_key(path) for path in strange}
     if len(same) > 1:  # daisy, rose, test/daisy, test/rose: what lies beside the set is another set
-        doubt = f'{first_of(classes)} holds folders that are called like those beside it ({first_of(sorted(same))})'
+        doubt = f'{listed(classes)} holds folders that are called like those beside it ({listed(sorted(same))})'
         found += [ClassFolder(path, last_part(path), TRAIN_DIR) for path in strange]
         sets = {path: named[path] for path in classes} | {'the folders beside': TRAIN_DIR}
         return Layout(tuple(found), sets, doubt=doubt)
@@ -238,9 +238,9 @@ def _sets_by_name(listing: Listing, folders: Sequence[str]) -> Layout | None:
     if len(roles) < 2 and strange:
         if len(strange) > MAX_BESIDE:
             return None  # a class of that name among others
-        doubt = f'{first_of(named)} may be a set or a class beside {first_of(strange)}'
+        doubt = f'{listed(named)} may be a set or a class beside {listed(strange)}'
     elif len(strange) > MAX_BESIDE:
-        doubt = f'{first_of(named)} are called as sets, but not {first_of(strange)}'
+        doubt = f'{listed(named)} are called as sets, but not {listed(strange)}'
     beside = {
         path: OWN_PHOTOS if listing.folders_of_photos(path) and listing.photos(path) else NO_CLASSES
         for path in named
@@ -253,7 +253,7 @@ def _sets_by_name(listing: Listing, folders: Sequence[str]) -> Layout | None:
         if path in named:
             continue
         again = [last_part(sub) for sub in listing.folders(path) if set_of(last_part(sub))]
-        beside[path] = f'holds sets again: {first_of(again)}' if again else NO_SET
+        beside[path] = f'holds sets again: {listed(again)}' if again else NO_SET
     return Layout(tuple(found), {path: named[path] for path in classes}, beside, doubt)
 
 
@@ -307,7 +307,7 @@ def _flat_sets(named: dict[str, str], strange: Sequence[str], is_plainly_named: 
     if strange or min(sets_of_rest.values()) < 2:
         return None  # steam_train and crash_test
     folders = tuple(ClassFolder(path, _rest(last_part(path)), set_name) for path, set_name in named.items())
-    return Layout(folders, named, doubt=f'the names {first_of(named)} seem to say class and set')
+    return Layout(folders, named, doubt=f'the names {listed(named)} seem to say class and set')
 
 
 def _alike(listing: Listing, folders: Sequence[str]) -> Layout | None:
@@ -320,7 +320,7 @@ def _alike(listing: Listing, folders: Sequence[str]) -> Layout | None:
     is_alike = len(shared) > 1 and 2 * sum(counts[name] for name in shared) >= counts.total()
     if not is_alike or 2 * len(names) <= len(folders) or all(map(_NO_CLASS.fullmatch, shared)):
         return None
-    doubt = f'{first_of(names)} hold folders of the same names ({first_of(sorted(shared))})'
+    doubt = f'{listed(names)} hold folders of the same names ({listed(sorted(shared))})'
     found = tuple(ClassFolder(sub, last_part(sub)) for subs in names.values() for sub in subs)
     beside = {path: 'holds other folders than most' for path in folders if path not in names}
     return Layout(found, dict.fromkeys(names), beside, doubt)
@@ -365,9 +365,9 @@ def where_labels_are(raw_dir: Path, out_dir: str | Path, inside: str = '') -> st
 
 def _unlabelled_message(found: Layout, raw_dir: Path, out_dir: str | Path) -> str:
     folders = [*found.sets, *found.beside]
-    ignore = f'\nIf {first_of(folders)} are the classes:\n  {_command(raw_dir, out_dir, "ignore")}'
+    ignore = f'\nIf {listed(folders)} are the classes:\n  {_command(raw_dir, out_dir, "ignore")}'
     return (
-        f'{raw_dir}: {first_of(found.sets)} hold photos and no class folders, so nothing says the class of a photo. '
+        f'{raw_dir}: {listed(found.sets)} hold photos and no class folders, so nothing says the class of a photo. '
         f'{where_labels_are(raw_dir, out_dir, folders[0].rpartition("/")[0])}' + ignore * ('/' not in folders[0])
     )
 
@@ -377,13 +377,13 @@ def _doubt_message(found: Layout, top: Sequence[str], raw_dir: Path, out_dir: st
     if None in found.sets.values():
         names = [f'{name}_{last_part(path)}' for name, path in zip(('train', 'val', 'test'), found.sets, strict=False)]
         keep = f' Before, rename them so that they say which is which, such as {", ".join(names)}.'
-    kept = first_of(sorted({folder.class_name for folder in found.folders if folder.set_name or keep}))
-    merged = first_of(sorted({folder.class_name for folder in found.folders}))
+    kept = listed(sorted({folder.class_name for folder in found.folders if folder.set_name or keep}))
+    merged = listed(sorted({folder.class_name for folder in found.folders}))
     return (
         f'{raw_dir}: may be split already: {found.doubt}. Fix: say what they are.\n'
         f'- Sets, which stay as they are (classes: {kept}).{keep}\n  {_command(raw_dir, out_dir, "keep")}\n'
         f'- Sets, to be merged and split anew (classes: {merged}).\n  {_command(raw_dir, out_dir, "new")}'
-        + f'\n- No sets (classes: {first_of(top)}).\n  {_command(raw_dir, out_dir, "ignore")}'
+        + f'\n- No sets (classes: {listed(top)}).\n  {_command(raw_dir, out_dir, "ignore")}'
         * (len(top) > 1)
     )
 

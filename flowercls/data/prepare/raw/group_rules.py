@@ -15,9 +15,9 @@ from pathlib import Path
 
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.prepared_folder import connected_groups
+from flowercls.core.terminal import listed
 from flowercls.data.prepare.raw.copy_names import CopyNames, find_copies
 from flowercls.data.prepare.raw.label_table import read_photo_table
-from flowercls.data.prepare.raw.listing import first_of
 from flowercls.data.prepare.raw.raw_folder import RawFile, RawFolder
 from flowercls.data.prepare.raw.table_columns import ColumnChoice
 
@@ -70,7 +70,7 @@ def with_groups(
         found = read_photo_table(groups, paths, raw_dir, choice, labels=False)
         if found.problems:
             problems = [f'{path}: {reason} ({detail})' for path, (reason, detail) in found.problems.items()]
-            raise DataError(f'{groups}: {first_of(problems)}. Fix: name each photo by its path, in one group.')
+            raise DataError(f'{groups}: {listed(problems)}. Fix: name each photo by its path, in one group.')
         group_of = {path: row.group for path, row in found.rows.items() if row.group}
         notes += found.notes
         notes.append(_described(files, group_of, Path(groups).name))
@@ -131,7 +131,7 @@ def _described(files: Sequence[RawFile], group_of: dict[str, str], source: str) 
     if mixed := sorted(group for group, of in classes.items() if len(of) > 1):
         text += f'; groups of several classes ({len(mixed):,}, fine for a patient or a camera), such as {mixed[0]!r}'
     if without := [file.path for file in files if file.path not in group_of]:
-        text += f'; photos without a group ({len(without):,}): {first_of(without)}'
+        text += f'; photos without a group ({len(without):,}): {listed(without)}'
     return text
 
 

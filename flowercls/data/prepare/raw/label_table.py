@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from flowercls.core.errors import ConfigError, DataError
 from flowercls.core.layout import SET_TITLES, TRAIN_DIR
+from flowercls.core.terminal import listed
 from flowercls.data.prepare.raw.given_split import set_of
-from flowercls.data.prepare.raw.listing import Listing, first_of, nfc, path_order
+from flowercls.data.prepare.raw.listing import Listing, nfc, path_order
 from flowercls.data.prepare.raw.photo_names import PhotoNames
 from flowercls.data.prepare.raw.raw_folder import RawFile, RawFolder, Skipped
 from flowercls.data.prepare.raw.table_columns import NONE, ColumnChoice, Columns, find_columns, zero_one
@@ -132,7 +133,7 @@ def _with_sets_of_folders(photos: list[RawFile], notes: list[str]) -> list[RawFi
         return photos
     if None in sets:
         named = [folder for folder, set_name in set_of_folder.items() if set_name]
-        notes.append(f'split anew: {first_of(named)} are called as sets, but hold only some of the photos')
+        notes.append(f'split anew: {listed(named)} are called as sets, but hold only some of the photos')
         return photos
     return [replace(photo, set_name=set_of_folder[photo.path.rpartition('/')[0]]) for photo in photos]
 
@@ -215,7 +216,7 @@ def _assign(table: Table, photos: PhotoNames, found: PhotoTable, folder: Path) -
         ('photos with several rows that say the same', repeated),
     ):
         if names:
-            found.notes.append(f'{table.path.name}: {problem} ({len(names):,}): {first_of(names)}')
+            found.notes.append(f'{table.path.name}: {problem} ({len(names):,}): {listed(names)}')
 
 
 def _needless_folder(names: Iterable[str], photos: PhotoNames, folder: Path) -> str:
@@ -247,10 +248,10 @@ def _no_match(
         name, paths = next(iter(ambiguous.items()))
         problem = f'every row means several photos: {name!r} may be {" or ".join(paths[:3])}'
         return f'{table.path}: {problem}. Fix: write the path of each photo, relative to {folder}.'
-    listed = [', '.join(map(repr, names)) for names in (nowhere[:3], sorted(photos.paths)[:3])]
+    shown = [', '.join(map(repr, names)) for names in (nowhere[:3], sorted(photos.paths)[:3])]
     return (
         f'{table.path}: no row names a file in {folder} (images from {columns.shown(columns.image)}).\n'
-        f'  the table has {listed[0] or "no row"}\n  the folder has {listed[1]}\n'
+        f'  the table has {shown[0] or "no row"}\n  the folder has {shown[1]}\n'
         'Fix: name the column with --image-column, or give the folder in which these names lie.'
     )
 
@@ -267,7 +268,7 @@ def _sets(table: Table, columns: Columns) -> list[str]:
     sets = {cell: set_of(cell) if cell else '' for cell in set(cells[columns.first_row :])}
     if strange := sorted(cell for cell, set_name in sets.items() if set_name is None):
         raise DataError(
-            f'{table.path}: {columns.shown(columns.set)} is to hold sets, but {first_of(map(repr, strange))} is none. '
+            f'{table.path}: {columns.shown(columns.set)} is to hold sets, but {listed(map(repr, strange))} is none. '
             'Expected: train, val or test. Fix: correct these cells, or name another column with --set-column.'
         )
     return [sets.get(cell) or '' for cell in cells]
@@ -292,7 +293,7 @@ def _taken_for_no_label(table: Table, columns: Columns) -> list[str]:
     texts = Counter(row[columns.labels[0]] for row in table.rows[columns.first_row :])
     empty = [f'{text!r} ({count:,})' for text, count in texts.items() if text and text.casefold() in _EMPTY]
     hint = 'If it is a class, give it another name'
-    return [f'{table.path.name}: taken for no label: {first_of(empty)}. {hint}'] if empty else []
+    return [f'{table.path.name}: taken for no label: {listed(empty)}. {hint}'] if empty else []
 
 
 def _check_labels(table: Table, found: PhotoTable) -> None:
@@ -316,14 +317,14 @@ def _check_labels(table: Table, found: PhotoTable) -> None:
     if len(labels) > max(FEW_PHOTOS, MAX_SHARE_OF_CLASSES * len(found.rows)):
         raise DataError(
             f'{table.path}: {len(labels):,} different labels for {len(found.rows):,} photos, such as '
-            f'{first_of(map(repr, list(labels)[:3]))} ({columns.described()}). Fix: name the column that holds '
+            f'{listed(map(repr, list(labels)[:3]))} ({columns.described()}). Fix: name the column that holds '
             'the classes with --label-column.'
         )
     names = _class_names(table, labels)
     found.rows = {path: row._replace(label=names[row.label]) for path, row in found.rows.items()}
     changed = [f'{label!r} is {name!r}' for label, name in names.items() if label != name]
     if changed:
-        found.notes.append(f'{table.path.name}: labels that cannot be names of folders: {first_of(changed)}')
+        found.notes.append(f'{table.path.name}: labels that cannot be names of folders: {listed(changed)}')
 
 
 def _is_several(label: str, labels: Container[str]) -> bool:
@@ -353,7 +354,7 @@ def _class_names(table: Table, labels: Iterable[str]) -> dict[str, str]:
         same[nfc(name.casefold())].append(label)
     if twice := [' and '.join(map(repr, labels)) for labels in same.values() if len(labels) > 1]:
         raise DataError(
-            f'{table.path}: {first_of(twice)} would be one folder on macOS and Windows. Fix: if they are one class, '
+            f'{table.path}: {listed(twice)} would be one folder on macOS and Windows. Fix: if they are one class, '
             'spell them alike; else give one another name.'
         )
     return names

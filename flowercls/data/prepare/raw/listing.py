@@ -2,14 +2,13 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from flowercls.core.files import leads_up
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, is_system_file, nfc
 
 DANGLING = 'dangling link'
-NUM_SHOWN = 10  # names in a message
 
 
 def path_order(path: str) -> tuple[str, str]:
@@ -20,12 +19,6 @@ def path_order(path: str) -> tuple[str, str]:
 def last_part(path: str) -> str:
     """Return the name of a file or folder."""
     return path.rpartition('/')[2]
-
-
-def first_of(names: Iterable[str]) -> str:
-    """Return names with commas, the first ones of many."""
-    names = list(names)
-    return ', '.join(names[:NUM_SHOWN]) + (f' and {len(names) - NUM_SHOWN:,} more' if len(names) > NUM_SHOWN else '')
 
 
 class Listing:

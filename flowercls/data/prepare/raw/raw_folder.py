@@ -13,8 +13,9 @@ from pathlib import Path
 
 from flowercls.core.errors import DataError
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
+from flowercls.core.terminal import listed
 from flowercls.data.prepare.raw.given_split import ClassFolder, class_folders, described, set_of, where_labels_are
-from flowercls.data.prepare.raw.listing import DANGLING, Listing, first_of, last_part, nfc, path_order
+from flowercls.data.prepare.raw.listing import DANGLING, Listing, last_part, nfc, path_order
 
 EXPECTED_TREE = """Expected one folder for each class, at least 2:
   {raw_dir}/
@@ -119,8 +120,8 @@ def find_files(raw_dir: str | os.PathLike, split: str = 'auto', out_dir: str | o
 def _folders_in_classes(listing: Listing, classes: Iterable[ClassFolder]) -> list[str]:
     """Return a line on class folders that hold several folders: these could be classes, too."""
     below = [(folder.path, listing.folders_of_photos(folder.path)) for folder in classes]
-    several = [f'{path} ({first_of(map(last_part, folders))})' for path, folders in below if len(folders) > 1]
-    return [f'folders in a class are taken together: {first_of(several)}'] if several else []
+    several = [f'{path} ({listed(map(last_part, folders))})' for path, folders in below if len(folders) > 1]
+    return [f'folders in a class are taken together: {listed(several)}'] if several else []
 
 
 def by_path(records: Iterable) -> tuple:
@@ -196,7 +197,7 @@ def _check_number_of_classes(raw_dir: Path, out_dir: str | os.PathLike, listing:
                 f'\n{where_labels_are(raw_dir, out_dir)}'
             )
     if dangling := [path for path, kind in listing.entries('') if kind == DANGLING]:
-        hint += f'\nLinks that lead nowhere: {first_of(dangling)}. Fix: make them lead to the folders of classes.'
+        hint += f'\nLinks that lead nowhere: {listed(dangling)}. Fix: make them lead to the folders of classes.'
     raise DataError(f'{raw_dir}: the raw folder holds {content}. {EXPECTED_TREE.format(raw_dir=raw_dir)}{hint}')
 
 

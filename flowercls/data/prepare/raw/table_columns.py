@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from flowercls.core.errors import ConfigError
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
+from flowercls.core.terminal import listed
 from flowercls.data.prepare.raw.photo_names import PhotoNames
 from flowercls.data.prepare.raw.table_file import Table
 
@@ -227,10 +228,9 @@ class _Finder:
         return (usual if len(usual) == 1 else places)[0]
 
     def _error(self, problem: str, fix: str) -> ConfigError:
-        names = [repr(self.names[place]) for place in self.filled]
-        listed = ', '.join(names[:20]) + (f' and {len(names) - 20} more' if len(names) > 20 else '')
+        names = listed((repr(self.names[place]) for place in self.filled), 20)
         kind = 'Columns' if self.first_row else 'It has no header; columns by number'
-        return ConfigError(f'{self.table.path}: {problem}. {kind}: {listed}. Fix: {fix}.')
+        return ConfigError(f'{self.table.path}: {problem}. {kind}: {names}. Fix: {fix}.')
 
 
 def zero_one(cell: str) -> bool | None:

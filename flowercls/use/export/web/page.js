@@ -338,7 +338,8 @@ const summarise = () => {
   summary.replaceChildren(done < taken ? `Photo ${done + 1} of ${taken}` : `${items.length} ${items.length === 1 ? 'photo' : 'photos'}`)
   if (done === taken) {
     groups.slice(0, 6).forEach(([title, n], i) => summary.append(i ? ', ' : ': ', `${n} `, make('bdi', title)))
-    if (groups.length > 6) summary.append(`, and ${groups.length - 6} more`)
+    const others = groups.slice(6).reduce((sum, [, n]) => sum + n, 0)
+    if (others) summary.append(`, ${others} other${others === 1 ? '' : 's'}`)
   }
   element('save').disabled = !items.some(item => item.answer)
 }
