@@ -16,9 +16,8 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn, no_grad
 
 from flowercls.core.errors import CheckpointError
-from flowercls.core.terminal import listed
 from flowercls.core.prepared_folder import nfc
-from flowercls.core.terminal import tool_command
+from flowercls.core.terminal import listed, tool_command
 from flowercls.models.checkpoint_reader import class_names_in, read_checkpoint
 from flowercls.models.freezing import classification_layer
 

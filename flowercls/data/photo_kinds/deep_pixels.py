@@ -107,14 +107,14 @@ def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def common_ranges(photos: Iterable[DeepValues], known: Ranges) -> dict[str, Sequence[float]]:
-    """Return the range of each kind of pixels, for all photos of a set; those in ``known`` stay."""
+    """Return the range of each kind of pixels, for all photos of a set; all in ``known`` stay, also without photos."""
     of_kind = defaultdict(list)
     for photo in photos:
         of_kind[photo.kind].append(photo)
     ranges = {kind: (min(p.low for p in same), max(p.high for p in same)) for kind, same in sorted(of_kind.items())}
     if ranges.get('16-bit', (0, 0))[1] > MAX_OF_14_BITS:
         ranges['16-bit'] = FULL_RANGE
-    return {kind: known.get(kind, ends) for kind, ends in ranges.items()}
+    return {**ranges, **known}
 
 
 def range_notes(photos: Mapping[str, DeepValues], ranges: Ranges) -> list[str]:
@@ -126,7 +126,8 @@ def range_notes(photos: Mapping[str, DeepValues], ranges: Ranges) -> list[str]:
     """
     notes = []
     for kind, (_, high) in ranges.items():
-        highs = sorted((photo.high, path) for path, photo in photos.items() if photo.kind == kind)
+        if not (highs := sorted((photo.high, path) for path, photo in photos.items() if photo.kind == kind)):
+            continue
         number, usual, (highest, path) = len(highs), highs[len(highs) // 2][0], highs[-1]
         far = sum(end > 4 * usual for end, _ in highs)
         clipped = sum(end > high for end, _ in highs)

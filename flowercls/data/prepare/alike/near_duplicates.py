@@ -62,6 +62,8 @@ class NearDuplicateOptions:
             mistakes.append(f'--near-duplicates {self.action}: expected {", ".join(ACTIONS[:-1])} or {ACTIONS[-1]}')
         if self.method not in DISTANCES:
             mistakes.append(f'--near-duplicate-method {self.method}: expected {" or ".join(DISTANCES)}')
+        if self.action == 'off' and (self.distance is not None or self.method != 'hash'):
+            mistakes.append('--near-duplicates off looks for none, so method and distance mean nothing: leave them out')
         if self.distance is not None and not (math.isfinite(self.distance) and 0 <= self.distance <= MAX_DISTANCE):
             mistakes.append(
                 f'--near-duplicate-distance {self.distance}: expected a number from 0 (the same picture) to '

@@ -373,6 +373,15 @@ def _unlabelled_message(found: Layout, raw_dir: Path, out_dir: str | Path) -> st
 
 
 def _doubt_message(found: Layout, top: Sequence[str], raw_dir: Path, out_dir: str | Path) -> str:
+    augmented = [path for path in found.sets if re.search('aug(?!ust)', last_part(path).casefold())]
+    plain = [path for path in found.sets if path not in augmented]
+    if augmented and len(plain) == 1 and None in found.sets.values():  # as sets the copies would leak
+        return (
+            f'{raw_dir}: {listed(augmented)} seems to hold copies of the photos in {plain[0]}. Fix: leave the copies '
+            f'out, as training augments photos itself:\n  {_command(raw_dir / plain[0], out_dir, None)}\n'
+            'or keep each photo and its copies in one set, as far as their names tell:\n'
+            f'  {_command(raw_dir, out_dir, None, "--split", "new", "--group-copies")}'
+        )
     keep = ''
     if None in found.sets.values():
         names = [f'{name}_{last_part(path)}' for name, path in zip(('train', 'val', 'test'), found.sets, strict=False)]

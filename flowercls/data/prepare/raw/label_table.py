@@ -320,6 +320,9 @@ def _check_labels(table: Table, found: PhotoTable) -> None:
             f'{listed(map(repr, list(labels)[:3]))} ({columns.described()}). Fix: name the column that holds '
             'the classes with --label-column.'
         )
+    told = set(filter(None, _labels(table, columns)[columns.first_row :])) - labels.keys()
+    if lost := sorted(label for label in told if not _is_several(label, {*labels, *told})):
+        found.notes.append(f'{table.path.name}: no photo is left of: {listed(lost)}')
     names = _class_names(table, labels)
     found.rows = {path: row._replace(label=names[row.label]) for path, row in found.rows.items()}
     changed = [f'{label!r} is {name!r}' for label, name in names.items() if label != name]

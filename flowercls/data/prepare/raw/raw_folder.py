@@ -183,10 +183,13 @@ def _check_number_of_classes(raw_dir: Path, out_dir: str | os.PathLike, listing:
     content, hint = 'no class folder', ''
     if classes:
         content = f'1 class folder, {classes[0]!r}'
-        inside = [name for name in listing.folders('') if nfc(name) == classes[0]]
-        num_folders = len(listing.folders(inside[0])) if inside else 0
-        if num_folders > 1:
-            hint = f'\nDid you mean {raw_dir / inside[0]}? It holds {num_folders} folders.'
+        around, inside = '', listing.folders_of_photos('')
+        while len(inside) == 1:  # archive/images/rose
+            around, inside = inside[0], listing.folders_of_photos(inside[0])
+        if inside:
+            hint = (
+                f'\nDid you mean {raw_dir / around}? It holds {len(inside)} folders of photos. Fix: give that folder.'
+            )
     if not hint and (listing.photos('') or (classes and listing.photos(classes[0]))):
         hint = f'\n{where_labels_are(raw_dir, out_dir)}'
         siblings = Listing(raw_dir.absolute().parent)
@@ -211,7 +214,7 @@ def _check_class_names(raw_dir: Path, folders: Iterable[ClassFolder]) -> None:
         same[key].add(name)
         same[folder.path.rpartition('/')[0], key].add(folder.class_name)  # beside each other two forms of one accent
     twins = {tuple(sorted(names)) for names in same.values() if len(names) > 1}
-    mistakes += [f'{list(names)} are one name on macOS and Windows' for names in sorted(twins)]
+    mistakes += [f'{" and ".join(map(repr, names))} are one name on macOS and Windows' for names in sorted(twins)]
     if mistakes:
         raise DataError(f'{raw_dir}: {"; ".join(mistakes)}. Fix: rename these class folders.')
 

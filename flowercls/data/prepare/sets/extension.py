@@ -144,7 +144,8 @@ def _options(head: dict[str, Any], counts: dict[str, dict[str, int]]) -> SplitOp
 def extended_sets(known: KnownSplit, items: Sequence[SplitItem], options: SplitOptions) -> list[str]:
     """Return the set of each photo: the known one, or that of a known photo of its group, or a new one.
 
-    Of a group whose known photos lie in two sets each keeps its own; the new photos train.
+    Of a group whose known photos lie in two sets each keeps its own. Its new photos go to the lowest of these sets:
+    training before validation, validation before test.
     """
     sets_of_group = defaultdict(set)
     for item in items:

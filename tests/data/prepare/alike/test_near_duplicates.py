@@ -137,6 +137,8 @@ def test_off_looks_at_nothing():
         ({'distance': -0.1}, '--near-duplicate-distance -0.1'),
         ({'distance': 1.1}, '--near-duplicate-distance 1.1'),
         ({'distance': float('nan')}, '--near-duplicate-distance nan'),
+        ({'action': 'off', 'distance': 0.3}, '--near-duplicates off'),
+        ({'action': 'off', 'method': 'features'}, '--near-duplicates off'),
     ],
 )
 def test_impossible_options_are_named(options, message):

@@ -254,5 +254,13 @@ def test_one_class_may_be_written_in_two_forms_in_two_sets(tmp_path):
     for split in ('auto', 'new'):
         assert find_files(raw, split).classes == ('rose', '\u00e9t\u00e9')
     write(tmp_path, 'val/Rose')
-    with pytest.raises(DataError, match="'Rose', 'rose'. are one name"):
+    with pytest.raises(DataError, match="'Rose' and 'rose' are one name"):
         find_files(raw)
+
+
+def test_augmented_copies_are_not_proposed_as_a_set(tmp_path):
+    raw = write(tmp_path, *classes_in('original', 'augmented'))
+    with pytest.raises(DataError, match='copies of the photos in original') as caught:
+        find_files(raw, out_dir='out')
+    text = str(caught.value)
+    assert f'{raw / "original"} out' in text and '--split new --group-copies' in text and 'train_' not in text

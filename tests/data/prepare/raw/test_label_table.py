@@ -269,3 +269,9 @@ def test_a_list_of_files_is_matched_without_a_raw_folder(tmp_path):
 def test_a_text_that_means_no_label_is_named(labelled):
     folder = labelled('image,label\n1,a\n2,NA\n3,b\n4,\n')
     assert set(classes(folder)) == {'1.jpg', '3.jpg'} and any("'NA' (1)" in note for note in folder.notes)
+
+
+def test_a_class_without_a_photo_is_named(labelled):
+    folder = labelled('image,label\n1,a\n2,b\n3,tulip\n3,a\ngone,aster\n4,a b\n')
+    (note,) = [note for note in folder.notes if 'no photo is left of' in note]
+    assert note.endswith(': aster, tulip')

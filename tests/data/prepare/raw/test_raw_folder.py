@@ -203,9 +203,10 @@ def test_photos_of_one_class_in_place_of_all_are_pointed_out(raw):
 
 def test_an_archive_folder_too_much_is_pointed_out(tmp_path):
     for name in ('daisy', 'rose'):
-        draw(tmp_path / 'flower_photos' / name / 'a.jpg')
-    with pytest.raises(DataError, match='Did you mean .*flower_photos'):
-        find_files(tmp_path)
+        draw(tmp_path / 'archive/flower_photos' / name / 'a.jpg')
+    for raw in (tmp_path, tmp_path / 'archive'):
+        with pytest.raises(DataError, match='Did you mean .*archive/flower_photos.*Fix: '):
+            find_files(raw)
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='names as on Linux')
