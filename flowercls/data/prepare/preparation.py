@@ -8,8 +8,7 @@ import contextlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -31,13 +30,10 @@ from flowercls.data.prepare.group_sheet import draw_near_duplicates
 from flowercls.data.prepare.manifest import write_lists, write_manifest
 from flowercls.data.prepare.overview import draw_overview
 from flowercls.data.prepare.prepare_summary import PrepareResult
-from flowercls.data.prepare.raw.given_split import SPLIT_CHOICES
-from flowercls.data.prepare.raw.group_rules import with_groups
-from flowercls.data.prepare.raw.label_table import label_files
-from flowercls.data.prepare.raw.raw_folder import find_files
+from flowercls.data.prepare.raw.raw_options import RawOptions, read_raw_folder
 from flowercls.data.prepare.raw.scan import Scan, scan_photos
-from flowercls.data.prepare.raw.table_columns import NONE, ColumnChoice
-from flowercls.data.prepare.sets.extension import read_known_split
+from flowercls.data.prepare.raw.table_columns import ColumnChoice
+from flowercls.data.prepare.sets.extension import KnownSplit, read_known_split
 from flowercls.data.prepare.sets.leaks import LEAK_CHOICES
 from flowercls.data.prepare.sets.split import SplitOptions
 from flowercls.data.prepare.split_plan import Plan, make_plan
@@ -118,17 +114,16 @@ def prepare(
     given = {'seed': seed, 'val_ratio': val_ratio, 'test_ratio': test_ratio, 'folds': folds}
     options = (SplitOptions() if known is None else known.options).changed(given)
     near = NearDuplicateOptions(near_duplicates, near_duplicate_method, near_duplicate_distance)
-    _check_options(options, near, workers, split, leaks)
-    if near.method == 'features' and near.action != 'off' and photo_vectors is None:
+    columns = ColumnChoice(image_column, label_column, set_column, group_column)
+    source = RawOptions(split, labels, columns, groups, group_by, group_copies)
+    _check_options([*options.mistakes(), *near.mistakes(), *source.mistakes()], leaks, workers)
+    if near.method == 'features' and photo_vectors is None:
         raise ConfigError('--near-duplicate-method features: needs a network. Fix: add --weights FILE.')
     raw, out = Path(raw_dir), Path(out_dir)
     _check_folders(raw, out, overwrite)
-    choice = ColumnChoice(image_column, label_column, set_column, group_column)
-    _check_tables(choice, labels, groups, group_by)
-
-    def join(paths: Sequence[str], first: Sequence[int]) -> list[int]:
-        return group_by_features(raw, paths, first, photo_vectors, max_distance=near.limit, workers=workers)
-
+    read = partial(
+        _read_photos, out=out, source=source, val_ratio=val_ratio, test_ratio=test_ratio, workers=workers, known=known
+    )
     decide = partial(
         make_plan,
         options=options,
@@ -136,40 +131,15 @@ def prepare(
         near_duplicates=near,
         leaks=leaks,
         known=known,
-        join=join,
+        join=partial(group_by_features, vectors=photo_vectors, max_distance=near.limit, workers=workers),
     )
-
-    def scan_folder() -> Scan:
-        if labels is None:
-            folder = find_files(raw, split, out)
-        else:
-            has_groups = groups is not None or group_by is not None  # then the table of labels says none
-            folder = label_files(raw, labels, replace(choice, group=NONE) if has_groups else choice, split)
-        folder = with_groups(
-            folder,
-            raw,
-            groups=groups,
-            choice=choice if labels is None else ColumnChoice(group=choice.group),
-            group_by=group_by,
-            group_copies=group_copies,
-        )
-        _check_ratios(raw, folder.sets, val_ratio, test_ratio)
-        if folder.sets and known is not None:
-            raise ConfigError(
-                f'{raw}: has sets, which are kept, so --extend means nothing. Fix: merge them with --split new, or '
-                'leave --extend out.'
-            )
-        for place in {file.path.rpartition('/')[0] for file in folder.files}:  # a link may lead anywhere
-            _check_apart(raw / place, out)
-        return scan_photos(raw, folder, workers, known.value_range if known else None)
-
     if dry_run:
         raw = fetch_raw() if fetch_raw else raw
-        return PrepareResult(decide(raw, scan_folder()), out, dry_run=True)
+        return PrepareResult(decide(raw, read(raw)), out, dry_run=True)
     leftovers = clear_leftovers(out)
     with staging_folder(out) as staging:  # before the photos are read: a folder that cannot be made is reported at once
         raw = fetch_raw() if fetch_raw else raw
-        scan = scan_folder()
+        scan = read(raw)
         plan, hashes = _fill_sets(raw, scan, decide, staging, workers)
         write_lists(plan, staging)
         draw_overview(staging, plan, staging / OVERVIEW_FILE)
@@ -180,12 +150,7 @@ def prepare(
     return PrepareResult(plan, out, leftovers, backup)
 
 
-def _check_options(
-    options: SplitOptions, near_duplicates: NearDuplicateOptions, workers: int | None, split: str, leaks: str
-) -> None:
-    mistakes = options.mistakes() + near_duplicates.mistakes()
-    if split not in SPLIT_CHOICES:
-        mistakes.append(f'--split {split}: expected {", ".join(SPLIT_CHOICES)}')
+def _check_options(mistakes: list[str], leaks: str, workers: int | None) -> None:
     if leaks not in LEAK_CHOICES:
         mistakes.append(f'--leaks {leaks}: expected {", ".join(LEAK_CHOICES)}')
     if workers is not None and workers < 0:
@@ -194,14 +159,26 @@ def _check_options(
         raise ConfigError('; '.join(mistakes) + '.')
 
 
-def _check_tables(choice: ColumnChoice, labels: object, groups: object, group_by: str | None) -> None:
-    for what, column in asdict(choice).items():
-        if column is not None and labels is None and (groups is None or what in ('label', 'set')):
-            raise ConfigError(f'--{what}-column {column}: no table is given. Fix: add --labels FILE.')
-    named = choice.group not in (None, NONE) and groups is None
-    sources = {'--groups': groups, '--group-by': group_by, '--group-column': choice.group if named else None}
-    if len(given := [flag for flag, value in sources.items() if value is not None]) > 1:
-        raise ConfigError(f'{" and ".join(given)} both say the groups. Fix: leave one out.')
+def _read_photos(
+    raw: Path,
+    out: Path,
+    source: RawOptions,
+    val_ratio: float | None,
+    test_ratio: float | None,
+    workers: int | None,
+    known: KnownSplit | None,
+) -> Scan:
+    """Find and decode the photos of a raw folder; options that its sets leave without meaning are refused before."""
+    folder = read_raw_folder(raw, out, source)
+    _check_ratios(raw, folder.sets, val_ratio, test_ratio)
+    if folder.sets and known is not None:
+        raise ConfigError(
+            f'{raw}: has sets, which are kept, so --extend means nothing. Fix: merge them with --split new, or leave '
+            '--extend out.'
+        )
+    for place in {file.path.rpartition('/')[0] for file in folder.files}:  # a link may lead anywhere
+        _check_apart(raw / place, out)
+    return scan_photos(raw, folder, workers, known.value_range if known else None)
 
 
 def _check_ratios(raw: Path, sets: Collection[str], val_ratio: float | None, test_ratio: float | None) -> None:

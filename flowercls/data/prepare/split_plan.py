@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from flowercls.core.errors import DataError
 from flowercls.core.layout import MAX_NAME_BYTES, SET_TITLES, TEST_DIR, TRAIN_DIR, VAL_DIR
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES, connected_groups
-from flowercls.core.terminal import printable
+from flowercls.core.terminal import listed, printable
 from flowercls.data.prepare.alike.duplicates import find_exact_duplicates
 from flowercls.data.prepare.alike.near_duplicates import NearDuplicateOptions, sort_out_near_duplicates
 from flowercls.data.prepare.raw.listing import nfc
@@ -127,18 +128,18 @@ def make_plan(
     near_duplicates: NearDuplicateOptions,
     leaks: str = 'error',
     known: KnownSplit | None = None,
-    join: Callable[[Sequence[str], Sequence[int]], list[int]] | None = None,
+    join: Callable[[Path, Sequence[str], Sequence[int]], list[int]] | None = None,
 ) -> Plan:
     """Sort out duplicates, split, and name every file. Arguments as in `flowercls.data.prepare.preparation.prepare`.
 
-    ``join`` is as in `sort_out_near_duplicates`.
+    ``join`` is as in `sort_out_near_duplicates`, with ``raw_dir`` before.
 
     Raises:
         DataError: if a class has too few photos, or no photo is left to validate; if sets that are given share photos.
         ConfigError: if a class has fewer groups of photos than folds.
     """
     kept, duplicates, conflicts = find_exact_duplicates(scan.photos)
-    kept, groups, similar = sort_out_near_duplicates(kept, near_duplicates, join)
+    kept, groups, similar = sort_out_near_duplicates(kept, near_duplicates, join and partial(join, raw_dir))
     found = find_leaks(kept, groups) if scan.sets else []
     if leaks == 'error':
         refuse(raw_dir, found, near_duplicates.fix())
@@ -200,10 +201,9 @@ def _share_notes(items: Sequence[SplitItem], sets: Sequence[str], options: Split
             if ratio and abs(taken[set_name, label] - count_for_share(size, ratio)) > MAX_SHARE_OFF * size
         ]
         if far:
-            more = f' and {len(far) - _NUM_SHOWN} more' if len(far) > _NUM_SHOWN else ''
             notes.append(
                 f'groups stay whole, so the {SET_TITLES[set_name]} set has not {100 * ratio:g} % of each class: '
-                f'{", ".join(far[:_NUM_SHOWN])}{more}'
+                f'{listed(far)}'
             )
     return tuple(notes)
 

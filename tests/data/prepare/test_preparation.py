@@ -401,7 +401,7 @@ def test_an_empty_folder_is_no_obstacle_and_ordinary_photos_are_copies(raw, out)
 def test_a_used_folder_is_refused_before_anything_is_read(raw, out, monkeypatch):
     out.mkdir()
     (out / 'thesis.txt').write_text('my only copy')
-    monkeypatch.setattr(prepare_module, 'find_files', lambda *_: pytest.fail('photos were read'))
+    monkeypatch.setattr(prepare_module, 'read_raw_folder', lambda *_: pytest.fail('photos were read'))
     with pytest.raises(ConfigError, match='--overwrite'):
         run(raw, out)
     assert tree(out) == {'thesis.txt': b'my only copy'}
@@ -429,7 +429,8 @@ def test_missing_parents_are_made_and_removed_again_on_failure(raw, tmp_path):
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit, MemoryError])
 @pytest.mark.parametrize(
-    'step', ['find_files', 'scan_photos', 'copy_photos', 'write_lists', 'draw_overview', '_check_layout', 'publish']
+    'step',
+    ['read_raw_folder', 'scan_photos', 'copy_photos', 'write_lists', 'draw_overview', '_check_layout', 'publish'],
 )
 def test_whatever_interrupts_leaves_nothing_behind(raw, out, tmp_path, monkeypatch, step, error):
     def fail(*_, **__):
@@ -483,7 +484,7 @@ def test_a_place_that_may_not_be_written_is_noticed_before_reading(raw, out, tmp
         raise PermissionError(13, 'Permission denied')
 
     monkeypatch.setattr(Path, 'mkdir', refuse)
-    monkeypatch.setattr(prepare_module, 'find_files', lambda *_: pytest.fail('photos were read'))
+    monkeypatch.setattr(prepare_module, 'read_raw_folder', lambda *_: pytest.fail('photos were read'))
     with pytest.raises(DiskError, match='may not be written'):
         run(raw, out)
 
