@@ -19,7 +19,7 @@ from flowercls.data.prepare.raw.listing import nfc
 from flowercls.data.prepare.raw.raw_folder import Skipped, by_path
 from flowercls.data.prepare.raw.scan import SKIP_FIXES, RawPhoto, Scan
 from flowercls.data.prepare.sets.extension import KnownSplit, describe, extended_folds, extended_sets, refuse_torn
-from flowercls.data.prepare.sets.leaks import Leak, find_leaks, refuse
+from flowercls.data.prepare.sets.leaks import RANK, Leak, find_leaks, refuse
 from flowercls.data.prepare.sets.split import SplitItem, SplitOptions, count_for_share, make_folds, split_photos
 
 # Formats of prepared photos -> the extension, then others of the same meaning.
@@ -139,7 +139,8 @@ def make_plan(
         ConfigError: if a class has fewer groups of photos than folds.
     """
     kept, duplicates, conflicts = find_exact_duplicates(scan.photos)
-    kept, groups, similar = sort_out_near_duplicates(kept, near_duplicates, join and partial(join, raw_dir))
+    ranks = {digest: 1 + RANK[photo.set_name] for digest, photo in known.photos.items()} if known else {}
+    kept, groups, similar = sort_out_near_duplicates(kept, near_duplicates, join and partial(join, raw_dir), ranks)
     found = find_leaks(kept, groups) if scan.sets else []
     if leaks == 'error':
         refuse(raw_dir, found, near_duplicates.fix())
@@ -170,6 +171,9 @@ def make_plan(
             stays = [photo.path not in left_out for photo in kept]
             kept, groups, items, sets = (list(compress(each, stays)) for each in (kept, groups, items, sets))
             skipped, found = by_path([*skipped, *left_out.values()]), []
+            trained = {item.class_name for item, name in zip(items, sets, strict=True) if name == TRAIN_DIR}
+            if lost := [name for name in scan.classes if name not in trained]:
+                raise DataError(f'{raw_dir}: no training photo is left of {listed(lost)}. Fix: --leaks allow.')
     if VAL_DIR not in sets:
         fix = near_duplicates.fix() if not scan.sets and len(set(groups)) < len(groups) else 'add photos'
         reason = 'the validation set is empty' if scan.sets else 'no class has two different photos'

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,7 @@ def sort_out_near_duplicates(
     photos: Sequence[RawPhoto],
     options: NearDuplicateOptions,
     join: Callable[[Sequence[str], Sequence[int]], list[int]] | None = None,
+    ranks: Mapping[str, int] | None = None,
 ) -> tuple[list[RawPhoto], list[int], list[Skipped]]:
     """Find the photos that look alike, and leave out all but one of each group if the options say so.
 
@@ -84,11 +85,12 @@ def sort_out_near_duplicates(
         options: What is done.
         join: Joins groups by features, if that is the method: paths, groups by hash → groups, both as
             `group_near_duplicates` gives them.
+        ranks: Of photos that a set holds already, above 0, by SHA-256: ``drop`` keeps the photo of the highest rank.
 
     Returns:
         The photos kept; for each the number of its group, which no other photo has without near-duplicates; the others.
-        Of a group with ``drop`` the photo with most pixels is kept, the first path of equal ones. Each class and each
-        given set keeps one, as it is not known which of two classes is right.
+        Of a group with ``drop`` the photo with most pixels is kept, of equal ones the first by path. Each class and
+        each given set keeps one, as it is not known which of two classes is right.
     """
     if options.action == 'off':
         return list(photos), list(range(len(photos))), []
@@ -100,8 +102,12 @@ def sort_out_near_duplicates(
         return list(photos), groups, []
     best: dict[tuple, RawPhoto] = {}
     keys = [(group, photo.class_name, photo.set_name) for photo, group in zip(photos, groups, strict=True)]
+
+    def worth(photo: RawPhoto) -> tuple[int, int]:
+        return (ranks or {}).get(photo.sha256, 0), math.prod(photo.size)
+
     for key, photo in zip(keys, photos, strict=True):
-        if key not in best or math.prod(photo.size) > math.prod(best[key].size):
+        if key not in best or worth(photo) > worth(best[key]):
             best[key] = photo
     kept, kept_groups, skipped = [], [], []
     for key, photo in zip(keys, photos, strict=True):

@@ -118,6 +118,8 @@ def test_drop_keeps_the_largest_photo_of_each_group_and_class():
     photos = [photo('a/1'), photo('a/2', (9, 8)), photo('a/3', (9, 8)), photo('a/4', number=4), photo('b/1')]
     kept, groups, skipped = sort_out_near_duplicates(photos, NearDuplicateOptions('drop'))
     assert [photo.path for photo in kept] == ['a/2', 'a/4', 'b/1'] and groups == [0, 3, 0]
+    kept, _, _ = sort_out_near_duplicates(photos, NearDuplicateOptions('drop'), ranks={'a/1': 3, 'a/3': 1})
+    assert [photo.path for photo in kept] == ['a/1', 'a/4', 'b/1'], 'a test photo stays'
     assert [(skip.path, skip.reason, skip.detail, skip.class_name) for skip in skipped] == [
         ('a/1', 'near-duplicate', 'looks like a/2', 'a'),
         ('a/3', 'near-duplicate', 'looks like a/2', 'a'),

@@ -271,3 +271,12 @@ def test_another_file_is_refused(raw, tmp_path, content):
 def test_a_missing_manifest_is_named(raw, tmp_path, name):
     with pytest.raises(DataError, match=rf'{name}.*Fix: name the manifest'):
         run(raw, tmp_path / 'new', extend=tmp_path / name)
+
+
+def test_leaks_that_would_take_all_training_photos_of_a_class_are_refused(raw, tmp_path):
+    before = run(raw, tmp_path / 'old')
+    daisies = [p for p in before.plan.photos if p.photo.class_name == 'daisy']  # in each plant one to validate
+    rows = [f'{p.photo.path},{number % 2}\n' for number, p in enumerate(sorted(daisies, key=lambda p: p.set_name))]
+    (tmp_path / 'plants.csv').write_text('photo,plant\n' + ''.join(rows))
+    with pytest.raises(DataError, match='no training photo is left of daisy'):
+        run(raw, tmp_path / 'new', extend=tmp_path / 'old', groups=tmp_path / 'plants.csv', leaks='drop')
