@@ -19,7 +19,7 @@ from flowercls.data.prepare.raw.given_split import set_of
 from flowercls.data.prepare.raw.listing import Listing, nfc, path_order
 from flowercls.data.prepare.raw.photo_names import PhotoNames
 from flowercls.data.prepare.raw.raw_folder import RawFile, RawFolder, Skipped
-from flowercls.data.prepare.raw.table_columns import NONE, ColumnChoice, Columns, find_columns, zero_one
+from flowercls.data.prepare.raw.table_columns import NONE, ColumnChoice, Columns, find_columns, set_of_cell, zero_one
 from flowercls.data.prepare.raw.table_file import Table, read_table
 
 NO_ROW = 'no row in the table'
@@ -162,6 +162,9 @@ def read_photo_table(
     photos = PhotoNames(files, Path(folder))
     columns = find_columns(table, photos, choice or ColumnChoice(), set_of, labels)
     found = PhotoTable(columns, notes=[*table.notes, f'{table.path.name}: {columns.described()}'])
+    if columns.unused:
+        names = listed(map(columns.shown, columns.unused))
+        found.notes.append(f'{table.path.name}: {names} may say the sets, but its cells are not train, val or test')
     _assign(table, photos, found, Path(folder))
     if labels:
         _check_labels(table, found)
@@ -265,7 +268,8 @@ def _cells(table: Table, column: int | None) -> list[str]:
 
 def _sets(table: Table, columns: Columns) -> list[str]:
     cells = _cells(table, columns.set)
-    sets = {cell: set_of(cell) if cell else '' for cell in set(cells[columns.first_row :])}
+    column = '' if columns.set is None else columns.names[columns.set]
+    sets = {cell: set_of_cell(cell, column, set_of) if cell else '' for cell in set(cells[columns.first_row :])}
     if strange := sorted(cell for cell, set_name in sets.items() if set_name is None):
         raise DataError(
             f'{table.path}: {columns.shown(columns.set)} is to hold sets, but {listed(map(repr, strange))} is none. '

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from flowercls.core.errors import ConfigError
+from flowercls.core.layout import TRAIN_DIR, VAL_DIR
 from flowercls.core.prepared_folder import PHOTO_SUFFIXES
 from flowercls.core.terminal import listed
 from flowercls.data.prepare.raw.photo_names import PhotoNames
@@ -64,6 +65,7 @@ class Columns:
         labels: One column of labels, or several of 0 and 1, one for each class; none if no labels are wanted.
         set: The column of sets, None if there is none.
         group: The column of groups, None if there is none.
+        unused: Columns that are called as one of sets, but whose cells name no sets.
     """
 
     names: tuple[str, ...]
@@ -72,6 +74,7 @@ class Columns:
     labels: tuple[int, ...] = ()
     set: int | None = None
     group: int | None = None
+    unused: tuple[int, ...] = ()
 
     def described(self) -> str:
         """Return where everything comes from, ``images from 'id', labels from 'breed'``."""
@@ -119,6 +122,7 @@ class _Finder:
         self.names = first if self.first_row else tuple(str(place) for place in range(1, len(first) + 1))
         rows = table.rows[self.first_row :]
         self.sample = rows[:: max(1, len(rows) // MAX_SAMPLE)]
+        self.unused: list[int] = []
         self.filled = [
             place for place in range(len(first)) if self.names[place] or any(row[place] for row in self.sample)
         ]
@@ -136,7 +140,7 @@ class _Finder:
             group = self._only_one('group', taken) if group is None else group
             return Columns(self.names, self.first_row, image, group=group)
         of_labels = (chosen['label'],) if chosen['label'] is not None else self._labels(taken)
-        return Columns(self.names, self.first_row, image, of_labels, given_set, group)
+        return Columns(self.names, self.first_row, image, of_labels, given_set, group, tuple(self.unused))
 
     def _chosen(self, name: str | None, key: str) -> int | None:
         if name is None or (name == NONE and name not in self.names):
@@ -203,11 +207,13 @@ class _Finder:
         if choice.set is not None:
             return chosen['set']
         for place in self.filled:
-            if place in {image, *chosen.values()} or not _is_usual('set', self.names[place]):
+            name = self.names[place]
+            if place in {image, *chosen.values()} or not (_is_usual('set', name) or _set_asked(name, self.set_of)):
                 continue
-            sets = [self.set_of(row[place]) for row in self.sample if row[place]]
+            sets = [set_of_cell(row[place], name, self.set_of) for row in self.sample if row[place]]
             if None not in sets and len(set(sets)) > 1:
                 return place
+            self.unused.append(place)
         return None
 
     def _group(self, choice: ColumnChoice, chosen: dict[str, int | None], image: int) -> int | None:
@@ -231,6 +237,19 @@ class _Finder:
         names = listed((repr(self.names[place]) for place in self.filled), 20)
         kind = 'Columns' if self.first_row else 'It has no header; columns by number'
         return ConfigError(f'{self.table.path}: {problem}. {kind}: {names}. Fix: {fix}.')
+
+
+def set_of_cell(cell: str, column: str, set_of: Callable[[str], str | None]) -> str | None:
+    """Return the set that a cell names, None if it names none; True in the column is_valid is validation."""
+    answer, asked = _ZERO_ONE.get(cell.casefold()), _set_asked(column, set_of)
+    if answer is None or asked is None:
+        return set_of(cell)
+    return asked if answer else VAL_DIR if asked == TRAIN_DIR else TRAIN_DIR
+
+
+def _set_asked(column: str, set_of: Callable[[str], str | None]) -> str | None:
+    """Return the set that a column such as is_valid asks for; a column called test may be anything."""
+    return set_of(column) if column.casefold().startswith('is') else None
 
 
 def zero_one(cell: str) -> bool | None:

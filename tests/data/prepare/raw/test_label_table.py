@@ -275,3 +275,23 @@ def test_a_class_without_a_photo_is_named(labelled):
     folder = labelled('image,label\n1,a\n2,b\n3,tulip\n3,a\ngone,aster\n4,a b\n')
     (note,) = [note for note in folder.notes if 'no photo is left of' in note]
     assert note.endswith(': aster, tulip')
+
+
+@pytest.mark.parametrize(
+    ('column', 'cells', 'expected'),
+    [
+        ('is_valid', ('False', 'False', 'True', 'True'), ['training_set'] * 2 + ['val_set'] * 2),
+        ('is_test', ('0', '0', '1', '1'), ['training_set'] * 2 + ['test_set'] * 2),
+        ('is_train', ('1', '1', '0', '0'), ['training_set'] * 2 + ['val_set'] * 2),
+    ],
+)
+def test_a_column_that_asks_for_one_set_is_a_split(labelled, column, cells, expected):
+    rows = [f'{number}.jpg,{"ab"[number % 2]},{cell}\n' for number, cell in enumerate(cells, start=1)]
+    folder = labelled(f'image,label,{column}\n' + ''.join(rows))
+    assert [file.set_name for file in folder.files] == expected
+
+
+def test_a_column_that_may_say_the_sets_and_is_not_used_is_named(labelled):
+    folder = labelled('image,label,fold\n1.jpg,a,0\n2.jpg,b,1\n3.jpg,a,2\n4.jpg,b,0\n')
+    assert {file.set_name for file in folder.files} == {None}
+    assert any("'fold' may say the sets" in note for note in folder.notes)
