@@ -15,7 +15,8 @@ MAX_GROUPS, MAX_PHOTOS = 40, 10  # of more the largest groups, and the first pho
 LINE_PX = 14
 COLUMN_PX, ROW_PX = TILE_PX + 24, TILE_PX + 24 + 4 * LINE_PX  # below a photo stand its class and its path
 TEXT_PX = COLUMN_PX - 8
-HEAD_COLUMN_PX = 152
+HEAD_COLUMN_PX = 136
+SHEET_PX = MARGIN_PX + HEAD_COLUMN_PX + (MAX_PHOTOS + 1) * COLUMN_PX + MARGIN_PX
 BAR_PX = 4  # below a photo, in the colour of its set
 
 
@@ -30,7 +31,7 @@ def near_duplicate_groups(plan: Plan) -> list[list[PlannedPhoto]]:
 
 
 def draw_near_duplicates(folder: Path, plan: Plan, path: Path) -> None:
-    """Draw the groups of near-duplicates, a row each; without a group nothing is drawn.
+    """Draw the groups of near-duplicates, small ones beside each other; without a group nothing is drawn.
 
     Args:
         folder: Where the prepared photos lie.
@@ -41,44 +42,46 @@ def draw_near_duplicates(folder: Path, plan: Plan, path: Path) -> None:
     if not groups:
         return
     shown = groups[:MAX_GROUPS]
-    longest = max(len(group) for group in shown)
-    num_columns = max(min(longest, MAX_PHOTOS) + (longest > MAX_PHOTOS), 3)  # the title needs three
-    width = MARGIN_PX + HEAD_COLUMN_PX + num_columns * COLUMN_PX + MARGIN_PX
-    height = HEAD_PX + len(shown) * ROW_PX + 2 * MARGIN_PX
-    sheet = Image.new('RGB', (width, height), palette.WHITE)
+    places, left, row = [], MARGIN_PX, 0
+    for group in shown:
+        size = HEAD_COLUMN_PX + min(len(group), MAX_PHOTOS + 1) * COLUMN_PX
+        if left > MARGIN_PX and left + size > SHEET_PX:
+            left, row = MARGIN_PX, row + 1
+        places.append((left, HEAD_PX + row * ROW_PX))
+        left += size
+    sheet = Image.new('RGB', (SHEET_PX, HEAD_PX + (row + 1) * ROW_PX + 2 * MARGIN_PX), palette.WHITE)
     draw = ImageDraw.Draw(sheet)
-    title = f'{len(groups):,} groups of photos that look alike, {sum(map(len, groups)):,} photos'
+    title = f'photos that look alike: groups {len(groups):,}, photos {sum(map(len, groups)):,}'
     draw.text((MARGIN_PX, 16), title, palette.BLACK, font(18))
-    for row, group in enumerate(shown):
-        top = HEAD_PX + row * ROW_PX
-        _draw_label(draw, group, top)
+    for group, (left, top) in zip(shown, places, strict=True):
+        _draw_label(draw, group, left, top)
         for column, planned in enumerate(group[:MAX_PHOTOS]):
-            left = MARGIN_PX + HEAD_COLUMN_PX + column * COLUMN_PX
-            sheet.paste(tile(folder / planned.file), (left, top))
-            bottom = top + TILE_PX
-            draw.rectangle((left, bottom, left + TILE_PX - 1, bottom + BAR_PX - 1), COLOURS[planned.set_name])
+            tile_left, bottom = left + HEAD_COLUMN_PX + column * COLUMN_PX, top + TILE_PX
+            sheet.paste(tile(folder / planned.file), (tile_left, top))
+            bar = (tile_left, bottom, tile_left + TILE_PX - 1, bottom + BAR_PX - 1)
+            draw.rectangle(bar, COLOURS[planned.set_name])
             for number, line in enumerate(_caption(planned.photo)):
                 colour = palette.GREY if number else palette.BLACK
-                draw.text((left, bottom + 6 + LINE_PX * number), line, colour, font(11))
+                draw.text((tile_left, bottom + 6 + LINE_PX * number), line, colour, font(11))
         if len(group) > MAX_PHOTOS:
-            left = MARGIN_PX + HEAD_COLUMN_PX + MAX_PHOTOS * COLUMN_PX
-            draw.text((left, top + 40), f'… and {len(group) - MAX_PHOTOS:,} more', palette.BLACK, font(13))
+            place = left + HEAD_COLUMN_PX + MAX_PHOTOS * COLUMN_PX, top + 40
+            draw.text(place, f'… and {len(group) - MAX_PHOTOS:,} more', palette.BLACK, font(13))
     if len(groups) > MAX_GROUPS:
         note = f'… and {len(groups) - MAX_GROUPS:,} more groups'
-        draw.text((MARGIN_PX, height - 24), note, palette.BLACK, font(13))
+        draw.text((MARGIN_PX, sheet.height - 24), note, palette.BLACK, font(13))
     save_sheet(sheet, path)
 
 
-def _draw_label(draw: ImageDraw.ImageDraw, group: list[PlannedPhoto], top: int) -> None:
+def _draw_label(draw: ImageDraw.ImageDraw, group: list[PlannedPhoto], left: int, top: int) -> None:
     """Draw the size of a group, its sets, and a mark if its photos have different classes."""
-    draw.text((MARGIN_PX, top + 10), f'{len(group):,} photos', palette.BLACK, font(16))
+    draw.text((left, top + 10), f'{len(group):,} photos', palette.BLACK, font(16))
     sets = Counter(planned.set_name for planned in group)
     for line, (name, title) in enumerate((name, title) for name, title in SET_TITLES.items() if name in sets):
         text = title if len(sets) == 1 else f'{sets[name]:,} {title}'
-        draw.text((MARGIN_PX, top + 34 + 16 * line), text, COLOURS[name], font(13))
+        draw.text((left, top + 34 + 16 * line), text, COLOURS[name], font(13))
     if len({planned.photo.class_name for planned in group}) > 1:
-        draw.text((MARGIN_PX, top + 84), 'different classes', palette.VERMILLION, font(13))
-        draw.rectangle((2, top, 5, top + TILE_PX), palette.VERMILLION)
+        draw.text((left, top + 84), 'different classes', palette.VERMILLION, font(13))
+        draw.rectangle((left - 14, top, left - 11, top + TILE_PX), palette.VERMILLION)
 
 
 def _caption(photo: RawPhoto) -> list[str]:
